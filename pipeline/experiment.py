@@ -1,0 +1,163 @@
+"""The data flow, from a config to stored and mirrored runs. `run_arm` is the whole of it.
+
+`plan` says what a job asks for and what of it is missing, without TensorFlow; `check` finds, before anything is
+trained, what would make it fail.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline import biases, data, initializers, models, runtime, store, tracking, training
+from pipeline.config import Config, ConfigError, arm_name, bias_setting
+
+# The modules that decide the numbers: a change in what they do makes earlier results another experiment's.
+NUMBERS_FROM = ("runtime", "data", "models", "vectorize", "training", "biases")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one Hydra job asks for: an arm, and the seeds of it that no stored run covers."""
+
+    config: Config
+    arm: str
+    effective: dict[str, Any]
+    recipe: str  # digest of all that decides the numbers, the seed excepted
+    keys: dict[int, str]  # by seed
+    missing: tuple[int, ...]
+
+    @property
+    def setting(self) -> str:
+        """The bias setting alone, as in `zeros` of `zeros,optimizer.learning_rate=0.01`."""
+        return self.effective["bias_setting"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: its finished runs, the seeds trained for them, and what MLflow did not take (or "")."""
+
+    plan: Plan
+    runs: list[store.Run]
+    trained: tuple[int, ...]
+    not_mirrored: str = ""
+
+
+def plan(config: Config) -> Plan:
+    """Check a config and compare it with what is stored. Raises ConfigError; imports no TensorFlow."""
+    layers = models.complete(config)
+    for path, initializer, bias_rank in models.bias_initializers(layers):
+        initializers.check(initializer, path, bias_rank)
+    defaults = initializers.defaults(config.bias_initializer.class_name)
+    training.check(config.optimizer)
+    store.check_writable(config.results_dir)
+    identity = data.identity(config.data)
+    effective = {
+        "bias_setting": bias_setting(config, defaults),
+        "use_bias": config.use_bias,
+        "bias_initializer": asdict(config.bias_initializer) if config.use_bias else None,
+        "bias_layers": config.bias_layers,
+        "data": {"name": config.data.name} | identity,
+        "model": {"name": config.model.name, "layers": layers},
+        "optimizer": asdict(config.optimizer),
+        "training": asdict(config.training),
+    }
+    decisive = [layers, identity, effective["optimizer"], effective["training"]]
+    versions = runtime.environment("")["packages"]
+    recipe = runtime.digest([*decisive, versions, runtime.code_digest(NUMBERS_FROM)])
+    keys = {seed: runtime.digest([recipe, seed]) for seed in config.seeds}
+    arm = arm_name(config, defaults)
+    done = {run.key for run in store.runs(config.results_dir, config.study, arm)}
+    return Plan(config, arm, effective, recipe, keys, tuple(s for s, key in keys.items() if key not in done))
+
+
+def check(plans: Sequence[Plan]) -> None:
+    """Load the data and build the model of every plan that has seeds to train. Raises ConfigError."""
+    seen = []
+    for p in plans:
+        parts = (p.effective["data"], p.effective["model"], p.config.data.path)
+        if p.missing and parts not in seen:
+            seen.append(parts)
+            dataset = data.load(p.config.data)
+            runtime.start(p.config.runtime.device)
+            model = _build(p, dataset, p.missing[0])
+            if dataset.task != "regression" and model.output_shape[-1] < _outputs(dataset):
+                raise ConfigError(
+                    f"model: {p.config.model.name} has {model.output_shape[-1]} outputs, but {p.config.data.name} has "
+                    f"{len(dataset.classes)} classes; allowed: a last Dense layer without units"
+                )
+
+
+def run_arm(config: Config, progress: Callable[[str, int, int], None] = lambda arm, done, total: None) -> Outcome:
+    """Train what is missing of one arm, store it, and mirror it to MLflow. progress(arm, epochs done, in all)."""
+    arm, results, study = plan(config).arm, config.results_dir, config.study
+    with store.lock(results, study, arm):
+        todo = plan(config)  # again: another process may have trained it while this one waited for the lock
+        found = store.adopt(results, study, arm, {s: todo.keys[s] for s in todo.missing}) if todo.missing else set()
+        to_train = tuple(seed for seed in todo.missing if seed not in found)
+        if to_train:
+            device = runtime.start(config.runtime.device)
+            dataset = data.load(config.data)
+            splits = [data.split(dataset, config.data, seed) for seed in to_train]
+            built = [_build(todo, dataset, seed) for seed in to_train]
+            before = [biases.extract_biases(model) for model in built]
+            kernels = [_kernel_digest(model) for model in built]
+            trained = training.train(
+                built, dataset.x, dataset.y, dataset.task,
+                [training.Rows(seed, **vars(cut)) for seed, cut in zip(to_train, splits, strict=True)],
+                config.optimizer, config.training, biases.bias_variables,
+                lambda done, total: progress(arm, done, total),
+            )  # fmt: skip
+            after = [biases.extract_biases(model) for model in built]
+            for i, seed in enumerate(to_train):
+                digests = {"initial_kernels": kernels[i], "data": dataset.digest()}
+                _store(todo, seed, before[i], after[i], trained[i], digests, device)
+        for run in store.runs(results, study, arm):
+            if run.meta["recipe"] != todo.recipe:  # a seed not asked for now, trained under other settings
+                store.retire(results, run)
+        runs = store.runs(results, study, arm)
+        asked = [run for run in runs if run.seed in todo.keys]
+        return Outcome(todo, asked, to_train, tracking.mirror(config.tracking, results, study, arm, runs))
+
+
+def _build(p: Plan, dataset: data.Dataset, seed: int) -> Any:
+    shape, layers = dataset.x.shape[1:], p.effective["model"]["layers"]
+    return models.build(layers, shape, dataset.task, len(dataset.classes), seed)
+
+
+def _outputs(dataset: data.Dataset) -> int:
+    return len(dataset.classes) if dataset.task == "multiclass" else 1
+
+
+def _kernel_digest(model: Any) -> str:
+    """Digest of everything that the model starts with, its biases excepted: equal in all arms of one seed."""
+    skipped = {id(v) for v in biases.bias_variables(model).values()}
+    others = [v for v in model.variables if id(v) not in skipped]
+    return runtime.digest(b"".join(v.path.encode() + np.asarray(v.value).tobytes() for v in others))
+
+
+def _store(
+    p: Plan, seed: int, before: dict, after: dict, trained: training.Trained, digests: dict[str, str], device: str
+) -> None:
+    arrays = {f"before/{path}": a for path, a in before.items()} | {f"after/{path}": a for path, a in after.items()}
+    arrays |= {f"trajectory/{path}": a for path, a in trained.trajectory.items()}
+    arrays["epoch"] = np.arange(p.config.training.epochs + 1)
+    final = {name: _json_number(values[-1]) for name, values in trained.history.items()}
+    meta = {
+        "key": p.keys[seed],
+        "recipe": p.recipe,
+        "arm": p.arm,
+        "seed": seed,
+        "status": "diverged" if trained.diverged else "complete",
+        "metrics": final | {name: _json_number(value) for name, value in trained.test.items()},
+        **{f"{name}_digest": value for name, value in digests.items()},
+        "config": p.effective,
+        "environment": runtime.environment(device),
+    }
+    store.write(p.config.results_dir, p.config.study, meta, arrays, trained.history)
+
+
+def _json_number(value: Any) -> float | None:
+    """JSON has no nan and no infinity: a value that is not finite becomes null."""
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,217 @@
+"""Sequential models from YAML lists of Keras layers, with every random draw given a seed of its own.
+
+A layer is `{class_name, config}`, as Keras serializes it; wrappers (Bidirectional, TimeDistributed, a nested
+Sequential) hold layers of the same form. `complete` writes the study's choice into such a list, `build` makes the
+Keras model for one seed. Only `build` imports Keras.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline import signatures
+from pipeline.config import Config, ConfigError, closest
+from pipeline.runtime import derive_seed
+
+Layer = dict[str, Any]
+
+# These run code that a config brings along, or read files: a config must not be able to.
+CODE_BEARING = ("Lambda", "Layer", "Wrapper", "Pipeline", "StringLookup", "IntegerLookup", "TextVectorization")
+COMMON = ("name", "trainable", "dtype")
+POSITIVE = ("units", "filters", "kernel_size", "pool_size", "strides", "depth_multiplier", "groups", "num_heads",
+            "key_dim", "input_dim", "output_dim", "n", "dilation_rate")  # fmt: skip
+NESTED = ("layer", "backward_layer", "layers", "cell", "cells")  # arguments that hold layers
+ALIASES = {"uniform": "RandomUniform", "normal": "RandomNormal", "zero": "Zeros", "one": "Ones"}
+
+
+def complete(config: Config) -> list[Layer]:
+    """The model's layers with names, and with the study's `use_bias` and `bias_initializer` wherever they apply.
+
+    They apply to each layer that takes them, is meant by `bias_layers`, and does not set its own. A layer built
+    without a bias has no initializer left, so that settings which train the same model look the same.
+    Raises ConfigError for a layer, an argument or a value that Keras would refuse.
+    """
+    layers = config.model.layers
+    if not isinstance(layers, list) or not layers:
+        raise ConfigError(f"model.layers: {layers} given; allowed: a list of layers, each {{class_name, config}}")
+    layers = [_checked(layer, f"model.layers.{i}", i == len(layers) - 1) for i, layer in enumerate(layers)]
+    _name(layers, taken=Counter())
+    biased = [layer for layer, _ in walk(layers) if "bias_initializer" in _arguments(layer)]
+    if not biased:
+        raise ConfigError(f"model: no layer of {config.model.name} can have a bias; allowed: a model where one can")
+    for layer in _meant(biased, config.bias_layers):
+        if config.use_bias is False and "use_bias" in _arguments(layer):
+            layer["config"].setdefault("use_bias", False)
+        choice = config.bias_initializer
+        layer["config"].setdefault("bias_initializer", {"class_name": choice.class_name, "config": choice.config})
+    for layer in biased:
+        if layer["config"].get("use_bias", True) is False:
+            layer["config"].pop("bias_initializer", None)
+    return layers
+
+
+def bias_initializers(layers: list[Layer]) -> Iterator[tuple[str, Any, int]]:
+    """(layer name, its bias initializer, axes of its bias) for every layer of a completed list that sets one."""
+    for layer, path in walk(layers):
+        if "bias_initializer" in layer["config"]:
+            gru = layer["class_name"] in ("GRU", "GRUCell") and layer["config"].get("reset_after", True)
+            yield path, layer["config"]["bias_initializer"], 2 if gru else 1
+
+
+def walk(layers: list[Layer], above: str = "") -> Iterator[tuple[Layer, str]]:
+    """Every layer with its path (`encoder/conv`), outer ones before those they hold."""
+    for layer in layers:
+        path = f"{above}{layer['config']['name']}"
+        yield layer, path
+        yield from walk(_inner(layer), f"{path}/")
+
+
+def build(layers: list[Layer], input_shape: tuple[int, ...], task: str, n_classes: int, seed: int) -> Any:
+    """The built `keras.Sequential` of a completed list, with the initial values that belong to `seed`.
+
+    Every initializer and dropout stream is seeded from (seed, layer path, argument), so a kernel is the same, bit for
+    bit, whatever the biases are. The last layer's missing `units` and `activation` follow from the task.
+    Raises ConfigError when Keras cannot build it.
+    """
+    import keras
+
+    try:
+        made = [_make(layer, layer["config"]["name"], seed) for layer in with_output(layers, task, n_classes)]
+        model = keras.Sequential([keras.Input(input_shape), *made], name="model")
+    except (ValueError, TypeError, ArithmeticError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"model: Keras cannot build it for inputs of shape {input_shape}: {reason}") from error
+    if len(model.output_shape) != 2:
+        raise ConfigError(
+            f"model: its output has shape {tuple(model.output_shape[1:])} per row; "
+            "allowed: one axis, as after Flatten, global pooling or a recurrent layer"
+        )
+    return model
+
+
+def with_output(layers: list[Layer], task: str, n_classes: int) -> list[Layer]:
+    """The list with its last layer's `units` and `activation` set from the task, where the file leaves them open."""
+    *body, last = layers
+    if last["class_name"] != "Dense" or "units" in last["config"]:
+        return layers
+    units = n_classes if task == "multiclass" else 1
+    activation = {"multiclass": "softmax", "binary": "sigmoid", "regression": "linear"}[task]
+    return [*body, {**last, "config": {"units": units, "activation": activation} | last["config"]}]
+
+
+def _checked(layer: Any, key: str, is_last: bool = False) -> Layer:
+    """A copy of a layer from a file in full form, each argument looked up in Keras' signature."""
+    if not isinstance(layer, dict) or not set(layer) <= {"class_name", "config"} or "class_name" not in layer:
+        raise ConfigError(f"{key}: {layer} given; allowed: {{class_name: a Keras layer, config: its arguments}}")
+    class_name, config = layer["class_name"], dict(layer.get("config") or {})
+    known = [name for name in signatures.names("layers") if name not in CODE_BEARING] + ["Sequential"]
+    if class_name not in known:
+        why = "runs code or reads files" if class_name in CODE_BEARING else "is not a Keras layer"
+        raise ConfigError(f"{key}.class_name: {class_name} {why}; {closest(str(class_name), known)}")
+    arguments = _arguments({"class_name": class_name})
+    for name, value in config.items():
+        if name not in arguments and name not in COMMON:
+            names = [*arguments, *COMMON]
+            raise ConfigError(f"{key}.config.{name}: {class_name} has no such argument; {closest(str(name), names)}")
+        if name in POSITIVE and not _positive(value):
+            raise ConfigError(f"{key}.config.{name}: {value} given; allowed: whole numbers from 1 up")
+        if name == "bias_initializer" and value is None:
+            raise ConfigError(f"{key}.config.{name}: null given, which Keras reads as glorot_uniform; name one")
+        if name in NESTED:
+            inner = value if isinstance(value, list) else [value]
+            inner = [_checked(v, f"{key}.config.{name}.{i}") for i, v in enumerate(inner)]
+            config[name] = inner if isinstance(value, list) else inner[0]
+        elif name.endswith("_initializer") and isinstance(value, str):
+            config[name] = _initializer(value, f"{key}.config.{name}")
+    for name, default in arguments.items():
+        left_open = is_last and (class_name, name) == ("Dense", "units")
+        if default is signatures.REQUIRED and name not in config and not left_open:
+            raise ConfigError(f"{key}.config.{name}: nothing given; {class_name} needs it")
+    return {"class_name": class_name, "config": config}
+
+
+def _initializer(name: str, key: str) -> Layer:
+    """An initializer given by name (`he_normal`, `HeNormal`) in full form."""
+    known = signatures.names("initializers")
+    plain = ALIASES.get(name, name).replace("_", "").lower()
+    found = [k for k in known if k.lower() == plain]
+    if not found:
+        raise ConfigError(f"{key}: {name} is not a Keras initializer; {closest(name, known)}")
+    return {"class_name": found[0], "config": {}}
+
+
+def _arguments(layer: Layer) -> dict[str, object]:
+    if layer["class_name"] == "Sequential":
+        return {"layers": signatures.REQUIRED}
+    return signatures.arguments("layers", layer["class_name"])
+
+
+def _inner(layer: Layer) -> list[Layer]:
+    held = [layer["config"][name] for name in NESTED if name in layer["config"]]
+    return [inner for value in held for inner in (value if isinstance(value, list) else [value])]
+
+
+def _name(layers: list[Layer], taken: Counter) -> None:
+    """Give every layer a name of its own: Keras' automatic ones count up within a process."""
+    for layer in layers:
+        base = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", layer["class_name"]).lower()
+        name = layer["config"].get("name")
+        if name is None:
+            name = f"{base}_{taken[base]}" if taken[base] else base
+            taken[base] += 1
+        elif taken[name]:
+            raise ConfigError(f"model.layers: two layers are named {name}; allowed: a different name for each")
+        else:
+            taken[name] += 1
+        layer["config"]["name"] = name
+        _name(_inner(layer), Counter())
+
+
+def _meant(biased: list[Layer], bias_layers: Any) -> list[Layer]:
+    """The layers that `bias_layers` means; the last one that can have a bias is the output."""
+    if bias_layers == "all":
+        return biased
+    if bias_layers in ("hidden", "output"):
+        return biased[:-1] if bias_layers == "hidden" else biased[-1:]
+    names = [layer["config"]["name"] for layer in biased]
+    for name in bias_layers:
+        if name not in names:
+            raise ConfigError(f"bias_layers: no layer {name} that can have a bias; {closest(name, names)}")
+    return [layer for layer in biased if layer["config"]["name"] in bias_layers]
+
+
+def _positive(value: Any) -> bool:
+    numbers = value if isinstance(value, list) else [value]
+    return all(v is None or (isinstance(v, int) and not isinstance(v, bool) and v >= 1) for v in numbers)
+
+
+def _backward(forward: Layer) -> Layer:
+    """The other direction of a Bidirectional. Left to itself, Keras copies the forward layer with its seeds too."""
+    config = forward["config"]
+    turned = {"name": f"backward_{config['name']}", "go_backwards": not config.get("go_backwards", False)}
+    return {**forward, "config": config | turned}
+
+
+def _make(layer: Layer, path: str, seed: int) -> Any:
+    """The Keras layer, with a seed of its own for each random argument that has none."""
+    import keras
+
+    arguments, config = _arguments(layer), dict(layer["config"])
+    if layer["class_name"] == "Bidirectional" and config.get("backward_layer") is None:
+        config["backward_layer"] = _backward(config["layer"])
+    for name, default in arguments.items():
+        value = config.get(name, default)
+        if name == "seed" and value is None:
+            config[name] = derive_seed(seed, path, name)
+        elif name.endswith("_initializer") and isinstance(value, (str, dict)):
+            full = _initializer(value, path) if isinstance(value, str) else value
+            takes_seed = "seed" in signatures.arguments("initializers", full["class_name"])
+            own = {"seed": derive_seed(seed, path, name)} if takes_seed else {}
+            drawn = {k: v for k, v in full["config"].items() if v is not None}
+            config[name] = {"class_name": full["class_name"], "config": own | drawn}
+        elif name in NESTED and value is not None and value is not signatures.REQUIRED:
+            inner = [_make(v, f"{path}/{v['config']['name']}", seed) for v in _inner({"config": {name: value}})]
+            config[name] = inner if isinstance(value, list) else inner[0]
+    cls = keras.Sequential if layer["class_name"] == "Sequential" else getattr(keras.layers, layer["class_name"])
+    return cls(**{k: tuple(v) if isinstance(v, list) and k not in NESTED else v for k, v in config.items()})

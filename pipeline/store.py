@@ -1,0 +1,198 @@
+"""Results on disk: the truth that everything else is made from.
+
+    <results>/<study>/<arm>/seed=<n>/
+      biases.npz     before/<path>, after/<path>, trajectory/<path> [T, ...], epoch [T]
+      history.csv    epoch (0 = before training), loss, <metric>, val_loss, val_<metric>
+      run.json       key, arm, seed, status (complete | diverged), config, environment, final metrics, digests
+
+A run is written aside, flushed, and renamed, so it appears whole or not at all. Nothing in it depends on the clock or
+on a path. Locks and half-written runs live in `<results>/.aside`. A run that makes place for another is kept in
+`<results>/.replaced/<key>`, and comes back from there when its settings are asked for again.
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import ConfigError
+from pipeline.runtime import digest
+
+RUN, BIASES, HISTORY = "run.json", "biases.npz", "history.csv"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run on disk; `meta` is its run.json."""
+
+    path: Path
+    meta: dict[str, Any]
+
+    @property
+    def arm(self) -> str:
+        return self.meta["arm"]
+
+    @property
+    def seed(self) -> int:
+        return self.meta["seed"]
+
+    @property
+    def key(self) -> str:
+        return self.meta["key"]
+
+    def biases(self) -> dict[str, np.ndarray]:
+        """Arrays by name: `before/<path>`, `after/<path>`, `trajectory/<path>` and `epoch`."""
+        with np.load(self.path / BIASES, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def history(self) -> dict[str, list[float]]:
+        """Columns of history.csv."""
+        with (self.path / HISTORY).open(newline="") as file:
+            columns = list(zip(*csv.reader(file), strict=True))
+        return {name: [float(v) for v in values] for name, *values in columns}
+
+
+def check_writable(results: Path) -> None:
+    """Refuse a results folder that cannot be made or written."""
+    there = next(p for p in (results, *results.parents) if p.exists())
+    try:
+        if not there.is_dir():
+            raise NotADirectoryError(f"{there} is not a folder")
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ConfigError(f"results: {results} cannot be written: {error.strerror or error}") from error
+
+
+def runs(results: Path, study: str, arm: str | None = None) -> list[Run]:
+    """The finished runs of a study, or of one arm of it, by arm and seed. Damaged ones are left out."""
+    found = []
+    arms = sorted((results / study).iterdir()) if arm is None and (results / study).is_dir() else [
+        results / study / (arm or "")
+    ]  # fmt: skip
+    for folder in arms:
+        for path in folder.glob("seed=*"):
+            meta = _read_meta(path)
+            if meta is not None:
+                found.append(Run(path, meta))
+    return sorted(found, key=lambda run: (run.arm, run.seed))
+
+
+def studies(results: Path) -> list[str]:
+    """Names of the studies that have a run."""
+    return sorted({path.parts[-4] for path in results.glob(f"[!.]*/*/seed=*/{RUN}")})
+
+
+@contextmanager
+def lock(results: Path, study: str, arm: str) -> Iterator[None]:
+    """Hold an arm: another process that wants it waits here, and then finds it done."""
+    from filelock import FileLock
+
+    with FileLock(_aside(results) / f"{digest([study, arm])}.lock"):
+        yield
+
+
+def write(
+    results: Path, study: str, meta: dict[str, Any], arrays: Mapping[str, np.ndarray], history: Mapping[str, np.ndarray]
+) -> Run:
+    """Store one run, in place of any earlier one of that arm and seed."""
+    files = {BIASES: _npz(arrays), HISTORY: _csv(history)}
+    meta = meta | {"digests": {name: digest(content) for name, content in files.items()}}
+    files[RUN] = _json(meta)
+    return Run(_place(results, study, meta["arm"], meta["seed"], files), meta)
+
+
+def adopt(results: Path, study: str, arm: str, keys: Mapping[int, str]) -> set[int]:
+    """Take over, under this arm's name, runs that were trained before: by another arm of the study, or replaced since.
+
+    keys: seed -> key of what is wanted. The seeds that were found.
+    """
+    known = {run.key: run for run in runs(results, study)}
+    for key in keys.values():
+        meta = _read_meta(_replaced(results) / key)
+        if meta is not None:
+            known.setdefault(key, Run(_replaced(results) / key, meta))
+    found = {seed: known[key] for seed, key in keys.items() if key in known}
+    for seed, run in found.items():
+        meta = run.meta | {"arm": arm}
+        files = {name: (run.path / name).read_bytes() for name in (BIASES, HISTORY)}
+        _place(results, study, arm, seed, files | {RUN: _json(meta)})
+    return set(found)
+
+
+def retire(results: Path, run: Run) -> None:
+    """Take a run out of its study; it stays in `.replaced`."""
+    target = _replaced(results) / run.key
+    if target.exists():
+        shutil.rmtree(run.path)
+    else:
+        run.path.rename(target)
+
+
+def _place(results: Path, study: str, arm: str, seed: int, files: dict[str, bytes]) -> Path:
+    target = results / study / arm / f"seed={seed}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=_aside(results)) as aside:
+        new = Path(aside) / "new"
+        new.mkdir()
+        for name, content in files.items():
+            with (new / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        meta = _read_meta(target)
+        if meta is not None:
+            retire(results, Run(target, meta))
+        elif target.exists():
+            target.rename(Path(aside) / "damaged")
+        new.rename(target)
+    return target
+
+
+def _aside(results: Path) -> Path:
+    folder = results / ".aside"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _replaced(results: Path) -> Path:
+    folder = results / ".replaced"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _json(meta: dict[str, Any]) -> bytes:
+    return (json.dumps(meta, indent=2) + "\n").encode()
+
+
+def _read_meta(path: Path) -> dict[str, Any] | None:
+    try:
+        meta = json.loads((path / RUN).read_text())
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(meta, dict) and {"arm", "seed", "key", "recipe", "status"} <= set(meta)
+    return meta if whole and (path / BIASES).is_file() and (path / HISTORY).is_file() else None
+
+
+def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _csv(history: Mapping[str, np.ndarray]) -> bytes:
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow(["epoch", *history])
+    columns = [[repr(float(v)) for v in values] for values in history.values()]
+    table.writerows([epoch, *row] for epoch, row in enumerate(zip(*columns, strict=True)))
+    return buffer.getvalue().encode()

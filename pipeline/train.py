@@ -1,0 +1,137 @@
+"""Train one arm, or sweep over arms with `-m`: `python -m pipeline.train --help`.
+
+Exit code 0: all done; 1: some run failed, and is named; 2: the request was refused before anything started.
+"""
+
+import logging
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pipeline import experiment, stats, tracking
+from pipeline.config import CONF, PROJECT, ConfigError, closest, known_keys, load, register_schema
+from pipeline.runtime import noise_to
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Run Hydra over the command line; the exit code."""
+    register_schema()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here, to be said in one line
+    outcomes: list[experiment.Outcome] = []
+    failed: list[str] = []
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+    def job(composed: DictConfig) -> None:
+        hydra_config = HydraConfig.get()
+        overrides = list(hydra_config.overrides.task)
+        config = load(composed, overrides)
+        output = Path(hydra_config.runtime.output_dir) / f"{hydra_config.job.name}.log"
+        try:
+            outcomes.append(_train(config, output))
+        except Exception as error:
+            log.debug("job failed", exc_info=True)
+            failed.append(f"{' '.join(overrides) or 'the default arm'}: {_first_line(error)} (log: {_short(output)})")
+
+    try:
+        job()
+    except (HydraException, OmegaConfBaseException, ConfigError) as error:
+        print(_request_error(error), file=sys.stderr)
+        return 2
+    if outcomes:
+        _report(outcomes)
+    for line in failed:
+        print(f"failed: {line}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _train(config: Any, output: Path) -> experiment.Outcome:
+    """Train one arm, with a progress bar on a terminal and TensorFlow's noise in the job's log."""
+    with noise_to(output), _progress_bar() as bar:
+        task = bar.add_task("", total=None, visible=False)
+
+        def progress(arm: str, done: int, total: int) -> None:
+            bar.update(task, description=arm, completed=done, total=total, visible=True)
+
+        return experiment.run_arm(config, progress)
+
+
+def _progress_bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("epoch {task.completed}/{task.total}"))
+    screen = Console()  # standard output: standard error goes to the log meanwhile
+    return Progress(*columns, TimeRemainingColumn(), console=screen, transient=True, disable=not screen.is_terminal)
+
+
+def _report(outcomes: list[experiment.Outcome]) -> None:
+    """A table arm by arm, where the results are, and what to do next."""
+    names = [name for name in ("test_accuracy", "test_mae", "test_loss")
+             if any(name in run.meta["metrics"] for o in outcomes for run in o.runs)]  # fmt: skip
+    table = Table("arm", "seeds", "trained", "diverged", *(f"{name} (mean ± std)" for name in names))
+    shown = set()
+    for o in outcomes:
+        study_arm = (o.plan.config.study, o.plan.arm)
+        if study_arm in shown:
+            continue
+        shown.add(study_arm)
+        trained = sum(
+            len(other.trained) for other in outcomes if (other.plan.config.study, other.plan.arm) == study_arm
+        )
+        complete = [run.meta["metrics"] for run in o.runs if run.meta["status"] == "complete"]
+        means = [stats.mean_interval([m[name] for m in complete if name in m])[:2] for name in names]
+        cells = [f"{mean:.4f} ± {std:.4f}" if std == std else f"{mean:.4f}" for mean, std in means]
+        table.add_row(o.plan.arm, str(len(o.runs)), str(trained), str(len(o.runs) - len(complete)), *cells)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+    config = outcomes[0].plan.config
+    folders = sorted({_short(o.plan.config.results_dir / o.plan.config.study) for o in outcomes})
+    print(f"Results: {', '.join(folders)}")
+    not_mirrored = sorted({o.not_mirrored for o in outcomes if o.not_mirrored})
+    for reason in not_mirrored:
+        print(f"{reason}\nThe results are safe. Send them later: python -m pipeline.sync", file=sys.stderr)
+    if config.tracking.enabled and not not_mirrored:
+        uri = tracking.store_uri(config.tracking)
+        option = "" if uri == tracking.EMBEDDED else f" --backend-store-uri {uri}"
+        print(f"In MLflow: {uri}" if uri.startswith("http") else f"In MLflow: uv run mlflow ui{option}")
+    studies = ",".join(sorted({o.plan.config.study for o in outcomes}))
+    print(f"The answer: uv run python -m pipeline.compare study={studies}")
+
+
+def _request_error(error: Exception) -> str:
+    """One line for what Hydra refuses: the key, what was given, what is allowed."""
+    message = str(error)
+    unknown = re.search(r"Could not override '([^']+)'", message)
+    if unknown:
+        key = unknown[1]
+        return f"{key}: no such key; {closest(key, known_keys())}"
+    option = re.search(r"Could not find '([^/']+(?:/[^/']+)*)/([^']+)'", message)
+    if option:
+        names = sorted(path.stem for path in (CONF / option[1]).glob("*.yaml"))
+        return f"{option[1]}: {option[2]} given; {closest(option[2], names)}"
+    group = re.search(r"Could not override '?([\w/.]+)'?\.? *\n?No match in the defaults list", message)
+    if group:
+        return f"{group[1]}: no such group; {closest(group[1], sorted(p.name for p in CONF.iterdir() if p.is_dir()))}"
+    return " ".join(message.split())[:400]
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else str(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
