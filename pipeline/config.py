@@ -6,6 +6,7 @@ message is a single line: the key, what was given, what is allowed.
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -179,6 +180,19 @@ def bias_setting(config: Config, defaults: dict[str, object]) -> str:
     differing = [f"{k}={v}" for k, v in sorted(given.items()) if v != defaults.get(k)]
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", config.bias_initializer.class_name).lower()
     return name + (_folder_name(f"({','.join(differing)})") if differing else "")
+
+
+def parse_options(arguments: Sequence[str], known: Mapping[str, str]) -> dict[str, str] | None:
+    """`key=value` arguments over their defaults, for commands that need no Hydra; None when help is asked for."""
+    options = dict(known)
+    for argument in arguments:
+        if argument in ("-h", "--help"):
+            return None
+        key, equals, value = argument.partition("=")
+        if key not in known or not equals:
+            raise ConfigError(f"{argument}: no such option; allowed: {', '.join(f'{k}=...' for k in known)}")
+        options[key] = value
+    return options
 
 
 def closest(word: str, known: list[str]) -> str:

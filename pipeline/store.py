@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import ConfigError
+from pipeline.config import ConfigError, closest
 from pipeline.runtime import digest
 
 RUN, BIASES, HISTORY = "run.json", "biases.npz", "history.csv"
@@ -90,6 +90,20 @@ def runs(results: Path, study: str, arm: str | None = None) -> list[Run]:
 def studies(results: Path) -> list[str]:
     """Names of the studies that have a run."""
     return sorted({path.parts[-4] for path in results.glob(f"[!.]*/*/seed=*/{RUN}")})
+
+
+def chosen(results: Path, asked: str) -> list[str]:
+    """The studies that `asked` names (with commas), or the only one there is. Raises ConfigError for one not there."""
+    there = studies(results)
+    if not there:
+        raise ConfigError(f"results: no study in {results}; train one first: python -m pipeline.train -m")
+    if not asked and len(there) > 1:
+        raise ConfigError(f"study: there are several; name one, or more with commas: {', '.join(there)}")
+    wanted = asked.split(",") if asked else there
+    for study in wanted:
+        if study not in there:
+            raise ConfigError(f"study: no study {study} in {results}; {closest(study, there)}")
+    return wanted
 
 
 @contextmanager
