@@ -33,6 +33,7 @@ class Arm:
 
     @property
     def block(self) -> str:
+        """The overrides besides the bias setting; empty for a plain arm."""
         return self.name.removeprefix(self.setting).lstrip(",")
 
     @property
@@ -77,8 +78,7 @@ def compare(results: Path, study: str, baseline: str, folder: Path) -> pd.DataFr
     figures.save(figures.learning_curves(curves(arms), names), folder / "figures" / "learning_curves")
     quantiles = bias_quantiles(arms)
     if not quantiles.empty:
-        shown = [name for name in names if name in set(quantiles["arm"])]
-        figures.save(figures.bias_distributions(quantiles, shown), folder / "figures" / "biases")
+        figures.save(figures.bias_distributions(quantiles, names), folder / "figures" / "biases")
     _print(study, summary, sentences, folder)
     return summary
 
@@ -135,7 +135,9 @@ def describe(summary: pd.DataFrame, arms: list[Arm], baseline: str) -> list[str]
             sentences.append(f"{text}: identical on all {row['pairs']} seeds.")
         else:
             zero = "includes" if low <= 0 <= high else "excludes"
-            sentences.append(f"{text}, 95 % interval {low:+.4f} to {high:+.4f} over {row['pairs']} seeds, which {zero} 0.")
+            sentences.append(
+                f"{text}, 95 % interval {low:+.4f} to {high:+.4f} over {row['pairs']} seeds, which {zero} 0."
+            )
     for arm in arms:
         base = next((b for b in arms if b.block == arm.block and b.setting == baseline), None)
         if arm.diverged:

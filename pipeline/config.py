@@ -228,7 +228,7 @@ def _check_values(config: Config) -> None:
 
 def _in_study_or_unnamed(override: str, config: Config) -> bool:
     key = override.lstrip("+~").split("=")[0].split("@")[0]
-    group, _, rest = key.partition(".")
+    group, _, _ = key.partition(".")
     if group in NOT_IN_ARM:
         return True
     if key == "data" or key in ("data.name", "data.path"):

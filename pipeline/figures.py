@@ -17,27 +17,31 @@ def learning_curves(curves: pd.DataFrame, arms: list[str]) -> alt.Chart:
     """
     colour = _by_arm(arms)
     base = alt.Chart().encode(x=alt.X("epoch:Q", title="epoch (0 = before training)", axis=alt.Axis(tickMinStep=1)))
-    band = base.mark_area(opacity=0.18).encode(
-        y=alt.Y("low:Q", title=None, scale=alt.Scale(zero=False)), y2="high:Q", color=colour
-    )
     dash = alt.StrokeDash("arm:N", sort=arms, scale=alt.Scale(domain=arms, range=_cycled(DASHES, arms)), title="arm")
-    line = base.mark_line(strokeWidth=2).encode(y=alt.Y("mean:Q", title=None), color=colour, strokeDash=dash)
-    metrics = list(dict.fromkeys(curves["metric"]))
-    panels = alt.layer(band, line, data=curves).properties(width=330, height=230)
-    faceted = panels.facet(facet=alt.Facet("metric:N", sort=metrics, title=None), columns=2)
+    panels = []
+    for metric in dict.fromkeys(curves["metric"]):
+        here = curves[curves["metric"] == metric]
+        positive = "loss" in metric and (here[["mean", "low"]].min().min() > 0)
+        scale = alt.Scale(type="log" if positive else "linear", zero=False, nice=False)
+        title = f"{metric} (log scale)" if positive else metric
+        band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q", color=colour)
+        line = base.mark_line(strokeWidth=2).encode(y=alt.Y("mean:Q", scale=scale), color=colour, strokeDash=dash)
+        panels.append(alt.layer(band, line, data=here).properties(width=330, height=230, title=title))
     return _styled(
-        faceted.resolve_scale(y="independent"),
+        alt.concat(*panels, columns=2),
         "Learning curves by arm",
-        "Mean over seeds; the band is its 95 % interval. loss and accuracy are running means within an epoch.",
+        "Mean over seeds; the band is its 95 % interval. Without val_: running means within the epoch.",
     )
 
 
 def bias_distributions(quantiles: pd.DataFrame, arms: list[str]) -> alt.Chart:
     """Each layer's bias values before and after training: median, middle half and 5 % to 95 %, over units and seeds.
 
-    quantiles: columns arm, layer, moment (before | after), q05, q25, q50, q75, q95; a row per box.
+    quantiles: columns arm, layer, moment (before | after), q05, q25, q50, q75, q95; a row per box. An arm keeps the
+    colour that it has among `arms`, whether it has biases or not.
     """
-    x = alt.X("arm:N", sort=arms, title=None, axis=alt.Axis(labelAngle=-35))
+    biased = [arm for arm in arms if arm in set(quantiles["arm"])]
+    x = alt.X("arm:N", sort=biased, title=None, axis=alt.Axis(labelAngle=-35, labelLimit=250))
     colour = _by_arm(arms, legend=False)
     base = alt.Chart().encode(x=x, color=colour)
     value = alt.Y("q05:Q", title="bias", scale=alt.Scale(zero=False))
@@ -47,7 +51,7 @@ def bias_distributions(quantiles: pd.DataFrame, arms: list[str]) -> alt.Chart:
     rows = []
     for layer in dict.fromkeys(quantiles["layer"]):
         here = quantiles[quantiles["layer"] == layer]
-        panel = alt.layer(whisker, box, median, data=here).properties(width=60 + 34 * len(arms), height=150)
+        panel = alt.layer(whisker, box, median, data=here).properties(width=60 + 34 * len(biased), height=150)
         moments = alt.Column("moment:N", sort=["before", "after"], title=None, header=alt.Header(labelFontSize=12))
         rows.append(panel.facet(column=moments, title=alt.Title(layer, anchor="start", fontSize=12)))
     return _styled(
@@ -66,7 +70,13 @@ def save(chart: alt.Chart, path: Path) -> None:
 
 def _by_arm(arms: list[str], legend: bool = True) -> alt.Color:
     scale = alt.Scale(domain=arms, range=_cycled(COLOURS, arms))
-    return alt.Color("arm:N", sort=arms, scale=scale, title="arm", legend=alt.Legend() if legend else None)
+    return alt.Color(
+        "arm:N",
+        sort=arms,
+        scale=scale,
+        title="arm",
+        legend=alt.Legend(symbolType="stroke", symbolOpacity=1) if legend else None,
+    )
 
 
 def _cycled(values: tuple, arms: list[str]) -> list:

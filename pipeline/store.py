@@ -39,14 +39,17 @@ class Run:
 
     @property
     def arm(self) -> str:
+        """Name of the arm that the run belongs to."""
         return self.meta["arm"]
 
     @property
     def seed(self) -> int:
+        """The repetition within the arm."""
         return self.meta["seed"]
 
     @property
     def key(self) -> str:
+        """Digest of all that decides the run's numbers."""
         return self.meta["key"]
 
     def biases(self) -> dict[str, np.ndarray]:

@@ -23,9 +23,11 @@ class BeforeTheFirstJob(Callback):
     """Plans the request's jobs, ends the process with exit code 2 where one is refused, and names the redundant."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Look at the one job of a run."""
         self._look_at([(config, list(config.hydra.overrides.task))])
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Look at all jobs of a sweep, and settle whether the default sweep is part of it."""
         given = list(config.hydra.overrides.task)
         default = OmegaConf.to_container(config.hydra.sweeper.params) or {}
         if any(o.is_sweep_override() and o.get_key_element() in default for o in _parsed(given)):

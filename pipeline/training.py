@@ -9,10 +9,11 @@ Four measured facts shape it (digits, Dense 64-32-10):
 - The step is traced before the XLA program that loops over it. Traced within, its forward and backward passes become
   two functions that hand each other shapes; XLA then takes the inputs of the first for compile-time constants, and
   with them the weights: it compiled anew at every call, and a last smaller step started from the first weights.
-- The last bits depend on how many seeds are stacked (dense nets agreed for 3 and 10, not for 20 and 40), not on their
-  places. So every stack has `WIDTH` places, the empty ones filled with a repeated seed, and which seeds train together
-  does not matter.
+- The last bits depend on how many seeds are stacked (dense nets agreed for 3 and 10, not for 20 and 40), and without
+  XLA on a seed's place, but not on its neighbours. So every stack has `WIDTH` places, and a seed always has the same
+  one: which seeds train together does not matter.
 - Recurrent layers do not compile under XLA (tensor lists). They, and whatever else XLA refuses, run without it.
+  Unrolled they do compile, in 20 s where tracing takes 4, and train no faster (LSTM 16 over 8 steps).
 - `model.fit` computes cross-entropies from the logits in front of a softmax or sigmoid, so the stack does too.
 """
 
@@ -115,22 +116,41 @@ def train(
     variables, by path, whose values are kept at every epoch. on_epoch(epochs done, epochs in all).
     """
     vectorize.install()
-    xla = not any("RNN" in {c.__name__ for c in type(layer).__mro__} for layer in _all_layers(models[0]))
-    total = -(-len(models) // WIDTH) * training.epochs
-    trained: list[Trained] = []
-    for start in range(0, len(models), WIDTH):
-        chosen = slice(start, start + WIDTH)
-        done = start // WIDTH * training.epochs
-        stack = (models[chosen], x, y, task, rows[chosen], optimizer, training, watch)
+    xla = not any("RNN" in {c.__name__ for c in type(layer).__mro__} for layer in models[0]._flatten_layers())
+    stacks = _stacks([r.seed for r in rows])
+    trained: dict[int, Trained] = {}
+    for number, places in enumerate(stacks):
+
+        def tell(epoch: int, before: int = number * training.epochs) -> None:
+            on_epoch(before + epoch, len(stacks) * training.epochs)
+
+        chosen = [models[i] for i in places], x, y, task, [rows[i] for i in places], optimizer, training, watch
         try:
-            trained += _train_stack(*stack, xla, lambda epoch, done=done: on_epoch(done + epoch, total))
+            results = _train_stack(*chosen, xla, tell)
         except _xla_errors() as error:
             if not xla:
                 raise
             log.info("XLA cannot compile this model, which now trains without it: %s", str(error)[:300])
             xla = False
-            trained += _train_stack(*stack, xla, lambda epoch, done=done: on_epoch(done + epoch, total))
-    return trained
+            results = _train_stack(*chosen, xla, tell)
+        trained |= {i: results[rows[i].seed % WIDTH] for i in places}
+    return [trained[i] for i in range(len(models))]
+
+
+def _stacks(seeds: Sequence[int]) -> list[list[int]]:
+    """Who trains with whom: for each stack, the position in `seeds` of whoever is in each of its `WIDTH` places.
+
+    A seed's place is the seed modulo `WIDTH`; empty places repeat another seed of the stack.
+    """
+    stacks: list[dict[int, int]] = []
+    for i, seed in enumerate(seeds):
+        place = seed % WIDTH
+        stack = next((s for s in stacks if place not in s), None)
+        if stack is None:
+            stack = {}
+            stacks.append(stack)
+        stack[place] = i
+    return [[stack.get(place, next(iter(stack.values()))) for place in range(WIDTH)] for stack in stacks]
 
 
 def _train_stack(
@@ -138,16 +158,14 @@ def _train_stack(
     optimizer_config: config.Optimizer, training: config.Training, watch: Callable[[Any], dict[str, Any]],
     xla: bool, on_epoch: Callable[[int], None],
 ) -> list[Trained]:  # fmt: skip
-    """One stack of `WIDTH` places, of which the first `len(models)` are wanted."""
+    """Train the models and rows of `WIDTH` places."""
     import keras
     import tensorflow as tf
 
-    n, template = len(models), models[0]
-    places = [min(i, n - 1) for i in range(WIDTH)]  # the empty ones repeat the last seed
-    placed = [rows[i] for i in places]
+    template = models[0]
 
     def stacked(get: Callable[[Any], Any]) -> np.ndarray:
-        return np.stack([np.asarray(get(models[i])) for i in places])
+        return np.stack([np.asarray(get(model)) for model in models])
 
     weights = [
         keras.Variable(stacked(lambda m, i=i: m.trainable_variables[i].value), name=v.name)
@@ -165,13 +183,14 @@ def _train_stack(
     )
     optimizer.build(weights)
 
+    # Variables, since TensorFlow would rewrite arithmetic with constants by their values, and so by who is in the stack.
+    def per_seed(name: str, axes: int) -> Any:
+        values = np.stack([np.float32(getattr(r, name)) for r in rows])
+        return tf.Variable(values.reshape(WIDTH, *[1] * (axes - values.ndim), *values.shape[1:]))
+
     inputs, targets = tf.constant(x), tf.constant(y)
-    mean, scale = (np.stack([getattr(r, k) for r in placed]) for k in ("mean", "scale"))
-    column = [WIDTH, 1, *[1] * (x.ndim - max(mean.ndim, 1)), *mean.shape[1:]]
-    mean, scale = mean.reshape(column), scale.reshape(column)
-    target_mean, target_scale = (
-        np.float32([[getattr(r, k)] for r in placed]) for k in ("target_mean", "target_scale")
-    )  # fmt: skip
+    mean, scale = per_seed("mean", x.ndim + 1), per_seed("scale", x.ndim + 1)
+    target_mean, target_scale = per_seed("target_mean", 2), per_seed("target_scale", 2)
 
     def batch(numbers: Any) -> tuple[Any, Any]:
         picked = tf.gather(targets, numbers)
@@ -250,7 +269,7 @@ def _train_stack(
 
     with _logits(template) as kind:
         training_rows, validation, test = (
-            np.stack([getattr(r, part) for r in placed]) for part in ("train", "validation", "test")
+            np.stack([getattr(r, part) for r in rows]) for part in ("train", "validation", "test")
         )
         evaluation = traced(
             lambda numbers, counts: forward(numbers, counts, False)[1],
@@ -259,16 +278,17 @@ def _train_stack(
         train_epoch = epoch_program(training_rows.shape[1])
         note(evaluate(training_rows))
         for epoch in range(1, training.epochs + 1):
-            order = np.stack([batch_order(r.seed, epoch, r.train) for r in rows])[places]
+            order = np.stack([batch_order(r.seed, epoch, r.train) for r in rows])
             note(np.asarray(train_epoch(tf.constant(order))))
             on_epoch(epoch)
         test_means = evaluate(test)
 
-    for i, model in enumerate(models):
-        for variable, values in zip(model.trainable_variables, weights, strict=True):
-            variable.assign(np.asarray(values.value)[i])
-        for variable, values in zip(model.non_trainable_variables, state, strict=True):
-            variable.assign(np.asarray(values)[i])
+    for place, (model, r) in enumerate(zip(models, rows, strict=True)):
+        if r.seed % WIDTH == place:  # else it only fills a gap here
+            for variable, values in zip(model.trainable_variables, weights, strict=True):
+                variable.assign(np.asarray(values.value)[place])
+            for variable, values in zip(model.non_trainable_variables, state, strict=True):
+                variable.assign(np.asarray(values)[place])
 
     metric = metric_name(task)
     curves = {part: np.stack(means) for part, means in record.items()}  # [epochs + 1, seeds, 2]
@@ -283,7 +303,7 @@ def _train_stack(
             test={"test_loss": float(test_means[i, 0]), f"test_{metric}": float(test_means[i, 1])},
             trajectory={path: np.stack([s[i] for s in kept]) for path, kept in snapshots.items()},
         )
-        for i in range(n)
+        for i in range(WIDTH)
     ]
 
 
@@ -328,10 +348,6 @@ def _places(model: Any, variables: dict[str, Any]) -> dict[str, tuple[str, int]]
     where = {id(v): ("trainable", i) for i, v in enumerate(model.trainable_variables)}
     where |= {id(v): ("other", i) for i, v in enumerate(model.non_trainable_variables)}
     return {path: where[id(variable)] for path, variable in variables.items()}
-
-
-def _all_layers(model: Any) -> Iterator[Any]:
-    yield from model._flatten_layers()
 
 
 def _xla_errors() -> tuple[type[Exception], ...]:
