@@ -12,9 +12,10 @@ import numpy as np
 
 from pipeline import biases, data, initializers, models, runtime, store, tracking, training
 from pipeline.config import Config, ConfigError, arm_name, bias_setting
+from pipeline.stack import Rows
 
 # The modules that decide the numbers: a change in what they do makes earlier results another experiment's.
-NUMBERS_FROM = ("runtime", "data", "models", "vectorize", "training", "biases")
+NUMBERS_FROM = ("runtime", "data", "models", "vectorize", "stack", "training", "biases")
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def run_arm(config: Config, progress: Callable[[str, int, int], None] = lambda a
             before = [biases.extract_biases(model) for model in built]
             kernels = [_kernel_digest(model) for model in built]
             trained = training.train(
-                built, dataset.x, dataset.y, dataset.task,
-                [training.Rows(seed, **vars(cut)) for seed, cut in zip(to_train, splits, strict=True)],
+                built, [Rows(seed, **vars(cut)) for seed, cut in zip(to_train, splits, strict=True)],
+                dataset.x, dataset.y, dataset.task,
                 config.optimizer, config.training, biases.bias_variables,
                 lambda done, total: progress(arm, done, total),
             )  # fmt: skip
