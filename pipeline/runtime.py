@@ -82,11 +82,8 @@ def _instruction_sets() -> list[str]:
 
 
 @contextmanager
-def noise_to(path: Path | None) -> Iterator[None]:
-    """Send what is written to standard error, by native code too, to the end of a file (None: leave it alone)."""
-    if path is None:
-        yield
-        return
+def noise_to(path: Path) -> Iterator[None]:
+    """Send what is written to standard error, by native code too, to the end of a file."""
     sys.stderr.flush()
     screen = os.dup(2)
     with path.open("ab") as file:

@@ -4,7 +4,9 @@ Hydra calls `BeforeTheFirstJob` (conf/config.yaml, hydra.callbacks) after compos
 Only this module and `train` know Hydra.
 """
 
+import logging
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from pipeline.runtime import noise_to
 class BeforeTheFirstJob(Callback):
     """Plans the request's jobs, ends the process with exit code 2 where one is refused, and names the redundant."""
 
+    _noise = ""
+
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Look at the one job of a run."""
         self._look_at([(config, list(config.hydra.overrides.task))])
@@ -36,6 +40,12 @@ class BeforeTheFirstJob(Callback):
         jobs = BasicSweeper.split_arguments(_parsed([f"{k}={v}" for k, v in default.items()] + given), None)[0]
         self._look_at([(compose(config.hydra.job.config_name, list(job)), list(job)) for job in jobs])
 
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Put what TensorFlow said while the request was checked into the log of the first job."""
+        if self._noise:
+            logging.getLogger(__name__).info("while the request was checked:\n%s", self._noise)
+            self._noise = ""
+
     def _look_at(self, jobs: list[tuple[DictConfig, list[str]]]) -> None:
         try:
             plans = [experiment.plan(load(composed, overrides)) for composed, overrides in jobs]
@@ -49,8 +59,11 @@ class BeforeTheFirstJob(Callback):
                     )
                 if twin is not plan:
                     print(f"{' '.join(_bias_part(plan))}: the same as arm {plan.arm}, trained once")
-            with noise_to(Path("/dev/null") if Path("/dev/null").exists() else None):
-                experiment.check(plans)
+            with tempfile.TemporaryDirectory() as folder:
+                noise = Path(folder) / "noise"
+                with noise_to(noise):
+                    experiment.check(plans)
+                self._noise = noise.read_text(errors="replace")
         except ConfigError as error:
             print(error, file=sys.stderr)
             sys.exit(2)
