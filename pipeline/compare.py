@@ -69,16 +69,18 @@ def compare(results: Path, study: str, baseline: str, folder: Path) -> pd.DataFr
     if baseline not in {arm.setting for arm in arms}:
         raise ConfigError(f"baseline: {study} has no arm {baseline}; {closest(baseline, [a.setting for a in arms])}")
     summary = summarize(arms, baseline)
+    store.check_writable(folder, "reports")
     folder.mkdir(parents=True, exist_ok=True)
     summary.to_csv(folder / "summary.csv", index=False)
     (folder / "metrics.json").write_text(json.dumps(_nested(summary), indent=2) + "\n")
     sentences = describe(summary, arms, baseline)
-    (folder / "answer.md").write_text(_markdown(study, summary, sentences))
-    names = [arm.name for arm in arms]
-    figures.save(figures.learning_curves(curves(arms), names), folder / "figures" / "learning_curves")
-    quantiles = bias_quantiles(arms)
+    names, quantiles = [arm.name for arm in arms], bias_quantiles(arms)
+    pictures = {"learning_curves": figures.learning_curves(curves(arms), names)}
     if not quantiles.empty:
-        figures.save(figures.bias_distributions(quantiles, names), folder / "figures" / "biases")
+        pictures["biases"] = figures.bias_distributions(quantiles, names)
+    for name, chart in pictures.items():
+        figures.save(chart, folder / "figures" / name)
+    (folder / "answer.md").write_text(_markdown(study, summary, sentences, list(pictures)))
     _print(study, summary, sentences, folder)
     return summary
 
@@ -217,14 +219,14 @@ def _cells(summary: pd.DataFrame) -> list[list[str]]:
 HEADINGS = ["arm", "metric", "seeds", "mean [95 %]", "std", "paired difference [95 %]"]
 
 
-def _markdown(study: str, summary: pd.DataFrame, sentences: list[str]) -> str:
+def _markdown(study: str, summary: pd.DataFrame, sentences: list[str], pictures: list[str]) -> str:
     table = [HEADINGS, ["---"] * len(HEADINGS), *_cells(summary)]
     return "\n".join([
         f"# {study}", "", *(f"- {sentence}" for sentence in sentences), "",
         *(f"| {' | '.join(row)} |" for row in table), "",
         "Means over seeds with Student's t 95 % intervals; differences are paired by seed, since a seed starts every",
         "arm from the same kernels, split and data order. They are not corrected for the number of arms.", "",
-        "![Learning curves](figures/learning_curves.svg)", "", "![Biases](figures/biases.svg)", "",
+        *(f"![{name}](figures/{name}.svg)\n" for name in pictures),
     ])  # fmt: skip
 
 

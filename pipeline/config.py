@@ -95,9 +95,9 @@ class Tracking:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that conf/ can say."""
+    """Everything that conf/ can say. Arms that are compared share a study: a results folder, an MLflow experiment."""
 
-    study: str = MISSING
+    study: str = "${data.name}-${model.name}"
     use_bias: bool = True
     bias_layers: Any = "all"
     seeds: Any = MISSING

@@ -52,7 +52,7 @@ def plan(config: Config) -> Plan:
         initializers.check(initializer, path, bias_rank)
     defaults = initializers.defaults(config.bias_initializer.class_name)
     training.check(config.optimizer)
-    store.check_writable(config.results_dir)
+    store.check_writable(config.results_dir, "results")
     identity = data.identity(config.data)
     effective = {
         "bias_setting": bias_setting(config, defaults),
@@ -95,7 +95,10 @@ def run_arm(config: Config, progress: Callable[[str, int, int], None] = lambda a
     arm, results, study = plan(config).arm, config.results_dir, config.study
     with store.lock(results, study, arm):
         todo = plan(config)  # again: another process may have trained it while this one waited for the lock
-        found = store.adopt(results, study, arm, {s: todo.keys[s] for s in todo.missing}) if todo.missing else set()
+        found = set()
+        if todo.missing:
+            wanted = {seed: todo.keys[seed] for seed in todo.missing}
+            found = store.adopt(results, study, wanted, {"arm": arm, "config": todo.effective})
         to_train = tuple(seed for seed in todo.missing if seed not in found)
         if to_train:
             device = runtime.start(config.runtime.device)

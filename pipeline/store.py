@@ -64,16 +64,16 @@ class Run:
         return {name: [float(v) for v in values] for name, *values in columns}
 
 
-def check_writable(results: Path) -> None:
-    """Refuse a results folder that cannot be made or written."""
-    there = next(p for p in (results, *results.parents) if p.exists())
+def check_writable(folder: Path, key: str) -> None:
+    """Refuse, as the setting `key`, a folder that cannot be made or written."""
+    there = next(p for p in (folder, *folder.parents) if p.exists())
     try:
         if not there.is_dir():
             raise NotADirectoryError(f"{there} is not a folder")
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        raise ConfigError(f"results: {results} cannot be written: {error.strerror or error}") from error
+        raise ConfigError(f"{key}: {folder} cannot be written: {error.strerror or error}") from error
 
 
 def runs(results: Path, study: str, arm: str | None = None) -> list[Run]:
@@ -128,10 +128,10 @@ def write(
     return Run(_place(results, study, meta["arm"], meta["seed"], files), meta)
 
 
-def adopt(results: Path, study: str, arm: str, keys: Mapping[int, str]) -> set[int]:
-    """Take over, under this arm's name, runs that were trained before: by another arm of the study, or replaced since.
+def adopt(results: Path, study: str, keys: Mapping[int, str], own: dict[str, Any]) -> set[int]:
+    """Take over runs that were trained before: by another arm of the study, or replaced since.
 
-    keys: seed -> key of what is wanted. The seeds that were found.
+    keys: seed -> key of what is wanted. own: what run.json says of this arm (arm, config). The seeds that were found.
     """
     known = {run.key: run for run in runs(results, study)}
     for key in keys.values():
@@ -140,9 +140,9 @@ def adopt(results: Path, study: str, arm: str, keys: Mapping[int, str]) -> set[i
             known.setdefault(key, Run(_replaced(results) / key, meta))
     found = {seed: known[key] for seed, key in keys.items() if key in known}
     for seed, run in found.items():
-        meta = run.meta | {"arm": arm}
+        meta = run.meta | own
         files = {name: (run.path / name).read_bytes() for name in (BIASES, HISTORY)}
-        _place(results, study, arm, seed, files | {RUN: _json(meta)})
+        _place(results, study, meta["arm"], seed, files | {RUN: _json(meta)})
     return set(found)
 
 
@@ -192,12 +192,14 @@ def _json(meta: dict[str, Any]) -> bytes:
 
 
 def _read_meta(path: Path) -> dict[str, Any] | None:
+    """A run's run.json; None where it is missing or half written, or another file is not what it was."""
     try:
         meta = json.loads((path / RUN).read_text())
-    except (OSError, ValueError):
+        whole = {"arm", "seed", "key", "recipe", "status"} <= set(meta)
+        intact = all(digest((path / name).read_bytes()) == meta["digests"][name] for name in (BIASES, HISTORY))
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    whole = isinstance(meta, dict) and {"arm", "seed", "key", "recipe", "status"} <= set(meta)
-    return meta if whole and (path / BIASES).is_file() and (path / HISTORY).is_file() else None
+    return meta if whole and intact else None
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +26,13 @@ from pipeline.store import Run
 
 EMBEDDED = f"sqlite:///{PROJECT / 'mlflow.db'}"
 BATCH = 1000  # metrics that MLflow takes in one call
+ENVIRONMENT = {  # set before MLflow is imported, where the user has not set them
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
 
 Point = tuple[str, float, int]  # metric, value, step
 
@@ -32,14 +40,15 @@ Point = tuple[str, float, int]  # metric, value, step
 def mirror(tracking: Tracking, results: Path, study: str, arm: str, runs: Sequence[Run]) -> str:
     """Send what MLflow has not received of an arm, and take away what is no longer so. What went wrong, or "".
 
-    `runs` are all stored runs of the arm. MLflow is imported only when something is to be sent.
+    `runs` are all stored runs of the arm. MLflow is imported only when there is something to do.
     """
     uri = store_uri(tracking)
-    if not tracking.enabled or not runs or _keys(arm, runs) <= (_received(uri, study) or set()):
+    if not tracking.enabled or not runs or _received(uri, study, arm) == sorted(_keys(arm, runs)):
         return ""
     try:
-        client, experiment_id = _open(uri, study, results)
-        _send_arm(client, experiment_id, arm, runs)
+        with _only_sender(uri, results):
+            client, experiment_id = _open(uri, study)
+            _send_arm(client, experiment_id, arm, runs)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost a result
         return f"MLflow at {uri} did not take it: {' '.join(str(error).split())[:300]}"
     return ""
@@ -47,7 +56,14 @@ def mirror(tracking: Tracking, results: Path, study: str, arm: str, runs: Sequen
 
 def store_uri(tracking: Tracking) -> str:
     """Where to send: `tracking.uri`, else the environment's `MLFLOW_TRACKING_URI`, else the embedded store."""
-    return tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED
+    uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED
+    database = _database(uri)
+    return uri if database is None else f"sqlite:///{database}"
+
+
+def _database(uri: str) -> Path | None:
+    """The file behind an SQLite address; a relative one is relative to where the command was given."""
+    return Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
 
 
 def _keys(arm: str, runs: Sequence[Run]) -> set[str]:
@@ -58,49 +74,59 @@ def _arm_key(arm: str, runs: Sequence[Run]) -> str:
     return digest([arm, *sorted(run.key for run in runs)])
 
 
-def _received(uri: str, study: str) -> set[str] | None:
-    """Keys that an SQLite store holds, read without the five seconds of importing MLflow; None where that fails."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or not path.is_file():
+def _received(uri: str, study: str, arm: str) -> list[str] | None:
+    """Keys of the runs that an SQLite store holds of an arm, sorted; an unfinished run counts as key "".
+
+    Read without the five seconds of importing MLflow. None where that cannot be.
+    """
+    database = _database(uri)
+    if database is None or not database.is_file():
         return None
-    query = """SELECT tags.value FROM tags JOIN runs USING (run_uuid) JOIN experiments USING (experiment_id)
-               WHERE tags.key = 'key' AND runs.status = 'FINISHED' AND runs.lifecycle_stage = 'active'
-               AND experiments.name = ?"""
+    query = """SELECT CASE runs.status WHEN 'FINISHED' THEN COALESCE(own.value, '') ELSE '' END
+               FROM runs JOIN experiments USING (experiment_id)
+               JOIN tags arm ON arm.run_uuid = runs.run_uuid AND arm.key = 'arm' AND arm.value = ?
+               LEFT JOIN tags own ON own.run_uuid = runs.run_uuid AND own.key = 'key'
+               WHERE runs.lifecycle_stage = 'active' AND experiments.name = ?"""
     try:
-        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
-        try:
-            return {value for (value,) in connection.execute(query, [study])}
-        finally:
-            connection.close()
+        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
+            return sorted(key for (key,) in connection.execute(query, [arm, study]))
     except sqlite3.Error:
         return None
 
 
-def _open(uri: str, study: str, results: Path) -> tuple[Any, str]:
-    """A client, and the id of the study's experiment; store and experiment are made once, under a lock."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+@contextmanager
+def _only_sender(uri: str, results: Path) -> Iterator[None]:
+    """Hold the store, so that two processes neither make it twice nor take each other's runs for left-overs."""
+    database = _database(uri)
+    place = results / ".aside" / f"mlflow-{digest(uri.encode())}.lock"
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        place = database.with_name(f"{database.name}.lock")
+    with FileLock(place):
+        yield
+
+
+def _open(uri: str, study: str) -> tuple[Any, str]:
+    """A client, and the id of the study's experiment; both are made when they are not there."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
-    with FileLock(results / ".aside" / "mlflow.lock"):
-        location = None
-        if uri.startswith("sqlite:///"):
-            database = Path(uri.removeprefix("sqlite:///"))
-            location = (database.parent / "mlartifacts" / quote(study)).as_uri()
-            if not database.exists():
-                # Made aside and renamed: a store whose first migration is killed would stay half-made.
-                unfinished = database.with_name(f"{database.name}.{os.getpid()}.new")
-                MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
-                unfinished.rename(database)
-        client = MlflowClient(uri)
-        experiment = client.get_experiment_by_name(study)
-        if experiment is None:
-            return client, client.create_experiment(study, artifact_location=location)
-        if experiment.lifecycle_stage != "active":
-            client.restore_experiment(experiment.experiment_id)
-        return client, experiment.experiment_id
+    location, database = None, _database(uri)
+    if database is not None:
+        location = (database.parent / "mlartifacts" / quote(study)).as_uri()
+        if not database.exists():
+            # Made aside and renamed: a store whose first migration is killed would stay half-made.
+            unfinished = database.with_name(f"{database.name}.{os.getpid()}.new")
+            MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
+            unfinished.rename(database)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(study)
+    if experiment is None:
+        return client, client.create_experiment(study, artifact_location=location)
+    if experiment.lifecycle_stage != "active":
+        client.restore_experiment(experiment.experiment_id)
+    return client, experiment.experiment_id
 
 
 def _send_arm(client: Any, experiment_id: str, arm: str, runs: Sequence[Run]) -> None:
