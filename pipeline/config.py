@@ -4,6 +4,7 @@
 message is a single line: the key, what was given, what is allowed.
 """
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -157,7 +158,7 @@ def load(composed: DictConfig, overrides: list[str]) -> Config:
             raise ConfigError(f"{missing[0]}: nothing given; a value is needed")
         config = OmegaConf.to_object(checked)
     except OmegaConfBaseException as error:
-        raise ConfigError(_one_line(error, tree)) from error
+        raise ConfigError(one_line(error, tree)) from error
     assert isinstance(config, Config)
     _check_values(config)
     return replace(config, seeds=parse_seeds(config.seeds))
@@ -169,7 +170,7 @@ def arm_name(config: Config, defaults: dict[str, object]) -> str:
     `defaults` are those of the initializer's class; a setting that differs is named: `constant(value=0.1)`.
     """
     others = [o for o in config.overrides if not _in_study_or_unnamed(o, config)]
-    return ",".join([bias_setting(config, defaults), *sorted(map(_folder_name, others))])
+    return _folder_name(",".join([bias_setting(config, defaults), *sorted(o.lstrip("+") for o in others)]))
 
 
 def bias_setting(config: Config, defaults: dict[str, object]) -> str:
@@ -179,7 +180,7 @@ def bias_setting(config: Config, defaults: dict[str, object]) -> str:
     given = config.bias_initializer.config
     differing = [f"{k}={v}" for k, v in sorted(given.items()) if v != defaults.get(k)]
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", config.bias_initializer.class_name).lower()
-    return name + (_folder_name(f"({','.join(differing)})") if differing else "")
+    return name + (f"({','.join(differing)})" if differing else "")
 
 
 def parse_options(arguments: Sequence[str], known: Mapping[str, str]) -> dict[str, str] | None:
@@ -228,19 +229,16 @@ def _check_values(config: Config) -> None:
 
 def _in_study_or_unnamed(override: str, config: Config) -> bool:
     key = override.lstrip("+~").split("=")[0].split("@")[0]
-    group, _, _ = key.partition(".")
-    if group in NOT_IN_ARM:
+    if key.partition(".")[0] in NOT_IN_ARM:
         return True
-    if key == "data" or key in ("data.name", "data.path"):
-        return config.data.name in config.study
-    if key in ("model", "model.name"):
-        return config.model.name in config.study
-    return False
+    names_data_or_model = key in ("data", "data.name", "data.path", "model", "model.name")
+    return names_data_or_model and config.study == f"{config.data.name}-{config.model.name}"
 
 
 def _folder_name(text: str) -> str:
-    """`text` with what no folder name may hold replaced, and cut to a length that every file system takes."""
-    return re.sub(r"[^\w.,=()+-]", "_", text.lstrip("+"))[:120]
+    """`text` as a folder can be named: what no name may hold replaced, what is too long cut and told apart."""
+    name = re.sub(r"[^\w.,=()+-]", "_", text.lstrip("+"))
+    return name if len(name) <= 150 else f"{name[:130]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _require(condition: bool, key: str, given: Any, allowed: str) -> None:
@@ -253,18 +251,23 @@ def _resolve(composed: DictConfig) -> DictConfig:
     try:
         OmegaConf.resolve(tree)
     except OmegaConfBaseException as error:
-        raise ConfigError(_one_line(error, {})) from error
+        raise ConfigError(one_line(error, {})) from error
     return tree
 
 
-def _one_line(error: OmegaConfBaseException, tree: dict[str, Any]) -> str:
+def one_line(error: OmegaConfBaseException, tree: dict[str, Any], key: str = "") -> str:
+    """An OmegaConf error as one line: the key, what was given, what is allowed."""
     message = str(error.msg or error).strip().splitlines()[0]
-    key = str(error.full_key or error.key or "config")
+    key = key or str(error.full_key or error.key or "config")
     unknown = re.match(r"Key '(.+)' not in '(\w+)'", message)
     if unknown:
         known = [f for f in known_keys() if f.rpartition(".")[0] == key.rpartition(".")[0]]
         names = [name.rpartition(".")[2] for name in known]
         return f"{key}: no such key; {closest(unknown[1], names)}"
+    wrong = re.match(r"(?:Value )?'(.*?)'.*(Integer|Float|Boolean|Bool|bool)", message)
+    if wrong:
+        allowed = {"Integer": "a whole number", "Float": "a number"}.get(wrong[2], "true or false")
+        return f"{key}: {wrong[1]} given; allowed: {allowed}"
     return f"{key}: {message}"
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -104,6 +105,11 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _source(data: config_.Data) -> Callable[[config_.Data], Dataset]:
     if data.source not in SOURCES:
         raise ConfigError(f"data.source: {data.source} is not one; {closest(data.source, sorted(SOURCES))}")
+    for key in ("path", "target", "task"):
+        if data.source != "file" and getattr(data, key) is not None:
+            raise ConfigError(
+                f"data.{key}: {getattr(data, key)} given, but {data.name} has its own; allowed: data=file"
+            )
     return SOURCES[data.source]
 
 
@@ -129,7 +135,9 @@ def _keras(name: str) -> Callable[[config_.Data], Dataset]:
             (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()
         except Exception as error:  # Keras raises a bare Exception when a download fails
             reason = " ".join(str(error).split())[:200]
-            raise ConfigError(f"data: {name} is not in Keras' cache and could not be downloaded: {reason}") from error
+            raise ConfigError(
+                f"data: {name} could be read neither from Keras' cache nor from its download: {reason}"
+            ) from error
         x, y = np.concatenate([x, x_test]), np.concatenate([y, y_test]).ravel()
         x = x[..., None] if x.ndim == 3 else x
         classes = tuple(map(str, np.unique(y)))
@@ -184,7 +192,7 @@ def _file(data: config_.Data) -> Path:
 def _npz(path: Path, data: config_.Data) -> tuple[np.ndarray, np.ndarray]:
     try:
         arrays = dict(np.load(path, allow_pickle=False))
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
         raise ConfigError(f"data.path: {path.name} cannot be read: {error}") from error
     target = data.target or "y"
     for key, name in (("data.path", "x"), ("data.target", target)):

@@ -47,10 +47,11 @@ class Outcome:
 
 def plan(config: Config) -> Plan:
     """Check a config and compare it with what is stored. Raises ConfigError; imports no TensorFlow."""
-    layers = models.complete(config)
-    for path, initializer, bias_rank in models.bias_initializers(layers):
-        initializers.check(initializer, path, bias_rank)
     defaults = initializers.defaults(config.bias_initializer.class_name)
+    initializers.check_arguments(config.bias_initializer)
+    layers = models.complete(config)
+    for path, class_name, bias_rank in models.bias_initializers(layers):
+        initializers.check_rank(class_name, path, bias_rank)
     training.check(config.optimizer)
     store.check_writable(config.results_dir, "results")
     identity = data.identity(config.data)
@@ -77,16 +78,18 @@ def check(plans: Sequence[Plan]) -> None:
     """Load the data and build the model of every plan that has seeds to train. Raises ConfigError."""
     seen = []
     for p in plans:
-        parts = (p.effective["data"], p.effective["model"], p.config.data.path)
+        parts = (p.effective["data"], p.effective["model"], p.config.data.path, p.config.runtime)
         if p.missing and parts not in seen:
             seen.append(parts)
             dataset = data.load(p.config.data)
             runtime.start(p.config.runtime.device)
             model = _build(p, dataset, p.missing[0])
-            if dataset.task != "regression" and model.output_shape[-1] < _outputs(dataset):
+            outputs, classes = model.output_shape[-1], len(dataset.classes)
+            if (outputs < classes and (outputs, classes) != (1, 2)) or (dataset.task == "regression" and outputs != 1):
+                wanted = f"has {classes} classes" if classes else "is a regression"
                 raise ConfigError(
-                    f"model: {p.config.model.name} has {model.output_shape[-1]} outputs, but {p.config.data.name} has "
-                    f"{len(dataset.classes)} classes; allowed: a last Dense layer without units"
+                    f"model: {p.config.model.name} has {outputs} outputs, but {p.config.data.name} {wanted}; "
+                    "allowed: a last Dense layer without units, which then follow from the data"
                 )
 
 
@@ -130,15 +133,11 @@ def _build(p: Plan, dataset: data.Dataset, seed: int) -> Any:
     return models.build(layers, shape, dataset.task, len(dataset.classes), seed)
 
 
-def _outputs(dataset: data.Dataset) -> int:
-    return len(dataset.classes) if dataset.task == "multiclass" else 1
-
-
 def _kernel_digest(model: Any) -> str:
     """Digest of everything that the model starts with, its biases excepted: equal in all arms of one seed."""
     skipped = {id(v) for v in biases.bias_variables(model).values()}
     others = [v for v in model.variables if id(v) not in skipped]
-    return runtime.digest(b"".join(v.path.encode() + np.asarray(v.value).tobytes() for v in others))
+    return runtime.digest(b"".join(f"{v.dtype}{v.shape}".encode() + np.asarray(v.value).tobytes() for v in others))
 
 
 def _store(

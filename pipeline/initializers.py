@@ -1,6 +1,6 @@
 """Which initializers there are for a bias, and which of them cannot work on a bias of a given shape."""
 
-from typing import Any
+import math
 
 from pipeline import signatures
 from pipeline.config import BiasInitializer, ConfigError, closest
@@ -8,6 +8,10 @@ from pipeline.config import BiasInitializer, ConfigError, closest
 # They fill matrices: Keras raises on a 1-D shape. STFT makes the fixed filters of a spectrogram.
 NEEDS_MATRIX = ("Orthogonal", "Identity")
 NOT_FOR_BIAS = ("STFT",)
+CHOICES = {
+    "mode": ("fan_in", "fan_out", "fan_avg"),
+    "distribution": ("truncated_normal", "untruncated_normal", "uniform"),
+}
 
 
 def names() -> list[str]:
@@ -25,20 +29,31 @@ def defaults(class_name: str) -> dict[str, object]:
     return signatures.arguments("initializers", class_name)
 
 
-def check(initializer: BiasInitializer | dict[str, Any], key: str, bias_rank: int) -> None:
-    """Refuse an unknown class or argument, and a class that cannot fill a bias with `bias_rank` axes."""
-    if isinstance(initializer, dict):
-        initializer = BiasInitializer(**initializer)
-    known = defaults(initializer.class_name)
-    for name, value in initializer.config.items():
+def check_arguments(initializer: BiasInitializer) -> None:
+    """Refuse an argument that the class does not have, or a value that draws nothing sensible."""
+    known, given = defaults(initializer.class_name), initializer.config
+    for name, value in given.items():
+        key = f"bias_initializer.config.{name}"
         if name not in known:
-            raise ConfigError(
-                f"bias_initializer.config.{name}: no such key; {closest(name, sorted(known) or ['none'])}"
-            )
-        if isinstance(known[name], float) and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise ConfigError(f"bias_initializer.config.{name}: {value} given; allowed: a number")
-    if initializer.class_name in NEEDS_MATRIX and bias_rank < 2:
+            raise ConfigError(f"{key}: {initializer.class_name} has no such argument; {closest(name, list(known))}")
+        if name in CHOICES and value not in CHOICES[name]:
+            raise ConfigError(f"{key}: {value} given; allowed: {', '.join(CHOICES[name])}")
+        if isinstance(known[name], float):
+            number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            if not number or (name in ("stddev", "scale") and value <= 0):
+                allowed = "a positive number" if name in ("stddev", "scale") else "a number"
+                raise ConfigError(f"{key}: {value} given; allowed: {allowed}")
+    if given.get("minval", 0) > given.get("maxval", math.inf):
         raise ConfigError(
-            f"bias_initializer: {initializer.class_name} given, but it fills matrices and the bias of {key} "
-            f"has one axis; allowed: any of {', '.join(n for n in names() if n not in NEEDS_MATRIX)}"
+            f"bias_initializer.config.minval: {given['minval']} given; allowed: at most maxval, {given['maxval']}"
+        )
+
+
+def check_rank(class_name: str, layer: str, bias_rank: int) -> None:
+    """Refuse a class that cannot fill a bias with `bias_rank` axes."""
+    if class_name in NEEDS_MATRIX and bias_rank < 2:
+        allowed = ", ".join(name for name in names() if name not in NEEDS_MATRIX)
+        raise ConfigError(
+            f"bias_initializer: {class_name} given, but it fills matrices and the bias of {layer} has one axis; "
+            f"allowed: {allowed}"
         )

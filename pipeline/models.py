@@ -5,6 +5,7 @@ Sequential) hold layers of the same form. `complete` writes the study's choice i
 Keras model for one seed. Only `build` imports Keras.
 """
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -36,27 +37,31 @@ def complete(config: Config) -> list[Layer]:
     if not isinstance(layers, list) or not layers:
         raise ConfigError(f"model.layers: {layers} given; allowed: a list of layers, each {{class_name, config}}")
     layers = [_checked(layer, f"model.layers.{i}", i == len(layers) - 1) for i, layer in enumerate(layers)]
-    _name(layers, taken=Counter())
+    _name(layers)
     biased = [layer for layer, _ in walk(layers) if "bias_initializer" in _arguments(layer)]
     if not biased:
         raise ConfigError(f"model: no layer of {config.model.name} can have a bias; allowed: a model where one can")
     for layer in _meant(biased, config.bias_layers):
         if config.use_bias is False and "use_bias" in _arguments(layer):
             layer["config"].setdefault("use_bias", False)
+        elif config.use_bias is False:  # EinsumDense says by its axes whether it has a bias
+            layer["config"]["bias_axes"] = None
         choice = config.bias_initializer
         layer["config"].setdefault("bias_initializer", {"class_name": choice.class_name, "config": choice.config})
     for layer in biased:
-        if layer["config"].get("use_bias", True) is False:
+        by_axes = "use_bias" not in _arguments(layer) and layer["config"].get("bias_axes") is None
+        if by_axes or layer["config"].get("use_bias", True) is False:
             layer["config"].pop("bias_initializer", None)
     return layers
 
 
-def bias_initializers(layers: list[Layer]) -> Iterator[tuple[str, Any, int]]:
-    """(layer name, its bias initializer, axes of its bias) for every layer of a completed list that sets one."""
+def bias_initializers(layers: list[Layer]) -> Iterator[tuple[str, str, int]]:
+    """(layer path, class of its bias initializer, axes of its bias) for every layer of a completed list with a bias."""
     for layer, path in walk(layers):
-        if "bias_initializer" in layer["config"]:
-            gru = layer["class_name"] in ("GRU", "GRUCell") and layer["config"].get("reset_after", True)
-            yield path, layer["config"]["bias_initializer"], 2 if gru else 1
+        config = layer["config"]
+        if "bias_initializer" in config:
+            gru = layer["class_name"] in ("GRU", "GRUCell") and config.get("reset_after", True)
+            yield path, config["bias_initializer"]["class_name"], len(config.get("bias_axes") or "b") + gru
 
 
 def walk(layers: list[Layer], above: str = "") -> Iterator[tuple[Layer, str]]:
@@ -104,6 +109,8 @@ def _checked(layer: Any, key: str, is_last: bool = False) -> Layer:
     """A copy of a layer from a file in full form, each argument looked up in Keras' signature."""
     if not isinstance(layer, dict) or not set(layer) <= {"class_name", "config"} or "class_name" not in layer:
         raise ConfigError(f"{key}: {layer} given; allowed: {{class_name: a Keras layer, config: its arguments}}")
+    if not isinstance(layer.get("config") or {}, dict):
+        raise ConfigError(f"{key}.config: {layer['config']} given; allowed: the layer's arguments, as name: value")
     class_name, config = layer["class_name"], dict(layer.get("config") or {})
     known = [name for name in signatures.names("layers") if name not in CODE_BEARING] + ["Sequential"]
     if class_name not in known:
@@ -122,7 +129,7 @@ def _checked(layer: Any, key: str, is_last: bool = False) -> Layer:
             inner = value if isinstance(value, list) else [value]
             inner = [_checked(v, f"{key}.config.{name}.{i}") for i, v in enumerate(inner)]
             config[name] = inner if isinstance(value, list) else inner[0]
-        elif name.endswith("_initializer") and isinstance(value, str):
+        elif name.endswith("_initializer") and value is not None:
             config[name] = _initializer(value, f"{key}.config.{name}")
     for name, default in arguments.items():
         left_open = is_last and (class_name, name) == ("Dense", "units")
@@ -131,14 +138,21 @@ def _checked(layer: Any, key: str, is_last: bool = False) -> Layer:
     return {"class_name": class_name, "config": config}
 
 
-def _initializer(name: str, key: str) -> Layer:
-    """An initializer given by name (`he_normal`, `HeNormal`) in full form."""
-    known = signatures.names("initializers")
+def _initializer(given: Any, key: str) -> Layer:
+    """An initializer in full form, from its name (`he_normal`, `HeNormal`) or `{class_name, config}`."""
+    full = {"class_name": given, "config": {}} if isinstance(given, str) else given
+    if not isinstance(full, dict) or not set(full) <= {"class_name", "config"} or "class_name" not in full:
+        raise ConfigError(f"{key}: {given} given; allowed: a name, or {{class_name: a name, config: its arguments}}")
+    name, config, known = str(full["class_name"]), full.get("config") or {}, signatures.names("initializers")
     plain = ALIASES.get(name, name).replace("_", "").lower()
     found = [k for k in known if k.lower() == plain]
     if not found:
         raise ConfigError(f"{key}: {name} is not a Keras initializer; {closest(name, known)}")
-    return {"class_name": found[0], "config": {}}
+    arguments = signatures.arguments("initializers", found[0])
+    for argument in config:
+        if argument not in arguments:
+            raise ConfigError(f"{key}.config.{argument}: {found[0]} has no such argument; allowed: {[*arguments]}")
+    return {"class_name": found[0], "config": dict(config)}
 
 
 def _arguments(layer: Layer) -> dict[str, object]:
@@ -152,20 +166,20 @@ def _inner(layer: Layer) -> list[Layer]:
     return [inner for value in held for inner in (value if isinstance(value, list) else [value])]
 
 
-def _name(layers: list[Layer], taken: Counter) -> None:
+def _name(layers: list[Layer]) -> None:
     """Give every layer a name of its own: Keras' automatic ones count up within a process."""
+    given = Counter(layer["config"]["name"] for layer in layers if layer["config"].get("name") is not None)
+    for name, count in given.items():
+        if count > 1:
+            raise ConfigError(f"model.layers: two layers are named {name}; allowed: a different name for each")
+    taken = set(given)
     for layer in layers:
         base = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", layer["class_name"]).lower()
-        name = layer["config"].get("name")
-        if name is None:
-            name = f"{base}_{taken[base]}" if taken[base] else base
-            taken[base] += 1
-        elif taken[name]:
-            raise ConfigError(f"model.layers: two layers are named {name}; allowed: a different name for each")
-        else:
-            taken[name] += 1
-        layer["config"]["name"] = name
-        _name(_inner(layer), Counter())
+        if layer["config"].get("name") is None:
+            candidates = (f"{base}_{i}" if i else base for i in itertools.count())
+            layer["config"]["name"] = next(name for name in candidates if name not in taken)
+            taken.add(layer["config"]["name"])
+        _name(_inner(layer))
 
 
 def _meant(biased: list[Layer], bias_layers: Any) -> list[Layer]:

@@ -5,19 +5,23 @@ Only this module and `train` know Hydra.
 """
 
 import logging
+import re
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
-from pipeline import experiment
-from pipeline.config import ConfigError, load
+from pipeline import experiment, signatures
+from pipeline.config import CONF, ConfigError, closest, known_keys, load, one_line
 from pipeline.runtime import noise_to
 
 
@@ -28,7 +32,7 @@ class BeforeTheFirstJob(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Look at the one job of a run."""
-        self._look_at([(config, list(config.hydra.overrides.task))])
+        self._look_at(lambda: [(config, list(config.hydra.overrides.task))])
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Look at all jobs of a sweep, and settle whether the default sweep is part of it."""
@@ -37,8 +41,14 @@ class BeforeTheFirstJob(Callback):
         if any(o.is_sweep_override() and o.get_key_element() in default for o in _parsed(given)):
             with open_dict(config):
                 config.hydra.sweeper.params = default = {}  # who sweeps biases themselves gets that sweep alone
-        jobs = BasicSweeper.split_arguments(_parsed([f"{k}={v}" for k, v in default.items()] + given), None)[0]
-        self._look_at([(compose(config.hydra.job.config_name, list(job)), list(job)) for job in jobs])
+        self._look_at(
+            lambda: [
+                (compose(config.hydra.job.config_name, list(job)), list(job))
+                for job in BasicSweeper.split_arguments(
+                    _parsed([f"{k}={v}" for k, v in default.items()] + given), None
+                )[0]
+            ]
+        )
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         """Put what TensorFlow said while the request was checked into the log of the first job."""
@@ -46,9 +56,9 @@ class BeforeTheFirstJob(Callback):
             logging.getLogger(__name__).info("while the request was checked:\n%s", self._noise)
             self._noise = ""
 
-    def _look_at(self, jobs: list[tuple[DictConfig, list[str]]]) -> None:
+    def _look_at(self, jobs: Callable[[], list[tuple[DictConfig, list[str]]]]) -> None:
         try:
-            plans = [experiment.plan(load(composed, overrides)) for composed, overrides in jobs]
+            plans = [experiment.plan(load(composed, overrides)) for composed, overrides in jobs()]
             arms: dict[tuple[str, str], experiment.Plan] = {}
             for plan in plans:
                 twin = arms.setdefault((plan.config.study, plan.arm), plan)
@@ -64,8 +74,8 @@ class BeforeTheFirstJob(Callback):
                 with noise_to(noise):
                     experiment.check(plans)
                 self._noise = noise.read_text(errors="replace")
-        except ConfigError as error:
-            print(error, file=sys.stderr)
+        except Exception as error:  # Hydra would turn any into a warning, and train all the same
+            print(explain(error, sys.argv[1:]), file=sys.stderr)
             sys.exit(2)
 
 
@@ -75,3 +85,51 @@ def _parsed(overrides: list[str]) -> list[Any]:
 
 def _bias_part(plan: experiment.Plan) -> list[str]:
     return [o for o in plan.config.overrides if o.startswith(("use_bias", "bias_"))]
+
+
+def explain(error: Exception, arguments: list[str]) -> str:
+    """One line for a request that is refused: the key, what was given, what is allowed. arguments: the command line."""
+    message = " ".join(str(error).split())
+    if isinstance(error, ConfigError):
+        return message
+    groups = sorted(path.name for path in CONF.iterdir() if path.is_dir())
+    null = next((a.split("=")[0] for a in arguments if re.match(rf"({'|'.join(groups)})=(.*,)?null(,|$)", a)), None)
+    if null is not None and "Config group override must be" in message:
+        is_bias = null == "bias_initializer"
+        why = ", since Keras reads it as glorot_uniform" if is_bias else ""
+        other = ", or use_bias=false for none" if is_bias else ""
+        return f"{null}: null is not a choice{why}; allowed: {', '.join(_choices(null))}{other}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: it cannot be read; allowed: key=value, with lists as [a,b] and no spaces"
+    value = re.search(r"Error merging override (\S+?)=", message)
+    if value and isinstance(error.__cause__, OmegaConfBaseException):
+        return one_line(error.__cause__, {}, value[1])
+    unknown = re.search(r"Could not override '([^']+)'", message)
+    if unknown and ".config." in unknown[1]:
+        return _unknown_argument(unknown[1], arguments)
+    if unknown and "No match in the defaults list" in message:
+        return f"{unknown[1]}: no such group; {closest(unknown[1], groups)}"
+    if unknown:
+        return f"{unknown[1]}: no such key; {closest(unknown[1], known_keys())}"
+    option = re.search(r"Could not find '([^/']+)/([^']+)'", message)
+    if option:
+        return f"{option[1]}: {option[2]} given; {closest(option[2], _choices(option[1]))}"
+    return message[:400]
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def _unknown_argument(key: str, arguments: list[str]) -> str:
+    """For an argument of a class that its file does not list: the nearest ones, and how to add one."""
+    group, name = key.split(".")[0], key.rpartition(".")[2]
+    chosen = [a.partition("=")[2] for a in arguments if a.startswith(f"{group}=")]
+    default = {"bias_initializer": "zeros", "optimizer": "adam"}.get(group, "")
+    path = CONF / group / f"{(chosen or [default])[-1].split(',')[0]}.yaml"
+    text = path.read_text() if path.is_file() else ""
+    class_name = re.search(r"^class_name: (\w+)", text, re.MULTILINE)
+    known = signatures.arguments(f"{group.removeprefix('bias_')}s", class_name[1]) if class_name else {}
+    if name in known:
+        return f"{key}: its file does not set it; allowed: +{key}=..., which adds it"
+    return f"{key}: no such key; {closest(name, sorted(known))}; one that is not in the file is added with +{key}=..."

@@ -5,7 +5,6 @@ Exit code 0: all done; 1: some run failed, and is named; 2: the request was refu
 
 import logging
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from pipeline import experiment, stats, tracking
-from pipeline.config import CONF, PROJECT, ConfigError, closest, known_keys, load, register_schema
+from pipeline.config import CONF, PROJECT, load, register_schema
 from pipeline.runtime import noise_to
+from pipeline.sweep import explain
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ def main() -> int:
 
     try:
         job()
-    except (HydraException, OmegaConfBaseException, ConfigError) as error:
-        print(_request_error(error), file=sys.stderr)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # a ConfigError is a ValueError
+        print(explain(error, sys.argv[1:]), file=sys.stderr)
         return 2
     if outcomes:
         _report(outcomes)
@@ -106,23 +106,6 @@ def _report(outcomes: list[experiment.Outcome]) -> None:
         print(f"In MLflow: {uri}" if uri.startswith("http") else f"In MLflow: uv run mlflow ui{option}")
     studies = ",".join(sorted({o.plan.config.study for o in outcomes}))
     print(f"The answer: uv run python -m pipeline.compare study={studies}")
-
-
-def _request_error(error: Exception) -> str:
-    """One line for what Hydra refuses: the key, what was given, what is allowed."""
-    message = str(error)
-    unknown = re.search(r"Could not override '([^']+)'", message)
-    if unknown:
-        key = unknown[1]
-        return f"{key}: no such key; {closest(key, known_keys())}"
-    option = re.search(r"Could not find '([^/']+(?:/[^/']+)*)/([^']+)'", message)
-    if option:
-        names = sorted(path.stem for path in (CONF / option[1]).glob("*.yaml"))
-        return f"{option[1]}: {option[2]} given; {closest(option[2], names)}"
-    group = re.search(r"Could not override '?([\w/.]+)'?\.? *\n?No match in the defaults list", message)
-    if group:
-        return f"{group[1]}: no such group; {closest(group[1], sorted(p.name for p in CONF.iterdir() if p.is_dir()))}"
-    return " ".join(message.split())[:400]
 
 
 def _first_line(error: Exception) -> str:

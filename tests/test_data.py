@@ -313,7 +313,7 @@ def test_cifar10_from_the_cache(keras_home: Path) -> None:
 def test_neither_cache_nor_network(name: str) -> None:
     """Where a set is not in the cache and cannot be downloaded, one line says so."""
     with pytest.raises(
-        ConfigError, match=rf"^data: {name} is not in Keras' cache and could not be downloaded: "
+        ConfigError, match=rf"^data: {name} could be read neither from Keras' cache nor from its download: "
     ) as said:
         data.load(chosen(f"data={name}"))
     assert "\n" not in str(said.value)
