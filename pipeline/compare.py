@@ -146,7 +146,7 @@ def describe(summary: pd.DataFrame, arms: list[Arm], baseline: str) -> list[str]
             sentences.append(f"{arm.name}: seeds {arm.diverged} diverged and are in no mean.")
         if base is not None and len(_pairs(arm, base)) < len(arm.complete):
             sentences.append(f"{arm.name}: only {len(_pairs(arm, base))} of its {len(arm.complete)} seeds are paired "
-                             f"with {base.name} (the same seed, started from the same kernels).")  # fmt: skip
+                             f"with {base.name} (the same seed, kernels, data and device).")  # fmt: skip
     return sentences
 
 
@@ -180,10 +180,13 @@ def bias_quantiles(arms: list[Arm]) -> pd.DataFrame:
 
 
 def _pairs(arm: Arm, base: Arm) -> list[int]:
-    """Seeds that both arms completed, starting from the very same kernels, on the very same data."""
-    proof = ("initial_kernels_digest", "data_digest")
+    """Seeds that both arms completed, from the very same kernels, on the very same data and the same device."""
+
+    def proof(run: store.Run) -> tuple:
+        return run.meta["initial_kernels_digest"], run.meta["data_digest"], run.meta["environment"]["device"]
+
     both = sorted(arm.complete.keys() & base.complete.keys())
-    return [s for s in both if all(arm.complete[s].meta[k] == base.complete[s].meta[k] for k in proof)]
+    return [s for s in both if proof(arm.complete[s]) == proof(base.complete[s])]
 
 
 def _test_metrics(arm: Arm) -> list[str]:

@@ -213,6 +213,7 @@ def _check_values(config: Config) -> None:
     data, where, rate = config.data, config.bias_layers, config.optimizer.learning_rate
     study = re.fullmatch(r"[\w.,=+-][\w .,=+-]*", config.study) and not config.study.startswith(".")
     _require(study, "study", config.study, "a folder name: letters, digits, space and . , = + - _")
+    _require(config.results.strip() != "", "results", repr(config.results), "a folder")
     names = isinstance(where, list) and where and all(isinstance(name, str) for name in where)
     layers = "all, hidden, output, or a list of layer names"
     _require(where in ("all", "hidden", "output") or names, "bias_layers", where, layers)
@@ -268,6 +269,8 @@ def one_line(error: OmegaConfBaseException, tree: dict[str, Any], key: str = "")
     if wrong:
         allowed = {"Integer": "a whole number", "Float": "a number"}.get(wrong[2], "true or false")
         return f"{key}: {wrong[1]} given; allowed: {allowed}"
+    if "not Optional" in message:
+        return f"{key}: null given; allowed: a value"
     return f"{key}: {message}"
 
 

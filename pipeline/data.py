@@ -63,11 +63,15 @@ def identity(data: config_.Data) -> dict[str, Any]:
 def load(data: config_.Data) -> Dataset:
     """Read the dataset and refuse, as ConfigError, what cannot be trained on."""
     dataset = _source(data)(data)
-    n_train = (len(dataset.x) - dataset.n_test) * (1 - (data.test_fraction or 0)) * (1 - data.validation_fraction)
+    kept = (1 - (data.test_fraction or 0)) * (1 - data.validation_fraction)
+    n_train = (len(dataset.x) - dataset.n_test) * kept
     if dataset.task != "regression" and len(dataset.classes) < 2:
         raise ConfigError(f"data: the target of {data.name} has one class only; allowed: two or more")
     if n_train < 2 or len(dataset.x) < 5:
-        raise ConfigError(f"data: {data.name} has {len(dataset.x)} rows; allowed: at least 5, with 2 left to train on")
+        raise ConfigError(
+            f"data.test_fraction, data.validation_fraction: {data.test_fraction}, {data.validation_fraction} of the "
+            f"{len(dataset.x)} rows of {data.name} given; allowed: at least 5 rows, with 2 left to train on"
+        )
     return dataset
 
 
@@ -191,8 +195,9 @@ def _file(data: config_.Data) -> Path:
 
 def _npz(path: Path, data: config_.Data) -> tuple[np.ndarray, np.ndarray]:
     try:
-        arrays = dict(np.load(path, allow_pickle=False))
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (ValueError, TypeError, AttributeError, OSError, EOFError, BadZipFile) as error:
         raise ConfigError(f"data.path: {path.name} cannot be read: {error}") from error
     target = data.target or "y"
     for key, name in (("data.path", "x"), ("data.target", target)):

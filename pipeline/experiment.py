@@ -45,6 +45,41 @@ class Outcome:
     not_mirrored: str = ""
 
 
+def run_arm(config: Config, progress: Callable[[str, int, int], None] = lambda arm, done, total: None) -> Outcome:
+    """Train what is missing of one arm, store it, and mirror it to MLflow. progress(arm, epochs done, in all)."""
+    arm, results, study = plan(config).arm, config.results_dir, config.study
+    with store.lock(results, study, arm):
+        todo = plan(config)  # again: another process may have trained it while this one waited for the lock
+        found = set()
+        if todo.missing:
+            wanted = {seed: todo.keys[seed] for seed in todo.missing}
+            found = store.adopt(results, study, wanted, {"arm": arm, "config": todo.effective})
+        to_train = tuple(seed for seed in todo.missing if seed not in found)
+        if to_train:
+            device = runtime.start(config.runtime.device)
+            dataset = data.load(config.data)
+            splits = [data.split(dataset, config.data, seed) for seed in to_train]
+            built = [_build(todo, dataset, seed) for seed in to_train]
+            before = [biases.extract_biases(model) for model in built]
+            kernels = [_kernel_digest(model) for model in built]
+            trained = training.train(
+                built, [Rows(seed, **vars(cut)) for seed, cut in zip(to_train, splits, strict=True)],
+                dataset.x, dataset.y, dataset.task,
+                config.optimizer, config.training, biases.bias_variables,
+                lambda done, total: progress(arm, done, total),
+            )  # fmt: skip
+            after = [biases.extract_biases(model) for model in built]
+            for i, seed in enumerate(to_train):
+                digests = {"initial_kernels": kernels[i], "data": dataset.digest()}
+                _store(todo, seed, before[i], after[i], trained[i], digests, device)
+        for run in store.runs(results, study, arm):
+            if run.meta["recipe"] != todo.recipe:  # a seed not asked for now, trained under other settings
+                store.retire(results, run)
+        runs = store.runs(results, study, arm)
+        asked = [run for run in runs if run.seed in todo.keys]
+        return Outcome(todo, asked, to_train, tracking.mirror(config.tracking, results, study, arm, runs))
+
+
 def plan(config: Config) -> Plan:
     """Check a config and compare it with what is stored. Raises ConfigError; imports no TensorFlow."""
     defaults = initializers.defaults(config.bias_initializer.class_name)
@@ -91,41 +126,6 @@ def check(plans: Sequence[Plan]) -> None:
                     f"model: {p.config.model.name} has {outputs} outputs, but {p.config.data.name} {wanted}; "
                     "allowed: a last Dense layer without units, which then follow from the data"
                 )
-
-
-def run_arm(config: Config, progress: Callable[[str, int, int], None] = lambda arm, done, total: None) -> Outcome:
-    """Train what is missing of one arm, store it, and mirror it to MLflow. progress(arm, epochs done, in all)."""
-    arm, results, study = plan(config).arm, config.results_dir, config.study
-    with store.lock(results, study, arm):
-        todo = plan(config)  # again: another process may have trained it while this one waited for the lock
-        found = set()
-        if todo.missing:
-            wanted = {seed: todo.keys[seed] for seed in todo.missing}
-            found = store.adopt(results, study, wanted, {"arm": arm, "config": todo.effective})
-        to_train = tuple(seed for seed in todo.missing if seed not in found)
-        if to_train:
-            device = runtime.start(config.runtime.device)
-            dataset = data.load(config.data)
-            splits = [data.split(dataset, config.data, seed) for seed in to_train]
-            built = [_build(todo, dataset, seed) for seed in to_train]
-            before = [biases.extract_biases(model) for model in built]
-            kernels = [_kernel_digest(model) for model in built]
-            trained = training.train(
-                built, [Rows(seed, **vars(cut)) for seed, cut in zip(to_train, splits, strict=True)],
-                dataset.x, dataset.y, dataset.task,
-                config.optimizer, config.training, biases.bias_variables,
-                lambda done, total: progress(arm, done, total),
-            )  # fmt: skip
-            after = [biases.extract_biases(model) for model in built]
-            for i, seed in enumerate(to_train):
-                digests = {"initial_kernels": kernels[i], "data": dataset.digest()}
-                _store(todo, seed, before[i], after[i], trained[i], digests, device)
-        for run in store.runs(results, study, arm):
-            if run.meta["recipe"] != todo.recipe:  # a seed not asked for now, trained under other settings
-                store.retire(results, run)
-        runs = store.runs(results, study, arm)
-        asked = [run for run in runs if run.seed in todo.keys]
-        return Outcome(todo, asked, to_train, tracking.mirror(config.tracking, results, study, arm, runs))
 
 
 def _build(p: Plan, dataset: data.Dataset, seed: int) -> Any:

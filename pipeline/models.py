@@ -123,6 +123,8 @@ def _checked(layer: Any, key: str, is_last: bool = False) -> Layer:
             raise ConfigError(f"{key}.config.{name}: {class_name} has no such argument; {closest(str(name), names)}")
         if name in POSITIVE and not _positive(value):
             raise ConfigError(f"{key}.config.{name}: {value} given; allowed: whole numbers from 1 up")
+        if isinstance(arguments.get(name), bool) and not isinstance(value, bool):
+            raise ConfigError(f"{key}.config.{name}: {value} given; allowed: true or false")
         if name == "bias_initializer" and value is None:
             raise ConfigError(f"{key}.config.{name}: null given, which Keras reads as glorot_uniform; name one")
         if name in NESTED:

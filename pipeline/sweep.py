@@ -59,15 +59,15 @@ class BeforeTheFirstJob(Callback):
     def _look_at(self, jobs: Callable[[], list[tuple[DictConfig, list[str]]]]) -> None:
         try:
             plans = [experiment.plan(load(composed, overrides)) for composed, overrides in jobs()]
-            arms: dict[tuple[str, str], experiment.Plan] = {}
+            arms: dict[tuple[str, str, str], experiment.Plan] = {}
             for plan in plans:
-                twin = arms.setdefault((plan.config.study, plan.arm), plan)
+                twin = arms.setdefault((plan.config.results, plan.config.study, plan.arm), plan)
                 if twin.recipe != plan.recipe:
                     raise ConfigError(
                         f"study: two jobs of this sweep would both be {plan.config.study}/{plan.arm}, with different "
                         "settings; allowed: a study=... that tells them apart"
                     )
-                if twin is not plan:
+                if twin is not plan and twin.keys == plan.keys:
                     print(f"{' '.join(_bias_part(plan))}: the same as arm {plan.arm}, trained once")
             with tempfile.TemporaryDirectory() as folder:
                 noise = Path(folder) / "noise"

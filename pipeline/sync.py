@@ -24,19 +24,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = PROJECT / options["results"]
         studies = store.chosen(results, options["study"]) if options["study"] else store.studies(results)
         target = Tracking(True, options["uri"] or None)
-        problems = set()
         for study in studies:
             for arm, runs in groupby(store.runs(results, study), key=lambda run: run.arm):
-                problems.add(tracking.mirror(target, results, study, arm, list(runs)))
+                problem = tracking.mirror(target, results, study, arm, list(runs))
+                if problem:
+                    print(problem, file=sys.stderr)
+                    return 1
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    problems.discard("")
-    for problem in sorted(problems):
-        print(problem, file=sys.stderr)
-    if not problems:
-        print(f"MLflow at {tracking.store_uri(target)} has all of: {', '.join(studies) or 'no study yet'}")
-    return 1 if problems else 0
+    print(f"MLflow at {tracking.store_uri(target)} has all of: {', '.join(studies) or 'no study yet'}")
+    return 0
 
 
 if __name__ == "__main__":

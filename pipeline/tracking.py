@@ -246,6 +246,7 @@ def _params(run: Run) -> dict[str, str]:
         **{f"bias_initializer.{k}": v for k, v in chosen["config"].items()},
         "bias_layers": config["bias_layers"],
         "data": config["data"]["name"],
+        **{f"data.{k}": v for k, v in config["data"].items() if k != "name" and v is not None},
         "model": config["model"]["name"],
         "model.layers": "-".join(layers),
         "optimizer": config["optimizer"]["class_name"],

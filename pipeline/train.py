@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from pipeline import experiment, stats, tracking
-from pipeline.config import CONF, PROJECT, load, register_schema
+from pipeline.config import CONF, load, register_schema
 from pipeline.runtime import noise_to
 from pipeline.sweep import explain
 
@@ -50,6 +50,9 @@ def main() -> int:
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # a ConfigError is a ValueError
         print(explain(error, sys.argv[1:]), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: finished runs are kept, and the same command goes on from there", file=sys.stderr)
+        return 130
     if outcomes:
         _report(outcomes)
     for line in failed:
@@ -78,20 +81,21 @@ def _report(outcomes: list[experiment.Outcome]) -> None:
     """A table arm by arm, where the results are, and what to do next."""
     names = [name for name in ("test_accuracy", "test_mae", "test_loss")
              if any(name in run.meta["metrics"] for o in outcomes for run in o.runs)]  # fmt: skip
-    table = Table("arm", "seeds", "trained", "diverged", *(f"{name} (mean ± std)" for name in names))
-    shown = set()
+    arms: dict[tuple[str, str], list[experiment.Outcome]] = {}
     for o in outcomes:
-        study_arm = (o.plan.config.study, o.plan.arm)
-        if study_arm in shown:
-            continue
-        shown.add(study_arm)
-        trained = sum(
-            len(other.trained) for other in outcomes if (other.plan.config.study, other.plan.arm) == study_arm
-        )
-        complete = [run.meta["metrics"] for run in o.runs if run.meta["status"] == "complete"]
+        arms.setdefault((o.plan.config.study, o.plan.arm), []).append(o)
+    several = len({study for study, _ in arms}) > 1
+    table = Table(*(["study"] if several else []))
+    table.add_column("arm", overflow="fold")
+    for heading in ("seeds", "trained", "diverged", *(f"{name} (mean ± std)" for name in names)):
+        table.add_column(heading)
+    for (study, arm), same in arms.items():
+        runs = {run.path: run for o in same for run in o.runs}.values()
+        complete = [run.meta["metrics"] for run in runs if run.meta["status"] == "complete"]
         means = [stats.mean_interval([m[name] for m in complete if name in m])[:2] for name in names]
         cells = [f"{mean:.4f} ± {std:.4f}" if std == std else f"{mean:.4f}" for mean, std in means]
-        table.add_row(o.plan.arm, str(len(o.runs)), str(trained), str(len(o.runs) - len(complete)), *cells)
+        counts = (len(runs), sum(len(o.trained) for o in same), len(runs) - len(complete))
+        table.add_row(*([study] if several else []), arm, *map(str, counts), *cells)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
     config = outcomes[0].plan.config
@@ -113,7 +117,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _short(path: Path) -> str:
-    return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else str(path)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 if __name__ == "__main__":
