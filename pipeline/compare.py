@@ -237,7 +237,7 @@ def _print(study: str, summary: pd.DataFrame, sentences: list[str], folder: Path
     table = Table(*HEADINGS, title=study, title_justify="left")
     for row in _cells(summary):
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
     print(*sentences, sep="\n")
     print(f"Report: {folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder}/answer.md")
 

@@ -96,7 +96,7 @@ def _report(outcomes: list[experiment.Outcome]) -> None:
         cells = [f"{mean:.4f} ± {std:.4f}" if std == std else f"{mean:.4f}" for mean, std in means]
         counts = (len(runs), sum(len(o.trained) for o in same), len(runs) - len(complete))
         table.add_row(*([study] if several else []), arm, *map(str, counts), *cells)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
     config = outcomes[0].plan.config
     folders = sorted({_short(o.plan.config.results_dir / o.plan.config.study) for o in outcomes})

@@ -32,6 +32,7 @@ ARRAYS = {
 def put(
     results: Path, arm: str, seed: int, accuracy: float, *, study: str = "s", setting: str | None = None,
     status: str = "complete", kernels: str = "k", data: str = "d", key: str | None = None, biased: bool = True,
+    device: str = "CPU",
 ) -> store.Run:  # fmt: skip
     """Store a run with this test accuracy; its test loss is 1 - accuracy."""
     curve = np.linspace(0.2, accuracy, 3)
@@ -47,6 +48,7 @@ def put(
         "initial_kernels_digest": f"{kernels}{seed}",
         "data_digest": data,
         "config": {"bias_setting": setting or arm.split(",")[0]},
+        "environment": {"device": device},
     }
     arrays = ARRAYS if biased else {"epoch": np.arange(3)}
     if diverged:
