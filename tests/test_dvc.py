@@ -20,7 +20,7 @@ STUDY = "digits-mlp"
 
 # Modules that a stage's command imports although they cannot change what the stage leaves behind.
 NO_DEPENDENCY = {
-    "sweep": {"train", "tracking", "stats"},  # the command line, the MLflow mirror, and what both say of the seeds
+    "sweep": {"train", "sweep", "tracking", "stats"},  # the command line, the MLflow mirror, what both say of the seeds
     "compare": set(),
 }
 
