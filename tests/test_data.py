@@ -3,6 +3,7 @@
 import gzip
 import pickle
 import tarfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -248,6 +249,7 @@ def keras_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nothing listens
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(urllib.request, "_opener", None)  # urllib keeps the first proxies that it saw
     (tmp_path / "datasets" / "fashion-mnist").mkdir(parents=True)
     return tmp_path / "datasets"
 

@@ -65,7 +65,7 @@ def _no_store_from_outside() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def starting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def starting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """A real `mlflow server` on loopback with a store of its own; it starts while the study trains."""
     tmp = tmp_path_factory.mktemp("server")
     with socket.socket() as probe:
@@ -78,21 +78,23 @@ def starting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server = subprocess.Popen(
             command, env=os.environ | quiet, cwd=tmp, stdout=log, stderr=log, start_new_session=True
         )
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{port}", tmp / "log"
     os.killpg(server.pid, signal.SIGTERM)
     server.wait(30)
 
 
 @pytest.fixture(scope="module")
-def server(starting_server: str) -> str:
+def server(starting_server: tuple[str, Path]) -> str:
+    uri, server_log = starting_server
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         try:
-            urllib.request.urlopen(f"{starting_server}/health", timeout=5).close()
-            return starting_server
+            direct.open(f"{uri}/health", timeout=5).close()
+            return uri
         except OSError:
             time.sleep(0.2)
-    raise TimeoutError("the MLflow server did not start")
+    raise TimeoutError(f"the MLflow server did not start: {server_log.read_text()}")
 
 
 @pytest.fixture(scope="module")
@@ -339,6 +341,56 @@ def test_a_sender_killed_before_it_tidied_up_leaves_one_arm(client: Any, trained
     client.restore_run(old)  # as it was the moment before it was taken away
     assert mirror(tmp_path, "untidy", trained.uri) == ""
     assert [run.info.run_id == old for run in active(client, "untidy") if parent(run) is None] == [False]
+
+
+class Beside(NamedTuple):
+    """What came of a second sender beside a first one, and of killing a third."""
+
+    complaint: str
+    half_sent: list[Any]
+
+
+@pytest.fixture(scope="module")
+def beside(trained: Trained, client: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Beside]:
+    """Another process sends `both`, which this one sends too; a third is killed while it sends `killed`."""
+    results = tmp_path_factory.mktemp("beside")
+    multiplied(trained, results, "both", 12)
+    multiplied(trained, results, "killed", 25)
+    sender = start_sending(f"results={results}", f"uri={trained.uri}", "study=both")
+    wait_until_sending(trained.database, "both", sender)
+    complaint = mirror(results, "both", trained.uri)
+    assert sender.wait(120) == 0, sender.communicate()
+    sender = start_sending(f"results={results}", f"uri={trained.uri}", "study=killed")
+    wait_until_sending(trained.database, "killed", sender)
+    sender.kill()
+    sender.communicate()
+    return results, Beside(complaint, active(client, "killed"))
+
+
+def all_there(client: Any, study: str, count: int) -> None:
+    """An arm and `count` seeds, each once, finished, and the seeds below the arm."""
+    runs = by_name(client, study)
+    assert set(runs) == {GLOROT} | {f"{GLOROT}-s{seed}" for seed in range(count)}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert {parent(run) for name, run in runs.items() if name != GLOROT} == {runs[GLOROT].info.run_id}
+
+
+def test_two_senders_of_one_arm_at_once_make_each_run_once(client: Any, beside: tuple[Path, Beside]) -> None:
+    """A sync beside a sync or a training leaves runs twice, unfinished or without their arm."""
+    assert beside[1].complaint == ""
+    all_there(client, "both", 12)
+
+
+def test_what_a_killed_sender_left_half_sent_is_sent_again(
+    client: Any, trained: Trained, beside: tuple[Path, Beside]
+) -> None:
+    """A run that was being sent when its sender was killed stays half-sent, or is there twice afterwards."""
+    results, (_, half_sent) = beside
+    assert {run.info.status for run in half_sent} == {"FINISHED", "RUNNING"} and len(half_sent) < 26
+    assert mirror(results, "killed", trained.uri) == ""
+    all_there(client, "killed", 25)
+    runs = by_name(client, "killed").values()
+    assert all(len(curve(client, run, "loss")) == EPOCHS + 1 for run in runs)
 
 
 @pytest.fixture(scope="module")

@@ -151,11 +151,14 @@ def test_a_model_that_xla_refuses_trains_without_it(caplog):
 
 def test_two_processes_write_the_same_bytes(tmp_path):
     """The same command in two processes would give results that differ in some byte."""
+    def command(name):
+        return [sys.executable, "-m", "pipeline.train", "bias_initializer=glorot", "seeds=2", "training.epochs=2",
+                f"results={tmp_path / name}", "tracking=none", f"hydra.run.dir={tmp_path / name}-log"]  # fmt: skip
+
+    both = [subprocess.Popen(command(name), cwd=PROJECT, stdout=subprocess.DEVNULL) for name in ("first", "second")]
+    assert [process.wait() for process in both] == [0, 0]
     digests = []
     for name in ("first", "second"):
-        command = [sys.executable, "-m", "pipeline.train", "bias_initializer=glorot", "seeds=2", "training.epochs=2",
-                   f"results={tmp_path / name}", "tracking=none", f"hydra.run.dir={tmp_path / name}-log"]  # fmt: skip
-        subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
         runs = store.runs(tmp_path / name, "digits-mlp")
         assert [run.seed for run in runs] == [0, 1]
         files = sorted(p for run in runs for p in run.path.iterdir())
