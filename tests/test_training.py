@@ -151,6 +151,7 @@ def test_a_model_that_xla_refuses_trains_without_it(caplog):
 
 def test_two_processes_write_the_same_bytes(tmp_path):
     """The same command in two processes would give results that differ in some byte."""
+
     def command(name):
         return [sys.executable, "-m", "pipeline.train", "bias_initializer=glorot", "seeds=2", "training.epochs=2",
                 f"results={tmp_path / name}", "tracking=none", f"hydra.run.dir={tmp_path / name}-log"]  # fmt: skip
