@@ -64,19 +64,32 @@ class Data:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """A Keras optimizer: its class, its learning rate, and any other argument of its constructor under `config`."""
+    """A Keras optimizer: its class, its learning rate, and any other argument of its constructor under `config`.
+
+    `schedule` is one of Keras' learning-rate schedules, `{class_name, config}`, that starts at `learning_rate`.
+    """
 
     class_name: str = MISSING
     learning_rate: float = MISSING
     config: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Training:
-    """Length of training, in passes over the training rows, and rows per step."""
+    """Length of training, in passes over the training rows, rows per step, what is minimised and what is measured.
+
+    `seeds_at_once` limits how many seeds share the memory, and `xla` says whether they train under XLA: auto, or a
+    choice of one's own.
+    """
 
     epochs: int = MISSING
     batch_size: int = MISSING
+    loss: Any = "auto"
+    metrics: Any = "auto"
+    class_weight: Any = None
+    seeds_at_once: Any = "auto"
+    xla: Any = "auto"
 
 
 @dataclass(frozen=True)
@@ -225,12 +238,18 @@ def _check_values(config: Config) -> None:
     for key in ("epochs", "batch_size"):
         number = getattr(config.training, key)
         _require(number >= 1, f"training.{key}", number, "a whole number from 1 up")
+    at_once, xla = config.training.seeds_at_once, config.training.xla
+    counted = isinstance(at_once, int) and not isinstance(at_once, bool) and at_once >= 1
+    _require(at_once == "auto" or counted, "training.seeds_at_once", at_once, "auto, or a whole number from 1 up")
+    _require(xla == "auto" or isinstance(xla, bool), "training.xla", xla, "auto, true or false")
     _require(config.runtime.device in DEVICES, "runtime.device", config.runtime.device, f"one of {', '.join(DEVICES)}")
 
 
 def _in_study_or_unnamed(override: str, config: Config) -> bool:
     key = override.lstrip("+~").split("=")[0].split("@")[0]
     if key.partition(".")[0] in NOT_IN_ARM:
+        return True
+    if key == "training.seeds_at_once":  # decides no number
         return True
     names_data_or_model = key in ("data", "data.name", "data.path", "model", "model.name")
     return names_data_or_model and config.study == f"{config.data.name}-{config.model.name}"

@@ -16,6 +16,7 @@ import numpy as np
 from pipeline import config as config_
 from pipeline.config import ConfigError, closest
 from pipeline.runtime import derive_seed, digest
+from pipeline.stack import Rows
 
 MOST_CLASSES = 20  # an integer target with more distinct values than this is taken for a regression
 
@@ -37,19 +38,6 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of the rows, so that two results can be shown to be about the same data."""
         return digest(np.ascontiguousarray(self.x).tobytes() + np.ascontiguousarray(self.y).tobytes())
-
-
-@dataclass(frozen=True)
-class Split:
-    """Row numbers (int32) of each part, and what standardises a row: `(x - mean) / scale`, the same for targets."""
-
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
-    mean: np.ndarray
-    scale: np.ndarray
-    target_mean: float = 0.0
-    target_scale: float = 1.0
 
 
 def identity(data: config_.Data) -> dict[str, Any]:
@@ -75,7 +63,7 @@ def load(data: config_.Data) -> Dataset:
     return dataset
 
 
-def split(dataset: Dataset, data: config_.Data, seed: int) -> Split:
+def split(dataset: Dataset, data: config_.Data, seed: int) -> Rows:
     """Cut the rows for one seed; classes keep their proportions where each has rows enough for that."""
     from sklearn.model_selection import train_test_split
 
@@ -95,8 +83,8 @@ def split(dataset: Dataset, data: config_.Data, seed: int) -> Split:
     mean, scale = _moments(dataset.x[train]) if data.standardize else (np.float32(0), np.float32(1))
     if dataset.task == "regression" and data.standardize_target:
         target_mean, target_scale = _moments(dataset.y[train])
-        return Split(train, validation, test, mean, scale, float(target_mean), float(target_scale))
-    return Split(train, validation, test, mean, scale)
+        return Rows(seed, train, validation, test, mean, scale, float(target_mean), float(target_scale))
+    return Rows(seed, train, validation, test, mean, scale)
 
 
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

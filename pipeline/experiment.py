@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import biases, data, initializers, models, runtime, store, tracking, training
+from pipeline import biases, data, initializers, models, objectives, runtime, store, tracking, training
 from pipeline.config import Config, ConfigError, arm_name, bias_setting
-from pipeline.stack import Rows
 
 # The modules that decide the numbers: a change in what they do makes earlier results another experiment's.
-NUMBERS_FROM = ("runtime", "data", "models", "vectorize", "stack", "training", "biases")
+NUMBERS_FROM = ("runtime", "data", "models", "vectorize", "objectives", "stack", "training", "biases")
 
 
 @dataclass(frozen=True)
@@ -58,13 +57,12 @@ def run_arm(config: Config, progress: Callable[[str, int, int], None] = lambda a
         if to_train:
             device = runtime.start(config.runtime.device)
             dataset = data.load(config.data)
-            splits = [data.split(dataset, config.data, seed) for seed in to_train]
+            rows = [data.split(dataset, config.data, seed) for seed in to_train]
             built = [_build(todo, dataset, seed) for seed in to_train]
             before = [biases.extract_biases(model) for model in built]
             kernels = [_kernel_digest(model) for model in built]
             trained = training.train(
-                built, [Rows(seed, **vars(cut)) for seed, cut in zip(to_train, splits, strict=True)],
-                dataset.x, dataset.y, dataset.task,
+                built, rows, dataset.x, dataset.y, dataset.task, len(dataset.classes),
                 config.optimizer, config.training, biases.bias_variables,
                 lambda done, total: progress(arm, done, total),
             )  # fmt: skip
@@ -98,7 +96,7 @@ def plan(config: Config) -> Plan:
         "data": {"name": config.data.name} | identity,
         "model": {"name": config.model.name, "layers": layers},
         "optimizer": asdict(config.optimizer),
-        "training": asdict(config.training),
+        "training": {k: v for k, v in asdict(config.training).items() if k != "seeds_at_once"},
     }
     decisive = [layers, identity, effective["optimizer"], effective["training"]]
     versions = runtime.environment("")["packages"]
@@ -113,10 +111,11 @@ def check(plans: Sequence[Plan]) -> None:
     """Load the data and build the model of every plan that has seeds to train. Raises ConfigError."""
     seen = []
     for p in plans:
-        parts = (p.effective["data"], p.effective["model"], p.config.data.path, p.config.runtime)
+        parts = (p.effective["data"], p.effective["model"], p.config.data.path, p.config.runtime, p.config.training)
         if p.missing and parts not in seen:
             seen.append(parts)
             dataset = data.load(p.config.data)
+            objectives.check(p.config.training, dataset.task, len(dataset.classes))
             runtime.start(p.config.runtime.device)
             model = _build(p, dataset, p.missing[0])
             outputs, classes = model.output_shape[-1], len(dataset.classes)
@@ -126,6 +125,7 @@ def check(plans: Sequence[Plan]) -> None:
                     f"model: {p.config.model.name} has {outputs} outputs, but {p.config.data.name} {wanted}; "
                     "allowed: a last Dense layer without units, which then follow from the data"
                 )
+            training.stacks_at_once(model, p.config.training)  # refuses what does not fit
 
 
 def _build(p: Plan, dataset: data.Dataset, seed: int) -> Any:

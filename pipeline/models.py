@@ -83,7 +83,7 @@ def build(layers: list[Layer], input_shape: tuple[int, ...], task: str, n_classe
 
     try:
         made = [_make(layer, layer["config"]["name"], seed) for layer in with_output(layers, task, n_classes)]
-        model = keras.Sequential([keras.Input(input_shape), *made], name="model")
+        model = keras.Sequential([keras.Input(input_shape, name="input"), *made], name="model")
     except (ValueError, TypeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"model: Keras cannot build it for inputs of shape {input_shape}: {reason}") from error

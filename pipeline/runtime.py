@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from pipeline.config import ConfigError
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
@@ -60,6 +62,22 @@ def start(device: str) -> str:
     return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
 
 
+def n_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Bytes that training may still take: of the GPU that TensorFlow sees, else of the machine."""
+    import tensorflow as tf
+
+    if tf.config.get_visible_devices("GPU"):
+        total = tf.config.experimental.get_device_details(tf.config.get_visible_devices("GPU")[0]).get("memory_limit")
+        if total:
+            return int(total) - tf.config.experimental.get_memory_info("GPU:0")["current"]
+    return psutil.virtual_memory().available
+
+
 def environment(device: str) -> dict[str, Any]:
     """What a result depends on besides its config: versions, device, instruction sets, threads. No clock, no path."""
     return {
@@ -68,7 +86,7 @@ def environment(device: str) -> dict[str, Any]:
         "device": device,
         "platform": f"{platform.system()} {platform.machine()}",
         "instruction_sets": _instruction_sets(),
-        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": n_cores(),
     }
 
 

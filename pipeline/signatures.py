@@ -18,12 +18,12 @@ _CLASS = re.compile(r"^@keras_export\(([^@]*?)\)\s*(?:@\w+[^\n]*\n)*class (\w+)\
 
 @cache
 def _classes(group: str) -> dict[str, Path]:
-    """Class name -> source file, for `group` in layers, initializers, optimizers."""
+    """Class name -> source file, for `group` in layers, initializers, optimizers, optimizers.schedules, losses."""
     spec = find_spec("keras")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("Keras is not installed: run `uv sync`")
     found = {}
-    for path in sorted((Path(spec.origin).parent / "src" / group).rglob("*.py")):
+    for path in sorted((Path(spec.origin).parent / "src" / group.replace(".", "/")).rglob("*.py")):
         if path.name.endswith("_test.py"):
             continue
         for exports, name, _ in _CLASS.findall(path.read_text(encoding="utf-8")):

@@ -14,6 +14,7 @@ from pipeline.config import PROJECT
 from pipeline.stack import Rows
 
 EPOCHS = 3
+METRIC = {"binary": "accuracy", "multiclass": "accuracy", "regression": "mae"}
 
 
 def stack(config):
@@ -23,14 +24,22 @@ def stack(config):
     layers = models.complete(config)
     shape = dataset.x.shape[1:]
     built = [models.build(layers, shape, dataset.task, len(dataset.classes), seed) for seed in config.seeds]
-    rows = [Rows(seed, **vars(data.split(dataset, config.data, seed))) for seed in config.seeds]
+    rows = [data.split(dataset, config.data, seed) for seed in config.seeds]
     return dataset, built, rows
 
 
 def train(config):
     dataset, built, rows = stack(config)
     trained = training.train(
-        built, rows, dataset.x, dataset.y, dataset.task, config.optimizer, config.training, biases.bias_variables
+        built,
+        rows,
+        dataset.x,
+        dataset.y,
+        dataset.task,
+        len(dataset.classes),
+        config.optimizer,
+        config.training,
+        biases.bias_variables,
     )
     return built, trained
 
@@ -48,7 +57,7 @@ def fit_alone(config, i):
     model.compile(
         optimizer[config.optimizer.class_name](config.optimizer.learning_rate, **config.optimizer.config),
         loss="sparse_categorical_crossentropy" if model.output_shape[-1] > 1 else loss[dataset.task],
-        metrics=[training.metric_name(dataset.task)],
+        metrics=[METRIC[dataset.task]],
     )
     size, histories, snapshots = config.training.batch_size, [], [biases.extract_biases(model)]
     before = model.evaluate(x[r.train], y[r.train], verbose=0)
@@ -90,7 +99,7 @@ def test_the_stack_equals_fit_alone(overrides):
     model, before, histories, snapshots, test = fit_alone(config, i)
     for mine, alone in zip(built[i].variables, model.variables, strict=True):
         close(mine.value, alone.value)
-    metric = training.metric_name(data.load(config.data).task)
+    metric = METRIC[data.load(config.data).task]
     close(trained[i].history["loss"][0], before[0])
     close(trained[i].history[metric][0], before[1])
     for name in ("loss", metric, "val_loss", f"val_{metric}"):
@@ -123,7 +132,7 @@ def test_dropout_draws_differently_for_each_seed():
     dataset, built, rows = stack(config)
     built[1].set_weights(built[0].get_weights())
     same_rows = [rows[0], Rows(**{**vars(rows[1]), "train": rows[0].train, "seed": rows[0].seed})]
-    arguments = (same_rows, dataset.x, dataset.y, dataset.task, config.optimizer, config.training)
+    arguments = (same_rows, dataset.x, dataset.y, dataset.task, len(dataset.classes), config.optimizer, config.training)
     training.train(built, *arguments, lambda model: {})
     assert not np.array_equal(built[0].get_weights()[0], built[1].get_weights()[0])
 
@@ -143,7 +152,7 @@ def test_a_model_that_xla_refuses_trains_without_it(caplog):
             raise Refused(None, None, "made up")
 
     with caplog.at_level("INFO", logger="pipeline.training"):
-        arguments = (rows, dataset.x, dataset.y, dataset.task, config.optimizer, config.training)
+        arguments = (rows, dataset.x, dataset.y, dataset.task, len(dataset.classes), config.optimizer, config.training)
         trained = training.train(built, *arguments, biases.bias_variables, on_epoch)
     assert len(trained) == 2
     assert "trains without it" in caplog.text
