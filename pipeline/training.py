@@ -28,7 +28,7 @@ NOT_STACKED = ("use_ema", "ema_momentum", "ema_overwrite_frequency", "loss_scale
 SCHEDULES = ("CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay", "PolynomialDecay",
              "PiecewiseConstantDecay")  # fmt: skip
 PARTS = ("train", "validation", "test")
-MOST_STEPS = 16  # of a recurrent layer that XLA gets to see written out
+MOST_STEPS = 8  # of recurrent layers that XLA gets to see written out
 PROGRAMS = 4  # kept for further arms
 
 
@@ -226,10 +226,10 @@ def _run(
 
 
 def _xla(model: Any, training: config.Training) -> bool:
-    """Whether to compile with XLA: unless told, always but for recurrent layers over many steps."""
+    """Whether to compile with XLA: unless told, always but for recurrent layers of many steps, which take too long."""
     steps = [layer.get_build_config()["input_shape"][1] for layer in recurrent(model)]
-    short = all(n is not None and n <= MOST_STEPS for n in steps)
-    return short if training.xla == "auto" else training.xla
+    few = all(n is not None for n in steps) and sum(steps) <= MOST_STEPS
+    return few if training.xla == "auto" else training.xla
 
 
 def _xla_errors() -> tuple[type[Exception], ...]:

@@ -1,7 +1,9 @@
-"""Two operations that `tf.vectorized_map` cannot take, or XLA not deterministically, written so that both can.
+"""Operations that `tf.vectorized_map` cannot take, or XLA not deterministically, written so that both can.
 
 - Convolutions with one filter per seed: the map would loop over the seeds. The filter's positions become slices of
   the input, side by side in the channel axis, and one batched matrix product does all seeds.
+- Transposed, grouped and three-dimensional convolutions, and the random numbers of dropout and noise: the operation
+  is written out once per seed, and only it.
 - Max pooling: XLA has no deterministic gradient for it. A running maximum over the same slices has one, and like
   TensorFlow's own it sends the gradient to the first of equal values.
 
@@ -14,15 +16,38 @@ from collections.abc import Sequence
 from typing import Any
 
 
+# Stateless: each call gives what its own inputs say, so that one call per seed is what a map over them means.
+ONE_BY_ONE = ("Conv2DBackpropInput", "Conv3D", "Conv3DBackpropInputV2", "StatelessRandomUniformV2",
+              "StatelessRandomNormalV2", "StatelessTruncatedNormalV2", "StatelessRandomUniformIntV2",
+              "StatelessRandomUniformFullIntV2", "StatelessRandomGetKeyCounter")  # fmt: skip
+
+
 def install() -> None:
-    """Teach `tf.vectorized_map` our conversions of Conv2D and MaxPool; calling it again does nothing."""
+    """Teach `tf.vectorized_map` our conversions; calling it again does nothing."""
     from tensorflow.python.ops.parallel_for import pfor
 
     table = pfor._pfor_converter_registry
-    for name, converter in (("Conv2D", _convolution), ("MaxPool", _max_pool)):
-        standard = table[name]
+    ours = {"Conv2D": _convolution, "MaxPool": _max_pool} | dict.fromkeys(ONE_BY_ONE, _one_by_one)
+    for name, converter in ours.items():
+        standard = table.get(name)
         if not isinstance(standard, functools.partial) or standard.func is not converter:
             table[name] = functools.partial(converter, standard=standard)
+
+
+def _one_by_one(pfor_input: Any, standard: Any = None) -> Any:
+    import tensorflow as tf
+    from tensorflow.python.ops.parallel_for import pfor
+
+    op, inputs = pfor_input.op, pfor_input.inputs
+    seeds = next((own.t.shape[0] for own in inputs if own.is_stacked), None)
+    if seeds is None:
+        raise ValueError(f"{op.type} has no stacked input")
+    types, attributes = [output.dtype for output in op.outputs], op.node_def.attr
+    each = [
+        pfor._create_op(op.type, [own.t[i] if own.is_stacked else own.t for own in inputs], types, attributes).outputs
+        for i in range(seeds)
+    ]
+    return [pfor.wrap(tf.stack(outputs), True) for outputs in zip(*each, strict=True)]
 
 
 def _convolution(pfor_input: Any, standard: Any) -> Any:
@@ -31,12 +56,14 @@ def _convolution(pfor_input: Any, standard: Any) -> Any:
 
     _, filter_differs, _ = pfor_input.input(1)
     attributes = _spatial(pfor_input, "dilations")
-    if not filter_differs or attributes is None:
+    if not filter_differs:
         return standard(pfor_input)
+    if attributes is None:
+        return _one_by_one(pfor_input)
     x, filters = pfor_input.stacked_input(0), pfor_input.stacked_input(1)
     *window, channels, units = filters.shape[1:].as_list()
     if channels != x.shape[-1]:  # grouped
-        return standard(pfor_input)
+        return _one_by_one(pfor_input)
     seeds, rows, *_ = tf.unstack(tf.shape(x))
     slices = _slices(_join(x, seeds * rows), window, *attributes, fill=0.0)
     size = slices[0].shape[1:-1].as_list()
