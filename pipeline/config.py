@@ -72,7 +72,7 @@ class Optimizer:
     class_name: str = MISSING
     learning_rate: float = MISSING
     config: dict[str, Any] = field(default_factory=dict)
-    schedule: dict[str, Any] | None = None
+    schedule: Any = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,12 @@ CODE_BEARING = ("Lambda", "Layer", "Wrapper", "Pipeline", "StringLookup", "Integ
 COMMON = ("name", "trainable", "dtype")
 POSITIVE = ("units", "filters", "kernel_size", "pool_size", "strides", "depth_multiplier", "groups", "num_heads",
             "key_dim", "input_dim", "output_dim", "n", "dilation_rate")  # fmt: skip
+BY_BATCH = "its penalty depends on which rows share a batch; allowed: kernel_regularizer, bias_regularizer of a layer"
+REFUSED = {
+    "ActivityRegularization": BY_BATCH,
+    "SpectralNormalization": "it assigns weights while it is called, which seeds in a stack cannot; allowed: a layer "
+    "with kernel_constraint",
+}
 NESTED = ("layer", "backward_layer", "layers", "cell", "cells")  # arguments that hold layers
 ALIASES = {"uniform": "RandomUniform", "normal": "RandomNormal", "zero": "Zeros", "one": "Ones"}
 
@@ -116,11 +122,15 @@ def _checked(layer: Any, key: str, is_last: bool = False) -> Layer:
     if class_name not in known:
         why = "runs code or reads files" if class_name in CODE_BEARING else "is not a Keras layer"
         raise ConfigError(f"{key}.class_name: {class_name} {why}; {closest(str(class_name), known)}")
+    if class_name in REFUSED:
+        raise ConfigError(f"{key}.class_name: {class_name} given, but {REFUSED[class_name]}")
     arguments = _arguments({"class_name": class_name})
     for name, value in config.items():
         if name not in arguments and name not in COMMON:
             names = [*arguments, *COMMON]
             raise ConfigError(f"{key}.config.{name}: {class_name} has no such argument; {closest(str(name), names)}")
+        if name == "activity_regularizer" and value is not None:
+            raise ConfigError(f"{key}.config.{name}: {value} given, but {BY_BATCH}")
         if name in POSITIVE and not _positive(value):
             raise ConfigError(f"{key}.config.{name}: {value} given; allowed: whole numbers from 1 up")
         if isinstance(arguments.get(name), bool) and not isinstance(value, bool):

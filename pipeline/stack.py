@@ -32,7 +32,7 @@ from pipeline.objectives import Objective, class_weights
 log = logging.getLogger(__name__)
 
 EVALUATION_ROWS = 512  # at most so many rows per seed in one step of an evaluation
-MOST_PLACES = 20
+PLACES = (20, 10, 5, 2)  # of one, TensorFlow makes no stack; the counts that people ask for fill these
 NORMS = ("clipnorm", "global_clipnorm")
 STACK_BYTES = 3 * 2**20  # what a step of a stack may touch before it is made narrower
 
@@ -55,12 +55,15 @@ def seed_bytes(model: Any, batch_size: int) -> int:
     """An estimate of what training a seed takes: weights, gradients, optimizer state; outputs and their gradients."""
     weights = sum(int(np.prod(v.shape)) for v in model.variables)
     outputs = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
+    for layer in recurrent(model):  # four gates before and after their activation, two states, at every step
+        outputs += 16 * (layer.get_build_config()["input_shape"][1] or 1) * int(np.prod(layer.cell.output_size or 1))
     return 4 * (4 * weights + 2 * batch_size * outputs)
 
 
 def places(model: Any, batch_size: int) -> int:
     """How many seeds share a stack: it follows from the model and the batch alone, so it is the same everywhere."""
-    return max(2, min(MOST_PLACES, STACK_BYTES // seed_bytes(model, batch_size)))  # of one, TensorFlow makes no stack
+    fitting = [n for n in PLACES if n * seed_bytes(model, batch_size) <= STACK_BYTES]
+    return max(fitting, default=PLACES[-1])
 
 
 class Program:

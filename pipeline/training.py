@@ -78,8 +78,9 @@ def check(optimizer: config.Optimizer) -> None:
 
 
 def _check_schedule(schedule: Any, rate: float) -> None:
-    name, config = schedule.get("class_name"), schedule.get("config") or {}
-    if set(schedule) - {"class_name", "config"} or name not in SCHEDULES or not isinstance(config, dict):
+    given = schedule if isinstance(schedule, dict) else {"class_name": schedule}
+    name, config = given.get("class_name"), given.get("config") or {}
+    if set(given) - {"class_name", "config"} or name not in SCHEDULES or not isinstance(config, dict):
         near = closest(str(name), list(SCHEDULES))
         raise ConfigError(f"optimizer.schedule: {schedule} given; allowed: {{class_name, config}} of Keras; {near}")
     arguments = signatures.arguments("optimizers.schedules", name)

@@ -15,7 +15,6 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-
 # Stateless: each call gives what its own inputs say, so that one call per seed is what a map over them means.
 ONE_BY_ONE = ("Conv2DBackpropInput", "Conv3D", "Conv3DBackpropInputV2", "StatelessRandomUniformV2",
               "StatelessRandomNormalV2", "StatelessTruncatedNormalV2", "StatelessRandomUniformIntV2",

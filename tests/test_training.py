@@ -7,71 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from against_fit import EPOCHS, assert_equal, stack, train
 from conftest import compose_config
 
-from pipeline import biases, data, experiment, models, runtime, store, training
-from pipeline.config import PROJECT
+from pipeline import biases, experiment, store, training
+from pipeline.config import PROJECT, ConfigError
 from pipeline.stack import Rows
-
-EPOCHS = 3
-METRIC = {"binary": "accuracy", "multiclass": "accuracy", "regression": "mae"}
-
-
-def stack(config):
-    """The models of a config's seeds, and what they train on."""
-    runtime.start("cpu")
-    dataset = data.load(config.data)
-    layers = models.complete(config)
-    shape = dataset.x.shape[1:]
-    built = [models.build(layers, shape, dataset.task, len(dataset.classes), seed) for seed in config.seeds]
-    rows = [data.split(dataset, config.data, seed) for seed in config.seeds]
-    return dataset, built, rows
-
-
-def train(config):
-    dataset, built, rows = stack(config)
-    trained = training.train(
-        built,
-        rows,
-        dataset.x,
-        dataset.y,
-        dataset.task,
-        len(dataset.classes),
-        config.optimizer,
-        config.training,
-        biases.bias_variables,
-    )
-    return built, trained
-
-
-def fit_alone(config, i):
-    """What `model.fit` makes of seed number i on the same batches: (model, histories, biases by epoch)."""
-    import keras
-
-    dataset, built, rows = stack(config)
-    model, r = built[i], rows[i]
-    x = (dataset.x - r.mean) / r.scale
-    y = np.float32((dataset.y - r.target_mean) / r.target_scale) if dataset.task == "regression" else dataset.y
-    loss = {"binary": "binary_crossentropy", "multiclass": "sparse_categorical_crossentropy", "regression": "mse"}
-    optimizer = {"Adam": keras.optimizers.Adam, "SGD": keras.optimizers.SGD, "RMSprop": keras.optimizers.RMSprop}
-    model.compile(
-        optimizer[config.optimizer.class_name](config.optimizer.learning_rate, **config.optimizer.config),
-        loss="sparse_categorical_crossentropy" if model.output_shape[-1] > 1 else loss[dataset.task],
-        metrics=[METRIC[dataset.task]],
-    )
-    size, histories, snapshots = config.training.batch_size, [], [biases.extract_biases(model)]
-    before = model.evaluate(x[r.train], y[r.train], verbose=0)
-    for epoch in range(1, config.training.epochs + 1):
-        order = training.batch_order(r.seed, epoch, r.train)
-        validation = (x[r.validation], y[r.validation])
-        fitted = model.fit(
-            x[order], y[order], batch_size=size, shuffle=False, verbose=0, validation_data=validation
-        ).history
-        histories.append({name: value[0] for name, value in fitted.items()})
-        snapshots.append(biases.extract_biases(model))
-    test = model.evaluate(x[r.test], y[r.test], verbose=0)
-    return model, before, histories, snapshots, test
-
 
 CASES = {
     "mlp on digits": ("model=mlp",),
@@ -81,6 +22,27 @@ CASES = {
     "one sigmoid unit": ("model=mlp", "data=breast_cancer", "optimizer=rmsprop"),
     "two softmax units for two classes": ("model=lesson", "data=trial", "training.batch_size=10"),
     "regression": ("model=mlp", "data=diabetes"),
+    "regression, huber": (
+        "model=mlp",
+        "data=diabetes",
+        "training.loss={class_name: Huber, config: {delta: 0.5}}",
+        "training.metrics=[mse,mae]",
+        "+optimizer.config={clipnorm: 0.1}",
+    ),
+    "area under the curve, class weights": (
+        "model=mlp",
+        "data=breast_cancer",
+        "training.metrics=[accuracy,auc]",
+        "training.class_weight=[1,3]",
+        "+optimizer.config={global_clipnorm: 0.2}",
+    ),
+    "label smoothing, balanced classes, a schedule": (
+        "model=mlp",
+        "data=wine",
+        "training.loss={class_name: CategoricalCrossentropy, config: {label_smoothing: 0.1}}",
+        "training.class_weight=balanced",
+        "optimizer.schedule={class_name: ExponentialDecay, config: {decay_steps: 2, decay_rate: 0.5}}",
+    ),
     "regularizers, batch and layer normalisation": (
         "model=mlp",
         "data=wine",
@@ -93,26 +55,7 @@ CASES = {
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES.keys())
 def test_the_stack_equals_fit_alone(overrides):
     """One seed of the stack would end elsewhere than `model.fit` on the same batches (relative 1e-5)."""
-    config = compose_config("bias_initializer=glorot", "seeds=2", f"training.epochs={EPOCHS}", *overrides)
-    built, trained = train(config)
-    i = len(config.seeds) - 1
-    model, before, histories, snapshots, test = fit_alone(config, i)
-    for mine, alone in zip(built[i].variables, model.variables, strict=True):
-        close(mine.value, alone.value)
-    metric = METRIC[data.load(config.data).task]
-    close(trained[i].history["loss"][0], before[0])
-    close(trained[i].history[metric][0], before[1])
-    for name in ("loss", metric, "val_loss", f"val_{metric}"):
-        close(trained[i].history[name][1:], [h[name] for h in histories])
-    close([trained[i].test["test_loss"], trained[i].test[f"test_{metric}"]], test)
-    for path, trajectory in trained[i].trajectory.items():
-        close(trajectory, np.stack([s[path] for s in snapshots]))
-
-
-def close(mine, reference):
-    """Equal to 1e-5 of the reference's largest value."""
-    reference = np.asarray(reference, np.float64)
-    np.testing.assert_allclose(np.asarray(mine), reference, rtol=1e-5, atol=1e-5 * max(np.abs(reference).max(), 1e-3))
+    assert_equal(compose_config("bias_initializer=glorot", "seeds=2", f"training.epochs={EPOCHS}", *overrides))
 
 
 @pytest.mark.parametrize("model", ["mlp", "cnn", "lstm"])
@@ -191,3 +134,42 @@ def test_what_is_stored_is_what_the_models_end_with(tmp_path):
             np.testing.assert_array_equal(stored[f"trajectory/{name}/bias"][0], stored[f"before/{name}/bias"])
         np.testing.assert_array_equal(stored["epoch"], [0, 1, 2])
     assert Path(outcome.runs[0].path).name == "seed=0"
+
+
+OPTIMIZERS = {
+    "SGD": "{momentum: 0.9, nesterov: true, clipvalue: 0.01}",
+    "AdamW": "{weight_decay: 0.1}",
+    **dict.fromkeys(("RMSprop", "Adagrad", "Adadelta", "Adamax", "Nadam", "Ftrl", "Lion"), "{}"),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_equals_its_own_alone(name):
+    """An optimizer would mix the seeds, or start with another state than in `model.fit`."""
+    options = (f"optimizer.class_name={name}", f"+optimizer.config={OPTIMIZERS[name]}")
+    assert_equal(compose_config("data=iris", "model=linear", "seeds=2", f"training.epochs={EPOCHS}", *options))
+
+
+def test_arms_of_one_structure_share_a_program():
+    """Every arm would be traced and compiled anew."""
+    training._programs.clear()
+    for arm in ("bias_initializer=zeros", "bias_initializer=ones", "bias_initializer=glorot", "use_bias=false"):
+        train(compose_config("data=iris", "model=linear", "seeds=2", "training.epochs=1", arm))
+    assert len(training._programs) == 2
+
+
+def test_how_many_train_at_once_does_not_matter():
+    """A result would depend on the memory or the cores of a machine."""
+    common = ("model=mlp", "training.epochs=1", "seeds=[0,1,20,40,61]")  # three stacks
+    once, _ = train(compose_config(*common))
+    one_by_one, _ = train(compose_config(*common, "training.seeds_at_once=1"))
+    for a, b in zip(once, one_by_one, strict=True):
+        for mine, other in zip(a.variables, b.variables, strict=True):
+            np.testing.assert_array_equal(mine.value, other.value)
+
+
+def test_what_does_not_fit_is_refused(monkeypatch):
+    """A model too large for the memory would bring the machine down, not give a line that says what to lower."""
+    monkeypatch.setattr(training, "free_memory", lambda: 2**20)
+    with pytest.raises(ConfigError, match=r"^training.batch_size, model: .* need about .* GiB, but 0.0 GiB are free"):
+        train(compose_config("data=iris", "model=mlp", "training.epochs=1", "training.batch_size=5000"))

@@ -1,0 +1,205 @@
+"""How fast seeds train together, against what people write by hand: `uv run python -m tests.benchmark`.
+
+Every figure is a ratio of two timings taken in one process on one machine. Prints a table and writes
+`reports/benchmark.json`. `rows=mlp,cnn` measures only some.
+"""
+
+import itertools
+import json
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import compose_config
+
+from pipeline import biases, data, models, runtime, training
+from pipeline.config import PROJECT, parse_options
+
+EPOCHS = 10
+ASKED = {"mlp": 100, "mlp, tf.data": 15, "cnn": 20, "lstm": 20, "matmul": 0.25, "memory": 300}
+CNN = ("model.name=cnn", (
+    "model.layers=[{class_name: Conv2D, config: {filters: 16, kernel_size: 3, activation: relu}},"
+    "{class_name: Conv2D, config: {filters: 32, kernel_size: 3, activation: relu}},"
+    "{class_name: Flatten}, {class_name: Dense, config: {name: output}}]"
+))  # fmt: skip
+LSTM = ("model=lstm",)  # the rows of a picture as 8 steps, LSTM 16
+
+
+def prepared(seeds: int, *overrides: str) -> tuple[Any, Any, list[Any], list[Any]]:
+    """A config, its dataset, and a model and its rows per seed."""
+    config = compose_config("bias_initializer=glorot", f"seeds={seeds}", f"training.epochs={EPOCHS}", *overrides)
+    dataset = data.load(config.data)
+    layers, shape = models.complete(config), dataset.x.shape[1:]
+    built = [models.build(layers, shape, dataset.task, len(dataset.classes), seed) for seed in config.seeds]
+    return config, dataset, built, [data.split(dataset, config.data, seed) for seed in config.seeds]
+
+
+def together(seeds: int, *overrides: str) -> float:
+    """Milliseconds per run and epoch of all seeds at once, compiled before: least of five trainings."""
+    times = []
+    for _ in range(6):
+        config, dataset, built, rows = prepared(seeds, *overrides)
+        start = time.perf_counter()
+        training.train(
+            built, rows, dataset.x, dataset.y, dataset.task, len(dataset.classes),
+            config.optimizer, config.training, biases.bias_variables,
+        )  # fmt: skip
+        times.append(time.perf_counter() - start)
+    return min(times[1:]) / seeds / EPOCHS * 1000
+
+
+def alone(cached: bool, *overrides: str) -> float:
+    """Milliseconds per epoch of one `model.fit` with validation and a snapshot of the biases: least of five epochs."""
+    import keras
+    import tensorflow as tf
+
+    config, dataset, (model,), (rows,) = prepared(1, *overrides)
+    x, size = (dataset.x - rows.mean) / rows.scale, config.training.batch_size
+    steps = -(-len(rows.train) // size)
+    model.compile(
+        "adam", "sparse_categorical_crossentropy", metrics=["accuracy"], steps_per_execution=steps if cached else 1
+    )
+    times: list[float] = []
+
+    class Snapshot(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.start = time.perf_counter()
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            biases.extract_biases(self.model)
+            times.append(time.perf_counter() - self.start)
+
+    def cached_data(part: np.ndarray) -> Any:
+        return tf.data.Dataset.from_tensor_slices((x[part], dataset.y[part])).cache()
+
+    if cached:
+        train = cached_data(rows.train).shuffle(len(rows.train)).batch(size).prefetch(2)
+        validation = cached_data(rows.validation).batch(size).prefetch(2)
+        model.fit(train, validation_data=validation, epochs=6, verbose=0, callbacks=[Snapshot()])
+    else:
+        validation = (x[rows.validation], dataset.y[rows.validation])
+        train = x[rows.train], dataset.y[rows.train]
+        model.fit(*train, size, 6, verbose=0, validation_data=validation, callbacks=[Snapshot()])
+    return min(times[1:]) * 1000
+
+
+def products(seeds: int = 40) -> float:
+    """Milliseconds per run and epoch of nothing but the matrix products of the MLP's epoch, stacked, under XLA."""
+    import tensorflow as tf
+
+    config, _, _, (rows, *_) = prepared(1, "model=mlp")
+    size, sizes = config.training.batch_size, [64, 64, 32, 10]
+    x = tf.random.normal([seeds, size, sizes[0]])
+    kernels = [tf.random.normal([seeds, a, b]) for a, b in itertools.pairwise(sizes)]
+    steps = -(-len(rows.train) // size)
+
+    @tf.function(jit_compile=True)
+    def epoch(x: Any, *kernels: Any) -> Any:
+        for _ in tf.range(steps):
+            outputs = [x]
+            for kernel in kernels:
+                outputs.append(outputs[-1] @ kernel)
+            gradient, new = outputs[-1], []
+            for i in reversed(range(len(kernels))):
+                new.insert(0, kernels[i] * 0.5 + 1e-9 * tf.matmul(outputs[i], gradient, transpose_a=True))
+                gradient = tf.matmul(gradient, kernels[i], transpose_b=True) if i else gradient
+            kernels = tuple(new)
+        return kernels
+
+    return least(lambda: epoch(x, *kernels)[0].numpy(), 20) / seeds * 1000
+
+
+def least(function: Callable[[], Any], times: int) -> float:
+    """Seconds of the fastest of some calls, after a first one that does not count."""
+    function()
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def peak_memory(seeds: int) -> float:
+    """Peak resident MB of a process of its own that trains the MLP with so many seeds."""
+    command = [sys.executable, "-m", "tests.benchmark", f"peak={seeds}"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def measure(row: str) -> dict[str, float]:
+    """A row of the table: ours, what it is held against, and the ratio, which should be at least what was asked."""
+    if row == "memory":
+        ours, other = peak_memory(40), peak_memory(1)
+        return {"ours": ours, "other": other, "ratio": ours - other}
+    if row == "matmul":
+        ours, other = together(40, "model=mlp"), products()
+    else:
+        seeds, overrides = {"cnn": (10, CNN), "lstm": (10, LSTM)}.get(row, (40, ("model=mlp",)))
+        ours, other = together(seeds, *overrides), alone("tf.data" in row, *overrides)
+    return {"ours": ours, "other": other, "ratio": other / ours}
+
+
+def main(arguments: list[str]) -> None:
+    """Measure the rows asked for, print them, and write them with the machine's description."""
+    options = parse_options(arguments, {"rows": ";".join(ASKED), "peak": ""})
+    if options is None:
+        print(__doc__)
+        return
+    device = runtime.start("auto")
+    if options["peak"]:
+        together(int(options["peak"]), "model=mlp")
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return
+    machine = runtime.environment(device) | {"processor": processor()}
+    table = Table(
+        "work",
+        "ours",
+        "held against",
+        "ratio",
+        "asked",
+        title=f"{machine['processor']}, {device}, {machine['threads']} threads",
+    )
+    measured = {}
+    for row in options["rows"].split(";"):
+        measured[row] = found = measure(row)
+        unit = "MB" if row == "memory" else "ms"
+        reached = found["ratio"] <= ASKED[row] if row == "memory" else found["ratio"] >= ASKED[row]
+        ratio = f"+{found['ratio']:.0f} MB" if row == "memory" else f"{found['ratio']:.3g}x"
+        asked = f"at most +{ASKED[row]} MB" if row == "memory" else f"{ASKED[row]}x"
+        table.add_row(
+            row,
+            f"{found['ours']:.3g} {unit}",
+            f"{found['other']:.3g} {unit}",
+            ratio,
+            asked + ("" if reached else " (missed)"),
+        )
+    Console(width=110).print(table)
+    path = PROJECT / "reports" / "benchmark.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"machine": machine, "rows": measured}, indent=2) + "\n")
+
+
+def processor() -> str:
+    """The processor's name, where the machine tells it."""
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.partition(": ")[2] for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
