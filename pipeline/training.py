@@ -54,9 +54,10 @@ def check(optimizer: config.Optimizer) -> None:
     """Refuse an optimizer, an argument of one, or a schedule that cannot train stacked seeds."""
     name = optimizer.class_name
     if name not in ELEMENTWISE:
-        known = signatures.names("optimizers")
-        why = "takes more than single weights into account" if name in known else "is no Keras optimizer"
-        raise ConfigError(f"optimizer.class_name: {name} {why}; {closest(name, list(ELEMENTWISE))}")
+        whole = name in signatures.names("optimizers")
+        why = "which looks at more than single weights" if whole else "which is no Keras optimizer"
+        near = f"allowed: {', '.join(ELEMENTWISE)}" if whole else closest(name, list(ELEMENTWISE))
+        raise ConfigError(f"optimizer.class_name: {name} given, {why}; {near}")
     arguments = signatures.arguments("optimizers", name)
     known = [a for a in arguments if a not in (*NOT_STACKED, "name", "learning_rate")]
     for key, value in optimizer.config.items():

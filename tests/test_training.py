@@ -173,3 +173,21 @@ def test_what_does_not_fit_is_refused(monkeypatch):
     monkeypatch.setattr(training, "free_memory", lambda: 2**20)
     with pytest.raises(ConfigError, match=r"^training.batch_size, model: .* need about .* GiB, but 0.0 GiB are free"):
         train(compose_config("data=iris", "model=mlp", "training.epochs=1", "training.batch_size=5000"))
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_numbers_of_the_cpu(tmp_path):
+    """The same program on a GPU would compute something else, or not run there."""
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        pytest.skip("TensorFlow sees no GPU here")
+    losses = []
+    for device in ("cpu", "gpu"):
+        where = [f"runtime={device}", f"results={tmp_path / device}", f"hydra.run.dir={tmp_path / device}-log"]
+        command = [sys.executable, "-m", "pipeline.train", "seeds=2", "training.epochs=2", "tracking=none", *where]
+        subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
+        runs = store.runs(tmp_path / device, "digits-mlp")
+        assert all((run.meta["environment"]["device"] == "CPU") == (device == "cpu") for run in runs)
+        losses.append([run.meta["metrics"]["test_loss"] for run in runs])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
