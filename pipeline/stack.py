@@ -60,7 +60,8 @@ def seed_bytes(model: Any, batch_size: int) -> int:
     weights = sum(int(np.prod(v.shape)) for v in model.variables)
     outputs = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
     for layer in recurrent(model):  # four gates before and after their activation, two states, at every step
-        outputs += 16 * (layer.get_build_config()["input_shape"][1] or 1) * int(np.prod(layer.cell.output_size or 1))
+        _, steps, *features = layer.get_build_config()["input_shape"]
+        outputs += 16 * (steps or 1) * int(np.prod(getattr(layer.cell, "output_size", None) or features))
     return 4 * (4 * weights + 2 * batch_size * outputs)
 
 

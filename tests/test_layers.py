@@ -64,7 +64,9 @@ MODELS = {
 
 # A bias before a normalisation has no gradient but float noise, which Adam would blow up. And where one row of an
 # embedding occurs twice in a batch, Keras' own Adam squares two gradients, not their sum; the stack squares the sum.
+PLAIN = ("training.xla=false",)  # compiling these takes XLA half a minute each
 OVERRIDES = {
+    **dict.fromkeys(("stacked cells", "transposed", "grouped", "three dimensions"), PLAIN),
     "normalisation": ("optimizer=sgd",),
     "embedding": ("optimizer=sgd", "data.standardize=false"),
 }
