@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import figures, stats, store
-from pipeline.config import PROJECT, ConfigError, closest, parse_options
+from pipeline.config import PROJECT, parse_options
+from pipeline.errors import ConfigError, closest
 
 OPTIONS = {"study": "", "baseline": "zeros", "results": "results", "reports": "reports"}
 INTERVAL = ["mean", "std", "ci_low", "ci_high"]

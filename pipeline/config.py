@@ -9,13 +9,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.errors import ConfigError, closest, require
 
 PROJECT = Path(__file__).resolve().parent.parent
 CONF = PROJECT / "conf"
@@ -25,10 +26,6 @@ TASKS = ("binary", "multiclass", "regression")
 DEVICES = ("auto", "cpu", "gpu")
 # Overrides that do not make another arm: who and where (not what), and what the study's name says already.
 NOT_IN_ARM = ("study", "seeds", "use_bias", "bias_initializer", "results", "runtime", "tracking", "experiment", "hydra")
-
-
-class ConfigError(ValueError):
-    """A request that cannot be carried out; the message is one line for the person who made it."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +144,9 @@ def parse_seeds(seeds: Any) -> tuple[int, ...]:
     """`5` is the seeds 0 to 4; a list is those very seeds, in ascending order."""
     allowed = f"a count from 1 up, or a list of different whole numbers from 0 to {MAX_SEED}"
     given = list(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds < 10**6 else seeds
-    _require(isinstance(given, (list, tuple)) and len(given) > 0, "seeds", seeds, allowed)
+    require(isinstance(given, (list, tuple)) and len(given) > 0, "seeds", seeds, allowed)
     whole = all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s <= MAX_SEED for s in given)
-    _require(whole and len(set(given)) == len(given), "seeds", seeds, allowed)
+    require(whole and len(set(given)) == len(given), "seeds", seeds, allowed)
     return tuple(sorted(given))
 
 
@@ -209,12 +206,6 @@ def parse_options(arguments: Sequence[str], known: Mapping[str, str]) -> dict[st
     return options
 
 
-def closest(word: str, known: list[str]) -> str:
-    """The nearest valid words, or all of them when none is near."""
-    near = get_close_matches(word, known, n=3, cutoff=0.5)
-    return f"nearest: {', '.join(near)}" if near else f"allowed: {', '.join(known)}"
-
-
 def _schema(cls: type[Settings]) -> DictConfig:
     schema = OmegaConf.structured(cls)
     for node in (schema, *(schema._get_node(name) for name in schema)):
@@ -225,24 +216,24 @@ def _schema(cls: type[Settings]) -> DictConfig:
 def _check_values(config: Config) -> None:
     data, where, rate = config.data, config.bias_layers, config.optimizer.learning_rate
     study = re.fullmatch(r"[\w.,=+-][\w .,=+-]*", config.study) and not config.study.startswith(".")
-    _require(study, "study", config.study, "a folder name: letters, digits, space and . , = + - _")
-    _require(config.results.strip() != "", "results", repr(config.results), "a folder")
+    require(study, "study", config.study, "a folder name: letters, digits, space and . , = + - _")
+    require(config.results.strip() != "", "results", repr(config.results), "a folder")
     names = isinstance(where, list) and where and all(isinstance(name, str) for name in where)
     layers = "all, hidden, output, or a list of layer names"
-    _require(where in ("all", "hidden", "output") or names, "bias_layers", where, layers)
+    require(where in ("all", "hidden", "output") or names, "bias_layers", where, layers)
     for key in ("test_fraction", "validation_fraction"):
         fraction = getattr(data, key)
-        _require(fraction is None or 0 < fraction < 1, f"data.{key}", fraction, "a number between 0 and 1")
-    _require(data.task in (None, *TASKS), "data.task", data.task, f"one of {', '.join(TASKS)}")
-    _require(rate > 0 and math.isfinite(rate), "optimizer.learning_rate", rate, "a positive number")
+        require(fraction is None or 0 < fraction < 1, f"data.{key}", fraction, "a number between 0 and 1")
+    require(data.task in (None, *TASKS), "data.task", data.task, f"one of {', '.join(TASKS)}")
+    require(rate > 0 and math.isfinite(rate), "optimizer.learning_rate", rate, "a positive number")
     for key in ("epochs", "batch_size"):
         number = getattr(config.training, key)
-        _require(number >= 1, f"training.{key}", number, "a whole number from 1 up")
+        require(number >= 1, f"training.{key}", number, "a whole number from 1 up")
     at_once, xla = config.training.seeds_at_once, config.training.xla
     counted = isinstance(at_once, int) and not isinstance(at_once, bool) and at_once >= 1
-    _require(at_once == "auto" or counted, "training.seeds_at_once", at_once, "auto, or a whole number from 1 up")
-    _require(xla == "auto" or isinstance(xla, bool), "training.xla", xla, "auto, true or false")
-    _require(config.runtime.device in DEVICES, "runtime.device", config.runtime.device, f"one of {', '.join(DEVICES)}")
+    require(at_once == "auto" or counted, "training.seeds_at_once", at_once, "auto, or a whole number from 1 up")
+    require(xla == "auto" or isinstance(xla, bool), "training.xla", xla, "auto, true or false")
+    require(config.runtime.device in DEVICES, "runtime.device", config.runtime.device, f"one of {', '.join(DEVICES)}")
 
 
 def _in_study_or_unnamed(override: str, config: Config) -> bool:
@@ -259,11 +250,6 @@ def _folder_name(text: str) -> str:
     """`text` as a folder can be named: what no name may hold replaced, what is too long cut and told apart."""
     name = re.sub(r"[^\w.,=()+-]", "_", text.lstrip("+"))
     return name if len(name) <= 150 else f"{name[:130]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _require(condition: bool, key: str, given: Any, allowed: str) -> None:
-    if not condition:
-        raise ConfigError(f"{key}: {given} given; allowed: {allowed}")
 
 
 def _resolve(composed: DictConfig) -> DictConfig:

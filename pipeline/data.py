@@ -14,9 +14,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from pipeline import config as config_
-from pipeline.config import ConfigError, closest
+from pipeline.errors import ConfigError, closest
 from pipeline.runtime import derive_seed, digest
-from pipeline.stack import Rows
 
 MOST_CLASSES = 20  # an integer target with more distinct values than this is taken for a regression
 
@@ -38,6 +37,20 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of the rows, so that two results can be shown to be about the same data."""
         return digest(np.ascontiguousarray(self.x).tobytes() + np.ascontiguousarray(self.y).tobytes())
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What one seed trains on: row numbers (int32) of each part, and `(x - mean) / scale` for inputs and targets."""
+
+    seed: int
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    target_mean: float = 0.0
+    target_scale: float = 1.0
 
 
 def identity(data: config_.Data) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import biases, data, initializers, models, objectives, runtime, store, tracking, training
-from pipeline.config import Config, ConfigError, arm_name, bias_setting
+from pipeline import biases, data, initializers, models, objectives, optimizers, runtime, store, tracking, training
+from pipeline.config import Config, arm_name, bias_setting
+from pipeline.errors import ConfigError
 
 # The modules that decide the numbers: a change in what they do makes earlier results another experiment's.
-NUMBERS_FROM = ("runtime", "data", "models", "vectorize", "objectives", "stack", "training", "biases")
+NUMBERS_FROM = ("runtime", "data", "models", "vectorize", "objectives", "optimizers", "stack", "training", "biases")
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,7 @@ def run_arm(config: Config, progress: Callable[[str, int, int], None] = lambda a
             before = [biases.extract_biases(model) for model in built]
             kernels = [_kernel_digest(model) for model in built]
             trained = training.train(
-                built, rows, dataset.x, dataset.y, dataset.task, len(dataset.classes),
-                config.optimizer, config.training, biases.bias_variables,
+                built, rows, dataset, config.optimizer, config.training, biases.bias_variables,
                 lambda done, total: progress(arm, done, total),
             )  # fmt: skip
             after = [biases.extract_biases(model) for model in built]
@@ -85,7 +85,7 @@ def plan(config: Config) -> Plan:
     layers = models.complete(config)
     for path, class_name, bias_rank in models.bias_initializers(layers):
         initializers.check_rank(class_name, path, bias_rank)
-    training.check(config.optimizer)
+    optimizers.check(config.optimizer)
     store.check_writable(config.results_dir, "results")
     identity = data.identity(config.data)
     effective = {

@@ -3,7 +3,8 @@
 import math
 
 from pipeline import signatures
-from pipeline.config import BiasInitializer, ConfigError, closest
+from pipeline.config import BiasInitializer
+from pipeline.errors import ConfigError, closest
 
 # They fill matrices: Keras raises on a 1-D shape. STFT makes the fixed filters of a spectrogram.
 NEEDS_MATRIX = ("Orthogonal", "Identity")

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline import signatures
-from pipeline.config import Config, ConfigError, closest
+from pipeline.config import Config
+from pipeline.errors import ConfigError, closest
 from pipeline.runtime import derive_seed
 
 Layer = dict[str, Any]

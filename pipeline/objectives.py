@@ -4,13 +4,15 @@ Losses are taken row by row, so that rows can be weighted and each seed has its 
 functions; for the area under the curve it is the hits by threshold that add up over batches.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from pipeline import signatures
-from pipeline.config import ConfigError, Training, closest
+from pipeline.config import Training
+from pipeline.errors import ConfigError, closest, is_number, require
 
 # The usual one of each task first. CategoricalCrossentropy takes the same integer labels here, coded one-hot.
 LOSSES = {
@@ -30,34 +32,26 @@ def check(training: Training, task: str, n_classes: int) -> None:
     known = [a for a in signatures.arguments("losses", name) if a in ARGUMENTS]
     for key, value in config.items():
         if key not in known:
-            near = closest(str(key), known) if known else "allowed: none"
-            raise ConfigError(f"training.loss.config.{key}: {name} takes no such argument; {near}")
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
-        if not number or (key == "label_smoothing" and value >= 1) or (key == "delta" and value == 0):
-            allowed = "a number from 0 to below 1" if key == "label_smoothing" else "a positive number"
-            raise ConfigError(f"training.loss.config.{key}: {value} given; allowed: {allowed}")
-    for metric in metric_names(training, task):
-        if metric not in METRICS[task]:
-            raise ConfigError(
-                f"training.metrics: {metric} given for a {task} target; allowed: auto, or a list of "
-                f"{', '.join(METRICS[task])}"
-            )
+            raise ConfigError(f"training.loss.config.{key}: {name} takes no such argument; {closest(str(key), known)}")
+        smoothing = key == "label_smoothing"
+        fits = is_number(value) and (0 <= value < 1 if smoothing else value > 0)
+        allowed = "a number from 0 to below 1" if smoothing else "a positive number"
+        require(fits, f"training.loss.config.{key}", value, allowed)
+    metrics = [training.metrics] if isinstance(training.metrics, str) else training.metrics
+    known = isinstance(metrics, list) and metrics and all(m in METRICS[task] for m in metrics)
+    allowed = f"auto, or for a {task} target a list of {', '.join(METRICS[task])}"
+    require(known or metrics == ["auto"], "training.metrics", training.metrics, allowed)
     weights = training.class_weight
-    if task == "regression" and weights is not None:
-        raise ConfigError(f"training.class_weight: {weights} given, but a regression has no classes; allowed: null")
-    if weights not in (None, "balanced"):
-        numbers = isinstance(weights, (list, tuple)) and all(
-            isinstance(w, (int, float)) and not isinstance(w, bool) and 0 <= w < float("inf") for w in weights
-        )
-        if not numbers or len(weights) != n_classes or not any(weights):
-            raise ConfigError(
-                f"training.class_weight: {weights} given; allowed: null, balanced, or a list of {n_classes} weights"
-            )
+    if weights is not None:
+        require(task != "regression", "training.class_weight", weights, "null, since a regression has no classes")
+        each = weights != "balanced" and isinstance(weights, list) and all(is_number(w) and w >= 0 for w in weights)
+        fits = weights == "balanced" or (each and len(weights) == n_classes and any(weights))
+        require(fits, "training.class_weight", weights, f"null, balanced, or a list of {n_classes} weights")
 
 
 def metric_names(training: Training, task: str) -> tuple[str, ...]:
     """What is measured besides the loss; the first one counts: `accuracy`, or `mae` for a regression."""
-    given = METRICS[task][:1] if training.metrics == "auto" else training.metrics
+    given = METRICS[task][:1] if training.metrics in ("auto", ["auto"]) else training.metrics
     return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
 
 
@@ -66,6 +60,24 @@ def class_weights(given: Any, y_train: np.ndarray, n_classes: int) -> np.ndarray
     if given == "balanced":
         return np.float32(len(y_train) / (n_classes * np.maximum(np.bincount(y_train, minlength=n_classes), 1)))
     return np.ones(max(n_classes, 1), np.float32) if given is None else np.float32(given)
+
+
+@contextlib.contextmanager
+def logits(model: Any) -> Iterator[str]:
+    """Take the softmax or sigmoid off the model's last layer for a while; its name, or `none`."""
+    import keras
+
+    last = model.layers[-1]
+    activation = getattr(last, "activation", None)
+    name = getattr(activation, "__name__", "none")
+    if name not in ("softmax", "sigmoid"):
+        yield "none"
+        return
+    last.activation = keras.activations.linear
+    try:
+        yield name
+    finally:
+        last.activation = activation
 
 
 class Objective:
@@ -142,8 +154,9 @@ class Objective:
 def _loss(training: Training, task: str) -> tuple[str, dict[str, Any]]:
     """Keras' class and its arguments, from `auto`, a name in any of Keras' spellings, or `{class_name, config}`."""
     given = {"class_name": training.loss} if isinstance(training.loss, str) else training.loss
-    if not isinstance(given, Mapping) or not {"class_name"} <= set(given) <= {"class_name", "config"}:
-        raise ConfigError(f"training.loss: {given} given; allowed: auto, a loss, or {{class_name, config}} of one")
+    mapped = isinstance(given, Mapping) and {"class_name"} <= set(given) <= {"class_name", "config"}
+    fits = mapped and isinstance(given.get("config") or {}, Mapping)
+    require(fits, "training.loss", given, "auto, a loss, or {class_name, config: its arguments} of one")
     name = LOSSES[task][0] if given["class_name"] == "auto" else str(given["class_name"])
     name = {"mse": "MeanSquaredError", "mae": "MeanAbsoluteError"}.get(name, name)
     known = {k.lower(): k for k in signatures.names("losses")}

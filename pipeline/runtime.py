@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from pipeline.config import ConfigError
+from pipeline.errors import ConfigError
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 # The instruction sets that numerical libraries choose their code by: two machines that agree here compute alike.
@@ -68,13 +68,7 @@ def n_cores() -> int:
 
 
 def free_memory() -> int:
-    """Bytes that training may still take: of the GPU that TensorFlow sees, else of the machine."""
-    import tensorflow as tf
-
-    if tf.config.get_visible_devices("GPU"):
-        total = tf.config.experimental.get_device_details(tf.config.get_visible_devices("GPU")[0]).get("memory_limit")
-        if total:
-            return int(total) - tf.config.experimental.get_memory_info("GPU:0")["current"]
+    """Bytes of the machine's memory that this process may still take."""
     return psutil.virtual_memory().available
 
 

@@ -13,53 +13,37 @@ What was measured, and shapes it (digits, Dense 64-32-10, 2 cores):
   XLA on a seed's place, but not on its neighbours. So the width follows from the model alone, and a seed always has
   the same place: which seeds train together does not matter.
 - XLA hardly uses a second core for such small products. Two stacks side by side do: 1.7 times as fast. They share one
-  compiled program and differ in the variables that it is called with (`Program.call`), so a core costs no compilation.
+  compiled program and differ in the variables that it is called with (`Stack._call`), so a core costs no compilation.
 - Wider is faster for small models (40 dense seeds: 2.0 ms per run and epoch at 10 places, 1.6 at 20) and slower for
   others (10 LSTM seeds: 14 ms at 10 places, 10 at 5), hence `places`.
-- Tried without gain: XLA's flags for vector width, copies and its scheduler; SGD shows that Adam is a third of a step.
-- Recurrent layers do not compile under XLA (tensor lists). With their steps written out they do, in 8 s more, and train
-  twice as fast (LSTM 16 over 8 steps), so short sequences are; long ones run without XLA.
+- Tried without gain: XLA's flags for vector width, copies and its scheduler; Adam's update is a fifth to two fifths of
+  a step.
+- Recurrent layers do not compile under XLA (tensor lists). With their steps written out they do, in some 10 s more, and
+  train twice as fast (LSTM 16 over 8 steps), so short sequences are; long ones run without XLA.
 - `model.fit` computes cross-entropies from the logits in front of a softmax or sigmoid, so the stack does too.
 """
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from pipeline import config, vectorize
-from pipeline.objectives import Objective, class_weights
+from pipeline import config, objectives, optimizers, vectorize
+from pipeline.data import Dataset, Rows
 
 log = logging.getLogger(__name__)
 
 EVALUATION_ROWS = 512  # at most so many rows per seed in one step of an evaluation
 PLACES = (20, 10, 5, 2)  # of one, TensorFlow makes no stack; the counts that people ask for fill these
-NORMS = ("clipnorm", "global_clipnorm")
 STACK_BYTES = 3 * 2**20  # what a step of a stack may touch before it is made narrower
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What one seed trains on: row numbers (int32) of each part, and `(x - mean) / scale` for inputs and targets."""
-
-    seed: int
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
-    mean: np.ndarray
-    scale: np.ndarray
-    target_mean: float = 0.0
-    target_scale: float = 1.0
 
 
 def seed_bytes(model: Any, batch_size: int) -> int:
     """An estimate of what training a seed takes: weights, gradients, optimizer state; outputs and their gradients."""
     weights = sum(int(np.prod(v.shape)) for v in model.variables)
     outputs = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
-    for layer in recurrent(model):  # four gates before and after their activation, two states, at every step
+    for layer in vectorize.recurrent(model):  # four gates before and after their activation, two states, at every step
         _, steps, *features = layer.get_build_config()["input_shape"]
         outputs += 16 * (steps or 1) * int(np.prod(getattr(layer.cell, "output_size", None) or features))
     return 4 * (4 * weights + 2 * batch_size * outputs)
@@ -74,22 +58,22 @@ def places(model: Any, batch_size: int) -> int:
 class Program:
     """An epoch and an evaluation of `width` seeds, traced once for all stacks and arms of one structure.
 
-    x [n, ...] and y [n] are all rows of the dataset; `like` shows how many rows a seed trains on and validates with.
+    `template` is a model of that structure; `like` shows how many rows a seed trains on and validates with.
     """
 
     def __init__(
-        self, template: Any, like: Rows, x: np.ndarray, y: np.ndarray, task: str, n_classes: int,
-        optimizer: config.Optimizer, training: config.Training, width: int, xla: bool,
+        self, template: Any, like: Rows, dataset: Dataset, optimizer: config.Optimizer, training: config.Training,
+        xla: bool,
     ) -> None:  # fmt: skip
         import keras
         import tensorflow as tf
 
         vectorize.install()
-        self.template, self.x, self.y, self.width, self.xla = template, x, y, width, xla
-        self._task, self._n_classes, self._weighted = task, n_classes, training.class_weight
-        self._clip = _norm_clipping(optimizer)
+        self.template, self.xla, self._dataset, self._weighted = template, xla, dataset, training.class_weight
+        self.width = width = places(template, training.batch_size)
+        self._clip = optimizers.norm_clipping(optimizer)
         self._by_seed = False
-        self._data = tf.constant(x), tf.constant(y)
+        self._data = tf.constant(dataset.x), tf.constant(dataset.y)
         self._weights = [
             keras.Variable(np.zeros([width, *v.shape]), dtype=v.dtype, name=v.name)
             for v in template.trainable_variables
@@ -98,18 +82,18 @@ class Program:
             if own.constraint is not None:
                 variable.constraint = lambda w, c=own.constraint: tf.vectorized_map(c, tf.convert_to_tensor(w))
         self._state = [tf.Variable(tf.zeros([width, *v.shape], v.dtype)) for v in template.non_trainable_variables]
-        self._optimizer = _optimizer(optimizer)
+        self._optimizer = optimizers.make(optimizer)
         self._optimizer.build(self._weights)
         # Variables, since TensorFlow rewrites arithmetic with constants by their values, and so by who is in the stack.
         self._per_seed = [tf.Variable(values) for values in self.per_seed([like] * width)]
         self.variables = [v.value for v in self._weights] + self._state
         self.variables += [v.value for v in self._optimizer.variables] + self._per_seed
         self.first_values = [np.array(v) for v in self.variables]
-        with _logits(template) as activation, _unrolled(template, xla):
-            self.objective = Objective(training, task, activation, template.output_shape[-1])
+        with objectives.logits(template) as activation, vectorize.unrolled(template, xla):
+            self.objective = objectives.Objective(training, dataset.task, activation, template.output_shape[-1])
             try:
                 self._trace(len(like.train), len(like.validation), training.batch_size)
-            except (ValueError, NotImplementedError) as error:
+            except ValueError as error:
                 log.info("These layers cannot be stacked, so each seed has its own copy: %s", str(error)[:300])
                 self._by_seed = True
                 self._trace(len(like.train), len(like.validation), training.batch_size)
@@ -121,16 +105,10 @@ class Program:
             values = np.stack([np.float32(getattr(r, name)) for r in rows])
             return values.reshape(self.width, *[1] * (axes - values.ndim), *values.shape[1:])
 
-        axes = {"mean": self.x.ndim + 1, "scale": self.x.ndim + 1, "target_mean": 2, "target_scale": 2}
-        return [spread(name, n) for name, n in axes.items()] + [
-            np.stack([class_weights(self._weighted, self.y[r.train], self._n_classes) for r in rows])
-        ]
-
-    def call(self, function: Any, variables: Sequence[Any], *arguments: Any) -> Any:
-        """Call a traced function of this program on other variables than those that it was traced with."""
-        own = {id(mine.handle): theirs.handle for mine, theirs in zip(self.variables, variables, strict=True)}
-        captured = [own.get(id(handle), handle) for handle in function.captured_inputs]
-        return function._call_flat([_tensor(a) for a in arguments], captured)
+        x_axes, classes, y = self._dataset.x.ndim + 1, len(self._dataset.classes), self._dataset.y
+        weights = [objectives.class_weights(self._weighted, y[r.train], classes) for r in rows]
+        axes = {"mean": x_axes, "scale": x_axes, "target_mean": 2, "target_scale": 2}
+        return [*(spread(name, n) for name, n in axes.items()), np.stack(weights)]
 
     def _trace(self, training_rows: int, validation_rows: int, size: int) -> None:
         """Make `epoch` (a pass over the training rows, then one over the validation rows) and `evaluation`."""
@@ -189,7 +167,7 @@ class Program:
         mean, scale, target_mean, target_scale, weights = self._per_seed
         x, y = (tf.gather(whole, numbers) for whole in self._data)
         x = (x - mean) / scale
-        y = (y - target_mean) / target_scale if self._task == "regression" else y
+        y = (y - target_mean) / target_scale if self._dataset.task == "regression" else y
 
         def one_seed(own: Any) -> Any:
             outputs, new_state, losses = self.template.stateless_call(*own, training=training, return_losses=True)
@@ -221,6 +199,8 @@ class Stack:
 
         self.program = program
         self._variables = [tf.Variable(values) for values in program.first_values]
+        pairs = zip(program.variables, self._variables, strict=True)
+        self._handles = {id(traced.handle): own.handle for traced, own in pairs}
 
     def load(self, models: Sequence[Any], rows: Sequence[Rows]) -> None:
         """Start anew with a model and its rows in each place, the optimizer at its start."""
@@ -236,7 +216,7 @@ class Stack:
         [width, 2 * (1 + metrics)]: running means of loss and metrics, then the means over the validation rows.
         """
         filled, counts = self._filled(validation)
-        sums = self.program.call(self.program.epoch, self._variables, order, filled, counts)
+        sums = self._call(self.program.epoch, order, filled, counts)
         rows = order.shape[1], validation.shape[1]
         return np.concatenate([self._means(s, n) for s, n in zip(sums, rows, strict=True)], 1)
 
@@ -246,8 +226,7 @@ class Stack:
         sums = np.zeros([self.program.width, self.program.objective.size], np.float32)
         for start in range(0, filled.shape[1], size):
             piece = slice(start, start + size)
-            arguments = filled[:, piece], counts[piece]
-            sums += np.asarray(self.program.call(self.program.evaluation, self._variables, *arguments))
+            sums += np.asarray(self._call(self.program.evaluation, filled[:, piece], counts[piece]))
         return self._means(sums, numbers.shape[1])
 
     def values(self, variable: Any) -> np.ndarray:
@@ -257,10 +236,19 @@ class Stack:
                 return np.array(stacked)
         raise KeyError(variable.path)
 
-    def put_back(self, model: Any, place: int) -> None:
-        """Give a model the weights and the state that its place has reached."""
-        for own, stacked in zip(_own(model), self._variables, strict=False):
-            own.assign(np.asarray(stacked)[place])
+    def put_back(self, models: Mapping[int, Any]) -> None:
+        """Give the model of each place the weights and the state that the place has reached."""
+        for n in range(len(_own(self.program.template))):
+            values = np.asarray(self._variables[n])
+            for place, model in models.items():
+                _own(model)[n].assign(values[place])
+
+    def _call(self, function: Any, *arguments: np.ndarray) -> Any:
+        """Call a traced function of the program on this stack's variables, not on those that it was traced with."""
+        import tensorflow as tf
+
+        captured = [self._handles.get(id(handle), handle) for handle in function.captured_inputs]
+        return function._call_flat([tf.convert_to_tensor(a) for a in arguments], captured)
 
     def _filled(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The numbers filled up to whole pieces, and how often each counts: what fills counts 0."""
@@ -274,68 +262,3 @@ class Stack:
 
 def _own(model: Any) -> list[Any]:
     return [*model.trainable_variables, *model.non_trainable_variables]
-
-
-def _tensor(values: np.ndarray) -> Any:
-    import tensorflow as tf
-
-    return tf.convert_to_tensor(values)
-
-
-def _optimizer(given: config.Optimizer) -> Any:
-    import keras
-
-    rate, arguments = given.learning_rate, {k: v for k, v in given.config.items() if k not in NORMS}
-    if given.schedule is not None:
-        schedule = getattr(keras.optimizers.schedules, given.schedule["class_name"])
-        own = given.schedule.get("config") or {}
-        rate = schedule(**({} if "values" in own else {"initial_learning_rate": rate}), **own)
-    return getattr(keras.optimizers, given.class_name)(learning_rate=rate, **arguments)
-
-
-def _norm_clipping(optimizer: config.Optimizer) -> Callable[[list[Any]], list[Any]]:
-    """Clipping by a norm, seed by seed: Keras' own would take the norm over all seeds."""
-    import tensorflow as tf
-
-    norm, global_norm = (optimizer.config.get(name) for name in NORMS)
-    if norm:
-        return lambda gradients: tf.vectorized_map(lambda own: [tf.clip_by_norm(g, norm) for g in own], gradients)
-    if global_norm:
-        return lambda gradients: tf.vectorized_map(lambda own: tf.clip_by_global_norm(own, global_norm)[0], gradients)
-    return lambda gradients: gradients
-
-
-def recurrent(model: Any) -> list[Any]:
-    """The recurrent layers of a model, also those within other layers."""
-    return [layer for layer in model._flatten_layers() if any(c.__name__ == "RNN" for c in type(layer).__mro__)]
-
-
-@contextlib.contextmanager
-def _unrolled(model: Any, xla: bool) -> Iterator[None]:
-    """Let recurrent layers write out their steps for a while, since XLA does not take the loop over them."""
-    kept = {layer: layer.unroll for layer in recurrent(model)} if xla else {}
-    for layer in kept:
-        layer.unroll = True
-    try:
-        yield
-    finally:
-        for layer, unroll in kept.items():
-            layer.unroll = unroll
-
-
-@contextlib.contextmanager
-def _logits(model: Any) -> Iterator[str]:
-    """Take the softmax or sigmoid off the model's last layer for a while; its name, or `none`."""
-    import keras
-
-    last = model.layers[-1]
-    activation = getattr(last, "activation", None)
-    name = getattr(activation, "__name__", "none")
-    if name not in ("softmax", "sigmoid"):
-        yield "none"
-        return
-    last.activation = keras.activations.linear
-    try:
-        yield name
-    finally:
-        last.activation = activation

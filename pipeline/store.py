@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import ConfigError, closest
+from pipeline.errors import ConfigError, closest
 from pipeline.runtime import digest
 
 RUN, BIASES, HISTORY = "run.json", "biases.npz", "history.csv"

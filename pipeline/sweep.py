@@ -21,7 +21,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import experiment, signatures
-from pipeline.config import CONF, ConfigError, closest, known_keys, load, one_line
+from pipeline.config import CONF, known_keys, load, one_line
+from pipeline.errors import ConfigError, closest
 from pipeline.runtime import noise_to
 
 

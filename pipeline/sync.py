@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from pipeline import store, tracking
-from pipeline.config import PROJECT, ConfigError, Tracking, parse_options
+from pipeline.config import PROJECT, Tracking, parse_options
+from pipeline.errors import ConfigError
 
 OPTIONS = {"study": "", "results": "results", "uri": ""}
 

@@ -15,18 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import config, signatures
-from pipeline.config import ConfigError, closest
+from pipeline import config
+from pipeline.data import Dataset, Rows
+from pipeline.errors import ConfigError
 from pipeline.runtime import derive_seed, digest, free_memory, n_cores
-from pipeline.stack import Program, Rows, Stack, places, recurrent, seed_bytes
+from pipeline.stack import Program, Stack, places, seed_bytes
+from pipeline.vectorize import recurrent
 
 log = logging.getLogger(__name__)
 
-ELEMENTWISE = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "Nadam", "Ftrl", "Lion")
-# These need more than the step that is taken here, or what `fit` does at its end.
-NOT_STACKED = ("use_ema", "ema_momentum", "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps")
-SCHEDULES = ("CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay", "PolynomialDecay",
-             "PiecewiseConstantDecay")  # fmt: skip
 PARTS = ("train", "validation", "test")
 MOST_STEPS = 8  # of recurrent layers that XLA gets to see written out
 PROGRAMS = 4  # kept for further arms
@@ -50,56 +47,6 @@ class Trained:
         return not all(np.isfinite(a).all() for a in arrays)
 
 
-def check(optimizer: config.Optimizer) -> None:
-    """Refuse an optimizer, an argument of one, or a schedule that cannot train stacked seeds."""
-    name = optimizer.class_name
-    if name not in ELEMENTWISE:
-        whole = name in signatures.names("optimizers")
-        why = "which looks at more than single weights" if whole else "which is no Keras optimizer"
-        near = f"allowed: {', '.join(ELEMENTWISE)}" if whole else closest(name, list(ELEMENTWISE))
-        raise ConfigError(f"optimizer.class_name: {name} given, {why}; {near}")
-    arguments = signatures.arguments("optimizers", name)
-    known = [a for a in arguments if a not in (*NOT_STACKED, "name", "learning_rate")]
-    for key, value in optimizer.config.items():
-        if key in NOT_STACKED:
-            raise ConfigError(
-                f"optimizer.config.{key}: it cannot be used when seeds train together; "
-                "allowed: clipvalue, clipnorm, global_clipnorm"
-            )
-        if key not in known:
-            raise ConfigError(f"optimizer.config.{key}: {name} has no such argument; {closest(key, known)}")
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        clips = key in ("clipvalue", "clipnorm", "global_clipnorm")
-        if (isinstance(arguments[key], float) or clips) and not number:
-            raise ConfigError(f"optimizer.config.{key}: {value} given; allowed: a number")
-        if clips and value <= 0:
-            raise ConfigError(f"optimizer.config.{key}: {value} given; allowed: a positive number")
-    if optimizer.schedule is not None:
-        _check_schedule(optimizer.schedule, optimizer.learning_rate)
-
-
-def _check_schedule(schedule: Any, rate: float) -> None:
-    given = schedule if isinstance(schedule, dict) else {"class_name": schedule}
-    name, config = given.get("class_name"), given.get("config") or {}
-    if set(given) - {"class_name", "config"} or name not in SCHEDULES or not isinstance(config, dict):
-        near = closest(str(name), list(SCHEDULES))
-        raise ConfigError(f"optimizer.schedule: {schedule} given; allowed: {{class_name, config}} of Keras; {near}")
-    arguments = signatures.arguments("optimizers.schedules", name)
-    known = [a for a in arguments if a not in ("name", "initial_learning_rate")]
-    for key in config:
-        if key not in known:
-            raise ConfigError(f"optimizer.schedule.config.{key}: {name} has no such argument; {closest(key, known)}")
-    for key in known:
-        if arguments[key] is signatures.REQUIRED and key not in config:
-            raise ConfigError(f"optimizer.schedule.config.{key}: nothing given; {name} needs it")
-    values = config.get("values")
-    if name == "PiecewiseConstantDecay" and (not isinstance(values, list) or not values or values[0] != rate):
-        raise ConfigError(
-            f"optimizer.schedule.config.values: {values} given; allowed: a list that begins with "
-            f"optimizer.learning_rate, which is {rate}"
-        )
-
-
 def batch_order(seed: int, epoch: int, train_rows: np.ndarray) -> np.ndarray:
     """The training rows in the order in which `seed` sees them in `epoch` (from 1)."""
     return np.random.default_rng(derive_seed(seed, "order", epoch)).permutation(train_rows)
@@ -108,10 +55,7 @@ def batch_order(seed: int, epoch: int, train_rows: np.ndarray) -> np.ndarray:
 def train(
     models: Sequence[Any],
     rows: Sequence[Rows],
-    x: np.ndarray,
-    y: np.ndarray,
-    task: str,
-    n_classes: int,
+    dataset: Dataset,
     optimizer: config.Optimizer,
     training: config.Training,
     watch: Callable[[Any], dict[str, Any]],
@@ -119,14 +63,13 @@ def train(
 ) -> list[Trained]:
     """Train one built Keras model per seed, all together; each model ends with its trained weights.
 
-    models, rows: one per seed, all of one structure. x [n, ...], y [n]: all rows of the dataset. watch(model): the
-    variables, by path, whose values are kept at every epoch. on_epoch(epochs done, epochs in all), over all stacks.
+    models, rows: one per seed, all of one structure. watch(model): the variables, by path, whose values are kept at
+    every epoch. on_epoch(epochs done, epochs in all), over all stacks.
     """
-    width = places(models[0], training.batch_size)
-    stacks, at_once = _stacks(rows, width), stacks_at_once(models[0], training)
+    at_once = stacks_at_once(models[0], training)
 
-    def attempt(xla: bool) -> dict[int, Trained]:
-        program = _program(models[0], rows[0], x, y, task, n_classes, optimizer, training, xla)
+    def attempt(program: Program) -> list[Trained]:
+        stacks = _stacks(rows, program.width)
         free: SimpleQueue[Stack] = SimpleQueue()
         for _ in range(min(at_once, len(stacks))):
             free.put(Stack(program))
@@ -137,59 +80,60 @@ def train(
             if stop.is_set():
                 raise InterruptedError("another stack has ended the training")
 
-        def run(members: list[int]) -> dict[int, Trained]:
+        def run(own: dict[int, int]) -> dict[int, Trained]:
+            anyone = next(iter(own.values()))  # fills the places that are left
+            members = [own.get(place, anyone) for place in range(program.width)]
             stack = free.get()
             try:
                 stack.load([models[i] for i in members], [rows[i] for i in members])
                 trained = _run(stack, [rows[i] for i in members], training.epochs, watch, tell)
-                own = {i: place for place, i in enumerate(members) if rows[i].seed % width == place}
-                for i, place in own.items():
-                    stack.put_back(models[i], place)
+                stack.put_back({place: models[i] for place, i in own.items()})
             finally:
                 free.put(stack)
-            return {i: trained[place] for i, place in own.items()}
+            return {i: trained[place] for place, i in own.items()}
 
         with ThreadPoolExecutor(at_once) as pool:
-            futures = [pool.submit(run, members) for members in stacks]
+            futures = [pool.submit(run, own) for own in stacks]
             try:
-                return {i: trained for future in futures for i, trained in future.result().items()}
+                trained = {i: one for future in futures for i, one in future.result().items()}
             except BaseException:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
+        return [trained[i] for i in range(len(models))]
 
-    xla = _xla(models[0], training)
+    program = _program(models[0], rows[0], dataset, optimizer, training)
     try:
-        trained = attempt(xla)
+        return attempt(program)
     except _xla_errors() as error:
-        if not xla or training.xla is True:
+        if not program.xla or training.xla is True:
             raise
         log.info("XLA cannot compile this model, which now trains without it: %s", str(error)[:300])
-        trained = attempt(False)
-    return [trained[i] for i in range(len(models))]
+    return attempt(_program(models[0], rows[0], dataset, optimizer, training, refused=True))
 
 
 def stacks_at_once(model: Any, training: config.Training) -> int:
-    """How many stacks train side by side: one per core on a CPU, as far as memory and `seeds_at_once` allow."""
+    """How many stacks train side by side: one on a GPU, else one per core, as memory and `seeds_at_once` allow.
+
+    Raises ConfigError when the machine's memory does not hold one; a GPU's memory TensorFlow does not tell beforehand.
+    """
     import tensorflow as tf
 
+    if tf.config.get_visible_devices("GPU"):
+        return 1
     width = places(model, training.batch_size)
     needed, free = width * seed_bytes(model, training.batch_size), free_memory()
     if needed > free:
         raise ConfigError(
-            f"training.batch_size, model: {width} seed{'s' * (width > 1)} of this model at a batch size of "
+            f"training.batch_size, model: {width} seeds of this model, which train together, at a batch size of "
             f"{training.batch_size} need about {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free; lower one"
         )
-    cores = 1 if tf.config.get_visible_devices("GPU") else n_cores()
-    wanted = cores if training.seeds_at_once == "auto" else max(1, training.seeds_at_once // width)
+    wanted = n_cores() if training.seeds_at_once == "auto" else max(1, training.seeds_at_once // width)
     return int(min(wanted, free // needed))
 
 
-def _stacks(rows: Sequence[Rows], width: int) -> list[list[int]]:
-    """Who trains with whom: for each stack, the position in `rows` of whoever is in each of its places.
-
-    A seed's place is seed % width in any stack; empty places repeat another member of the stack.
-    """
+def _stacks(rows: Sequence[Rows], width: int) -> list[dict[int, int]]:
+    """Who trains with whom: for each stack, which position in `rows` has which place. A seed's is seed % width."""
     stacks: list[dict[int, int]] = []
     for i, r in enumerate(rows):
         place = r.seed % width
@@ -198,7 +142,7 @@ def _stacks(rows: Sequence[Rows], width: int) -> list[list[int]]:
             stack = {}
             stacks.append(stack)
         stack[place] = i
-    return [[stack.get(place, next(iter(stack.values()))) for place in range(width)] for stack in stacks]
+    return stacks
 
 
 def _run(
@@ -245,19 +189,18 @@ _programs: OrderedDict[str, Program] = OrderedDict()
 
 
 def _program(
-    model: Any, like: Rows, x: np.ndarray, y: np.ndarray, task: str, n_classes: int,
-    optimizer: config.Optimizer, training: config.Training, xla: bool,
+    model: Any, like: Rows, dataset: Dataset, optimizer: config.Optimizer, training: config.Training,
+    refused: bool = False,
 ) -> Program:  # fmt: skip
+    """The program of this structure, made when there is none yet, or when XLA has refused the one there is."""
     recipe = {k: v for k, v in asdict(training).items() if k not in ("epochs", "seeds_at_once")}
     lengths = [len(getattr(like, part)) for part in PARTS]
     shapes = [np.shape(like.mean), [list(v.shape) for v in model.variables]]
-    what = [_structure(model.get_config()), shapes, lengths, id(x), id(y), task, n_classes]
-    key = digest([*what, asdict(optimizer), recipe, xla])
-    if key in _programs:
-        _programs.move_to_end(key)
-        return _programs[key]
-    width = places(model, training.batch_size)
-    _programs[key] = Program(model, like, x, y, task, n_classes, optimizer, training, width, xla)
+    key = digest([_structure(model.get_config()), shapes, lengths, id(dataset), asdict(optimizer), recipe])
+    if refused or key not in _programs:
+        xla = _xla(model, training) and not refused
+        _programs[key] = Program(model, like, dataset, optimizer, training, xla)
+    _programs.move_to_end(key)
     if len(_programs) > PROGRAMS:
         _programs.popitem(last=False)
     return _programs[key]

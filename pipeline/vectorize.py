@@ -10,9 +10,10 @@
 TensorFlow offers no public way to add a conversion, so `install` puts ours into its table (TensorFlow 2.21).
 """
 
+import contextlib
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 # Stateless: each call gives what its own inputs say, so that one call per seed is what a map over them means.
@@ -31,6 +32,24 @@ def install() -> None:
         standard = table.get(name)
         if not isinstance(standard, functools.partial) or standard.func is not converter:
             table[name] = functools.partial(converter, standard=standard)
+
+
+def recurrent(model: Any) -> list[Any]:
+    """The recurrent layers of a model, also those within other layers."""
+    return [layer for layer in model._flatten_layers() if any(c.__name__ == "RNN" for c in type(layer).__mro__)]
+
+
+@contextlib.contextmanager
+def unrolled(model: Any, xla: bool) -> Iterator[None]:
+    """Let recurrent layers write out their steps for a while, since XLA does not take the loop over them."""
+    kept = {layer: layer.unroll for layer in recurrent(model)} if xla else {}
+    for layer in kept:
+        layer.unroll = True
+    try:
+        yield
+    finally:
+        for layer, unroll in kept.items():
+            layer.unroll = unroll
 
 
 def _one_by_one(pfor_input: Any, standard: Any = None) -> Any:

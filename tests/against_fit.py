@@ -32,10 +32,7 @@ def train(config):
     trained = training.train(
         built,
         rows,
-        dataset.x,
-        dataset.y,
-        dataset.task,
-        len(dataset.classes),
+        dataset,
         config.optimizer,
         config.training,
         biases.bias_variables,

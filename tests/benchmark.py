@@ -51,7 +51,7 @@ def together(seeds: int, *overrides: str) -> float:
         config, dataset, built, rows = prepared(seeds, *overrides)
         start = time.perf_counter()
         training.train(
-            built, rows, dataset.x, dataset.y, dataset.task, len(dataset.classes),
+            built, rows, dataset,
             config.optimizer, config.training, biases.bias_variables,
         )  # fmt: skip
         times.append(time.perf_counter() - start)

@@ -7,7 +7,8 @@ import pytest
 from conftest import DROPOUT_GRU, compose_config
 
 from pipeline import experiment, initializers
-from pipeline.config import CONF, Config, ConfigError, closest, parse_seeds
+from pipeline.config import CONF, Config, parse_seeds
+from pipeline.errors import ConfigError, closest
 
 OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
 COMMANDS = sorted({

@@ -14,7 +14,8 @@ from conftest import compose_config
 from sklearn import datasets
 
 from pipeline import data
-from pipeline.config import ConfigError, Data
+from pipeline.config import Data
+from pipeline.errors import ConfigError
 
 PARTS = ("train", "validation", "test")
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import DROPOUT_GRU, compose_config
 
 from pipeline import biases, data, experiment, models, runtime, training
-from pipeline.config import ConfigError
+from pipeline.errors import ConfigError
 
 ARMS = {
     "no_bias": ("use_bias=false",),

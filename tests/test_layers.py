@@ -68,15 +68,18 @@ PLAIN = ("training.xla=false",)  # compiling these takes XLA half a minute each
 OVERRIDES = {
     **dict.fromkeys(("stacked cells", "transposed", "grouped", "three dimensions"), PLAIN),
     "normalisation": ("optimizer=sgd",),
-    "embedding": ("optimizer=sgd", "data.standardize=false"),
+    "embedding": ("optimizer=sgd", "data.standardize=false", "training.batch_size=32"),
 }
 
-TOLERANCE = {"embedding": 1e-4}  # a row's gradient is a sum over all its places in a batch, in whatever order
+# A row's gradient is a sum over all its places in a batch, which `fit` adds up one after the other: against the same
+# training in float64 (batches of 383 rows) it was wrong in the fifth decimal, and the stack in the eighth.
+TOLERANCE = {"embedding": 1e-4}
 
 
 def config_of(layers, *overrides):
     model = ("model.name=layers", f"model.layers=[{', '.join([*layers, OUTPUT])}]")
-    return compose_config("bias_initializer=glorot", "seeds=[0,3]", f"training.epochs={EPOCHS}", *model, *overrides)
+    common = ("bias_initializer=glorot", "seeds=[0,3]", f"training.epochs={EPOCHS}", "training.batch_size=383")
+    return compose_config(*common, *model, *overrides)  # three whole batches: a fourth size would cost another trace
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -11,8 +11,9 @@ from against_fit import EPOCHS, assert_equal, stack, train
 from conftest import compose_config
 
 from pipeline import biases, experiment, store, training
-from pipeline.config import PROJECT, ConfigError
-from pipeline.stack import Rows
+from pipeline.config import PROJECT
+from pipeline.data import Rows
+from pipeline.errors import ConfigError
 
 CASES = {
     "mlp on digits": ("model=mlp",),
@@ -75,7 +76,7 @@ def test_dropout_draws_differently_for_each_seed():
     dataset, built, rows = stack(config)
     built[1].set_weights(built[0].get_weights())
     same_rows = [rows[0], Rows(**{**vars(rows[1]), "train": rows[0].train, "seed": rows[0].seed})]
-    arguments = (same_rows, dataset.x, dataset.y, dataset.task, len(dataset.classes), config.optimizer, config.training)
+    arguments = (same_rows, dataset, config.optimizer, config.training)
     training.train(built, *arguments, lambda model: {})
     assert not np.array_equal(built[0].get_weights()[0], built[1].get_weights()[0])
 
@@ -95,7 +96,7 @@ def test_a_model_that_xla_refuses_trains_without_it(caplog):
             raise Refused(None, None, "made up")
 
     with caplog.at_level("INFO", logger="pipeline.training"):
-        arguments = (rows, dataset.x, dataset.y, dataset.task, len(dataset.classes), config.optimizer, config.training)
+        arguments = (rows, dataset, config.optimizer, config.training)
         trained = training.train(built, *arguments, biases.bias_variables, on_epoch)
     assert len(trained) == 2
     assert "trains without it" in caplog.text
