@@ -114,31 +114,39 @@ class Program:
         """Make `epoch` (a pass over the training rows, then one over the validation rows) and `evaluation`."""
         import tensorflow as tf
 
-        def step_of(size: int) -> Any:
-            return tf.function(self._step).get_concrete_function(self._numbers(size)) if size else None
+        def traced(function: Callable[..., Any], *like: Any) -> Any:
+            # Without AutoGraph, which Keras' layers do not need: it takes as long as all the rest.
+            return tf.function(function, autograph=False).get_concrete_function(*like)
 
         steps, last = training_rows // size, training_rows % size
-        whole, rest = step_of(size if steps else 0), step_of(last)
+        whole = traced(self._step, self._numbers(size)) if steps else None
+        rest = traced(self._step, self._numbers(last)) if last else None
         pieces = -(-validation_rows // EVALUATION_ROWS)
         self.piece = -(-validation_rows // pieces)
-        evaluation = tf.function(lambda numbers, counts: self._forward(numbers, counts, False)[1])
-        self.evaluation = evaluation.get_concrete_function(self._numbers(self.piece), tf.TensorSpec([self.piece]))
-        nothing = tf.zeros([self.width, self.objective.size])
+        self.evaluation = traced(
+            lambda numbers, counts: self._forward(numbers, counts, False)[1],
+            self._numbers(self.piece), tf.TensorSpec([self.piece]),
+        )  # fmt: skip
+
+        def summed(times: int, sums: Callable[[Any], Any]) -> Any:
+            """What `sums` gives for 0, 1, ... `times` - 1, added up."""
+            nothing = tf.zeros([self.width, self.objective.size])
+            return tf.while_loop(lambda i, _: i < times, lambda i, so_far: (i + 1, so_far + sums(i)), (0, nothing))[1]
 
         def epoch(numbers: Any, validation: Any, counts: Any) -> Any:
-            trained = validated = nothing
+            trained = tf.zeros([self.width, self.objective.size])
             if whole is not None:
-                for i in tf.range(steps):
-                    trained += whole(tf.slice(numbers, [0, i * size], [self.width, size]))
+                trained += summed(steps, lambda i: whole(tf.slice(numbers, [0, i * size], [self.width, size])))
             if rest is not None:
                 trained += rest(numbers[:, training_rows - last :])
-            for i in tf.range(pieces):
-                at = i * self.piece
-                part = tf.slice(validation, [0, at], [self.width, self.piece])
-                validated += self.evaluation(part, tf.slice(counts, [at], [self.piece]))
-            return trained, validated
 
-        self.epoch = tf.function(epoch, jit_compile=self.xla).get_concrete_function(
+            def validated(i: Any) -> Any:
+                part = tf.slice(validation, [0, i * self.piece], [self.width, self.piece])
+                return self.evaluation(part, tf.slice(counts, [i * self.piece], [self.piece]))
+
+            return trained, summed(pieces, validated)
+
+        self.epoch = tf.function(epoch, jit_compile=self.xla, autograph=False).get_concrete_function(
             self._numbers(training_rows), self._numbers(pieces * self.piece), tf.TensorSpec([pieces * self.piece])
         )
 

@@ -28,6 +28,14 @@ DROPOUT_GRU = (
 )
 
 
+# The files that take longest, started first so that no worker waits for another at the end.
+LONGEST = ("test_dvc.py", "test_layers.py", "test_training.py", "test_tracking.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 class Said(NamedTuple):
     """What a command left behind: its exit code, and what it wrote."""
 

@@ -1,4 +1,4 @@
-"""Every kind of layer that a Sequential can hold trains stacked with the numbers of `model.fit`."""
+"""The layers that a Sequential can hold train stacked with the numbers of `model.fit`."""
 
 import logging
 
