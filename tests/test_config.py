@@ -153,7 +153,8 @@ def test_seeds_are_a_count_or_a_list(given: object, seeds: tuple[int, ...]) -> N
 )
 def test_other_seeds_are_refused(given: object) -> None:
     """Seeds that are no count and no list of different whole numbers are refused, with what was given."""
-    with pytest.raises(ConfigError, match=f"^{re.escape(f'seeds: {given} given; allowed: ')}"):
+    shown = "null" if given is None else given
+    with pytest.raises(ConfigError, match=f"^{re.escape(f'seeds: {shown} given; allowed: ')}"):
         parse_seeds(given)
 
 

@@ -147,7 +147,11 @@ OPTIMIZERS = {
 def test_every_optimizer_equals_its_own_alone(name):
     """An optimizer would mix the seeds, or start with another state than in `model.fit`."""
     options = (f"optimizer.class_name={name}", f"+optimizer.config={OPTIMIZERS[name]}")
-    assert_equal(compose_config("data=iris", "model=linear", "seeds=2", f"training.epochs={EPOCHS}", *options))
+    assert_equal(
+        compose_config(
+            "data=iris", "model=linear", "seeds=2", f"training.epochs={EPOCHS}", "training.xla=false", *options
+        )
+    )
 
 
 def test_arms_of_one_structure_share_a_program():
