@@ -45,7 +45,11 @@ class Outcome:
     not_mirrored: str = ""
 
 
-def run_arm(config: Config, progress: Callable[[str, int, int], None] = lambda arm, done, total: None) -> Outcome:
+def run_arm(
+    config: Config,
+    progress: Callable[[str, int, int], None] = lambda arm, done, total: None,
+    mirror: Callable[..., str] = tracking.mirror,
+) -> Outcome:
     """Train what is missing of one arm, store it, and mirror it to MLflow. progress(arm, epochs done, in all)."""
     arm, results, study = plan(config).arm, config.results_dir, config.study
     with store.lock(results, study, arm):
@@ -75,7 +79,7 @@ def run_arm(config: Config, progress: Callable[[str, int, int], None] = lambda a
                 store.retire(results, run)
         runs = store.runs(results, study, arm)
         asked = [run for run in runs if run.seed in todo.keys]
-        return Outcome(todo, asked, to_train, tracking.mirror(config.tracking, results, study, arm, runs))
+        return Outcome(todo, asked, to_train, mirror(config.tracking, results, study, arm, runs))
 
 
 def plan(config: Config) -> Plan:

@@ -1,6 +1,7 @@
 """The machine: which device trains, what makes it deterministic, what must be recorded with a result."""
 
 import ast
+import gc
 import hashlib
 import json
 import os
@@ -44,8 +45,11 @@ def start(device: str) -> str:
     `device` is auto, cpu or gpu. Operations are made deterministic. Raises ConfigError for `gpu` without one.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras
-    import tensorflow as tf
+    with _hidden("matplotlib.pyplot"):  # Keras takes two seconds to import it, for pictures that nobody draws here
+        import keras
+        import tensorflow as tf
+    gc.collect()
+    gc.freeze()  # a million objects that are here to stay: looking through them again took a quarter of all tracing
 
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
@@ -60,6 +64,19 @@ def start(device: str) -> str:
     if device == "cpu" or not gpus:
         return "CPU"
     return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Let an optional module seem not to be installed, unless it has been imported already."""
+    hide = module not in sys.modules
+    if hide:
+        sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hide:
+            del sys.modules[module]
 
 
 def n_cores() -> int:

@@ -20,7 +20,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline import experiment, signatures
+from pipeline import experiment, sender, signatures
 from pipeline.config import CONF, known_keys, load, one_line
 from pipeline.errors import ConfigError, closest
 from pipeline.runtime import noise_to
@@ -73,10 +73,16 @@ class BeforeTheFirstJob(Callback):
             with tempfile.TemporaryDirectory() as folder:
                 noise = Path(folder) / "noise"
                 with noise_to(noise):
+                    new = [plan.config for plan in plans if plan.missing]
+                    for config in new:
+                        sender.start(config.tracking, config.results_dir)
                     experiment.check(plans)
+                    for config in {config.study: config for config in new}.values():
+                        sender.expect(config.tracking, config.results_dir, config.study)
                 self._noise = noise.read_text(errors="replace")
         except Exception as error:  # Hydra would turn any into a warning, and train all the same
             print(explain(error, sys.argv[1:]), file=sys.stderr)
+            sender.stop()
             sys.exit(2)
 
 

@@ -1,18 +1,22 @@
 """Send to MLflow what it has not received: `python -m pipeline.sync`.
 
 Options, each `key=value`: study (default: all), results (results), uri (default: MLFLOW_TRACKING_URI where it is set,
-else the embedded store). Sending twice makes no second run. Exit code 1: MLflow did not take it.
+else the embedded store), follow (true: read from standard input which arms to send, as a sweep does). Sending twice
+makes no second run. Exit code 1: MLflow did not take it.
 """
 
+import contextlib
+import json
 import sys
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 
 from pipeline import store, tracking
 from pipeline.config import PROJECT, Tracking, parse_options
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, require
 
-OPTIONS = {"study": "", "results": "results", "uri": ""}
+OPTIONS = {"study": "", "results": "results", "uri": "", "follow": "false"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,8 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(__doc__)
             return 0
         results = PROJECT / options["results"]
-        studies = store.chosen(results, options["study"]) if options["study"] else store.studies(results)
         target = Tracking(True, options["uri"] or None)
+        require(options["follow"] in ("true", "false"), "follow", options["follow"], "true, false")
+        if options["follow"] == "true":
+            return _follow(target, results)
+        studies = store.chosen(results, options["study"]) if options["study"] else store.studies(results)
         for study in studies:
             for arm, runs in groupby(store.runs(results, study), key=lambda run: run.arm):
                 problem = tracking.mirror(target, results, study, arm, list(runs))
@@ -36,6 +43,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     print(f"MLflow at {tracking.store_uri(target)} has all of: {', '.join(studies) or 'no study yet'}")
     return 0
+
+
+def _follow(target: Tracking, results: Path) -> int:
+    """Send each arm named on standard input, as JSON `[study, arm]` a line; a study without an arm is made ready."""
+    with contextlib.suppress(Exception):  # what is wrong with MLflow will be said when something is to be sent
+        tracking.prepare(target, results)
+    failed = False
+    for line in sys.stdin:
+        study, arm = json.loads(line)
+        if not arm:
+            with contextlib.suppress(Exception):
+                tracking.prepare(target, results, study)
+            continue
+        problem = tracking.mirror(target, results, study, arm, store.runs(results, study, arm))
+        failed |= bool(problem)
+        if problem:
+            print(problem, flush=True)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -42,9 +42,9 @@ def mirror(tracking: Tracking, results: Path, study: str, arm: str, runs: Sequen
 
     `runs` are all stored runs of the arm. MLflow is imported only when there is something to do.
     """
-    uri = store_uri(tracking)
-    if not tracking.enabled or not runs or _received(uri, study, arm) == sorted(_keys(arm, runs)):
+    if up_to_date(tracking, study, arm, runs):
         return ""
+    uri = store_uri(tracking)
     try:
         with _only_sender(uri, results):
             client, experiment_id = _open(uri, study)
@@ -52,6 +52,21 @@ def mirror(tracking: Tracking, results: Path, study: str, arm: str, runs: Sequen
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost a result
         return f"MLflow at {uri} did not take it: {' '.join(str(error).split())[:300]}"
     return ""
+
+
+def up_to_date(tracking: Tracking, study: str, arm: str, runs: Sequence[Run]) -> bool:
+    """Whether nothing of an arm is to be sent, as far as that can be known without MLflow."""
+    received = tracking.enabled and runs and _received(store_uri(tracking), study, arm)
+    return not tracking.enabled or not runs or received == sorted(_keys(arm, runs))
+
+
+def prepare(tracking: Tracking, results: Path, study: str = "") -> None:
+    """Import MLflow, and make its store and the study's experiment where they are not there."""
+    _import()
+    if study:
+        uri = store_uri(tracking)
+        with _only_sender(uri, results):
+            _open(uri, study)
 
 
 def store_uri(tracking: Tracking) -> str:
@@ -106,12 +121,17 @@ def _only_sender(uri: str, results: Path) -> Iterator[None]:
         yield
 
 
-def _open(uri: str, study: str) -> tuple[Any, str]:
-    """A client, and the id of the study's experiment; both are made when they are not there."""
+def _import() -> Any:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
+    return MlflowClient
+
+
+def _open(uri: str, study: str) -> tuple[Any, str]:
+    """A client, and the id of the study's experiment; both are made when they are not there."""
+    MlflowClient = _import()
     location, database = None, _database(uri)
     if database is not None:
         location = (database.parent / "mlartifacts" / quote(study)).as_uri()

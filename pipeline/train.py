@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipeline import experiment, stats, tracking
+from pipeline import experiment, sender, stats, tracking
 from pipeline.config import CONF, load, register_schema
 from pipeline.runtime import noise_to
 from pipeline.sweep import explain
@@ -32,6 +32,7 @@ def main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here, to be said in one line
     outcomes: list[experiment.Outcome] = []
     failed: list[str] = []
+    logs: list[Path] = []
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def job(composed: DictConfig) -> None:
@@ -39,6 +40,7 @@ def main() -> int:
         overrides = list(hydra_config.overrides.task)
         config = load(composed, overrides)
         output = Path(hydra_config.runtime.output_dir) / f"{hydra_config.job.name}.log"
+        logs.append(output)
         try:
             outcomes.append(_train(config, output))
         except Exception as error:
@@ -49,12 +51,14 @@ def main() -> int:
         job()
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # a ConfigError is a ValueError
         print(explain(error, sys.argv[1:]), file=sys.stderr)
+        sender.stop()
         return 2
     except KeyboardInterrupt:
         print("interrupted: finished runs are kept, and the same command goes on from there", file=sys.stderr)
         return 130
+    not_mirrored = sender.finish(logs[-1] if logs else None)
     if outcomes:
-        _report(outcomes)
+        _report(outcomes, not_mirrored)
     for line in failed:
         print(f"failed: {line}", file=sys.stderr)
     return 1 if failed else 0
@@ -68,7 +72,7 @@ def _train(config: Any, output: Path) -> experiment.Outcome:
         def progress(arm: str, done: int, total: int) -> None:
             bar.update(task, description=arm, completed=done, total=total, visible=True)
 
-        return experiment.run_arm(config, progress)
+        return experiment.run_arm(config, progress, sender.mirror)
 
 
 def _progress_bar() -> Progress:
@@ -77,8 +81,8 @@ def _progress_bar() -> Progress:
     return Progress(*columns, TimeRemainingColumn(), console=screen, transient=True, disable=not screen.is_terminal)
 
 
-def _report(outcomes: list[experiment.Outcome]) -> None:
-    """A table arm by arm, where the results are, and what to do next."""
+def _report(outcomes: list[experiment.Outcome], not_mirrored: list[str]) -> None:
+    """A table arm by arm, where the results are, what MLflow did not take, and what to do next."""
     names = [name for name in ("test_accuracy", "test_mae", "test_loss")
              if any(name in run.meta["metrics"] for o in outcomes for run in o.runs)]  # fmt: skip
     arms: dict[tuple[str, str], list[experiment.Outcome]] = {}
@@ -101,7 +105,6 @@ def _report(outcomes: list[experiment.Outcome]) -> None:
     config = outcomes[0].plan.config
     folders = sorted({_short(o.plan.config.results_dir / o.plan.config.study) for o in outcomes})
     print(f"Results: {', '.join(folders)}")
-    not_mirrored = sorted({o.not_mirrored for o in outcomes if o.not_mirrored})
     for reason in not_mirrored:
         print(f"{reason}\nThe results are safe. Send them later: python -m pipeline.sync", file=sys.stderr)
     if config.tracking.enabled and not not_mirrored:

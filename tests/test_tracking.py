@@ -20,7 +20,7 @@ import yaml
 from conftest import compose_config
 from scipy import stats as reference
 
-from pipeline import compare, experiment, store, sync, tracking
+from pipeline import compare, experiment, sender, store, sync, tracking
 from pipeline.config import PROJECT, Tracking
 
 STUDY, SEEDS, EPOCHS = "iris-linear", 3, 2
@@ -529,3 +529,38 @@ def test_tracking_none_sends_nothing(trained: Trained, tmp_path: Path, monkeypat
     outcome = experiment.run_arm(config)
     assert (outcome.trained, outcome.not_mirrored, len(outcome.runs)) == ((), "", 1)
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_a_sweep_has_sent_its_arms_when_it_ends(cli: Any, tmp_path: Path) -> None:
+    """What is sent beside the training is missing when the command comes back, or its process stays."""
+    assert cli("-m", *TINY, "seeds=1", "bias_initializer=zeros,ones").code == 0
+    assert sender._senders == {}
+    target = Tracking(True, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    for arm in ("zeros,training.epochs=2", "ones,training.epochs=2"):
+        assert tracking.up_to_date(target, STUDY, arm, store.runs(tmp_path / "results", STUDY, arm))
+    assert "while sending to MLflow" in "".join(path.read_text() for path in tmp_path.rglob("train.log"))
+
+
+def test_a_sweep_says_at_its_end_what_mlflow_did_not_take(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sending that fails beside the training goes unsaid, or fails the training."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        closed = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    said = cli(*TINY, "seeds=1", f"tracking.uri={closed}")
+    assert said.code == 0
+    assert f"MLflow at {closed} did not take it" in said.err and "python -m pipeline.sync" in said.err
+
+
+def test_the_sending_process_ends_with_its_input(tmp_path: Path) -> None:
+    """A killed sweep would leave its sending process behind, or take with it what is complete."""
+    from mlflow import MlflowClient
+
+    train(tmp_path / "results", "", "tracking=none", "study=left", "seeds=1")
+    arm = store.runs(tmp_path / "results", "left")[0].arm
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    command = [sys.executable, "-m", "pipeline.sync", "follow=true", f"results={tmp_path / 'results'}", f"uri={uri}"]
+    told = f'["left", ""]\n["left", "{arm}"]\n'
+    done = subprocess.run(command, cwd=PROJECT, input=told, capture_output=True, text=True, timeout=180)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert set(by_name(MlflowClient(uri), "left")) == {arm, f"{arm}-s0"}
