@@ -15,7 +15,18 @@ from pipeline.config import Config, arm_name, bias_setting
 from pipeline.errors import ConfigError
 
 # The modules that decide the numbers: a change in what they do makes earlier results another experiment's.
-NUMBERS_FROM = ("runtime", "data", "models", "vectorize", "objectives", "optimizers", "stack", "training", "biases")
+NUMBERS_FROM = (
+    "runtime",
+    "data",
+    "models",
+    "vectorize",
+    "objectives",
+    "optimizers",
+    "memory",
+    "stack",
+    "training",
+    "biases",
+)
 
 
 @dataclass(frozen=True)
@@ -115,12 +126,14 @@ def check(plans: Sequence[Plan]) -> None:
     """Load the data and build the model of every plan that has seeds to train. Raises ConfigError."""
     seen = []
     for p in plans:
-        parts = (p.effective["data"], p.effective["model"], p.config.data.path, p.config.runtime, p.config.training)
+        parts = (p.effective["data"], p.effective["model"], p.effective["optimizer"], p.config.data.path,
+                 p.config.runtime, p.config.training)  # fmt: skip
         if p.missing and parts not in seen:
             seen.append(parts)
             dataset = data.load(p.config.data)
             objectives.check(p.config.training, dataset.task, len(dataset.classes))
             runtime.start(p.config.runtime.device)
+            optimizers.check_values(p.config.optimizer)
             model = _build(p, dataset, p.missing[0])
             outputs, classes = model.output_shape[-1], len(dataset.classes)
             if (outputs < classes and (outputs, classes) != (1, 2)) or (dataset.task == "regression" and outputs != 1):

@@ -63,14 +63,15 @@ def class_weights(given: Any, y_train: np.ndarray, n_classes: int) -> np.ndarray
 
 
 @contextlib.contextmanager
-def logits(model: Any) -> Iterator[str]:
-    """Take the softmax or sigmoid off the model's last layer for a while; its name, or `none`."""
+def logits(model: Any, training: Training, task: str) -> Iterator[str]:
+    """Take the softmax or sigmoid off the model's last layer for a while, for a cross-entropy; its name, or `none`."""
     import keras
 
     last = model.layers[-1]
     activation = getattr(last, "activation", None)
     name = getattr(activation, "__name__", "none")
-    if name not in ("softmax", "sigmoid"):
+    comes_last = isinstance(last, (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Activation))
+    if name not in ("softmax", "sigmoid") or not comes_last or "Crossentropy" not in _loss(training, task)[0]:
         yield "none"
         return
     last.activation = keras.activations.linear

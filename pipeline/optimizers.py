@@ -36,11 +36,27 @@ def check(optimizer: config.Optimizer) -> None:
         if key not in known:
             raise ConfigError(f"optimizer.config.{key}: {name} has no such argument; {closest(key, known)}")
         clips = key in ("clipvalue", *NORMS)
-        if isinstance(arguments[key], float) or clips:
-            require(is_number(value), f"optimizer.config.{key}", value, "a number")
+        at = f"optimizer.config.{key}"
+        if isinstance(arguments[key], bool):
+            require(isinstance(value, bool), at, value, "true or false")
+        elif isinstance(arguments[key], float) or clips:
+            require(is_number(value), at, value, "a number")
+            require(not key.startswith("beta_") or 0 <= value < 1, at, value, "a number from 0 to below 1")
+        elif arguments[key] is None:
+            require(value is None or is_number(value), at, value, "a number, or null")
         require(not clips or value > 0, f"optimizer.config.{key}", value, "a positive number")
+    both = [key for key in ("clipvalue", *NORMS) if optimizer.config.get(key) is not None]
+    require(len(both) < 2, "optimizer.config", " and ".join(both), "one of clipvalue, clipnorm, global_clipnorm")
     if optimizer.schedule is not None:
         _check_schedule(optimizer.schedule, optimizer.learning_rate)
+
+
+def check_values(optimizer: config.Optimizer) -> None:
+    """Refuse, as ConfigError, what Keras itself refuses when it makes the optimizer."""
+    try:
+        make(optimizer)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise ConfigError(f"optimizer: Keras refuses it: {' '.join(str(error).split())[:300]}") from error
 
 
 def make(given: config.Optimizer) -> Any:

@@ -4,7 +4,9 @@ The process is `python -m pipeline.sync follow=true`. Over its standard input it
 which arms are complete; it reads them from the results, and ends when its input does, so also when this process dies.
 """
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,10 +33,15 @@ def start(target: Tracking, results: Path) -> None:
     """Let the process import MLflow, if it does not run yet. It writes nothing before it is told more."""
     uri = tracking.store_uri(target)
     if target.enabled and (results, uri) not in _senders:
+        where = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = os.environ | {
+            "MLFLOW_TRACKING_URI": uri,
+            "PYTHONPATH": where,
+        }  # an address may hold a secret
         noise = tempfile.TemporaryFile("w+")  # noqa: SIM115
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.sync", "follow=true", f"results={results}", f"uri={uri}"],
-            cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, text=True,
+            [sys.executable, "-m", "pipeline.sync", "follow=true", f"results={results}"],
+            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, text=True,
             start_new_session=True,  # Ctrl-C ends the training; what is complete is sent all the same
         )  # fmt: skip
         _senders[results, uri] = _Sender(process, noise)
@@ -82,5 +89,6 @@ def _tell(target: Tracking, results: Path, study: str, arm: str) -> None:
     start(target, results)
     sender = _senders.get((results, tracking.store_uri(target)))
     if sender is not None and sender.process.stdin is not None and sender.process.poll() is None:
-        sender.process.stdin.write(json.dumps([study, arm]) + "\n")
-        sender.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended just now, and `finish` will say so
+            sender.process.stdin.write(json.dumps([study, arm]) + "\n")
+            sender.process.stdin.flush()

@@ -24,35 +24,15 @@ What was measured, and shapes it (digits, Dense 64-32-10, 2 cores):
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from pipeline import config, objectives, optimizers, vectorize
+from pipeline import config, memory, objectives, optimizers, vectorize
 from pipeline.data import Dataset, Rows
 
 log = logging.getLogger(__name__)
-
-EVALUATION_ROWS = 512  # at most so many rows per seed in one step of an evaluation
-PLACES = (20, 10, 5, 2)  # of one, TensorFlow makes no stack; the counts that people ask for fill these
-STACK_BYTES = 3 * 2**20  # what a step of a stack may touch before it is made narrower
-
-
-def seed_bytes(model: Any, batch_size: int) -> int:
-    """An estimate of what training a seed takes: weights, gradients, optimizer state; outputs and their gradients."""
-    weights = sum(int(np.prod(v.shape)) for v in model.variables)
-    outputs = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
-    for layer in vectorize.recurrent(model):  # four gates before and after their activation, two states, at every step
-        _, steps, *features = layer.get_build_config()["input_shape"]
-        outputs += 16 * (steps or 1) * int(np.prod(getattr(layer.cell, "output_size", None) or features))
-    return 4 * (4 * weights + 2 * batch_size * outputs)
-
-
-def places(model: Any, batch_size: int) -> int:
-    """How many seeds share a stack: it follows from the model and the batch alone, so it is the same everywhere."""
-    fitting = [n for n in PLACES if n * seed_bytes(model, batch_size) <= STACK_BYTES]
-    return max(fitting, default=PLACES[-1])
 
 
 class Program:
@@ -70,10 +50,10 @@ class Program:
 
         vectorize.install()
         self.template, self.xla, self._dataset, self._weighted = template, xla, dataset, training.class_weight
-        self.width = width = places(template, training.batch_size)
+        self.width = width = memory.places(template, training.batch_size)
         self._clip = optimizers.norm_clipping(optimizer)
         self._by_seed = False
-        self._data = tf.constant(dataset.x), tf.constant(dataset.y)
+        self._data = _on_device(dataset)
         self._weights = [
             keras.Variable(np.zeros([width, *v.shape]), dtype=v.dtype, name=v.name)
             for v in template.trainable_variables
@@ -88,8 +68,11 @@ class Program:
         self._per_seed = [tf.Variable(values) for values in self.per_seed([like] * width)]
         self.variables = [v.value for v in self._weights] + self._state
         self.variables += [v.value for v in self._optimizer.variables] + self._per_seed
+        # Which variable is the learning rate; a schedule has none, and is part of the program.
+        rates = [n for n, v in enumerate(self.variables) if v is getattr(self._optimizer._learning_rate, "value", None)]
+        self.rate = rates[0] if rates else None
         self.first_values = [np.array(v) for v in self.variables]
-        with objectives.logits(template) as activation, vectorize.unrolled(template, xla):
+        with objectives.logits(template, training, dataset.task) as activation, vectorize.unrolled(template, xla):
             self.objective = objectives.Objective(training, dataset.task, activation, template.output_shape[-1])
             try:
                 self._trace(len(like.train), len(like.validation), training.batch_size)
@@ -121,8 +104,8 @@ class Program:
         steps, last = training_rows // size, training_rows % size
         whole = traced(self._step, self._numbers(size)) if steps else None
         rest = traced(self._step, self._numbers(last)) if last else None
-        pieces = -(-validation_rows // EVALUATION_ROWS)
-        self.piece = -(-validation_rows // pieces)
+        pieces = -(-validation_rows // memory.evaluation_rows(self.template, self.width))
+        self.piece = max(-(-validation_rows // pieces), memory.FEWEST_ROWS)
         self.evaluation = traced(
             lambda numbers, counts: self._forward(numbers, counts, False)[1],
             self._numbers(self.piece), tf.TensorSpec([self.piece]),
@@ -209,14 +192,17 @@ class Stack:
         self._variables = [tf.Variable(values) for values in program.first_values]
         pairs = zip(program.variables, self._variables, strict=True)
         self._handles = {id(traced.handle): own.handle for traced, own in pairs}
+        self._own = {id(handle) for handle in self._handles.values()}
 
-    def load(self, models: Sequence[Any], rows: Sequence[Rows]) -> None:
+    def load(self, models: Sequence[Any], rows: Sequence[Rows], learning_rate: float) -> None:
         """Start anew with a model and its rows in each place, the optimizer at its start."""
         stacked = [np.stack([np.asarray(v.value) for v in same]) for same in zip(*map(_own, models), strict=True)]
         per_seed = self.program.per_seed(rows)
         middle = self.program.first_values[len(stacked) : -len(per_seed)]
         for variable, values in zip(self._variables, [*stacked, *middle, *per_seed], strict=True):
             variable.assign(values)
+        if self.program.rate is not None:
+            self._variables[self.program.rate].assign(learning_rate)
 
     def train_epoch(self, order: np.ndarray, validation: np.ndarray) -> np.ndarray:
         """One pass over the row numbers `order` [width, training rows], a batch at a time, then over `validation`.
@@ -244,18 +230,18 @@ class Stack:
                 return np.array(stacked)
         raise KeyError(variable.path)
 
-    def put_back(self, models: Mapping[int, Any]) -> None:
-        """Give the model of each place the weights and the state that the place has reached."""
-        for n in range(len(_own(self.program.template))):
-            values = np.asarray(self._variables[n])
-            for place, model in models.items():
-                _own(model)[n].assign(values[place])
+    def ends(self) -> list[np.ndarray]:
+        """The weights and the state of all places, [width, *shape] each, in the order of `put_back`."""
+        return [np.array(v) for v in self._variables[: len(_own(self.program.template))]]
 
     def _call(self, function: Any, *arguments: np.ndarray) -> Any:
         """Call a traced function of the program on this stack's variables, not on those that it was traced with."""
         import tensorflow as tf
 
         captured = [self._handles.get(id(handle), handle) for handle in function.captured_inputs]
+        for handle in captured:
+            if handle.dtype == tf.resource and id(handle) not in self._own:
+                raise RuntimeError("a variable of this model is not known per seed, so seeds would share it")
         return function._call_flat([tf.convert_to_tensor(a) for a in arguments], captured)
 
     def _filled(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -266,6 +252,24 @@ class Stack:
 
     def _means(self, sums: Any, rows: int) -> np.ndarray:
         return self.program.objective.means(np.asarray(sums), rows)
+
+
+def put_back(model: Any, values: Sequence[np.ndarray]) -> None:
+    """Give a model the weights and the state that its place in a stack has reached."""
+    for own, value in zip(_own(model), values, strict=True):
+        own.assign(value)
+
+
+_last: list[Any] = []  # the dataset that was put on the device last, and its tensors
+
+
+def _on_device(dataset: Dataset) -> Any:
+    """Its x and y as tensors, the same ones for all programs."""
+    import tensorflow as tf
+
+    if not _last or _last[0] is not dataset:
+        _last[:] = [dataset, (tf.constant(dataset.x), tf.constant(dataset.y))]
+    return _last[1]
 
 
 def _own(model: Any) -> list[Any]:

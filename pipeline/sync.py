@@ -49,7 +49,6 @@ def _follow(target: Tracking, results: Path) -> int:
     """Send each arm named on standard input, as JSON `[study, arm]` a line; a study without an arm is made ready."""
     with contextlib.suppress(Exception):  # what is wrong with MLflow will be said when something is to be sent
         tracking.prepare(target, results)
-    failed = False
     for line in sys.stdin:
         study, arm = json.loads(line)
         if not arm:
@@ -57,10 +56,10 @@ def _follow(target: Tracking, results: Path) -> int:
                 tracking.prepare(target, results, study)
             continue
         problem = tracking.mirror(target, results, study, arm, store.runs(results, study, arm))
-        failed |= bool(problem)
-        if problem:
+        if problem:  # most likely the server, which would be waited for again for every further arm
             print(problem, flush=True)
-    return 1 if failed else 0
+            return 1
+    return 0
 
 
 if __name__ == "__main__":

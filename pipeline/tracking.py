@@ -271,6 +271,7 @@ def _params(run: Run) -> dict[str, str]:
         "model.layers": "-".join(layers),
         "optimizer": config["optimizer"]["class_name"],
         "optimizer.learning_rate": config["optimizer"]["learning_rate"],
+        "optimizer.schedule": config["optimizer"]["schedule"],
         **{f"optimizer.{k}": v for k, v in config["optimizer"]["config"].items()},
         **{f"training.{k}": v for k, v in config["training"].items()},
     }

@@ -56,9 +56,15 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted: finished runs are kept, and the same command goes on from there", file=sys.stderr)
         return 130
-    not_mirrored = sender.finish(logs[-1] if logs else None)
     if outcomes:
-        _report(outcomes, not_mirrored)
+        _report(outcomes)
+    try:
+        not_mirrored = sender.finish(logs[-1] if logs else None)
+    except KeyboardInterrupt:
+        print("interrupted while sending to MLflow: python -m pipeline.sync sends the rest", file=sys.stderr)
+        return 130
+    if outcomes:
+        _what_next(outcomes, not_mirrored)
     for line in failed:
         print(f"failed: {line}", file=sys.stderr)
     return 1 if failed else 0
@@ -81,8 +87,8 @@ def _progress_bar() -> Progress:
     return Progress(*columns, TimeRemainingColumn(), console=screen, transient=True, disable=not screen.is_terminal)
 
 
-def _report(outcomes: list[experiment.Outcome], not_mirrored: list[str]) -> None:
-    """A table arm by arm, where the results are, what MLflow did not take, and what to do next."""
+def _report(outcomes: list[experiment.Outcome]) -> None:
+    """A table arm by arm, and where the results are."""
     names = [name for name in ("test_accuracy", "test_mae", "test_loss")
              if any(name in run.meta["metrics"] for o in outcomes for run in o.runs)]  # fmt: skip
     arms: dict[tuple[str, str], list[experiment.Outcome]] = {}
@@ -102,9 +108,13 @@ def _report(outcomes: list[experiment.Outcome], not_mirrored: list[str]) -> None
         table.add_row(*([study] if several else []), arm, *map(str, counts), *cells)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
-    config = outcomes[0].plan.config
     folders = sorted({_short(o.plan.config.results_dir / o.plan.config.study) for o in outcomes})
     print(f"Results: {', '.join(folders)}")
+
+
+def _what_next(outcomes: list[experiment.Outcome], not_mirrored: list[str]) -> None:
+    """What MLflow did not take, where to see the runs, and how to come to the answer."""
+    config = outcomes[0].plan.config
     for reason in not_mirrored:
         print(f"{reason}\nThe results are safe. Send them later: python -m pipeline.sync", file=sys.stderr)
     if config.tracking.enabled and not not_mirrored:

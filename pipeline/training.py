@@ -8,7 +8,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from queue import SimpleQueue
 from typing import Any
@@ -18,8 +18,9 @@ import numpy as np
 from pipeline import config
 from pipeline.data import Dataset, Rows
 from pipeline.errors import ConfigError
+from pipeline.memory import places, stack_bytes
 from pipeline.runtime import derive_seed, digest, free_memory, n_cores
-from pipeline.stack import Program, Stack, places, seed_bytes
+from pipeline.stack import Program, Stack, put_back
 from pipeline.vectorize import recurrent
 
 log = logging.getLogger(__name__)
@@ -80,27 +81,30 @@ def train(
             if stop.is_set():
                 raise InterruptedError("another stack has ended the training")
 
-        def run(own: dict[int, int]) -> dict[int, Trained]:
+        def run(own: dict[int, int]) -> dict[int, tuple[Trained, list[np.ndarray]]]:
             anyone = next(iter(own.values()))  # fills the places that are left
             members = [own.get(place, anyone) for place in range(program.width)]
             stack = free.get()
             try:
-                stack.load([models[i] for i in members], [rows[i] for i in members])
+                stack.load([models[i] for i in members], [rows[i] for i in members], optimizer.learning_rate)
                 trained = _run(stack, [rows[i] for i in members], training.epochs, watch, tell)
-                stack.put_back({place: models[i] for place, i in own.items()})
+                ends = stack.ends()
             finally:
                 free.put(stack)
-            return {i: trained[place] for place, i in own.items()}
+            return {i: (trained[place], [values[place] for values in ends]) for place, i in own.items()}
 
         with ThreadPoolExecutor(at_once) as pool:
             futures = [pool.submit(run, own) for own in stacks]
             try:
-                trained = {i: one for future in futures for i, one in future.result().items()}
+                wait(futures, return_when=FIRST_EXCEPTION)
+                ended = {i: one for future in futures for i, one in future.result().items()}
             except BaseException:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
-        return [trained[i] for i in range(len(models))]
+        for i, (_, values) in ended.items():  # only now: a second attempt must start where the first one did
+            put_back(models[i], values)
+        return [ended[i][0] for i in range(len(models))]
 
     program = _program(models[0], rows[0], dataset, optimizer, training)
     try:
@@ -122,7 +126,7 @@ def stacks_at_once(model: Any, training: config.Training) -> int:
     if tf.config.get_visible_devices("GPU"):
         return 1
     width = places(model, training.batch_size)
-    needed, free = width * seed_bytes(model, training.batch_size), free_memory()
+    needed, free = stack_bytes(model, width, training.batch_size), free_memory()
     if needed > free:
         raise ConfigError(
             f"training.batch_size, model: {width} seeds of this model, which train together, at a batch size of "
@@ -196,7 +200,10 @@ def _program(
     recipe = {k: v for k, v in asdict(training).items() if k not in ("epochs", "seeds_at_once")}
     lengths = [len(getattr(like, part)) for part in PARTS]
     shapes = [np.shape(like.mean), [list(v.shape) for v in model.variables]]
-    key = digest([_structure(model.get_config()), shapes, lengths, id(dataset), asdict(optimizer), recipe])
+    rule = asdict(optimizer)
+    if optimizer.schedule is None:
+        del rule["learning_rate"]  # a variable, set for each training
+    key = digest([_structure(model.get_config()), shapes, lengths, id(dataset), rule, recipe])
     if refused or key not in _programs:
         xla = _xla(model, training) and not refused
         _programs[key] = Program(model, like, dataset, optimizer, training, xla)

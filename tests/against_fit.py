@@ -58,7 +58,8 @@ def fit_alone(config, i):
         usual = {"binary": "binary_crossentropy", "multiclass": "sparse_categorical_crossentropy", "regression": "mse"}
         loss = "sparse_categorical_crossentropy" if model.output_shape[-1] > 1 else usual[dataset.task]
     else:
-        loss = getattr(keras.losses, config.training.loss["class_name"])(**config.training.loss["config"])
+        given = config.training.loss
+        loss = given if isinstance(given, str) else getattr(keras.losses, given["class_name"])(**given["config"])
     rate = config.optimizer.learning_rate
     if config.optimizer.schedule:
         schedule = getattr(keras.optimizers.schedules, config.optimizer.schedule["class_name"])

@@ -108,6 +108,13 @@ BAD = [
     Bad("optimizer.schedule", "{class_name:PiecewiseConstantDecay,config:{boundaries:[5],values:[0.001,0.0001]}}",
         "{class_name:PiecewiseConstantDecay,config:{boundaries:[5],values:[0.001]}}",
         ("optimizer.schedule.config.values", "[0.001] given", "2 numbers")),
+    Bad("+optimizer.config", "{clipnorm:1.0}", "{clipnorm:1.0,clipvalue:1.0}",
+        ("optimizer.config", "clipvalue and clipnorm given", "one of")),
+    Bad("+optimizer.config", "{beta_1:0.8}", "{beta_1:2}", ("optimizer.config.beta_1", "2 given", "below 1")),
+    Bad("+optimizer.config", "{amsgrad:true}", "{amsgrad:maybe}", ("optimizer.config.amsgrad", "maybe given", "true")),
+    Bad("+optimizer.config", "{weight_decay:0.1}", "{weight_decay:abc}",
+        ("optimizer.config.weight_decay", "abc given", "a number")),
+    Bad("optimizer.config.momentum", "0.9", "2", ("optimizer", "momentum"), ("optimizer=sgd",)),
     # objectives
     Bad("training.loss", "sparse_categorical_crossentropy", "mse", ("training.loss", "MeanSquaredError given")),
     Bad("training.loss", "auto", "{class_name:CategoricalCrossentropy,config:{label_smoothing:2}}",

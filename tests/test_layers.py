@@ -2,7 +2,6 @@
 
 import logging
 
-import numpy as np
 import pytest
 from against_fit import EPOCHS, assert_equal, train
 from conftest import compose_config
@@ -98,11 +97,10 @@ def test_a_layer_that_cannot_be_stacked_is_trained_seed_by_seed(caplog):
     assert caplog.text.count("each seed has its own copy") == 1
 
 
-def test_noise_and_dropout_draw_for_each_seed_and_only_in_training():
-    """All seeds would see one noise, or an evaluation would be noisy."""
+def test_noise_and_dropout_act_only_in_training():
+    """An evaluation would be noisy, or a training without noise."""
     noise = [FLAT, layer("GaussianNoise", stddev=0.5), layer("Dropout", rate=0.5)]
-    (first, second), trained = train(config_of(noise, "training.epochs=1", "optimizer.learning_rate=1e-30"))
-    assert not np.array_equal(first.get_weights()[0], second.get_weights()[0])
+    _, trained = train(config_of(noise, "training.epochs=1", "optimizer.learning_rate=1e-30"))
     for one in trained:  # weights do not move, so that only noise can tell two evaluations apart
         assert one.history["val_loss"][0] == pytest.approx(one.history["val_loss"][1], rel=1e-5)
         assert abs(one.history["loss"][0] - one.history["loss"][1]) > 1e-3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from against_fit import EPOCHS, assert_equal, stack, train
+from against_fit import EPOCHS, assert_equal, fit_alone, stack, train
 from conftest import compose_config
 
 from pipeline import biases, experiment, store, training
@@ -24,6 +24,21 @@ CASES = {
     "one sigmoid unit": ("model=mlp", "data=breast_cancer", "optimizer=rmsprop"),
     "two softmax units for two classes": ("model=lesson", "data=trial", "training.batch_size=10"),
     "regression": ("model=mlp", "data=diabetes"),
+    "regression with a sigmoid": (
+        "model=mlp",
+        "data=diabetes",
+        "training.loss=mae",
+        "model.layers=[{class_name: Dense, config: {units: 8}}, "
+        "{class_name: Dense, config: {units: 1, activation: sigmoid}}]",
+    ),
+    "a recurrent layer with a sigmoid last": (
+        "model=lstm",
+        "data=digits",
+        *WHOLE,
+        "training.xla=false",
+        "model.layers=[{class_name: Reshape, config: {target_shape: [8, 8]}}, "
+        "{class_name: SimpleRNN, config: {units: 10, activation: sigmoid}}]",
+    ),
     "regression, huber": (
         "model=mlp",
         "data=diabetes",
@@ -70,16 +85,40 @@ def test_who_trains_beside_a_seed_does_not_matter(model):
         np.testing.assert_array_equal(a.value, b.value)
 
 
-def test_dropout_draws_differently_for_each_seed():
-    """All seeds of the stack would drop the same units."""
-    layers = "model.layers=[{class_name: Dropout, config: {rate: 0.5}}, {class_name: Dense}]"
-    config = compose_config("data=iris", layers, "seeds=2", "training.epochs=1")
+@pytest.mark.parametrize("own_streams", [True, False])
+def test_dropout_draws_for_each_seed_of_a_stack(own_streams):
+    """All seeds of a stack would drop the same units: with all else equal, only their streams tell two seeds apart."""
+    layers = "model.layers=[{class_name: Flatten}, {class_name: Dropout, config: {rate: 0.5}}, {class_name: Dense}]"
+    config = compose_config(layers, "seeds=2", "training.epochs=1", "training.batch_size=383")
+    dataset, built, (first, _) = stack(config)
+    for theirs, mine in zip(built[1].variables, built[0].variables, strict=True):
+        if "kernel" in mine.path or not own_streams:
+            theirs.assign(mine)
+    both = [first, Rows(**{**vars(first), "seed": 1})]  # another place in the same stack
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "batch_order", lambda seed, epoch, rows: rows)
+        training.train(built, both, dataset, config.optimizer, config.training, lambda model: {})
+    equal = np.array_equal(built[0].get_weights()[0], built[1].get_weights()[0])
+    assert equal != own_streams
+
+
+def test_dropout_is_distributed_as_in_fit():
+    """The share of units dropped, or the scale of the others, would be another than Keras' own."""
+    layers = "model.layers=[{class_name: Flatten}, {class_name: Dropout, config: {rate: 0.3}}, {class_name: Dense}]"
+    config = compose_config(layers, "seeds=20", "training.epochs=1", "optimizer=sgd", "training.batch_size=1200")
     dataset, built, rows = stack(config)
-    built[1].set_weights(built[0].get_weights())
-    same_rows = [rows[0], Rows(**{**vars(rows[1]), "train": rows[0].train, "seed": rows[0].seed})]
-    arguments = (same_rows, dataset, config.optimizer, config.training)
-    training.train(built, *arguments, lambda model: {})
-    assert not np.array_equal(built[0].get_weights()[0], built[1].get_weights()[0])
+    training.train(built, rows, dataset, config.optimizer, config.training, lambda model: {})
+    ours = np.array([model.get_weights()[0] for model in built])
+    alone = []
+    for seed in config.seeds:
+        model, *_ = fit_alone(config, seed)
+        alone.append(model.get_weights()[0])
+    # One step: the expected change is the same, and its spread over seeds comes from split, kernel and dropout alike.
+    start = np.array([model.get_weights()[0] for model in stack(config)[1]])
+    steps, theirs = ours - start, np.array(alone) - start
+    np.testing.assert_allclose(steps.mean(0), theirs.mean(0), atol=5 * theirs.std(0).max() / np.sqrt(len(start)))
+    assert np.corrcoef(steps.ravel(), theirs.ravel())[0, 1] > 0.9
+    assert np.linalg.norm(steps) == pytest.approx(np.linalg.norm(theirs), rel=0.03)
 
 
 def test_a_model_that_xla_refuses_trains_without_it(caplog):
@@ -160,6 +199,38 @@ def test_arms_of_one_structure_share_a_program():
     for arm in ("bias_initializer=zeros", "bias_initializer=ones", "bias_initializer=glorot", "use_bias=false"):
         train(compose_config("data=iris", "model=linear", "seeds=2", "training.epochs=1", arm))
     assert len(training._programs) == 2
+
+
+def test_another_learning_rate_is_the_same_program():
+    """Each learning rate of a sweep would be traced and compiled anew, or train at the first one's."""
+    training._programs.clear()
+    rates = ("0.001", "0.1")
+    common = ("data=iris", "model=linear", "seeds=2", f"training.epochs={EPOCHS}")
+    for rate in rates:
+        assert_equal(compose_config(*common, f"optimizer.learning_rate={rate}"))
+    assert len(training._programs) == 1
+
+
+def test_a_second_attempt_starts_where_the_first_one_did():
+    """After XLA's refusal, models that had been trained already would be trained further."""
+    import tensorflow as tf
+
+    config = compose_config(
+        "data=iris", "model=linear", "seeds=[0,20]", "training.epochs=2", "training.seeds_at_once=1"
+    )
+    expected, _ = train(config)
+    dataset, built, rows = stack(config)
+    refused = []
+
+    def on_epoch(done, total):
+        if done == 3 and not refused:  # one of the two stacks has ended
+            refused.append(done)
+            raise tf.errors.UnimplementedError(None, None, "made up")
+
+    training.train(built, rows, dataset, config.optimizer, config.training, biases.bias_variables, on_epoch)
+    assert refused
+    for model, other in zip(built, expected, strict=True):
+        np.testing.assert_allclose(model.get_weights()[0], other.get_weights()[0], rtol=1e-5)
 
 
 def test_how_many_train_at_once_does_not_matter():
