@@ -15,18 +15,8 @@ from pipeline.config import Config, arm_name, bias_setting
 from pipeline.errors import ConfigError
 
 # The modules that decide the numbers: a change in what they do makes earlier results another experiment's.
-NUMBERS_FROM = (
-    "runtime",
-    "data",
-    "models",
-    "vectorize",
-    "objectives",
-    "optimizers",
-    "memory",
-    "stack",
-    "training",
-    "biases",
-)
+NUMBERS_FROM = ("runtime", "data", "models", "vectorize", "objectives", "optimizers", "memory", "own_initializers",
+                "stack", "training", "biases")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,7 +64,7 @@ def run_arm(
             device = runtime.start(config.runtime.device)
             dataset = data.load(config.data)
             rows = [data.split(dataset, config.data, seed) for seed in to_train]
-            built = [_build(todo, dataset, seed) for seed in to_train]
+            built = [_build(todo, dataset, one) for one in rows]
             before = [biases.extract_biases(model) for model in built]
             kernels = [_kernel_digest(model) for model in built]
             trained = training.train(
@@ -134,7 +124,7 @@ def check(plans: Sequence[Plan]) -> None:
             objectives.check(p.config.training, dataset.task, len(dataset.classes))
             runtime.start(p.config.runtime.device)
             optimizers.check_values(p.config.optimizer)
-            model = _build(p, dataset, p.missing[0])
+            model = _build(p, dataset, data.split(dataset, p.config.data, p.missing[0]))
             outputs, classes = model.output_shape[-1], len(dataset.classes)
             if (outputs < classes and (outputs, classes) != (1, 2)) or (dataset.task == "regression" and outputs != 1):
                 wanted = f"has {classes} classes" if classes else "is a regression"
@@ -145,9 +135,12 @@ def check(plans: Sequence[Plan]) -> None:
             training.stacks_at_once(model, p.config.training)  # refuses what does not fit
 
 
-def _build(p: Plan, dataset: data.Dataset, seed: int) -> Any:
+def _build(p: Plan, dataset: data.Dataset, rows: data.Rows) -> Any:
     shape, layers = dataset.x.shape[1:], p.effective["model"]["layers"]
-    return models.build(layers, shape, dataset.task, len(dataset.classes), seed)
+    labels = dataset.y[rows.train]
+    if dataset.task == "regression":
+        labels = (labels - rows.target_mean) / rows.target_scale
+    return models.build(layers, shape, dataset.task, len(dataset.classes), rows.seed, labels)
 
 
 def _kernel_digest(model: Any) -> str:

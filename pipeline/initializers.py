@@ -4,11 +4,15 @@ import math
 
 from pipeline import signatures
 from pipeline.config import BiasInitializer
-from pipeline.errors import ConfigError, closest
+from pipeline.errors import ConfigError, closest, is_number, require
 
 # They fill matrices: Keras raises on a 1-D shape. STFT makes the fixed filters of a spectrogram.
 NEEDS_MATRIX = ("Orthogonal", "Identity")
 NOT_FOR_BIAS = ("STFT",)
+# Made for some layers alone: for gates, and for the model's output.
+ONLY_RECURRENT = ("Chrono", "ForgetGate")
+ONLY_OUTPUT = ("ClassPrior",)
+FROM_LAYER = ("fan_in", "fan_out", "gates", "values")  # filled in from layer and labels, never by a config
 CHOICES = {
     "mode": ("fan_in", "fan_out", "fan_avg"),
     "distribution": ("truncated_normal", "untruncated_normal", "uniform"),
@@ -20,11 +24,16 @@ def names() -> list[str]:
     return [name for name in signatures.names("initializers") if name not in NOT_FOR_BIAS]
 
 
+def is_own(class_name: str) -> bool:
+    """Whether it is one of this project's, not of Keras'."""
+    return signatures.is_own("initializers", class_name)
+
+
 def defaults(class_name: str) -> dict[str, object]:
     """An initializer's arguments with their default values. Raises ConfigError for a name Keras does not have."""
     if class_name not in names():
         raise ConfigError(
-            f"bias_initializer.class_name: {class_name} is not a Keras initializer for biases; "
+            f"bias_initializer.class_name: {class_name} is not an initializer for biases; "
             f"{closest(class_name, names())}"
         )
     return signatures.arguments("initializers", class_name)
@@ -35,15 +44,21 @@ def check_arguments(initializer: BiasInitializer) -> None:
     known, given = defaults(initializer.class_name), initializer.config
     for name, value in given.items():
         key = f"bias_initializer.config.{name}"
-        if name not in known:
-            raise ConfigError(f"{key}: {initializer.class_name} has no such argument; {closest(name, list(known))}")
+        open_ones = [n for n in known if n not in FROM_LAYER]
+        if name not in open_ones:
+            raise ConfigError(f"{key}: {initializer.class_name} has no such argument; {closest(name, open_ones)}")
         if name in CHOICES and value not in CHOICES[name]:
             raise ConfigError(f"{key}: {value} given; allowed: {', '.join(CHOICES[name])}")
         if isinstance(known[name], float):
-            number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-            if not number or (name in ("stddev", "scale") and value <= 0):
-                allowed = "a positive number" if name in ("stddev", "scale") else "a number"
-                raise ConfigError(f"{key}: {value} given; allowed: {allowed}")
+            positive = name in ("stddev", "scale", "factor", "variance")
+            allowed = "a positive number" if positive else "a number"
+            require(is_number(value) and (value > 0 or not positive), key, value, allowed)
+    steps = given.get("t_max")
+    if "t_max" in known:
+        whole = isinstance(steps, int) and not isinstance(steps, bool) and steps >= 3
+        require(
+            whole, "bias_initializer.config.t_max", steps, "the number of steps to remember, a whole number from 3 up"
+        )
     if given.get("minval", 0) > given.get("maxval", math.inf):
         raise ConfigError(
             f"bias_initializer.config.minval: {given['minval']} given; allowed: at most maxval, {given['maxval']}"

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline import signatures
+from pipeline import initializers, signatures
 from pipeline.config import Config
 from pipeline.errors import ConfigError, closest
 from pipeline.runtime import derive_seed
@@ -48,7 +48,7 @@ def complete(config: Config) -> list[Layer]:
     biased = [layer for layer, _ in walk(layers) if "bias_initializer" in _arguments(layer)]
     if not biased:
         raise ConfigError(f"model: no layer of {config.model.name} can have a bias; allowed: a model where one can")
-    for layer in _meant(biased, config.bias_layers):
+    for layer in _fitting(biased, config):
         if config.use_bias is False and "use_bias" in _arguments(layer):
             layer["config"].setdefault("use_bias", False)
         elif config.use_bias is False:  # EinsumDense says by its axes whether it has a bias
@@ -79,17 +79,22 @@ def walk(layers: list[Layer], above: str = "") -> Iterator[tuple[Layer, str]]:
         yield from walk(_inner(layer), f"{path}/")
 
 
-def build(layers: list[Layer], input_shape: tuple[int, ...], task: str, n_classes: int, seed: int) -> Any:
+def build(
+    layers: list[Layer], input_shape: tuple[int, ...], task: str, n_classes: int, seed: int, labels: Any = None
+) -> Any:
     """The built `keras.Sequential` of a completed list, with the initial values that belong to `seed`.
 
     Every initializer and dropout stream is seeded from (seed, layer path, argument), so a kernel is the same, bit for
-    bit, whatever the biases are. The last layer's missing `units` and `activation` follow from the task.
+    bit, whatever the biases are. The last layer's missing `units` and `activation` follow from the task. labels: the
+    seed's training targets, as the model sees them, for the initializer that looks at them.
     Raises ConfigError when Keras cannot build it.
     """
     import keras
 
     try:
-        made = [_make(layer, layer["config"]["name"], seed) for layer in with_output(layers, task, n_classes)]
+        full = with_output(layers, task, n_classes)
+        made = [_make(layer, layer["config"]["name"], seed) for layer in full]
+        _bind(made, full, task, n_classes, labels)
         model = keras.Sequential([keras.Input(input_shape, name="input"), *made], name="model")
     except (ValueError, TypeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -208,6 +213,46 @@ def _meant(biased: list[Layer], bias_layers: Any) -> list[Layer]:
     return [layer for layer in biased if layer["config"]["name"] in bias_layers]
 
 
+def _fitting(biased: list[Layer], config: Config) -> list[Layer]:
+    """The layers that `bias_layers` means, and of them only those that the initializer is made for."""
+    name, meant = config.bias_initializer.class_name, _meant(biased, config.bias_layers)
+    if not config.use_bias or name not in (*initializers.ONLY_RECURRENT, *initializers.ONLY_OUTPUT):
+        return meant
+    if name in initializers.ONLY_OUTPUT:
+        return biased[-1:]
+    fitting = [layer for layer in meant if layer["class_name"].removesuffix("Cell") in ("LSTM", "GRU", "ConvLSTM2D")]
+    if not fitting or (isinstance(config.bias_layers, list) and len(fitting) < len(meant)):
+        raise ConfigError(
+            f"bias_initializer: {name} given, but it fills the gates of LSTM and GRU layers, and "
+            f"{', '.join(m['config']['name'] for m in meant if m not in fitting)} has none; allowed: a model with such "
+            "layers, or their names in bias_layers"
+        )
+    for layer in fitting:
+        if "unit_forget_bias" in _arguments(layer):  # which would put ones over what the initializer says
+            layer["config"].setdefault("unit_forget_bias", False)
+    return fitting
+
+
+def _initializer_object(class_name: str, config: dict[str, Any]) -> Any:
+    """In Keras' form, or for one of our own the object itself."""
+    if not initializers.is_own(class_name):
+        return {"class_name": class_name, "config": config}
+    from pipeline import own_initializers
+
+    return getattr(own_initializers, class_name)(**config)
+
+
+def _bind(made: list[Any], layers: list[Layer], task: str, n_classes: int, labels: Any) -> None:
+    if not any(initializers.is_own(name) for _, name, _ in bias_initializers(layers)):
+        return
+    from pipeline import own_initializers
+
+    outputs = layers[-1]["config"].get("units", 1)
+    known = None if labels is None else own_initializers.prior(labels, task, n_classes, outputs)
+    for layer in made:
+        own_initializers.bind(layer, known)
+
+
 def _positive(value: Any) -> bool:
     numbers = value if isinstance(value, list) else [value]
     return all(v is None or (isinstance(v, int) and not isinstance(v, bool) and v >= 1) for v in numbers)
@@ -236,7 +281,7 @@ def _make(layer: Layer, path: str, seed: int) -> Any:
             takes_seed = "seed" in signatures.arguments("initializers", full["class_name"])
             own = {"seed": derive_seed(seed, path, name)} if takes_seed else {}
             drawn = {k: v for k, v in full["config"].items() if v is not None}
-            config[name] = {"class_name": full["class_name"], "config": own | drawn}
+            config[name] = _initializer_object(full["class_name"], own | drawn)
         elif name in NESTED and value is not None and value is not signatures.REQUIRED:
             inner = [_make(v, f"{path}/{v['config']['name']}", seed) for v in _inner({"config": {name: value}})]
             config[name] = inner if isinstance(value, list) else inner[0]

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+OWN = Path(__file__).with_name("own_initializers.py")  # read as Keras' files are
 REQUIRED = object()  # the "default" of an argument that has none
 
 _CLASS = re.compile(r"^@keras_export\(([^@]*?)\)\s*(?:@\w+[^\n]*\n)*class (\w+)\(([\w., ]*)\)", re.MULTILINE)
@@ -29,12 +30,20 @@ def _classes(group: str) -> dict[str, Path]:
         for exports, name, _ in _CLASS.findall(path.read_text(encoding="utf-8")):
             if f'"keras.{group}.{name}"' in exports:
                 found[name] = path
+    if group == "initializers":
+        text = OWN.read_text(encoding="utf-8")
+        found |= dict.fromkeys(re.findall(r"^class ([A-Z]\w+)\(", text, re.MULTILINE), OWN)
     return found
 
 
 def names(group: str) -> list[str]:
     """The public class names of a group, e.g. `names("initializers")` holds `"GlorotUniform"`."""
     return sorted(_classes(group))
+
+
+def is_own(group: str, class_name: str) -> bool:
+    """Whether a class is this project's, not Keras'."""
+    return _classes(group).get(class_name) == OWN
 
 
 @cache

@@ -1,0 +1,238 @@
+"""Bias initializers that Keras does not ship, as Keras classes that saved models load (importing this imports Keras).
+
+A bias alone does not tell what feeds it, so `bind` gives each of them what it needs of its layer (`fan_in`, `fan_out`,
+`gates`) or of the training labels (`values`); it is part of their config, so that a saved model loads as it is.
+Shapes: `(units,)` for dense and convolutional layers, `(4 * units,)` for an LSTM (gates i, f, c, o), `(3 * units,)` or
+`(2, 3 * units)` for a GRU (gates z, r, h; rows input and recurrent, which add up).
+"""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline.biases import GATES
+
+
+class _Drawn(keras.initializers.RandomInitializer):
+    """A random initializer whose arguments, the seed among them, are its config."""
+
+    def __init__(self, seed: int | None = None, **arguments: Any) -> None:
+        super().__init__(seed=seed)
+        self.arguments = arguments
+        vars(self).update(arguments)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments by which it can be made again."""
+        return {"seed": self.seed, **{name: getattr(self, name) for name in self.arguments}}
+
+    def ask(self, layer: Any) -> None:
+        """Take from a layer, whose kernel is there when its bias is drawn, what was not given."""
+        self._layer = layer
+
+    def _fans(self) -> None:
+        """Fill in how many inputs feed a unit, and how many units an input feeds, from the layer's kernel.
+
+        In a recurrent layer both are its units, as in PyTorch.
+        """
+        layer, units = self._layer, 0
+        if hasattr(layer, "recurrent_kernel"):
+            units = layer.recurrent_kernel.shape[-2]
+        kernel = getattr(layer, "pointwise_kernel", None) or layer.kernel
+        transposed = "Transpose" in type(layer).__name__
+        inputs, outputs = kernel.shape[-2:] if not transposed else kernel.shape[-2:][::-1]
+        receptive = math.prod(kernel.shape[:-2])
+        fans = units or receptive * inputs, units or receptive * outputs
+        if "Depthwise" in type(layer).__name__:  # a unit sees one channel
+            fans = receptive, receptive * outputs
+        for name, value in zip(("fan_in", "fan_out"), fans, strict=True):
+            if getattr(self, name, 0) is None:
+                setattr(self, name, int(value))
+
+    def _uniform(self, shape: Any, limit: float, dtype: Any) -> Any:
+        return keras.random.uniform(shape, -limit, limit, dtype=dtype, seed=self.seed)
+
+
+@keras.saving.register_keras_serializable("pipeline")
+class FanInUniform(_Drawn):
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in that of the kernel: PyTorch's default for linear and conv layers.
+
+    For a recurrent layer fan_in is its units, as in PyTorch. Source: `torch.nn.Linear.reset_parameters`.
+    """
+
+    def __init__(self, fan_in: int | None = None, seed: int | None = None) -> None:
+        super().__init__(seed, fan_in=fan_in)
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        """A bias of any shape."""
+        self._fans()
+        return self._uniform(shape, 1 / math.sqrt(self.fan_in), dtype)
+
+
+@keras.saving.register_keras_serializable("pipeline")
+class SklearnUniform(_Drawn):
+    """U(-a, a), a = sqrt(factor / (fan_in + fan_out)) of the kernel: what scikit-learn's MLP draws its biases from.
+
+    factor is 6, and 2 for logistic units. Source: `sklearn.neural_network`, `_init_coef`, after Glorot and Bengio 2010.
+    """
+
+    def __init__(
+        self, factor: float = 6.0, fan_in: int | None = None, fan_out: int | None = None, seed: int | None = None
+    ) -> None:
+        super().__init__(seed, factor=factor, fan_in=fan_in, fan_out=fan_out)
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        """A bias of any shape."""
+        self._fans()
+        return self._uniform(shape, math.sqrt(self.factor / (self.fan_in + self.fan_out)), dtype)
+
+
+@keras.saving.register_keras_serializable("pipeline")
+class RandomAsymmetric(_Drawn):
+    """The bias's part of Lu, Shin, Su and Karniadakis 2019, "Dying ReLU and Initialization": more units start alive.
+
+    Of a unit's fan_in weights and its bias, one at random is drawn from Beta(2, 1), the others from N(0, stddev^2 /
+    fan_in) with stddev 0.6007. So a bias is Beta(2, 1) with probability 1 / (fan_in + 1). Kernels stay the study's.
+    """
+
+    def __init__(self, stddev: float = 0.6007, fan_in: int | None = None, seed: int | None = None) -> None:
+        super().__init__(seed, stddev=stddev, fan_in=fan_in)
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        """A bias of any shape."""
+        self._fans()
+        rng = np.random.default_rng(self.seed)
+        normal = rng.normal(0, self.stddev / math.sqrt(self.fan_in), shape)
+        drawn = np.where(rng.random(shape) < 1 / (self.fan_in + 1), rng.beta(2, 1, shape), normal)
+        return keras.ops.convert_to_tensor(drawn, dtype or keras.config.floatx())
+
+
+@keras.saving.register_keras_serializable("pipeline")
+class MeanField(_Drawn):
+    """N(0, variance): the bias's part of mean-field theory, beside kernels with variance sigma_w^2 / fan_in.
+
+    The model says the kernels' variance (VarianceScaling, mode fan_in, scale sigma_w^2), equal in all arms. Source:
+    Poole et al. 2016, "Exponential expressivity in deep neural networks"; Schoenholz et al. 2017.
+    """
+
+    def __init__(self, variance: float = 0.05, seed: int | None = None) -> None:
+        super().__init__(seed, variance=variance)
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        """A bias of any shape."""
+        return keras.random.normal(shape, 0.0, math.sqrt(self.variance), dtype=dtype, seed=self.seed)
+
+
+@keras.saving.register_keras_serializable("pipeline")
+class ReluSmall(_Drawn):
+    """A small positive constant, so that ReLU units start alive: 0.01, or 0.1 as in older TensorFlow tutorials."""
+
+    def __init__(self, value: float = 0.01) -> None:
+        super().__init__(None, value=value)
+
+    def get_config(self) -> dict[str, Any]:
+        """The value."""
+        return {"value": self.value}
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        """A bias of any shape."""
+        return keras.ops.full(shape, self.value, dtype or keras.config.floatx())
+
+
+@keras.saving.register_keras_serializable("pipeline")
+class ForgetGate(_Drawn):
+    """`value` on the forget gate, zeros elsewhere: LSTM's f, or GRU's z, which in Keras is the share of the old state.
+
+    A GRU's two rows add up, so the value is in the first. Source: Gers et al. 2000; Jozefowicz et al. 2015 (value 1).
+    """
+
+    def __init__(self, value: float = 1.0, gates: str | None = None) -> None:
+        super().__init__(None, value=value, gates=gates)
+
+    def get_config(self) -> dict[str, Any]:
+        """The value and the order of the gates."""
+        return {"value": self.value, "gates": self.gates}
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        """A bias of shape `(4 * units,)`, `(3 * units,)` or `(2, 3 * units)`."""
+        gate = {"ifco": "f", "zrh": "z"}[self.gates]
+        return keras.ops.convert_to_tensor(_gates(shape, self.gates, {gate: self.value}), dtype or "float32")
+
+
+@keras.saving.register_keras_serializable("pipeline")
+class Chrono(_Drawn):
+    """Gates that start with memories of 1 to t_max steps: Tallec and Ollivier 2018, "Can recurrent neural networks warp
+    time?". LSTM: b_f = log u, b_i = -b_f, others zero; u ~ U(1, t_max - 1).
+
+    GRU: b_z = log u, since Keras' z is the share of the old state that is kept (the paper's update gate is 1 - z). A
+    GRU's two rows add up, so it is in the first. t_max is the number of steps of the input, unless given.
+    """
+
+    def __init__(self, t_max: int | None = None, gates: str | None = None, seed: int | None = None) -> None:
+        super().__init__(seed, t_max=t_max, gates=gates)
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        """A bias of shape `(4 * units,)`, `(3 * units,)` or `(2, 3 * units)`."""
+        units = shape[-1] // len(self.gates)
+        memory = np.log(np.random.default_rng(self.seed).uniform(1, self.t_max - 1, units))
+        by_gate = {"f": memory, "i": -memory} if self.gates == "ifco" else {"z": memory}
+        return keras.ops.convert_to_tensor(_gates(shape, self.gates, by_gate), dtype or "float32")
+
+
+@keras.saving.register_keras_serializable("pipeline")
+class ClassPrior(_Drawn):
+    """The output that fits the training labels best before anything is learnt.
+
+    One sigmoid unit: the logit of the share of class 1. Softmax: the log of each class's share, [classes]. Regression:
+    the mean target. Source: Karpathy 2019, "A Recipe for Training Neural Networks"; Lin et al. 2017 (focal loss).
+    """
+
+    def __init__(self, values: list[float] | None = None) -> None:
+        super().__init__(None, values=values)
+
+    def get_config(self) -> dict[str, Any]:
+        """The values, one per output."""
+        return {"values": self.values}
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        """A bias of shape `(outputs,)`."""
+        return keras.ops.reshape(keras.ops.convert_to_tensor(self.values, dtype or keras.config.floatx()), shape)
+
+
+def _gates(shape: Any, gates: str, values: dict[str, Any]) -> np.ndarray:
+    """An array of zeros with the given values for some gates; of two rows, in the first."""
+    bias = np.zeros(shape, np.float32)
+    first = bias if bias.ndim == 1 else bias[0]
+    for part, gate in zip(np.split(first, len(gates)), gates, strict=True):  # views
+        part[:] = values.get(gate, 0.0)
+    return bias
+
+
+def bind(layer: Any, prior: list[float]) -> None:
+    """Let the initializers of this module that a layer and the layers within it hold know what they belong to.
+
+    prior: the values of `ClassPrior`, one per output.
+    """
+    for own in layer._flatten_layers():
+        initializer = getattr(own, "bias_initializer", None)
+        if isinstance(initializer, _Drawn):
+            initializer.ask(own)
+            known = {"gates": GATES.get(type(own).__name__), "values": prior}
+            for name, value in known.items():
+                if getattr(initializer, name, 0) is None:
+                    setattr(initializer, name, value)
+
+
+def prior(labels: np.ndarray, task: str, n_classes: int, outputs: int) -> list[float]:
+    """What `ClassPrior` starts from: training labels [rows] as class codes, or a regression's targets.
+
+    A class without a row counts half a row, so that its logarithm is finite.
+    """
+    if task == "regression":
+        return [float(labels.mean())]
+    shares = np.maximum(np.bincount(labels, minlength=n_classes), 0.5) / len(labels)
+    if outputs == 1:
+        return [float(np.log(shares[1] / shares[0]))]
+    unused = [float(np.log(0.5 / len(labels)))] * (outputs - n_classes)
+    return [float(v) for v in np.log(shares)] + unused
