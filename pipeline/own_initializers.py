@@ -15,12 +15,11 @@ import numpy as np
 from pipeline.biases import GATES
 
 
-class _Drawn(keras.initializers.RandomInitializer):
-    """A random initializer whose arguments, the seed among them, are its config."""
+class _Drawn(keras.initializers.Initializer):
+    """An initializer whose arguments, the seed among them, are its config."""
 
     def __init__(self, seed: int | None = None, **arguments: Any) -> None:
-        super().__init__(seed=seed)
-        self.arguments = arguments
+        self.seed, self.arguments = seed, tuple(arguments)
         vars(self).update(arguments)
 
     def get_config(self) -> dict[str, Any]:
@@ -36,10 +35,13 @@ class _Drawn(keras.initializers.RandomInitializer):
 
         In a recurrent layer both are its units, as in PyTorch.
         """
+        if None not in (getattr(self, "fan_in", 0), getattr(self, "fan_out", 0)):
+            return  # a saved model
         layer, units = self._layer, 0
-        if hasattr(layer, "recurrent_kernel"):
+        if "recurrent_kernel" in vars(layer):
             units = layer.recurrent_kernel.shape[-2]
-        kernel = getattr(layer, "pointwise_kernel", None) or layer.kernel
+        held = vars(layer)  # not the property: the layer is being built
+        kernel = next(held[k] for k in ("pointwise_kernel", "_kernel", "kernel") if held.get(k) is not None)
         transposed = "Transpose" in type(layer).__name__
         inputs, outputs = kernel.shape[-2:] if not transposed else kernel.shape[-2:][::-1]
         receptive = math.prod(kernel.shape[:-2])

@@ -170,7 +170,8 @@ def test_kernels_are_those_of_zeros_and_a_saved_model_loads(name, tmp_path):
     before = biases.extract_biases(model)
     for path, bias in biases.extract_biases(loaded).items():
         np.testing.assert_array_equal(bias, before[path])
-    assert loaded.get_config() == model.get_config()
+    for ours, other in zip(model.layers, loaded.layers, strict=True):
+        assert ours.get_config().get("bias_initializer") == other.get_config().get("bias_initializer")
 
 
 @pytest.mark.parametrize(
