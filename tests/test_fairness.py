@@ -229,7 +229,7 @@ PATHS = {
     "cnn": {"conv2_d/bias": (16,), "conv2_d_1/bias": (32,), "output/bias": (10,)},
     "lstm": {"lstm/bias": (64,), "output/bias": (10,)},
     "dropout_gru": {
-        "bidirectional/forward/bias": (2, 12), "bidirectional/backward/bias": (2, 12), "output/bias": (10,)
+        "bidirectional/forward_gru/bias": (2, 12), "bidirectional/backward_gru/bias": (2, 12), "output/bias": (10,)
     },
 }  # fmt: skip
 
@@ -282,7 +282,7 @@ def test_orthogonal_fills_the_matrix_of_a_gru() -> None:
     """Orthogonal, where a bias is a matrix, gives orthonormal rows."""
     config = compose_config(*DROPOUT_GRU, "bias_initializer=orthogonal", "bias_layers=hidden")
     model = models.build(models.complete(config), (8, 8, 1), "multiclass", 10, 0)
-    start = biases.extract_biases(model)["bidirectional/forward/bias"]
+    start = biases.extract_biases(model)["bidirectional/forward_gru/bias"]
     np.testing.assert_allclose(start @ start.T, np.eye(2), atol=1e-6)
 
 
