@@ -1,0 +1,275 @@
+"""What a saved model's config and the groups of its weights file say that its layers are.
+
+model.weights.h5 holds the variables of each layer in the order of `WEIGHTS`, in a group named by class and count where
+a list holds the layer (`layers/dense_1/vars/1`), else by attribute (`bidirectional/forward_layer/cell/vars/2`). The
+layout is that of keras/src/saving/saving_lib.py.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import h5py
+
+from pipeline import untrusted
+from pipeline.biases import GATES, ROLES, WEIGHTS, Vector, Weight, initializer_name
+
+MODELS = ("Sequential", "Functional", "Model")
+CELLS = {"SimpleRNN": "SimpleRNNCell", "LSTM": "LSTMCell", "GRU": "GRUCell"}
+CELLS |= dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), "ConvLSTMCell")
+ATTENTIONS = ("MultiHeadAttention", "GroupedQueryAttention", "GroupQueryAttention")
+# The layers within an attention layer, in the order in which it makes them, and the names that it gives them.
+DENSE = {"query_dense": "query", "key_dense": "key", "gate_dense": "gate", "value_dense": "value",
+         "output_dense": "attention_output"}  # fmt: skip
+KNOWN = {*WEIGHTS, *MODELS, *CELLS, *ATTENTIONS, "RNN", "StackedRNNCells", "Bidirectional", "TimeDistributed",
+         "SpectralNormalization"}  # fmt: skip
+ORDER = ["forward_layer", "backward_layer", *DENSE]
+# What a legacy file lists last, since it is not trained.
+STATE = ("moving_mean", "moving_variance", "moving_stddev", "renorm_mean", "renorm_stddev", "vector_u", "mean",
+         "variance", "count")  # fmt: skip
+# Axes of the kernels.
+RANKS = {name: int(found[1]) + 2 for name in WEIGHTS if (found := re.search(r"(\d)D", name))}
+RANKS |= dict.fromkeys(("Dense", "SimpleRNNCell", "LSTMCell", "GRUCell"), 2)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a saved model. class_name: Keras' class, empty for any other. group: its place in the weights file."""
+
+    path: str
+    layer_type: str
+    class_name: str
+    config: dict[str, Any]
+    role: str = ""
+    group: h5py.Group | None = None
+
+
+def layers_of(entry: dict[str, Any], path: str, group: h5py.Group | None, role: str = "", outer: str = "") -> Any:
+    """The layer that an entry of the config describes, then those within it, in the order of the live model."""
+    class_name, config = keras_class(entry), entry["config"]
+    short = entry["class_name"].split(">")[-1]
+    untrusted.refuse_if(not short.isprintable(), "a class whose name cannot be printed")
+    yield Layer(path, outer or short, class_name, config, role, group)
+    for attribute, inner, place in _within(class_name, config, group):
+        if attribute == "cell":
+            yield from layers_of(inner, path, place, role, short)
+        else:
+            within = f"{path}/{name_of(inner)}" if path else name_of(inner)
+            yield from layers_of(inner, within, place, ROLES.get(attribute, role))
+
+
+def _within(
+    class_name: str, config: dict[str, Any], group: h5py.Group | None
+) -> Iterator[tuple[str, dict[str, Any], h5py.Group | None]]:
+    """The layers within a layer: (the attribute that holds it, its entry, its place in the weights file)."""
+    if class_name in MODELS:
+        entries = entries_of(config)
+        places = _places(entries, _child(group, "layers", "_layer_checkpoint_dependencies"))
+        yield from (("", inner, place) for inner, place in zip(entries, places, strict=True))
+    elif class_name == "StackedRNNCells":
+        places = _places(config["cells"], _child(group, "cells"))
+        yield from (("", inner, place) for inner, place in zip(config["cells"], places, strict=True))
+    elif class_name == "Bidirectional":
+        for side in ("forward", "backward"):  # older files say only what the forward layer is
+            inner = config["layer"] if side == "forward" else config.get("backward_layer") or config["layer"]
+            name = f"{side}_{name_of(config['layer']).removeprefix('forward_')}"
+            given = config.get("backward_layer") and side == "backward"
+            inner = inner if given else inner | {"config": inner["config"] | {"name": name}}
+            yield f"{side}_layer", inner, _child(group, f"{side}_layer")
+    elif class_name in ATTENTIONS:
+        kept = {key: config[key] for key in ("bias_initializer", "trainable", "dtype") if key in config}
+        for attribute, name in DENSE.items():
+            if attribute == "gate_dense" and not config.get("use_gate"):
+                continue
+            settings = kept | {"name": name, "bias_axes": config.get("use_bias", True)}
+            place = _child(group, attribute, f"_{attribute}")
+            yield attribute, {"class_name": "EinsumDense", "config": settings}, place
+    elif class_name in CELLS:
+        yield "cell", {"class_name": CELLS[class_name], "config": config}, _child(group, "cell")
+    elif class_name in KNOWN:
+        for attribute in ("cell", "layer"):
+            if attribute in config:
+                yield attribute, config[attribute], _child(group, attribute)
+
+
+def expected_of(layer: Layer) -> list[Weight] | None:
+    """The variables that a layer of these settings has, in order; None where it is not known."""
+    config, class_name = layer.config, layer.class_name
+    policy = config.get("dtype")
+    mode = policy["config"].get("mode", "") if isinstance(policy, dict) else ""
+    if not class_name or str(mode).startswith(("gptq", "awq")):  # these two keep the bias first
+        return None
+    if config.get("rms_scaling"):
+        return [weight for weight in WEIGHTS[class_name] if weight.attribute == "gamma"]
+    more = {"Normalization": STATE[-1:], "BatchNormalization": STATE[2:5] if config.get("renorm") else ()}
+    present = [weight for weight in WEIGHTS.get(class_name, ()) if all(config.get(need, True) for need in weight.needs)]
+    return present + [Weight(name) for name in more.get(class_name, ())]
+
+
+def vectors_of(layer: Layer, variables: Sequence[h5py.Dataset], expected: Sequence[Weight] | None) -> Iterator[Vector]:
+    """The vectors of one layer, given its variables in order."""
+    table, prefix = WEIGHTS.get(layer.class_name, ()), f"{layer.path}/" if layer.path else ""
+    common = {"layer": layer.path, "layer_type": layer.layer_type, "role": layer.role}
+    gates = GATES.get(layer.class_name, "")
+    trainable = bool(layer.config.get("trainable", True))
+    if expected and not variables:  # not built
+        return
+    more = len(variables) > len(expected or ()) and isinstance(layer.config.get("dtype"), dict)
+    quantized = more and "mode" in layer.config["dtype"]["config"]
+    if expected is None or (len(variables) != len(expected) and not quantized and any(w.kind for w in table)):
+        for number, variable in enumerate(variables):
+            if variable.dtype.kind != "i" and variable.dtype.kind != "u":  # counts and seeds are not trained
+                yield Vector(f"{prefix}vars/{number}", **common, kind="unknown", values=values_of(variable))
+        return
+    for weight, variable in zip(expected, variables, strict=False):
+        if weight.kind:
+            initializer = layer.config.get(f"{weight.attribute}_initializer")
+            drawn = initializer if isinstance(initializer, dict) and isinstance(initializer["config"], dict) else None
+            yield Vector(f"{prefix}{weight.attribute}", **common, kind=weight.kind, gates=gates, trainable=trainable,
+                         initializer=initializer_name(drawn["class_name"], drawn["config"]) if drawn else "",
+                         values=values_of(variable, gates))  # fmt: skip
+    for weight in table:
+        if weight.kind and weight not in expected:
+            yield Vector(f"{prefix}{weight.attribute}", **common, kind="absent", gates=gates, trainable=False)
+
+
+def of_group(group: h5py.Group, path: str, class_name: str, layer_type: str, role: str = "") -> Iterator[Vector]:
+    """The vectors of a layer, and of those within it, of which only the group in the weights file is known.
+
+    Its class is what the group is called after; for a layer that an attribute holds, what Keras would name it after.
+    The number and the axes of its variables must leave nothing open, else they are unknown.
+    """
+    variables = variables_in(group)
+    fits = _fitting(class_name, variables)
+    known = class_name if fits is not None else ""
+    yield from vectors_of(Layer(path, layer_type or class_name, known, {}, role), variables, fits)
+    for key in sorted(group, key=lambda k: (ORDER.index(k.lstrip("_")) if k.lstrip("_") in ORDER else -1, _natural(k))):
+        inner, attribute = group[key], key.lstrip("_")
+        if key in ("vars", "optimizer", "seed_generator") or not isinstance(inner, h5py.Group):
+            continue
+        held = "vars" in inner  # else a list of layers, each under its class
+        for place, stem in [(inner, "")] if held else [(inner[k], k) for k in sorted(inner, key=_natural)]:
+            name = _own_name(place) or stem or key
+            within = f"{path}/{name}" if path else name
+            kind = _class_called(stem or re.sub("^(forward|backward)_", "", name))
+            if held and class_name in ATTENTIONS and attribute in DENSE:
+                kind = "EinsumDense"
+            if held and attribute == "cell":
+                cell = CELLS.get(class_name, kind)
+                yield from of_group(place, path, cell, layer_type or class_name or cell, role)
+            else:
+                yield from of_group(place, within, kind, "", ROLES.get(attribute, role))
+
+
+def _fitting(class_name: str, variables: Sequence[h5py.Dataset]) -> list[Weight] | None:
+    """The variables of a class, if there is one way only in which these can be they."""
+    table = WEIGHTS.get(class_name)
+    if not variables or table is None:
+        return [] if class_name in KNOWN and not variables else None
+    if not any(weight.kind for weight in table):
+        return list(table)
+    needs = sorted({need for weight in table for need in weight.needs})
+    ways = []
+    for there in product((True, False), repeat=len(needs)):
+        has = dict(zip(needs, there, strict=True))
+        way = [weight for weight in table if all(has[need] for need in weight.needs)]
+        if len(way) == len(variables) and all(map(_axes_fit, [class_name] * len(way), way, variables)):
+            ways.append(way)
+    return ways[0] if len(ways) == 1 else None
+
+
+def _axes_fit(class_name: str, weight: Weight, variable: h5py.Dataset) -> bool:
+    if weight.attribute == "bias":
+        two = class_name == "EinsumDense" or (class_name == "GRUCell" and variable.shape[0] == 2)
+        return variable.ndim == 1 or (variable.ndim > 1 and two)
+    return "kernel" not in weight.attribute or variable.ndim == RANKS.get(class_name, variable.ndim)
+
+
+def variables_in(group: h5py.Group) -> list[h5py.Dataset]:
+    """The variables of a layer, in order."""
+    own = _child(group, "vars")
+    numbers = sorted((key for key in own or () if key.isdecimal()), key=int)
+    untrusted.refuse_if(numbers != [str(n) for n in range(len(numbers))], f"variables of {group.name} are missing")
+    return [own[number] for number in numbers]
+
+
+def values_of(variable: h5py.Dataset, gates: str = "") -> Any:
+    """Its array, checked to be one that can be described."""
+    untrusted.refuse_if(not isinstance(variable, h5py.Dataset) or not variable.size, f"{variable.name} has no values")
+    whole = not gates or (variable.shape[-1] % len(gates) == 0 and variable.shape[:-1] in ((), (2,)))
+    untrusted.refuse_if(not whole, f"{variable.name} of shape {variable.shape} is no bias of gates {gates}")
+    return untrusted.read_array(variable)
+
+
+def keras_class(entry: dict[str, Any]) -> str:
+    """The Keras class that an entry of a config names; empty for any other class.
+
+    A legacy file does not say whose a class is: Keras takes it for its own when it has one of that name.
+    """
+    name = entry["class_name"]
+    own = str(entry["module"]).split(".")[0] == "keras" if "module" in entry else ">" not in name
+    return name if own else ""
+
+
+def entries_of(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The layers of a model's config. A functional model's has operations between them, which hold no variables."""
+    return [entry for entry in config["layers"] if not re.match(r"keras(\.src)?\.ops\b", str(entry.get("module")))]
+
+
+def _places(entries: Sequence[dict[str, Any]], container: h5py.Group | None) -> list[h5py.Group | None]:
+    """Where each of the layers of a list is: by the name that newer files keep, else by class and count."""
+    if container is None:
+        return [None] * len(entries)
+    named = {_own_name(container[key]): container[key] for key in container}
+    counts: Counter[str] = Counter()
+    places = []
+    for number, entry in enumerate(entries):
+        stem = _snake_case(entry["class_name"].split(">")[-1])
+        if number or entry["class_name"] != "InputLayer" or stem in container:  # a Sequential model's is not counted
+            key = f"{stem}_{counts[stem]}" if counts[stem] else stem
+            counts[stem] += 1
+        places.append(_child(container, key) if set(named) == {""} else named.get(name_of(entry)))
+    return places
+
+
+def _child(group: h5py.Group | None, *names: str) -> h5py.Group | None:
+    found = next((group[name] for name in names if name in group), None) if group is not None else None
+    return found if isinstance(found, h5py.Group) else None
+
+
+def _own_name(group: h5py.Group) -> str:
+    """The layer's own name, empty in older files."""
+    own = _child(group, "vars") if isinstance(group, h5py.Group) else None
+    texts = untrusted.read_text(own.attrs, "name") if own is not None else []
+    return _checked(texts[0]) if texts else ""
+
+
+def name_of(entry: dict[str, Any]) -> str:
+    """The name of the layer that an entry of a config describes."""
+    return _checked(entry["config"]["name"])
+
+
+def _checked(name: Any) -> str:
+    """A name as Keras gives them, which can be part of a path and can be printed."""
+    plain = isinstance(name, str) and name.isprintable() and "/" not in name and name not in ("", ".", "..")
+    untrusted.refuse_if(not plain or len(name) > 500, f"{name!r} is no layer's name")
+    return name
+
+
+def _class_called(stem: str) -> str:
+    """`Dense` for `dense_3`; empty for what is not called after a class of Keras."""
+    return {_snake_case(name): name for name in sorted(KNOWN)}.get(re.sub(r"_\d+$", "", stem), "")
+
+
+def _snake_case(name: str) -> str:
+    """As Keras derives a group's name from a class: keras/src/utils/naming.py."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _natural(key: str) -> tuple[str, int]:
+    stem, _, number = key.rpartition("_")
+    return (stem, int(number)) if number.isdecimal() else (key, 0)
