@@ -102,7 +102,7 @@ def table(vectors: Iterable[Vector]) -> Any:
 
     rows = []
     for vector in vectors:
-        for role, gate, values in _parts(vector):
+        for role, gate, values in parts(vector):
             described = {"shape": "", "dtype": "", "mean": np.nan, "std": np.nan, "min": np.nan, "max": np.nan}
             if values is not None:
                 exact = np.asarray(values, np.float64)
@@ -200,7 +200,7 @@ def _array(values: Any) -> np.ndarray | None:
     return None if values is None else np.array(values.value)
 
 
-def _parts(vector: Vector) -> Iterator[tuple[str, str, np.ndarray | None]]:
+def parts(vector: Vector) -> Iterator[tuple[str, str, np.ndarray | None]]:
     """(role, gate, values) of each gate; a GRU that resets after the product has two rows of them."""
     values = vector.values
     if values is None or not vector.gates or vector.kind != "bias":

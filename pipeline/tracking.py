@@ -62,7 +62,7 @@ def up_to_date(tracking: Tracking, study: str, arm: str, runs: Sequence[Run]) ->
 
 def prepare(tracking: Tracking, results: Path, study: str = "") -> None:
     """Import MLflow, and make its store and the study's experiment where they are not there."""
-    _import()
+    client_class()
     if study:
         uri = store_uri(tracking)
         with _only_sender(uri, results):
@@ -121,7 +121,8 @@ def _only_sender(uri: str, results: Path) -> Iterator[None]:
         yield
 
 
-def _import() -> Any:
+def client_class() -> Any:
+    """MLflow's client. What MLflow reads from the environment is set before it is imported."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -131,7 +132,7 @@ def _import() -> Any:
 
 def _open(uri: str, study: str) -> tuple[Any, str]:
     """A client, and the id of the study's experiment; both are made when they are not there."""
-    MlflowClient = _import()
+    MlflowClient = client_class()
     location, database = None, _database(uri)
     if database is not None:
         location = (database.parent / "mlartifacts" / quote(study)).as_uri()

@@ -1,0 +1,256 @@
+"""The biases of a saved model: `python -m pipeline.extract MODEL`.
+
+MODEL is a .keras file, a .weights.h5 file, a legacy whole-model .h5, the folder of one of our runs
+(results/<study>/<arm>/seed=<n>), or runs:/<id> of MLflow. Files are read without Keras, and no code of theirs runs.
+Exit code 2: nothing that can be read or shown, said in one line.
+"""
+
+import argparse
+import io
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from pipeline import biases, saved
+from pipeline.biases import Vector
+from pipeline.errors import ConfigError, closest, require
+
+KINDS = ("bias", "beta", "absent", "unknown")
+FORMATS = ("table", "csv", "json", "parquet", "npz")
+RUNS, AFTER = "runs:/", "biases/after.npz"
+WIDTH = 100
+# What is printed, of a table and of a difference. The files have all columns.
+COLUMNS = ("variable", "layer_type", "kind", "role", "gate", "shape", "mean", "std", "min", "max", "other_shape",
+           "drift", "cosine", "sign_flips", "only_in")  # fmt: skip
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, without the usage."""
+        raise ConfigError(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read, choose, then print or write; the exit code."""
+    try:
+        options = _options(sys.argv[1:] if arguments is None else arguments)
+        vectors = _chosen(options.model, options)
+        frame = difference(vectors, _chosen(options.diff, options)) if options.diff else biases.table(vectors)
+        content = _content(options.format, frame, vectors)
+        if options.output:
+            _write(content, options.output)
+        else:
+            print(content.decode(), end="")
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(prog="python -m pipeline.extract", description=__doc__, allow_abbrev=False,
+                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("model", metavar="MODEL", help="what to read")
+    parser.add_argument("--format", choices=FORMATS, help="npz and parquet hold the values, the others statistics")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write; its ending is the format")
+    parser.add_argument("--layer", metavar="PATTERN", help="only layers or variables like this: 'conv*', 'encoder/*'")
+    parser.add_argument("--kind", choices=KINDS, help="only this kind")
+    parser.add_argument("--diff", metavar="OTHER", help="a second model, to be shown side by side")
+    parser.add_argument(
+        "--load", action="store_true", help="load it with Keras in safe mode, for layers of other kinds"
+    )
+    options = parser.parse_args(arguments)
+    ending = options.output.suffix.removeprefix(".") if options.output else "table"
+    require(
+        options.format or ending in FORMATS,
+        "--output",
+        options.output,
+        f"--format, or an ending of {', '.join(FORMATS[1:])}",
+    )
+    options.format = options.format or ending
+    arrays = options.format in ("parquet", "npz")
+    require(options.output or not arrays, "--format", options.format, "with --output FILE, since it is not text")
+    require(not (arrays and options.diff), "--diff", f"--format {options.format}", "table, csv, json")
+    return options
+
+
+def _chosen(model: str, options: argparse.Namespace) -> list[Vector]:
+    """The vectors of a model that --layer and --kind leave."""
+    vectors = _read(model, options.load)
+    if not vectors:
+        raise ConfigError(f"{model}: none of its layers has a bias, or could have one")
+    kept = [v for v in vectors if options.kind in (None, v.kind)]
+    if not kept:
+        raise ConfigError(f"--kind: {model} has no {options.kind}; allowed: {', '.join({v.kind: 0 for v in vectors})}")
+    pattern = options.layer or "*"
+    left = [v for v in kept if fnmatchcase(v.layer, pattern) or fnmatchcase(v.path, pattern)]
+    if not left:
+        known = list(dict.fromkeys(vector.layer for vector in kept))
+        raise ConfigError(f"--layer: {pattern} matches no layer of {model}; {closest(pattern, known)[:300]}")
+    return left
+
+
+def _read(model: str, load: bool) -> list[Vector]:
+    if not model.startswith(RUNS):
+        return _loaded(Path(model)) if load else saved.read(Path(model))
+    with tempfile.TemporaryDirectory() as folder:
+        path = _downloaded(model, folder)
+        return _loaded(path) if load and path.suffix != ".npz" else saved.read(path)
+
+
+def _downloaded(model: str, folder: str) -> Path:
+    """A file of an MLflow run, brought into a folder: the one that is named, our own biases, or a logged model."""
+    from pipeline import tracking
+    from pipeline.config import Tracking
+
+    uri = tracking.store_uri(Tracking())
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise ConfigError(f"{model}: no MLflow store at {uri}; MLFLOW_TRACKING_URI can name another one")
+    run_id, _, named = model.removeprefix(RUNS).partition("/")
+    found, waiting = [named] if named else [], [] if named else [None]
+    try:
+        client = tracking.client_class()(uri)
+        while waiting:
+            for artifact in client.list_artifacts(run_id, waiting.pop()):
+                if artifact.is_dir:
+                    waiting.append(artifact.path)
+                elif artifact.path == AFTER or artifact.path.endswith(".keras"):
+                    found.append(artifact.path)
+        path = min(found, key=lambda path: (path != AFTER, path), default=None)
+        if path is not None:
+            return Path(client.download_artifacts(run_id, path, folder))
+    except Exception as error:  # MLflow, SQLAlchemy and requests share no base class
+        raise ConfigError(f"{model}: MLflow at {uri}: {' '.join(str(error).split())[:300]}") from error
+    raise ConfigError(f"{model}: the run has neither {AFTER} nor a .keras file")
+
+
+def _loaded(path: Path) -> list[Vector]:
+    """The biases of the model that Keras makes of a file, in safe mode. What `saved.read` refuses, it never sees."""
+    saved.read(path)
+    require(path.suffix in (".keras", ".h5") and not path.name.endswith(".weights.h5"), "--load", path,
+            "a .keras file, or a .h5 file of a whole model")  # fmt: skip
+    from pipeline import runtime
+
+    runtime.start("cpu")
+    import keras
+
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        found = biases.find(model)
+    except Exception as error:  # whatever a model of unknown layers raises, Keras passes on
+        raise ConfigError(f"--load: {path}: Keras: {' '.join(str(error).split())[:300]}") from error
+    return [v if v.values is None else replace(v, values=np.array(v.values.value)) for v in found]
+
+
+def difference(ours: Sequence[Vector], theirs: Sequence[Vector]) -> Any:
+    """A DataFrame with a row per bias of two models.
+
+    Columns: variable, kind, shape, other_shape, drift (Euclidean distance), cosine, sign_flips (of the values that are
+    not 0 in either), only_in (first, second, or empty). What cannot be compared, for its shape, is nan.
+    """
+    import pandas as pd
+
+    first, second = ({v.path: v for v in vectors if v.values is not None} for vectors in (ours, theirs))
+    rows = []
+    for path in dict.fromkeys([*first, *second]):
+        a, b = first.get(path), second.get(path)
+        row = {"variable": path, "kind": (a or b).kind, "shape": "", "other_shape": "", "drift": np.nan,
+               "cosine": np.nan, "sign_flips": None,
+               "only_in": "" if a and b else "first" if a else "second"}  # fmt: skip
+        row |= {name: str(v.values.shape) for name, v in (("shape", a), ("other_shape", b)) if v}
+        if a and b and a.values.shape == b.values.shape:
+            x, y = (np.asarray(v.values, np.float64).ravel() for v in (a, b))
+            lengths = np.linalg.norm(x) * np.linalg.norm(y)
+            row["drift"] = biases.describe(x, y)["drift"]
+            row["cosine"] = float(x @ y / lengths) if lengths > 0 else np.nan
+            row["sign_flips"] = int(np.sum(x * y < 0))
+        rows.append(row)
+    if not rows:
+        raise ConfigError("--diff: neither of the two has a bias of this kind")
+    return pd.DataFrame(rows).astype({"sign_flips": "Int64"})
+
+
+def long_table(vectors: Sequence[Vector]) -> Any:
+    """A DataFrame with a row per number: variable, role, gate, unit (its place within the gate, flat), value."""
+    import pandas as pd
+
+    parts = []
+    for vector in vectors:
+        for role, gate, values in biases.parts(vector):
+            if values is not None:
+                flat = np.asarray(values, np.float64).ravel()
+                columns = {"variable": vector.path, "role": role, "gate": gate}
+                parts.append(pd.DataFrame(columns | {"unit": np.arange(flat.size), "value": flat}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _content(form: str, frame: Any, vectors: Sequence[Vector]) -> bytes:
+    """The whole file, in the chosen format."""
+    if form in ("parquet", "npz") and all(vector.values is None for vector in vectors):
+        raise ConfigError(f"--format: {form} holds values, and nothing that was chosen has any; allowed: csv, json")
+    buffer = io.BytesIO()
+    if form == "parquet":
+        long_table(vectors).to_parquet(buffer, index=False)
+    elif form == "npz":
+        arrays = {v.path: v.values for v in vectors if v.values is not None}
+        plain = {path: a if a.dtype.kind in "fiub" else a.astype(np.float32) for path, a in arrays.items()}
+        np.savez(buffer, allow_pickle=False, **plain)  # NumPy's files have no bfloat16, hence the float32
+    elif form == "csv":
+        frame.to_csv(buffer, index=False)
+    elif form == "json":
+        rows = [{name: _plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
+        buffer.write((json.dumps(rows, indent=2) + "\n").encode())
+    else:
+        buffer.write(_text(frame).encode())
+    return buffer.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has them: neither nan nor an infinity."""
+    return None if str(value) in ("nan", "inf", "-inf", "<NA>") else value
+
+
+def _text(frame: Any) -> str:
+    """The table, in at most 100 columns: a long name goes on in the next line."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = [name for name in COLUMNS if name in frame and (frame[name].astype(str) != "").any()]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for name in columns:
+        numbers = frame[name].dtype.kind in "fiI"
+        table.add_column(name, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+    for row in frame[columns].to_dict("records"):
+        table.add_row(*(Text(_cell(value)) for value in row.values()))  # Text, since a name may look like markup
+    buffer = io.StringIO()
+    Console(file=buffer, width=WIDTH, color_system=None).print(table)
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.3g}"
+    return "" if value is None or str(value) == "<NA>" else str(value)
+
+
+def _write(content: bytes, output: Path) -> None:
+    """Write a file whole, or not at all."""
+    try:
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as aside:
+            (Path(aside) / output.name).write_bytes(content)
+            (Path(aside) / output.name).replace(output)
+    except OSError as error:
+        raise ConfigError(f"--output: {output} cannot be written: {error.strerror or error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
