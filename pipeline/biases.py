@@ -40,7 +40,7 @@ WEIGHTS: dict[str, tuple[Weight, ...]] = {
     "LayerNormalization": _SCALE_AND_CENTER,
     "GroupNormalization": _SCALE_AND_CENTER,
     "RMSNormalization": _weights("scale"),
-    "SpectralNormalization": _weights("vector_u"),
+    "SpectralNormalization": _weights("kernel", "vector_u"),  # the kernel is the wrapped layer's
     "PReLU": _weights("alpha"),
     "Embedding": _weights("embeddings"),
     "ReversibleEmbedding": _weights("embeddings", "reverse_embeddings"),

@@ -30,6 +30,7 @@ ORDER = ["forward_layer", "backward_layer", *DENSE]
 # What a legacy file lists last, since it is not trained.
 STATE = ("moving_mean", "moving_variance", "moving_stddev", "renorm_mean", "renorm_stddev", "vector_u", "mean",
          "variance", "count")  # fmt: skip
+DEEPEST = 100
 # Axes of the kernels.
 RANKS = {name: int(found[1]) + 2 for name in WEIGHTS if (found := re.search(r"(\d)D", name))}
 RANKS |= dict.fromkeys(("Dense", "SimpleRNNCell", "LSTMCell", "GRUCell"), 2)
@@ -47,18 +48,21 @@ class Layer:
     group: h5py.Group | None = None
 
 
-def layers_of(entry: dict[str, Any], path: str, group: h5py.Group | None, role: str = "", outer: str = "") -> Any:
+def layers_of(
+    entry: dict[str, Any], path: str, group: h5py.Group | None, role: str = "", outer: str = "", depth: int = 0
+) -> Iterator[Layer]:
     """The layer that an entry of the config describes, then those within it, in the order of the live model."""
+    untrusted.refuse_if(depth > DEEPEST, f"layers within layers, nested deeper than {DEEPEST}")
     class_name, config = keras_class(entry), entry["config"]
     short = entry["class_name"].split(">")[-1]
     untrusted.refuse_if(not short.isprintable(), "a class whose name cannot be printed")
     yield Layer(path, outer or short, class_name, config, role, group)
     for attribute, inner, place in _within(class_name, config, group):
         if attribute == "cell":
-            yield from layers_of(inner, path, place, role, short)
+            yield from layers_of(inner, path, place, role, short, depth + 1)
         else:
             within = f"{path}/{name_of(inner)}" if path else name_of(inner)
-            yield from layers_of(inner, within, place, ROLES.get(attribute, role))
+            yield from layers_of(inner, within, place, ROLES.get(attribute, role), "", depth + 1)
 
 
 def _within(
@@ -136,7 +140,9 @@ def vectors_of(layer: Layer, variables: Sequence[h5py.Dataset], expected: Sequen
             yield Vector(f"{prefix}{weight.attribute}", **common, kind="absent", gates=gates, trainable=False)
 
 
-def of_group(group: h5py.Group, path: str, class_name: str, layer_type: str, role: str = "") -> Iterator[Vector]:
+def of_group(
+    group: h5py.Group, path: str, class_name: str, layer_type: str | None = None, role: str = ""
+) -> Iterator[Vector]:
     """The vectors of a layer, and of those within it, of which only the group in the weights file is known.
 
     Its class is what the group is called after; for a layer that an attribute holds, what Keras would name it after.
@@ -145,7 +151,8 @@ def of_group(group: h5py.Group, path: str, class_name: str, layer_type: str, rol
     variables = variables_in(group)
     fits = _fitting(class_name, variables)
     known = class_name if fits is not None else ""
-    yield from vectors_of(Layer(path, layer_type or class_name, known, {}, role), variables, fits)
+    kind = class_name if layer_type is None else layer_type
+    yield from vectors_of(Layer(path, kind, known, {}, role), variables, fits)
     for key in sorted(group, key=lambda k: (ORDER.index(k.lstrip("_")) if k.lstrip("_") in ORDER else -1, _natural(k))):
         inner, attribute = group[key], key.lstrip("_")
         if key in ("vars", "optimizer", "seed_generator") or not isinstance(inner, h5py.Group):
@@ -154,14 +161,13 @@ def of_group(group: h5py.Group, path: str, class_name: str, layer_type: str, rol
         for place, stem in [(inner, "")] if held else [(inner[k], k) for k in sorted(inner, key=_natural)]:
             name = _own_name(place) or stem or key
             within = f"{path}/{name}" if path else name
-            kind = _class_called(stem or re.sub("^(forward|backward)_", "", name))
+            called = _class_called(stem or re.sub("^(forward|backward)_", "", name))
             if held and class_name in ATTENTIONS and attribute in DENSE:
-                kind = "EinsumDense"
+                called = "EinsumDense"
             if held and attribute == "cell":
-                cell = CELLS.get(class_name, kind)
-                yield from of_group(place, path, cell, layer_type or class_name or cell, role)
+                yield from of_group(place, path, CELLS.get(class_name, called), kind, role)
             else:
-                yield from of_group(place, within, kind, "", ROLES.get(attribute, role))
+                yield from of_group(place, within, called, None, ROLES.get(attribute, role))
 
 
 def _fitting(class_name: str, variables: Sequence[h5py.Dataset]) -> list[Weight] | None:
@@ -226,11 +232,10 @@ def _places(entries: Sequence[dict[str, Any]], container: h5py.Group | None) -> 
     named = {_own_name(container[key]): container[key] for key in container}
     counts: Counter[str] = Counter()
     places = []
-    for number, entry in enumerate(entries):
+    for entry in entries:
         stem = _snake_case(entry["class_name"].split(">")[-1])
-        if number or entry["class_name"] != "InputLayer" or stem in container:  # a Sequential model's is not counted
-            key = f"{stem}_{counts[stem]}" if counts[stem] else stem
-            counts[stem] += 1
+        key = f"{stem}_{counts[stem]}" if counts[stem] else stem
+        counts[stem] += 1
         places.append(_child(container, key) if set(named) == {""} else named.get(name_of(entry)))
     return places
 

@@ -69,7 +69,7 @@ def _read(path: Path) -> Iterator[Vector]:
             if config:
                 yield from _of_legacy(json.loads(config[0]), weights)
             elif "vars" in weights or "layers" in weights:
-                yield from of_group(weights["/"], "", "", "")
+                yield from of_group(weights["/"], "", "")
             else:
                 raise ConfigError("an HDF5 file, but neither a model nor weights that Keras 3 saved")
     else:
@@ -134,7 +134,12 @@ def _of_legacy(entry: dict[str, Any], weights: h5py.File) -> Iterator[Vector]:
 
 def _legacy_order(layers: Sequence[Layer], names: Sequence[str]) -> list[tuple[int, Weight]] | None:
     """For each name in the list: which of the layers it is of, and what it is. None where that cannot be told."""
-    expected = [(index, weight) for index, layer in enumerate(layers) for weight in expected_of(layer) or ()]
+    expected = [
+        (index, weight)
+        for index, layer in enumerate(layers)
+        for weight in expected_of(layer) or ()
+        if (layer.class_name, weight.attribute) != ("SpectralNormalization", "kernel")  # listed with the layer it wraps
+    ]
     if layers[0].config.get("trainable", True):  # what is trained comes first, else all is in the order of the layers
         expected.sort(key=lambda e: e[1].attribute in STATE or not layers[e[0]].config.get("trainable", True))
     found, waiting = [], list(names)
