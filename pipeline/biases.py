@@ -100,20 +100,25 @@ def table(vectors: Iterable[Vector]) -> Any:
     """A DataFrame with a row per vector, or per gate of one: what it is, its shape, its mean, std, min and max."""
     import pandas as pd
 
-    rows = []
+    return pd.DataFrame(rows(vectors))
+
+
+def rows(vectors: Iterable[Vector]) -> list[dict[str, Any]]:
+    """The rows of `table`; a number that does not exist is nan."""
+    found = []
     for vector in vectors:
         for role, gate, values in parts(vector):
             described = {"shape": "", "dtype": "", "mean": np.nan, "std": np.nan, "min": np.nan, "max": np.nan}
             if values is not None:
                 exact = np.asarray(values, np.float64)
                 described = {"shape": str(tuple(values.shape)), "dtype": str(values.dtype)}
-                described |= {name: getattr(exact, name)() for name in ("mean", "std", "min", "max")}
-            rows.append({
+                described |= {name: float(getattr(exact, name)()) for name in ("mean", "std", "min", "max")}
+            found.append({
                 "layer": vector.layer, "layer_type": vector.layer_type, "variable": vector.path, "kind": vector.kind,
                 "gate": gate, "role": role, "trainable": vector.trainable, "initializer": vector.initializer,
                 **described,
             })  # fmt: skip
-    return pd.DataFrame(rows)
+    return found
 
 
 def describe(before: np.ndarray, now: np.ndarray) -> dict[str, float]:

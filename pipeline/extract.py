@@ -6,8 +6,10 @@ Exit code 2: nothing that can be read or shown, said in one line.
 """
 
 import argparse
+import csv
 import io
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -42,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _options(sys.argv[1:] if arguments is None else arguments)
         vectors = _chosen(options.model, options)
-        frame = difference(vectors, _chosen(options.diff, options)) if options.diff else biases.table(vectors)
-        content = _content(options.format, frame, vectors)
+        rows = difference(vectors, _chosen(options.diff, options)) if options.diff else biases.rows(vectors)
+        content = _content(options.format, rows, vectors)
         if options.output:
             _write(content, options.output)
         else:
@@ -149,14 +151,12 @@ def _loaded(path: Path) -> list[Vector]:
     return [v if v.values is None else replace(v, values=np.array(v.values.value)) for v in found]
 
 
-def difference(ours: Sequence[Vector], theirs: Sequence[Vector]) -> Any:
-    """A DataFrame with a row per bias of two models.
+def difference(ours: Sequence[Vector], theirs: Sequence[Vector]) -> list[dict[str, Any]]:
+    """A row per bias of two models.
 
     Columns: variable, kind, shape, other_shape, drift (Euclidean distance), cosine, sign_flips (of the values that are
     not 0 in either), only_in (first, second, or empty). What cannot be compared, for its shape, is nan.
     """
-    import pandas as pd
-
     first, second = ({v.path: v for v in vectors if v.values is not None} for vectors in (ours, theirs))
     rows = []
     for path in dict.fromkeys([*first, *second]):
@@ -174,63 +174,70 @@ def difference(ours: Sequence[Vector], theirs: Sequence[Vector]) -> Any:
         rows.append(row)
     if not rows:
         raise ConfigError("--diff: neither of the two has a bias of this kind")
-    return pd.DataFrame(rows).astype({"sign_flips": "Int64"})
+    return rows
 
 
 def long_table(vectors: Sequence[Vector]) -> Any:
-    """A DataFrame with a row per number: variable, role, gate, unit (its place within the gate, flat), value."""
-    import pandas as pd
+    """An Arrow table with a row per number: variable, role, gate, unit (its place within the gate, flat), value."""
+    import pyarrow as pa
 
-    parts = []
+    columns: dict[str, list] = {name: [] for name in ("variable", "role", "gate", "unit", "value")}
     for vector in vectors:
         for role, gate, values in biases.parts(vector):
-            if values is not None:
-                flat = np.asarray(values, np.float64).ravel()
-                columns = {"variable": vector.path, "role": role, "gate": gate}
-                parts.append(pd.DataFrame(columns | {"unit": np.arange(flat.size), "value": flat}))
-    return pd.concat(parts, ignore_index=True)
+            flat = [] if values is None else np.asarray(values, np.float64).ravel().tolist()
+            for name, constant in (("variable", vector.path), ("role", role), ("gate", gate)):
+                columns[name] += [constant] * len(flat)
+            columns["unit"] += range(len(flat))
+            columns["value"] += flat
+    return pa.table(columns)
 
 
-def _content(form: str, frame: Any, vectors: Sequence[Vector]) -> bytes:
+def _content(form: str, rows: list[dict[str, Any]], vectors: Sequence[Vector]) -> bytes:
     """The whole file, in the chosen format."""
     if form in ("parquet", "npz") and all(vector.values is None for vector in vectors):
         raise ConfigError(f"--format: {form} holds values, and nothing that was chosen has any; allowed: csv, json")
-    buffer = io.BytesIO()
-    if form == "parquet":
-        long_table(vectors).to_parquet(buffer, index=False)
-    elif form == "npz":
-        arrays = {v.path: v.values for v in vectors if v.values is not None}
-        plain = {path: a if a.dtype.kind in "fiub" else a.astype(np.float32) for path, a in arrays.items()}
-        np.savez(buffer, allow_pickle=False, **plain)  # NumPy's files have no bfloat16, hence the float32
-    elif form == "csv":
-        frame.to_csv(buffer, index=False)
-    elif form == "json":
-        rows = [{name: _plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
-        buffer.write((json.dumps(rows, indent=2) + "\n").encode())
-    else:
-        buffer.write(_text(frame).encode())
-    return buffer.getvalue()
+    if form in ("parquet", "npz"):
+        buffer = io.BytesIO()
+        if form == "parquet":
+            from pyarrow import parquet
+
+            parquet.write_table(long_table(vectors), buffer)
+        else:  # NumPy's files have no bfloat16, hence the float32
+            arrays = {v.path: v.values for v in vectors if v.values is not None}
+            plain = {path: a if a.dtype.kind in "fiub" else a.astype(np.float32) for path, a in arrays.items()}
+            np.savez(buffer, allow_pickle=False, **plain)
+        return buffer.getvalue()
+    known = [{name: _known(value) for name, value in row.items()} for row in rows]
+    if form == "json":
+        return (json.dumps(known, indent=2) + "\n").encode()
+    if form == "csv":
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(known)
+        return text.getvalue().encode()
+    return _text(rows).encode()
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON has them: neither nan nor an infinity."""
-    return None if str(value) in ("nan", "inf", "-inf", "<NA>") else value
+def _known(value: Any) -> Any:
+    """A value as JSON and CSV can hold it: None for nan and the infinities."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _text(frame: Any) -> str:
+def _text(rows: list[dict[str, Any]]) -> str:
     """The table, in at most 100 columns: a long name goes on in the next line."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    columns = [name for name in COLUMNS if name in frame and (frame[name].astype(str) != "").any()]
+    columns = [name for name in COLUMNS if any(_cell(row.get(name)) for row in rows)]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in columns:
-        numbers = frame[name].dtype.kind in "fiI"
+        numbers = any(isinstance(row[name], (int, float)) for row in rows)
         table.add_column(name, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
-    for row in frame[columns].to_dict("records"):
-        table.add_row(*(Text(_cell(value)) for value in row.values()))  # Text, since a name may look like markup
+    for row in rows:
+        table.add_row(*(Text(_cell(row[name])) for name in columns))  # Text, since a name may look like markup
     buffer = io.StringIO()
     Console(file=buffer, width=WIDTH, color_system=None).print(table)
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
@@ -238,8 +245,8 @@ def _text(frame: Any) -> str:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return "" if np.isnan(value) else f"{value:.3g}"
-    return "" if value is None or str(value) == "<NA>" else str(value)
+        return "" if math.isnan(value) else f"{value:.3g}"
+    return "" if value is None else str(value)
 
 
 def _write(content: bytes, output: Path) -> None:

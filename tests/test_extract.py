@@ -139,7 +139,7 @@ def test_a_file_that_is_there_stays_whole(model, tmp_path, monkeypatch):
     assert target.read_text() == "old" and len(list(tmp_path.iterdir())) == 2
 
 
-def test_load_reads_what_the_reader_does_not_know(tmp_path, capsys):
+def test_load_reads_what_the_reader_does_not_know(tmp_path, monkeypatch, capsys):
     """--load would not go through Keras, or would run a Lambda layer's code."""
     import keras
 
@@ -148,10 +148,10 @@ def test_load_reads_what_the_reader_does_not_know(tmp_path, capsys):
     assert extract.main([str(path), "--load", "--format", "json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["variable"], row["initializer"], row["mean"]) == ("out/bias", "Zeros", 0)
+    monkeypatch.chdir(tmp_path)
+    code = keras.layers.Lambda(lambda x: __import__("os").makedirs("canary", exist_ok=True) or x, output_shape=(3,))
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), code]).save(path)
     canary = tmp_path / "canary"
-    code = keras.layers.Lambda(lambda x: __import__("os").mkdir(str(canary)) or x, output_shape=(3,))
-    keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), code]).save(path) if not canary.exists() else None
-    canary.rmdir() if canary.exists() else None
     assert extract.main([str(path)]) == 0 and not canary.exists()
     assert extract.main([str(path), "--load"]) == 2 and not canary.exists()
     assert capsys.readouterr().err.count("\n") == 1
