@@ -236,8 +236,12 @@ def _text(rows: list[dict[str, Any]]) -> str:
     for name in columns:
         numbers = any(isinstance(row[name], (int, float)) for row in rows)
         table.add_column(name, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(row[name])) for name in columns))  # Text, since a name may look like markup
+    last = None
+    for row in rows:  # what a bias is stands in the first row of its gates
+        said = COLUMNS[:3] if row["variable"] == last else ()
+        last = row["variable"]
+        cells = ("" if name in said else _cell(row[name]) for name in columns)
+        table.add_row(*map(Text, cells))  # Text, since a name may look like markup
     buffer = io.StringIO()
     Console(file=buffer, width=WIDTH, color_system=None).print(table)
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())

@@ -147,8 +147,8 @@ def _check_dataset(dataset: h5py.Dataset, where: str) -> None:
 
 
 def _is_bfloat16(dataset: h5py.Dataset) -> bool:
-    """NumPy has no such numbers: Keras writes two bytes each, and says so in an attribute."""
-    return dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2 and "dtype" in dataset.attrs
+    """NumPy has no such numbers: Keras writes them as two bytes each that are nothing else."""
+    return dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2 and dataset.dtype.fields is None
 
 
 def read_array(dataset: h5py.Dataset) -> np.ndarray:

@@ -42,7 +42,9 @@ def test_the_table_is_printed_within_100_columns(model, capsys):
     assert extract.main([str(model)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:3] == ["variable", "layer_type", "kind"]
-    assert sum(line.startswith("gru/bias") for line in lines) == 6
+    at = next(number for number, line in enumerate(lines) if line.startswith("gru/bias"))
+    assert [line.split()[-6] for line in lines[at : at + 6]] == ["z", "r", "h"] * 2
+    assert [line.split()[-5] for line in lines[at : at + 6]] == ["(2,)"] * 6
     assert any(line.split() == ["[red]dense/bias", "Dense", "bias", "(3,)", "0.5", "1.22", "-1", "2"] for line in lines)
     assert any(line.split() == ["out/bias", "Dense", "absent"] for line in lines)
     assert max(map(len, lines)) <= 100
