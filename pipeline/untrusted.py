@@ -6,7 +6,9 @@ compressed or unreadable ones, archive members that point out of the archive. Si
 
 import json
 import math
+import mmap
 import stat
+import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ LARGEST_ARRAY = 2**28
 MOST_OBJECTS = 100_000
 MOST_EXPANSION = 100  # times what is stored, above 256 MiB
 ENCRYPTED = 1
+HEAP = b"GCOL\x01\0\0\0"
 
 
 @contextmanager
@@ -109,9 +112,33 @@ def unpacked(opened: ZipFile, name: str) -> Iterator[IO[bytes]]:
 @contextmanager
 def hdf5(file: Path | IO[bytes]) -> Iterator[h5py.File]:
     """An HDF5 file that holds all it says, and nothing but groups and plain arrays of numbers."""
+    if isinstance(file, Path):
+        with file.open("rb") as plain:
+            _check_heaps(plain)
+    else:
+        _check_heaps(file)
     with h5py.File(file, "r", locking=False) if isinstance(file, Path) else h5py.File(file, "r") as opened:
         _check_groups(opened)
         yield opened
+
+
+def _check_heaps(file: IO[bytes]) -> None:
+    """Refuse a damaged heap of texts: HDF5's own library can go round in one for ever.
+
+    A heap is `GCOL`, version 1, its size, then objects: index, references, 4 bytes, size (index 0 is the free rest).
+    """
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(HEAP)
+        while start >= 0:
+            (size,) = struct.unpack_from("<Q", content, start + 8) if start + 16 <= len(content) else (0,)
+            refuse_if(size < 16 or start + size > len(content), "truncated file: a heap of texts is cut off")
+            place = start + 16
+            while place + 16 <= start + size:
+                index, length = struct.unpack_from("<H6xQ", content, place)
+                taken = length if index == 0 else 16 + -(-length // 8) * 8
+                refuse_if(taken < 16 or place + taken > start + size, "damaged: a heap of texts without an end")
+                place += taken
+            start = content.find(HEAP, start + size)
 
 
 def _check_groups(opened: h5py.File) -> None:

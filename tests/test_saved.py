@@ -319,6 +319,12 @@ def _patched(content: bytes, field: int, value: int, form: str) -> bytes:
     return content[:place] + struct.pack(form, value) + content[place + struct.calcsize(form) :]
 
 
+def _endless(content: bytes) -> bytes:
+    """The weights with a heap whose first object takes no place, in which HDF5's own library goes round for ever."""
+    place = content.index(untrusted.HEAP) + 16
+    return content[:place] + bytes(16) + content[place + 16 :]
+
+
 def _npz(member: str, data: bytes) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
@@ -351,6 +357,7 @@ HOSTILE = {
                           "is no layer's name"),
     "name that moves the cursor": (lambda c: _archive(config=_config().replace('"dense"', r'"\u001b[2Jx"')),
                                    "is no layer's name"),
+    "endless heap": (lambda c: _endless(_weights()), "a heap of texts without an end"),
     "truncated weights": (lambda c: _weights()[:-400], "truncated file"),
     "truncated archive": (lambda c: _archive()[:-30], "truncated or damaged"),
     "cut at the start": (lambda c: b"PK\3\4", "truncated or damaged"),
