@@ -86,7 +86,7 @@ def run_arm(
 def plan(config: Config) -> Plan:
     """Check a config and compare it with what is stored. Raises ConfigError; imports no TensorFlow."""
     defaults = initializers.defaults(config.bias_initializer.class_name)
-    initializers.check_arguments(config.bias_initializer)
+    initializers.check_arguments(config.bias_initializer, config.use_bias)
     layers = models.complete(config)
     for path, class_name, bias_rank in models.bias_initializers(layers):
         initializers.check_rank(class_name, path, bias_rank)

@@ -39,8 +39,11 @@ def defaults(class_name: str) -> dict[str, object]:
     return signatures.arguments("initializers", class_name)
 
 
-def check_arguments(initializer: BiasInitializer) -> None:
-    """Refuse an argument that the class does not have, or a value that draws nothing sensible."""
+def check_arguments(initializer: BiasInitializer, used: bool = True) -> None:
+    """Refuse an argument that the class does not have, or a value that draws nothing sensible.
+
+    used: whether there is a bias at all; else what the class needs may be missing.
+    """
     known, given = defaults(initializer.class_name), initializer.config
     for name, value in given.items():
         key = f"bias_initializer.config.{name}"
@@ -54,7 +57,7 @@ def check_arguments(initializer: BiasInitializer) -> None:
             allowed = "a positive number" if positive else "a number"
             require(is_number(value) and (value > 0 or not positive), key, value, allowed)
     steps = given.get("t_max")
-    if "t_max" in known:
+    if "t_max" in known and (used or steps is not None):
         whole = isinstance(steps, int) and not isinstance(steps, bool) and steps >= 3
         require(
             whole, "bias_initializer.config.t_max", steps, "the number of steps to remember, a whole number from 3 up"
