@@ -1,7 +1,8 @@
 """How fast seeds train together, against what people write by hand: `uv run python -m tests.benchmark`.
 
 Every figure is a ratio of two timings taken on one machine, one after the other. Prints a table and writes
-`reports/benchmark.json`. All rows take a quarter of an hour, most of it `sweep`; `rows="mlp;cnn"` measures only some.
+`reports/benchmark.json`, where each row stands with the machine and the day it was measured. All rows take a quarter of
+an hour, most of it `sweep`; `rows="mlp;cnn"` measures only some, and leaves the others as they were.
 """
 
 import itertools
@@ -193,7 +194,8 @@ def main(arguments: list[str]) -> None:
     )
     measured = {}
     for row in options["rows"].split(";"):
-        measured[row] = found = measure(row)
+        found = measure(row)
+        measured[row] = found | {"machine": machine, "day": time.strftime("%Y-%m-%d")}
         unit = {"memory": "MB", "sweep": "s"}.get(row, "ms")
         reached = found["ratio"] <= ASKED[row] if row == "memory" else found["ratio"] >= ASKED[row]
         ratio = f"+{found['ratio']:.0f} MB" if row == "memory" else f"{found['ratio']:.3g}x"
@@ -208,7 +210,8 @@ def main(arguments: list[str]) -> None:
     Console(width=110).print(table)
     path = PROJECT / "reports" / "benchmark.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"machine": machine, "rows": measured}, indent=2) + "\n")
+    before = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(before | measured, indent=2) + "\n")
 
 
 def processor() -> str:
