@@ -59,7 +59,7 @@ class Vector:
     """A bias of a model, or what stands for one: kind is `bias`, `beta`, `absent` or `unknown`.
 
     path: stable and readable, e.g. `encoder/conv/bias`. gates: one letter per part of the last axis, e.g. `ifco`.
-    values: a Keras variable or an array; None when absent.
+    values: a Keras variable or an array; None when absent. owner: the Keras layer that holds it, if it is a live one.
     """
 
     path: str
@@ -71,6 +71,7 @@ class Vector:
     trainable: bool = True
     initializer: str = ""
     values: Any = None
+    owner: Any = None
 
 
 def bias_variables(model: Any) -> dict[str, Any]:
@@ -161,6 +162,7 @@ def _of_layer(layer: Any, path: str, seen: set[int], role: str = "", outer: str 
     known = {w.attribute: w for cls in reversed(_keras_classes(layer)) for w in WEIGHTS.get(cls, ())}
     cell = next((cls for cls in _keras_classes(layer) if cls in GATES), "")
     common = {"layer": path, "layer_type": outer or type(layer).__name__, "role": role, "gates": GATES.get(cell, "")}
+    common |= {"owner": layer}
     own = {id(v) for v in getattr(layer, "_trainable_variables", ())}
     for name, value in vars(layer).items():
         attribute = name.removeprefix("_")

@@ -25,7 +25,18 @@ MAX_SEED = 2**31 - 1
 TASKS = ("binary", "multiclass", "regression")
 DEVICES = ("auto", "cpu", "gpu")
 # Overrides that do not make another arm: who and where (not what), and what the study's name says already.
-NOT_IN_ARM = ("study", "seeds", "use_bias", "bias_initializer", "results", "runtime", "tracking", "experiment", "hydra")
+NOT_IN_ARM = (
+    "study",
+    "seeds",
+    "use_bias",
+    "bias_initializer",
+    "show_weights",
+    "results",
+    "runtime",
+    "tracking",
+    "experiment",
+    "hydra",
+)
 
 
 @dataclass(frozen=True)
@@ -76,8 +87,8 @@ class Optimizer:
 class Training:
     """Length of training, in passes over the training rows, rows per step, what is minimised and what is measured.
 
-    `seeds_at_once` limits how many seeds share the memory, and `xla` says whether they train under XLA: auto, or a
-    choice of one's own.
+    `seeds_at_once` limits how many seeds share the memory, in whole stacks of the 2 to 20 seeds that train as one (one
+    stack at least), and `xla` says whether they train under XLA: auto, or a choice of one's own.
     """
 
     epochs: int = MISSING
@@ -112,6 +123,7 @@ class Settings:
     use_bias: bool = True
     bias_layers: Any = "all"
     seeds: Any = MISSING
+    show_weights: bool = False
     results: str = "results"
     bias_initializer: BiasInitializer = field(default_factory=BiasInitializer)
     model: Model = field(default_factory=Model)

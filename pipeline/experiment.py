@@ -10,7 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import biases, data, initializers, models, objectives, optimizers, runtime, store, tracking, training
+from pipeline import (
+    biases,
+    data,
+    draws,
+    initializers,
+    models,
+    objectives,
+    optimizers,
+    runtime,
+    store,
+    tracking,
+    training,
+)
 from pipeline.config import Config, arm_name, bias_setting
 from pipeline.errors import ConfigError
 
@@ -58,15 +70,18 @@ def run_arm(
         found = set()
         if todo.missing:
             wanted = {seed: todo.keys[seed] for seed in todo.missing}
-            found = store.adopt(results, study, wanted, {"arm": arm, "config": todo.effective})
+            own = {"arm": arm, "config": todo.effective}
+            found = store.adopt(results, study, wanted, own, _files(config))
         to_train = tuple(seed for seed in todo.missing if seed not in found)
         if to_train:
             device = runtime.start(config.runtime.device)
             dataset = data.load(config.data)
             rows = [data.split(dataset, config.data, seed) for seed in to_train]
             built = [_build(todo, dataset, one) for one in rows]
+            draws.audit(built)
             before = [biases.extract_biases(model) for model in built]
             kernels = [_kernel_digest(model) for model in built]
+            weights = [_weights("before", model) if config.show_weights else {} for model in built]
             trained = training.train(
                 built, rows, dataset, config.optimizer, config.training, biases.bias_variables,
                 lambda done, total: progress(arm, done, total),
@@ -74,7 +89,9 @@ def run_arm(
             after = [biases.extract_biases(model) for model in built]
             for i, seed in enumerate(to_train):
                 digests = {"initial_kernels": kernels[i], "data": dataset.digest()}
-                _store(todo, seed, before[i], after[i], trained[i], digests, device)
+                if config.show_weights:
+                    weights[i] |= _weights("after", built[i])
+                _store(todo, seed, before[i], after[i], trained[i], digests, device, weights[i])
         for run in store.runs(results, study, arm):
             if run.meta["recipe"] != todo.recipe:  # a seed not asked for now, trained under other settings
                 store.retire(results, run)
@@ -86,7 +103,7 @@ def run_arm(
 def plan(config: Config) -> Plan:
     """Check a config and compare it with what is stored. Raises ConfigError; imports no TensorFlow."""
     defaults = initializers.defaults(config.bias_initializer.class_name)
-    initializers.check_arguments(config.bias_initializer, config.use_bias)
+    initializers.check_arguments(config.bias_initializer)
     layers = models.complete(config)
     for path, class_name, bias_rank in models.bias_initializers(layers):
         initializers.check_rank(class_name, path, bias_rank)
@@ -108,7 +125,7 @@ def plan(config: Config) -> Plan:
     recipe = runtime.digest([*decisive, versions, runtime.code_digest(NUMBERS_FROM)])
     keys = {seed: runtime.digest([recipe, seed]) for seed in config.seeds}
     arm = arm_name(config, defaults)
-    done = {run.key for run in store.runs(config.results_dir, config.study, arm)}
+    done = {run.key for run in store.runs(config.results_dir, config.study, arm) if run.has(*_files(config))}
     return Plan(config, arm, effective, recipe, keys, tuple(s for s, key in keys.items() if key not in done))
 
 
@@ -124,7 +141,7 @@ def check(plans: Sequence[Plan]) -> None:
             objectives.check(p.config.training, dataset.task, len(dataset.classes))
             runtime.start(p.config.runtime.device)
             optimizers.check_values(p.config.optimizer)
-            model = _build(p, dataset, data.split(dataset, p.config.data, p.missing[0]))
+            model, dataset, rows = first_model(p)
             outputs, classes = model.output_shape[-1], len(dataset.classes)
             if (outputs < classes and (outputs, classes) != (1, 2)) or (dataset.task == "regression" and outputs != 1):
                 wanted = f"has {classes} classes" if classes else "is a regression"
@@ -132,7 +149,15 @@ def check(plans: Sequence[Plan]) -> None:
                     f"model: {p.config.model.name} has {outputs} outputs, but {p.config.data.name} {wanted}; "
                     "allowed: a last Dense layer without units, which then follow from the data"
                 )
-            training.stacks_at_once(model, p.config.training)  # refuses what does not fit
+            training.stacks_at_once(model, training.fitted(p.config.training, rows))  # refuses what does not fit
+
+
+def first_model(p: Plan) -> tuple[Any, data.Dataset, data.Rows]:
+    """The model that an arm's first seed starts with, and what it trains on. Raises ConfigError."""
+    runtime.start(p.config.runtime.device)
+    dataset = data.load(p.config.data)
+    rows = data.split(dataset, p.config.data, p.config.seeds[0])
+    return _build(p, dataset, rows), dataset, rows
 
 
 def _build(p: Plan, dataset: data.Dataset, rows: data.Rows) -> Any:
@@ -143,6 +168,18 @@ def _build(p: Plan, dataset: data.Dataset, rows: data.Rows) -> Any:
     return models.build(layers, shape, dataset.task, len(dataset.classes), rows.seed, labels)
 
 
+def _files(config: Config) -> tuple[str, ...]:
+    """What a run must have besides the usual files."""
+    return (store.WEIGHTS,) if config.show_weights else ()
+
+
+def _weights(when: str, model: Any) -> dict[str, np.ndarray]:
+    """All weights of a model in its order; biases by the paths that they have everywhere else."""
+    paths = {id(v): path for path, v in biases.bias_variables(model).items()}
+    names = [paths.get(id(v), v.path.removeprefix(f"{model.name}/")) for v in model.weights]
+    return {f"{when}/{name}": np.array(v.value) for name, v in zip(names, model.weights, strict=True)}
+
+
 def _kernel_digest(model: Any) -> str:
     """Digest of everything that the model starts with, its biases excepted: equal in all arms of one seed."""
     skipped = {id(v) for v in biases.bias_variables(model).values()}
@@ -151,8 +188,9 @@ def _kernel_digest(model: Any) -> str:
 
 
 def _store(
-    p: Plan, seed: int, before: dict, after: dict, trained: training.Trained, digests: dict[str, str], device: str
-) -> None:
+    p: Plan, seed: int, before: dict, after: dict, trained: training.Trained, digests: dict[str, str], device: str,
+    weights: dict[str, np.ndarray],
+) -> None:  # fmt: skip
     arrays = {f"before/{path}": a for path, a in before.items()} | {f"after/{path}": a for path, a in after.items()}
     arrays |= {f"trajectory/{path}": a for path, a in trained.trajectory.items()}
     arrays["epoch"] = np.arange(p.config.training.epochs + 1)
@@ -168,7 +206,7 @@ def _store(
         "config": p.effective,
         "environment": runtime.environment(device),
     }
-    store.write(p.config.results_dir, p.config.study, meta, arrays, trained.history)
+    store.write(p.config.results_dir, p.config.study, meta, arrays, trained.history, weights)
 
 
 def _json_number(value: Any) -> float | None:

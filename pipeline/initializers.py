@@ -39,15 +39,12 @@ def defaults(class_name: str) -> dict[str, object]:
     return signatures.arguments("initializers", class_name)
 
 
-def check_arguments(initializer: BiasInitializer, used: bool = True) -> None:
-    """Refuse an argument that the class does not have, or a value that draws nothing sensible.
-
-    used: whether there is a bias at all; else what the class needs may be missing.
-    """
+def check_arguments(initializer: BiasInitializer) -> None:
+    """Refuse an argument that the class does not have, or a value that draws nothing sensible."""
     known, given = defaults(initializer.class_name), initializer.config
+    open_ones = [name for name in known if name not in FROM_LAYER]
     for name, value in given.items():
         key = f"bias_initializer.config.{name}"
-        open_ones = [n for n in known if n not in FROM_LAYER]
         if name not in open_ones:
             raise ConfigError(f"{key}: {initializer.class_name} has no such argument; {closest(name, open_ones)}")
         if name in CHOICES and value not in CHOICES[name]:
@@ -57,11 +54,9 @@ def check_arguments(initializer: BiasInitializer, used: bool = True) -> None:
             allowed = "a positive number" if positive else "a number"
             require(is_number(value) and (value > 0 or not positive), key, value, allowed)
     steps = given.get("t_max")
-    if "t_max" in known and (used or steps is not None):
-        whole = isinstance(steps, int) and not isinstance(steps, bool) and steps >= 3
-        require(
-            whole, "bias_initializer.config.t_max", steps, "the number of steps to remember, a whole number from 3 up"
-        )
+    whole = isinstance(steps, int) and not isinstance(steps, bool) and steps >= 3
+    allowed = "a whole number of steps from 3 up, or null for those of the layer's input"
+    require(whole or steps is None, "bias_initializer.config.t_max", steps, allowed)
     if given.get("minval", 0) > given.get("maxval", math.inf):
         raise ConfigError(
             f"bias_initializer.config.minval: {given['minval']} given; allowed: at most maxval, {given['maxval']}"

@@ -94,8 +94,12 @@ def build(
     try:
         full = with_output(layers, task, n_classes)
         made = [_make(layer, layer["config"]["name"], seed) for layer in full]
-        _bind(made, full, task, n_classes, labels)
+        own = _own_initializers(full)
+        if own:
+            own.bind(made, labels, task, n_classes)
         model = keras.Sequential([keras.Input(input_shape, name="input"), *made], name="model")
+        if own:
+            own.settle(model)
     except (ValueError, TypeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"model: Keras cannot build it for inputs of shape {input_shape}: {reason}") from error
@@ -242,15 +246,13 @@ def _initializer_object(class_name: str, config: dict[str, Any]) -> Any:
     return getattr(own_initializers, class_name)(**config)
 
 
-def _bind(made: list[Any], layers: list[Layer], task: str, n_classes: int, labels: Any) -> None:
+def _own_initializers(layers: list[Layer]) -> Any:
+    """The module of those that Keras does not ship, when a layer has one of them."""
     if not any(initializers.is_own(name) for _, name, _ in bias_initializers(layers)):
-        return
+        return None
     from pipeline import own_initializers
 
-    outputs = layers[-1]["config"].get("units", 1)
-    known = None if labels is None else own_initializers.prior(labels, task, n_classes, outputs)
-    for layer in made:
-        own_initializers.bind(layer, known)
+    return own_initializers
 
 
 def _positive(value: Any) -> bool:

@@ -14,6 +14,8 @@ import numpy as np
 
 from pipeline.biases import GATES
 
+SHORTEST = 3  # steps that gates can tell memories apart by
+
 
 class _Drawn(keras.initializers.Initializer):
     """An initializer whose arguments, the seed among them, are its config."""
@@ -176,8 +178,8 @@ class Chrono(_Drawn):
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """A bias of shape `(4 * units,)`, `(3 * units,)` or `(2, 3 * units)`."""
-        units = shape[-1] // len(self.gates)
-        memory = np.log(np.random.default_rng(self.seed).uniform(1, self.t_max - 1, units))
+        units, most = shape[-1] // len(self.gates), self.t_max or SHORTEST  # until `settle` knows better
+        memory = np.log(np.random.default_rng(self.seed).uniform(1, most - 1, units))
         by_gate = {"f": memory, "i": -memory} if self.gates == "ifco" else {"z": memory}
         return keras.ops.convert_to_tensor(_gates(shape, self.gates, by_gate), dtype or "float32")
 
@@ -211,19 +213,36 @@ def _gates(shape: Any, gates: str, values: dict[str, Any]) -> np.ndarray:
     return bias
 
 
-def bind(layer: Any, prior: list[float]) -> None:
-    """Let the initializers of this module that a layer and the layers within it hold know what they belong to.
+def bind(made: list[Any], labels: np.ndarray | None, task: str, n_classes: int) -> None:
+    """Let the initializers of this module know what layers they belong to, and which outputs fit the training labels.
 
-    prior: the values of `ClassPrior`, one per output.
+    made: the layers of a model, in order, not built yet. labels: as in `prior`, or None where nobody asks for it.
     """
-    for own in layer._flatten_layers():
+    known = None if labels is None else prior(labels, task, n_classes, getattr(made[-1], "units", 1))
+    for own in [own for layer in made for own in layer._flatten_layers()]:
         initializer = getattr(own, "bias_initializer", None)
         if isinstance(initializer, _Drawn):
             initializer.ask(own)
-            known = {"gates": GATES.get(type(own).__name__), "values": prior}
-            for name, value in known.items():
+            for name, value in {"gates": GATES.get(type(own).__name__), "values": known}.items():
                 if getattr(initializer, name, 0) is None:
                     setattr(initializer, name, value)
+
+
+def settle(model: Any) -> None:
+    """Draw the biases of `Chrono` anew whose t_max is the steps of their layer's input, known once the model is built.
+
+    Raises ValueError for an input of fewer than 3 steps, or of no fixed number of them.
+    """
+    for layer in model._flatten_layers():
+        cell = getattr(layer, "cell", None)
+        for own in getattr(cell, "cells", [cell]):
+            initializer = getattr(own, "bias_initializer", None)
+            if isinstance(initializer, Chrono) and initializer.t_max is None and own.bias is not None:
+                steps = layer.get_build_config()["input_shape"][1]
+                if steps is None or steps < SHORTEST:
+                    raise ValueError(f"Chrono: {layer.name} sees {steps} steps; allowed: 3 or more, or a t_max")
+                initializer.t_max = steps
+                own.bias.assign(initializer(own.bias.shape))
 
 
 def prior(labels: np.ndarray, task: str, n_classes: int, outputs: int) -> list[float]:

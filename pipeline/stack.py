@@ -13,7 +13,7 @@ What was measured, and shapes it (digits, Dense 64-32-10, 2 cores):
   XLA on a seed's place, but not on its neighbours. So the width follows from the model alone, and a seed always has
   the same place: which seeds train together does not matter.
 - XLA hardly uses a second core for such small products. Two stacks side by side do: 1.7 times as fast. They share one
-  compiled program and differ in the variables that it is called with (`Stack._call`), so a core costs no compilation.
+  compiled program and differ in the variables that it is called with (`Stack`), so a core costs no compilation.
 - Wider is faster for small models (40 dense seeds: 2.0 ms per run and epoch at 10 places, 1.6 at 20) and slower for
   others (10 LSTM seeds: 14 ms at 10 places, 10 at 5), hence `places`.
 - Tried without gain: XLA's flags for vector width, copies and its scheduler; Adam's update is a fifth to two fifths of
@@ -191,8 +191,17 @@ class Stack:
         self.program = program
         self._variables = [tf.Variable(values) for values in program.first_values]
         pairs = zip(program.variables, self._variables, strict=True)
-        self._handles = {id(traced.handle): own.handle for traced, own in pairs}
-        self._own = {id(handle) for handle in self._handles.values()}
+        own_handles = {id(traced.handle): own.handle for traced, own in pairs}
+
+        def on_own(function: Any) -> Callable[..., Any]:
+            """A traced function of the program, on this stack's variables instead of those it was traced with."""
+            captured = [own_handles.get(id(handle), handle) for handle in function.captured_inputs]
+            for handle, traced in zip(captured, function.captured_inputs, strict=True):
+                if handle is traced and handle.dtype == tf.resource:
+                    raise RuntimeError("a variable of this model is not known per seed, so seeds would share it")
+            return lambda *arguments: function._call_flat([tf.convert_to_tensor(a) for a in arguments], captured)
+
+        self._epoch, self._evaluation = on_own(program.epoch), on_own(program.evaluation)
 
     def load(self, models: Sequence[Any], rows: Sequence[Rows], learning_rate: float) -> None:
         """Start anew with a model and its rows in each place, the optimizer at its start."""
@@ -210,7 +219,7 @@ class Stack:
         [width, 2 * (1 + metrics)]: running means of loss and metrics, then the means over the validation rows.
         """
         filled, counts = self._filled(validation)
-        sums = self._call(self.program.epoch, order, filled, counts)
+        sums = self._epoch(order, filled, counts)
         rows = order.shape[1], validation.shape[1]
         return np.concatenate([self._means(s, n) for s, n in zip(sums, rows, strict=True)], 1)
 
@@ -220,7 +229,7 @@ class Stack:
         sums = np.zeros([self.program.width, self.program.objective.size], np.float32)
         for start in range(0, filled.shape[1], size):
             piece = slice(start, start + size)
-            sums += np.asarray(self._call(self.program.evaluation, filled[:, piece], counts[piece]))
+            sums += np.asarray(self._evaluation(filled[:, piece], counts[piece]))
         return self._means(sums, numbers.shape[1])
 
     def values(self, variable: Any) -> np.ndarray:
@@ -233,16 +242,6 @@ class Stack:
     def ends(self) -> list[np.ndarray]:
         """The weights and the state of all places, [width, *shape] each, in the order of `put_back`."""
         return [np.array(v) for v in self._variables[: len(_own(self.program.template))]]
-
-    def _call(self, function: Any, *arguments: np.ndarray) -> Any:
-        """Call a traced function of the program on this stack's variables, not on those that it was traced with."""
-        import tensorflow as tf
-
-        captured = [self._handles.get(id(handle), handle) for handle in function.captured_inputs]
-        for handle in captured:
-            if handle.dtype == tf.resource and id(handle) not in self._own:
-                raise RuntimeError("a variable of this model is not known per seed, so seeds would share it")
-        return function._call_flat([tf.convert_to_tensor(a) for a in arguments], captured)
 
     def _filled(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The numbers filled up to whole pieces, and how often each counts: what fills counts 0."""

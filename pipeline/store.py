@@ -2,6 +2,7 @@
 
     <results>/<study>/<arm>/seed=<n>/
       biases.npz     before/<path>, after/<path>, trajectory/<path> [T, ...], epoch [T]
+      weights.npz    before/<path>, after/<path> of all weights, where `show_weights` asks for them
       history.csv    epoch (0 = before training), loss, <metric>, val_loss, val_<metric>
       run.json       key, arm, seed, status (complete | diverged), config, environment, final metrics, digests
 
@@ -27,7 +28,7 @@ import numpy as np
 from pipeline.errors import ConfigError, closest
 from pipeline.runtime import digest
 
-RUN, BIASES, HISTORY = "run.json", "biases.npz", "history.csv"
+RUN, BIASES, HISTORY, WEIGHTS = "run.json", "biases.npz", "history.csv", "weights.npz"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,18 @@ class Run:
 
     def biases(self) -> dict[str, np.ndarray]:
         """Arrays by name: `before/<path>`, `after/<path>`, `trajectory/<path>` and `epoch`."""
-        with np.load(self.path / BIASES, allow_pickle=False) as arrays:
+        return self._arrays(BIASES)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """All weights, in the model's order: `before/<path>`, then `after/<path>`; {} where they are not kept."""
+        return self._arrays(WEIGHTS) if self.has(WEIGHTS) else {}
+
+    def has(self, *files: str) -> bool:
+        """Whether all of these files are part of the run."""
+        return set(files) <= set(self.meta["digests"])
+
+    def _arrays(self, name: str) -> dict[str, np.ndarray]:
+        with np.load(self.path / name, allow_pickle=False) as arrays:
             return dict(arrays)
 
     def history(self) -> dict[str, list[float]]:
@@ -119,29 +131,33 @@ def lock(results: Path, study: str, arm: str) -> Iterator[None]:
 
 
 def write(
-    results: Path, study: str, meta: dict[str, Any], arrays: Mapping[str, np.ndarray], history: Mapping[str, np.ndarray]
-) -> Run:
+    results: Path, study: str, meta: dict[str, Any], arrays: Mapping[str, np.ndarray],
+    history: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray] | None = None,
+) -> Run:  # fmt: skip
     """Store one run, in place of any earlier one of that arm and seed."""
-    files = {BIASES: _npz(arrays), HISTORY: _csv(history)}
+    files = {BIASES: _npz(arrays), HISTORY: _csv(history)} | ({WEIGHTS: _npz(weights)} if weights else {})
     meta = meta | {"digests": {name: digest(content) for name, content in files.items()}}
     files[RUN] = _json(meta)
     return Run(_place(results, study, meta["arm"], meta["seed"], files), meta)
 
 
-def adopt(results: Path, study: str, keys: Mapping[int, str], own: dict[str, Any]) -> set[int]:
+def adopt(
+    results: Path, study: str, keys: Mapping[int, str], own: dict[str, Any], needed: tuple[str, ...] = ()
+) -> set[int]:
     """Take over runs that were trained before: by another arm of the study, or replaced since.
 
-    keys: seed -> key of what is wanted. own: what run.json says of this arm (arm, config). The seeds that were found.
+    keys: seed -> key of what is wanted. own: what run.json says of this arm (arm, config). needed: files that a run
+    must have besides the usual ones. The seeds that were found.
     """
-    known = {run.key: run for run in runs(results, study)}
+    known = {run.key: run for run in runs(results, study) if run.has(*needed)}
     for key in keys.values():
         meta = _read_meta(_replaced(results) / key)
-        if meta is not None:
+        if meta is not None and Run(_replaced(results) / key, meta).has(*needed):
             known.setdefault(key, Run(_replaced(results) / key, meta))
     found = {seed: known[key] for seed, key in keys.items() if key in known}
     for seed, run in found.items():
         meta = run.meta | own
-        files = {name: (run.path / name).read_bytes() for name in (BIASES, HISTORY)}
+        files = {name: (run.path / name).read_bytes() for name in run.meta["digests"]}
         _place(results, study, meta["arm"], seed, files | {RUN: _json(meta)})
     return set(found)
 
@@ -196,7 +212,9 @@ def _read_meta(path: Path) -> dict[str, Any] | None:
     try:
         meta = json.loads((path / RUN).read_text())
         whole = {"arm", "seed", "key", "recipe", "status"} <= set(meta)
-        intact = all(digest((path / name).read_bytes()) == meta["digests"][name] for name in (BIASES, HISTORY))
+        digests = meta["digests"]
+        whole = whole and {BIASES, HISTORY} <= set(digests) <= {BIASES, HISTORY, WEIGHTS}
+        intact = whole and all(digest((path / name).read_bytes()) == digests[name] for name in digests)
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return meta if whole and intact else None

@@ -20,16 +20,20 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline import experiment, sender, signatures
+from pipeline import experiment, preview, sender, signatures
 from pipeline.config import CONF, known_keys, load, one_line
 from pipeline.errors import ConfigError, closest
 from pipeline.runtime import noise_to
 
 
 class BeforeTheFirstJob(Callback):
-    """Plans the request's jobs, ends the process with exit code 2 where one is refused, and names the redundant."""
+    """Plans the request's jobs, ends the process with exit code 2 where one is refused, and names the redundant.
 
-    _noise = ""
+    plan_only: show the plan, and end the process with exit code 0.
+    """
+
+    def __init__(self, plan_only: bool = False) -> None:
+        self._plan_only, self._noise = plan_only, ""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Look at the one job of a run."""
@@ -73,17 +77,21 @@ class BeforeTheFirstJob(Callback):
             with tempfile.TemporaryDirectory() as folder:
                 noise = Path(folder) / "noise"
                 with noise_to(noise):
-                    new = [plan.config for plan in plans if plan.missing]
+                    new = [plan.config for plan in plans if plan.missing and not self._plan_only]
                     for config in new:
                         sender.start(config.tracking, config.results_dir)
                     experiment.check(plans)
                     for config in {config.study: config for config in new}.values():
                         sender.expect(config.tracking, config.results_dir, config.study)
+                    if self._plan_only:
+                        preview.show(plans)
                 self._noise = noise.read_text(errors="replace")
         except Exception as error:  # Hydra would turn any into a warning, and train all the same
             print(explain(error, sys.argv[1:]), file=sys.stderr)
             sender.stop()
             sys.exit(2)
+        if self._plan_only:
+            sys.exit(0)
 
 
 def _parsed(overrides: list[str]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Train one arm, or sweep over arms with `-m`: `python -m pipeline.train --help`.
+"""Train one arm, or sweep over arms with `-m`; with `--plan`, only say what that would do: `--help` tells more.
 
 Exit code 0: all done; 1: some run failed, and is named; 2: the request was refused before anything started.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -25,11 +26,14 @@ from pipeline.sweep import explain
 
 log = logging.getLogger(__name__)
 
+PLAN_ONLY = "hydra.callbacks.before_the_first_job.plan_only=true"
+
 
 def main() -> int:
     """Run Hydra over the command line; the exit code."""
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here, to be said in one line
+    sys.argv[1:] = [PLAN_ONLY if argument == "--plan" else argument for argument in sys.argv[1:]]
     outcomes: list[experiment.Outcome] = []
     failed: list[str] = []
     logs: list[Path] = []
@@ -108,8 +112,28 @@ def _report(outcomes: list[experiment.Outcome]) -> None:
         table.add_row(*([study] if several else []), arm, *map(str, counts), *cells)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
+    for o in {(o.plan.config.study, o.plan.arm): o for o in outcomes if o.plan.config.show_weights}.values():
+        _show_weights(o)
     folders = sorted({_short(o.plan.config.results_dir / o.plan.config.study) for o in outcomes})
     print(f"Results: {', '.join(folders)}")
+
+
+def _show_weights(outcome: experiment.Outcome) -> None:
+    """The weights and biases of an arm's first seed before and after training, each marked with what it is."""
+    run = outcome.runs[0]
+    values, biases = run.weights(), {name.partition("/")[2] for name in run.biases()}
+    epochs = run.meta["config"]["training"]["epochs"]
+    table = Table("layer", "what it is", "shape", "before", f"after {epochs} epochs", show_lines=True,
+                  title=f"{run.arm}, seed {run.seed}", title_justify="left")  # fmt: skip
+    for name in [name.removeprefix("before/") for name in values if name.startswith("before/")]:
+        layer, _, variable = name.rpartition("/")
+        shown = [np.array2string(values[f"{when}/{name}"], precision=3, suppress_small=True, threshold=60,
+                                 max_line_width=32) for when in ("before", "after")]  # fmt: skip
+        kind = "biases" if name in biases else f"weights ({variable})"
+        table.add_row(layer, kind, str(values[f"before/{name}"].shape), *shown)
+    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+    if not run.meta["config"]["use_bias"]:
+        print("No biases: the layers are built with use_bias=False.")
 
 
 def _what_next(outcomes: list[experiment.Outcome], not_mirrored: list[str]) -> None:

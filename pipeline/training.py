@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -67,6 +67,7 @@ def train(
     models, rows: one per seed, all of one structure. watch(model): the variables, by path, whose values are kept at
     every epoch. on_epoch(epochs done, epochs in all), over all stacks.
     """
+    training = fitted(training, rows[0])
     at_once = stacks_at_once(models[0], training)
 
     def attempt(program: Program) -> list[Trained]:
@@ -114,6 +115,11 @@ def train(
             raise
         log.info("XLA cannot compile this model, which now trains without it: %s", str(error)[:300])
     return attempt(_program(models[0], rows[0], dataset, optimizer, training, refused=True))
+
+
+def fitted(training: config.Training, rows: Rows) -> config.Training:
+    """The same, with batches that are no larger than the training rows: what memory and places are counted with."""
+    return replace(training, batch_size=min(training.batch_size, len(rows.train)))
 
 
 def stacks_at_once(model: Any, training: config.Training) -> int:
@@ -203,7 +209,7 @@ def _program(
     rule = asdict(optimizer)
     if optimizer.schedule is None:
         del rule["learning_rate"]  # a variable, set for each training
-    key = digest([_structure(model.get_config()), shapes, lengths, id(dataset), rule, recipe])
+    key = digest([structure(model.get_config()), shapes, lengths, id(dataset), rule, recipe])
     if refused or key not in _programs:
         xla = _xla(model, training) and not refused
         _programs[key] = Program(model, like, dataset, optimizer, training, xla)
@@ -213,10 +219,10 @@ def _program(
     return _programs[key]
 
 
-def _structure(part: Any) -> Any:
+def structure(part: Any) -> Any:
     """A model's config, as JSON can hold it, without what only decides its initial values."""
     if isinstance(part, dict):
-        return {k: _structure(v) for k, v in part.items() if k != "seed" and not k.endswith("_initializer")}
+        return {k: structure(v) for k, v in part.items() if k != "seed" and not k.endswith("_initializer")}
     if isinstance(part, (list, tuple)):
-        return [_structure(v) for v in part]
+        return [structure(v) for v in part]
     return part if isinstance(part, (str, int, float, bool, type(None))) else str(part)

@@ -63,7 +63,8 @@ def fit_alone(config, i):
     rate = config.optimizer.learning_rate
     if config.optimizer.schedule:
         schedule = getattr(keras.optimizers.schedules, config.optimizer.schedule["class_name"])
-        rate = schedule(rate, **config.optimizer.schedule["config"])
+        own = config.optimizer.schedule["config"]
+        rate = schedule(**own) if "values" in own else schedule(rate, **own)
     weights = config.training.class_weight
     if weights == "balanced":
         weights = class_weight.compute_class_weight("balanced", classes=np.unique(labels), y=labels[r.train])

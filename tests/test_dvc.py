@@ -23,6 +23,7 @@ NO_DEPENDENCY = {
     "sweep": {
         "train",
         "sweep",
+        "preview",
         "tracking",
         "sender",
         "stats",

@@ -146,6 +146,23 @@ def test_forget_gate_is_set_alone():
     assert (z == 2.5).all() and not r.any() and not h.any()
 
 
+@pytest.mark.parametrize("class_name", ["LSTM", "GRU"])
+def test_chrono_takes_the_steps_of_its_input(class_name):
+    """Without a t_max, the memories would be those of another number of steps than the layer sees."""
+    left_open = biases.extract_biases(recurrent(class_name, "bias_initializer=chrono"))
+    given = biases.extract_biases(recurrent(class_name, "bias_initializer=chrono", "bias_initializer.config.t_max=8"))
+    np.testing.assert_array_equal(left_open["it/bias"], given["it/bias"])
+    assert left_open["it/bias"].any()
+
+
+def test_chrono_refuses_too_few_steps():
+    """Of two steps the formula takes the logarithm of less than nothing."""
+    two = "{class_name: Reshape, config: {target_shape: [2, 32]}}"
+    model = (f"model.layers=[{two}, {layer('LSTM', units=4)}, {layer('Dense')}]", "model.name=two")
+    with pytest.raises(ConfigError, match=r"lstm sees 2 steps; allowed: 3 or more, or a t_max"):
+        build(*model, "bias_initializer=chrono", "bias_layers=[lstm]")
+
+
 OWN = {
     "fan_in_uniform": "model=mlp", "sklearn_uniform": "model=mlp", "class_prior": "model=mlp",
     "random_asymmetric": "model=cnn", "mean_field": "model=mlp", "relu_small": "model=mlp",
@@ -158,8 +175,7 @@ def test_kernels_are_those_of_zeros_and_a_saved_model_loads(name, tmp_path):
     """A kernel would differ between the arms, or Keras not load a model that was saved with one of ours."""
     import keras
 
-    more = ("bias_initializer.config.t_max=8",) if name == "chrono" else ()
-    model, _ = build(OWN[name], f"bias_initializer={name}", *more, seed=3)
+    model, _ = build(OWN[name], f"bias_initializer={name}", seed=3)
     zeros, _ = build(OWN[name], "bias_initializer=zeros", seed=3)
     skipped = {id(v) for v in biases.bias_variables(model).values()}
     for ours, other in zip(model.variables, zeros.variables, strict=True):
@@ -178,7 +194,7 @@ def test_kernels_are_those_of_zeros_and_a_saved_model_loads(name, tmp_path):
     ("overrides", "words"),
     [
         (("model=mlp", "bias_initializer=forget_gate"), ("ForgetGate", "gates", "dense")),
-        (("model=lstm", "bias_initializer=chrono"), ("t_max", "null given", "from 3 up")),
+        (("model=lstm", "bias_initializer=chrono", "bias_initializer.config.t_max=8.5"), ("t_max", "from 3 up")),
         (("model=lstm", "bias_initializer=chrono", "bias_initializer.config.t_max=2"), ("t_max", "2 given")),
         (("model=lstm", "bias_initializer=forget_gate", "bias_layers=[output]"), ("ForgetGate", "output")),
         (("model=mlp", "bias_initializer=fan_in_uniform", "+bias_initializer.config.fan_in=3"), ("fan_in", "no such")),

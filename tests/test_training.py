@@ -1,6 +1,7 @@
 """Stacked training gives the numbers of `model.fit`, and the same bytes whoever trains and with whom."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -186,11 +187,57 @@ OPTIMIZERS = {
 def test_every_optimizer_equals_its_own_alone(name):
     """An optimizer would mix the seeds, or start with another state than in `model.fit`."""
     options = (f"optimizer.class_name={name}", f"+optimizer.config={OPTIMIZERS[name]}")
+    assert_equal(compose_config(*SMALL, *options))
+
+
+SCHEDULES = {
+    "CosineDecay": "{decay_steps: 9, alpha: 0.1, warmup_target: 0.2, warmup_steps: 3}",
+    "CosineDecayRestarts": "{first_decay_steps: 4}",
+    "InverseTimeDecay": "{decay_steps: 2, decay_rate: 0.5}",
+    "PiecewiseConstantDecay": "{boundaries: [2, 7], values: [0.1, 0.01, 0.05]}",
+    "PolynomialDecay": "{decay_steps: 7, power: 2.0, cycle: true}",
+}
+SMALL = ("data=iris", "model=linear", "seeds=2", f"training.epochs={EPOCHS}", "training.xla=false")
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_equals_its_own_alone(name):
+    """A learning rate would not follow its schedule, or each stack would count its steps otherwise."""
+    schedule = f"{{class_name: {name}, config: {SCHEDULES[name]}}}"
     assert_equal(
-        compose_config(
-            "data=iris", "model=linear", "seeds=2", f"training.epochs={EPOCHS}", "training.xla=false", *options
-        )
+        compose_config(*SMALL, "optimizer=sgd", "optimizer.learning_rate=0.1", f"optimizer.schedule={schedule}")
     )
+
+
+LOSSES = {
+    "mean squared error": ("data=diabetes", "training.loss=mse", "training.metrics=[mae,mse]"),
+    "mean absolute error": ("data=diabetes", "training.loss=mean_absolute_error"),
+    "two classes, label smoothing": (
+        "data=breast_cancer", "training.loss={class_name: BinaryCrossentropy, config: {label_smoothing: 0.2}}",
+    ),
+    "classes coded one-hot, class weights": (
+        "data=wine", "training.loss={class_name: CategoricalCrossentropy, config: {label_smoothing: 0.0}}",
+        "training.class_weight=[1,2,0.5]",
+    ),
+    "a batch larger than the training rows": ("data=wine", "training.batch_size=4000"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("overrides", LOSSES.values(), ids=LOSSES.keys())
+def test_every_loss_equals_its_own_alone(overrides):
+    """A loss would be another than Keras', or be averaged over other rows."""
+    assert_equal(compose_config(*SMALL, *overrides))
+
+
+def test_a_sweep_of_four_arms_compiles_twice(tmp_path):
+    """XLA would compile an arm anew that has the structure of an earlier one, or recompile at every call."""
+    where = [f"results={tmp_path / 'results'}", f"hydra.sweep.dir={tmp_path / 'log'}", "tracking=none"]
+    small = ["data=iris", "model=linear", "seeds=22", "training.epochs=3", "runtime=cpu"]  # two stacks
+    flags = {"XLA_FLAGS": f"--xla_dump_to={tmp_path / 'xla'} --xla_dump_hlo_as_text"}
+    command = [sys.executable, "-m", "pipeline.train", "-m", *small, *where]
+    subprocess.run(command, cwd=PROJECT, env=os.environ | flags, check=True, capture_output=True)
+    compiled = [p.name for p in (tmp_path / "xla").iterdir() if p.name.endswith("before_optimizations.txt")]
+    assert len(compiled) == 2, compiled
 
 
 def test_arms_of_one_structure_share_a_program():

@@ -1,0 +1,185 @@
+"""What a bias initializer promises to draw at a shape, and whether what was drawn keeps the promise.
+
+The formulas are those of Keras' documentation and of the docstrings in `own_initializers.py`, written down a second
+time on purpose: an initializer that draws something else than its name says must be found out. Imports no Keras.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline import biases
+
+# scale, mode and distribution of Keras' VarianceScaling that each of these is.
+SCALINGS = {
+    f"{name}{ending.title()}": (scale, mode, drawn)
+    for name, scale, mode in (("Glorot", 1.0, "fan_avg"), ("He", 2.0, "fan_in"), ("Lecun", 1.0, "fan_in"))
+    for ending, drawn in (("uniform", "uniform"), ("normal", "truncated_normal"))
+}
+CUT = 2.0  # standard deviations at which Keras cuts a normal distribution
+NARROWED = 0.87962566103423978  # what that leaves of its standard deviation
+CHANCE = 1e-9  # how improbable a draw must be to be called a mistake
+
+
+class Promise(NamedTuple):
+    """What will be drawn: a distribution of scipy.stats, or else fixed values, one for all or one for each.
+
+    Not a number stands for a value that is not known beforehand.
+    """
+
+    words: str
+    distribution: Any = None
+    values: Any = None
+
+    def figures(self) -> dict[str, float]:
+        """Mean, standard deviation and limits."""
+        if self.distribution is None:
+            v = np.asarray(self.values, np.float64)
+            return {"mean": float(v.mean()), "std": float(v.std()), "low": float(v.min()), "high": float(v.max())}
+        low, high = self.distribution.support()
+        mean, std = self.distribution.mean(), self.distribution.standard_deviation()
+        return {"mean": float(mean), "std": float(std), "low": float(low), "high": float(high)}
+
+
+def of_model(model: Any) -> Iterator[tuple[biases.Vector, str, str, Promise, np.ndarray]]:
+    """(bias, role, gate, promise, values) for every bias of a built Keras model, gate by gate where it has gates."""
+    for vector in biases.find(model):
+        initializer = getattr(vector.owner, f"{vector.kind}_initializer", None)
+        if vector.values is None or not hasattr(initializer, "get_config"):
+            continue  # absent, or another layer's own way
+        values = np.array(vector.values.value)
+        class_name, config = type(initializer).__name__, arguments(initializer)
+        forget = getattr(vector.owner, "unit_forget_bias", False)
+        for role, gate, part in biases.parts(replace(vector, values=values)):
+            yield vector, role, gate, _of_part(class_name, config, values.shape, role, gate, forget), part
+
+
+def arguments(initializer: Any) -> dict[str, Any]:
+    """What an initializer was made with; Keras' Identity leaves its gain out of its config."""
+    return vars(initializer) | initializer.get_config()
+
+
+def _of_part(
+    class_name: str, config: dict[str, Any], shape: tuple[int, ...], role: str, gate: str, forget: bool
+) -> Promise:
+    """What an initializer promises for one gate, or for a whole bias (no gate)."""
+    if gate and forget:  # Keras' LSTM: ones for the forget gate, and two draws, one for i and one for c and o
+        units = shape[-1] // 4
+        return _fixed(1.0) if gate == "f" else promise(class_name, config, (units if gate == "i" else 2 * units,))
+    if class_name in ("Chrono", "ForgetGate"):
+        return _gate(class_name, config, gate) if role != "recurrent" else _fixed(0.0)
+    return promise(class_name, config, shape)
+
+
+def promise(class_name: str, config: dict[str, Any], shape: tuple[int, ...]) -> Promise:
+    """What an initializer draws for a bias of a shape. config: all its arguments, also those that a layer filled in."""
+    from scipy import stats
+
+    def uniform(low: float, high: float) -> Promise:
+        return Promise("uniform", stats.Uniform(a=low, b=high)) if low < high else _fixed(low)
+
+    def normal(mean: float, std: float, cut: bool = False) -> Promise:
+        whole = stats.Normal(mu=mean, sigma=std)
+        if not cut:
+            return Promise("normal", whole)
+        return Promise("truncated normal", stats.truncate(whole, mean - CUT * std, mean + CUT * std))
+
+    if class_name in ("Zeros", "Ones"):
+        return _fixed(float(class_name == "Ones"))
+    if class_name in ("Constant", "ReluSmall"):
+        return _fixed(config["value"])
+    if class_name == "ClassPrior":
+        return Promise("from the labels", values=np.float64(config["values"]))
+    if class_name == "Identity":
+        return Promise("identity", values=config["gain"] * np.eye(*shape))
+    if class_name == "RandomUniform":
+        return uniform(config["minval"], config["maxval"])
+    if class_name in ("RandomNormal", "TruncatedNormal"):
+        return normal(config["mean"], config["stddev"], class_name == "TruncatedNormal")
+    if class_name in ("VarianceScaling", *SCALINGS):
+        scale, mode, drawn = SCALINGS.get(class_name) or (config["scale"], config["mode"], config["distribution"])
+        fan_in, fan_out = (shape[0], shape[0]) if len(shape) == 1 else shape[-2:]
+        receptive = math.prod(shape[:-2])
+        fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+        variance = scale / max(1, fans[mode] * receptive)
+        if drawn == "uniform":
+            return uniform(-math.sqrt(3 * variance), math.sqrt(3 * variance))
+        cut = drawn == "truncated_normal"
+        return normal(0.0, math.sqrt(variance) / (NARROWED if cut else 1.0), cut)
+    if class_name == "Orthogonal":  # each entry is a coordinate of a random unit vector
+        n = max(math.prod(shape[:-1]), shape[-1])
+        coordinate = 2 * _beta()(a=(n - 1) / 2, b=(n - 1) / 2) - 1
+        return Promise("orthogonal", config["gain"] * coordinate) if n > 1 else Promise("orthogonal", values=np.nan)
+    if class_name in ("FanInUniform", "SklearnUniform"):
+        fans = config["fan_in"] + config.get("fan_out", 0)
+        limit = math.sqrt(config.get("factor", 1.0) / fans)
+        return uniform(-limit, limit)
+    if class_name == "MeanField":
+        return normal(0.0, math.sqrt(config["variance"]))
+    if class_name == "RandomAsymmetric":
+        share, std = 1 / (config["fan_in"] + 1), config["stddev"] / math.sqrt(config["fan_in"])
+        parts = [_beta()(a=2.0, b=1.0), stats.Normal(mu=0.0, sigma=std)]
+        return Promise("normal, some Beta(2, 1)", stats.Mixture(parts, weights=[share, 1 - share]))
+    raise KeyError(class_name)
+
+
+@cache
+def _beta() -> Any:
+    """SciPy's Beta distribution as one that can be added and mixed (which takes a tenth of a second)."""
+    from scipy import stats
+
+    return stats.make_distribution(stats.beta)
+
+
+def _fixed(value: float) -> Promise:
+    return Promise("constant", values=float(value))
+
+
+def _gate(class_name: str, config: dict[str, Any], gate: str) -> Promise:
+    from scipy import stats
+
+    keeps = gate == {"ifco": "f", "zrh": "z"}[config["gates"]]
+    if class_name == "ForgetGate":
+        return _fixed(config["value"] if keeps else 0.0)
+    if not keeps and gate != "i":
+        return _fixed(0.0)
+    memory = stats.log(stats.Uniform(a=1.0, b=float(config["t_max"] - 1)))
+    return Promise("log of uniform" if keeps else "minus log of uniform", memory if keeps else -memory)
+
+
+def audit(models: Sequence[Any]) -> None:
+    """Hold the biases that models (one per seed, all of one structure) start with against what was promised.
+
+    Raises ArithmeticError where a value is beyond the limits, or where all of them, of a seed or of all seeds, would
+    come by chance less than once in 1e9 draws from the distribution (Kolmogorov and Smirnov's test).
+    """
+    for same in zip(*map(of_model, models), strict=True):
+        vector, _, gate, _, _ = same[0]
+        for promised, values in [(s[3], s[4]) for s in same]:
+            _check(vector.path + f", gate {gate}" * bool(gate), promised, values)
+        if same[0][3].distribution is not None:
+            _check(vector.path, same[0][3], np.concatenate([s[4].ravel() for s in same]))
+
+
+def _check(path: str, promised: Promise, values: np.ndarray) -> None:
+    from scipy import stats
+
+    drawn = np.asarray(values, np.float64)
+    if promised.distribution is None:
+        kept = np.isnan(promised.values).all() or np.allclose(drawn, promised.values, rtol=1e-6, atol=1e-7)
+    else:
+        low, high = promised.distribution.support()
+        slack = 1e-5 * (high - low) if np.isfinite(high - low) else 0.0
+        kept = np.all((drawn >= low - slack) & (drawn <= high + slack))
+        kept = kept and stats.kstest(drawn.ravel(), promised.distribution.cdf).pvalue > CHANCE
+    if not kept:
+        f = promised.figures()
+        raise ArithmeticError(
+            f"{path}: promised {promised.words} with mean {f['mean']:.4g}, std {f['std']:.4g}, from {f['low']:.4g} to "
+            f"{f['high']:.4g}; drawn mean {drawn.mean():.4g}, std {drawn.std():.4g}, from {drawn.min():.4g} to "
+            f"{drawn.max():.4g}"
+        )

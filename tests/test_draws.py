@@ -1,0 +1,128 @@
+"""What is promised of each initializer is what Keras and this project draw, and a wrong draw is found out."""
+
+import numpy as np
+import pytest
+from test_initializers import LSTM_LAYERS, build, layer, wide
+
+from pipeline import biases, draws, runtime, signatures
+from pipeline.initializers import names
+
+SEEDS = 60
+# What a config must say, or what a layer would fill in.
+GIVEN = {
+    "Constant": {"value": 0.3},
+    "RandomUniform": {"minval": -0.5, "maxval": 2.0},
+    "RandomNormal": {"mean": 1.5, "stddev": 0.2},
+    "TruncatedNormal": {"mean": -1.0, "stddev": 3.0},
+    "VarianceScaling": {"scale": 3.0, "mode": "fan_out", "distribution": "untruncated_normal"},
+    "Orthogonal": {"gain": 2.0},
+    "Identity": {"gain": 2.0},
+    "FanInUniform": {"fan_in": 9},
+    "SklearnUniform": {"fan_in": 9, "fan_out": 5},
+    "RandomAsymmetric": {"fan_in": 4},
+    "ClassPrior": {"values": [0.1, 0.2, 0.3]},
+}
+GATED = ("Chrono", "ForgetGate")
+
+
+def drawn(class_name, config, shape):
+    """(SEEDS draws, the config with every argument) of an initializer."""
+    import keras
+
+    from pipeline import own_initializers
+
+    module = own_initializers if signatures.is_own("initializers", class_name) else keras.initializers
+    seeded = "seed" in signatures.arguments("initializers", class_name)
+    made = [getattr(module, class_name)(**config, **({"seed": s} if seeded else {})) for s in range(SEEDS)]
+    return np.stack([np.array(one(shape)) for one in made]), draws.arguments(made[0])
+
+
+@pytest.mark.parametrize("class_name", [name for name in names() if name not in GATED])
+def test_the_promise_is_what_is_drawn(class_name):
+    """The plan would name another distribution, mean, spread or limit than the initializer has."""
+    shape = {"Orthogonal": (2, 30), "Identity": (5, 5), "ClassPrior": (3,)}.get(class_name, (50,))
+    values, config = drawn(class_name, GIVEN.get(class_name, {}), shape)
+    figures = draws.promise(class_name, config, shape).figures()
+    assert values.mean() == pytest.approx(figures["mean"], abs=max(5 * figures["std"] / values.size**0.5, 1e-6))
+    assert values.std() == pytest.approx(figures["std"], rel=0.1, abs=1e-6)
+    slack = 1e-5 * max(abs(figures["low"]), 1) if np.isfinite(figures["low"]) else 0
+    assert figures["low"] - slack <= values.min()
+    assert values.max() <= figures["high"] + slack
+    for one in values:
+        draws._check("bias", draws.promise(class_name, config, shape), one)
+
+
+@pytest.mark.parametrize("class_name", ["LSTM", "GRU"])
+@pytest.mark.parametrize("option", ["chrono", "forget_gate", "glorot", "ones", "lecun_normal"])
+def test_gates_keep_their_promises(class_name, option):
+    """A gate's promise would be another gate's, or Keras' ones on the forget gate be taken for a mistake."""
+    body = LSTM_LAYERS % layer(class_name, name="it", units=300)
+    overrides = ("model.name=one", f"model.layers={body}", f"bias_initializer={option}")
+    models = [build(*overrides, seed=seed)[0] for seed in range(3)]
+    draws.audit(models)
+    found = list(draws.of_model(models[0]))
+    gates = [(role, gate) for vector, role, gate, _, _ in found if vector.layer == "it"]
+    letters = "ifco" if class_name == "LSTM" else "zrh"
+    assert gates == ([("", g) for g in letters] if class_name == "LSTM"
+                     else [(r, g) for r in ("input", "recurrent") for g in letters])  # fmt: skip
+    whole = np.concatenate([values.ravel() for vector, *_, values in found if vector.layer == "it"])
+    np.testing.assert_array_equal(np.sort(whole), np.sort(biases.extract_biases(models[0])["it/bias"].ravel()))
+
+
+WRONG = {
+    "too wide": lambda bias: bias * 1.01,  # beyond a limit in one of the seeds
+    "too narrow": lambda bias: bias * 0.5,
+    "shifted": lambda bias: bias * 0.5 + np.abs(bias).max() * 0.4,
+    "zeros": np.zeros_like,
+    "not a number": lambda bias: np.where(np.arange(bias.size) == 3, np.nan, bias),
+}
+
+
+@pytest.mark.parametrize("spoil", WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_draw_is_found_out(spoil):
+    """A bias that was drawn from something else than the arm says would be trained, and called by the arm's name."""
+    body = [layer("Flatten"), layer("Dense", name="it", units=100)]
+    models = [build(*wide(body), "bias_initializer=glorot", seed=seed)[0] for seed in range(4)]
+    draws.audit(models)
+    for model in models:
+        bias = model.get_layer("it").bias
+        bias.assign(spoil(np.array(bias.value)))
+    with pytest.raises(ArithmeticError, match=r"^it/bias: promised uniform with mean 0, std 0.1, from -0.1732 to 0.17"):
+        draws.audit(models)
+
+
+def test_one_wrong_seed_is_found_out():
+    """Among many seeds, a single one that starts elsewhere would hide."""
+    models = [build("bias_initializer=he_normal", seed=seed)[0] for seed in range(6)]
+    models[4].layers[1].bias.assign(np.zeros(64))
+    with pytest.raises(ArithmeticError, match="dense/bias: promised truncated normal"):
+        draws.audit(models)
+
+
+def test_a_mismatch_fails_the_run(cli, monkeypatch, tmp_path):
+    """A sweep would store runs under an arm's name whose biases are not that arm's."""
+    from pipeline import models
+
+    runtime.start("cpu")
+    right = models.build
+
+    def wrong(*args):
+        model = right(*args)
+        if model.layers[-1].bias_initializer.__class__.__name__ == "Ones":
+            model.layers[-1].bias.assign(np.full(3, 0.5))
+        return model
+
+    monkeypatch.setattr(models, "build", wrong)
+    small = ("data=iris", "model=linear", "seeds=2", "tracking=none")
+    said = cli("-m", *small, "bias_initializer=zeros,ones")
+    assert said.code == 1
+    assert "failed: " in said.err and "bias_initializer=ones: " in said.err
+    assert "output/bias: promised constant with mean 1, std 0, from 1 to 1; drawn mean 0.5" in said.err
+    assert [p.name for p in (tmp_path / "results" / "iris-linear").iterdir() if p.is_dir()] == ["zeros"]
+
+
+def test_the_audit_looks_at_every_bias():
+    """A bias of the default models would be left out of plan and audit."""
+    for model in ("mlp", "cnn", "lstm"):
+        built, _ = build(f"model={model}", "bias_initializer=glorot")
+        assert {v.path for v, *_ in draws.of_model(built)} == set(biases.bias_variables(built))

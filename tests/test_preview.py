@@ -1,0 +1,144 @@
+"""`--plan` says what a sweep would do, does none of it, and what it says is so."""
+
+import re
+
+import numpy as np
+from against_fit import train
+from conftest import compose_config
+
+from pipeline import store
+
+IRIS = ("data=iris", "model=linear")
+NORMALISED = (
+    "data=iris",
+    "model.name=normalised",
+    "model.layers=[{class_name: Dense, config: {units: 8}}, {class_name: BatchNormalization},"
+    " {class_name: Dense, config: {name: output}}]",
+)
+
+
+def test_a_plan_trains_and_writes_nothing(cli, tmp_path):
+    """Asking for the plan would train, leave a folder, a log or an MLflow store behind, or start the first job."""
+    said = cli("-m", "--plan", *IRIS)
+    assert said.code == 0
+    assert "40 runs to train, in roughly " in said.out
+    assert "Launching" not in said.out + said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_plan_counts_what_is_done(cli):
+    """Runs that are stored would be listed as missing, or others as done."""
+    assert cli("-m", *IRIS, "seeds=2", "bias_initializer=zeros,ones").code == 0
+    said = cli("-m", "--plan", *IRIS, "seeds=5")
+    first = said.out.partition("runs to train")[0]
+    counts = {row[0]: row[1:] for row in re.findall(r"│ (\w+) +│ (\d+) +│ (\d+) +│ (\d+) +│", first)}
+    assert counts == {
+        "zeros": ("5", "2", "3"),
+        "ones": ("5", "2", "3"),
+        "glorot_uniform": ("5", "0", "5"),
+        "no_bias": ("5", "0", "5"),
+    }
+    assert "16 runs to train" in said.out
+    assert "Nothing to train" in cli("--plan", *IRIS, "seeds=2").out
+
+
+def test_the_plan_says_what_is_drawn(cli):
+    """A row would name other limits or another spread than the initializer has at that layer's shape."""
+    said = cli("-m", "--plan", "bias_initializer=glorot,he_normal,constant")
+    limit = np.sqrt(3 / 64)  # Keras takes both fans of a bias from its length
+    row = rf"glorot_uniform +│ dense/bias +│ +│ \(64,\) │ uniform +│ 0 +│ {limit / np.sqrt(3):.3g} +│ -{limit:.3g} +│"
+    assert re.search(row, said.out)
+    assert re.search(rf"output/bias +│ +│ \(10,\) │ truncated normal +│ 0 +│ {np.sqrt(2 / 10):.3g} +│", said.out)
+    assert re.search(r"constant +│ dense/bias +│ +│ \(64,\) │ constant +│ 0 +│ 0 +│ 0 +│ 0 +│", said.out)
+
+
+def test_the_plan_shows_gates(cli):
+    """A reader of an LSTM's plan would not see Keras' ones on the forget gate."""
+    said = cli("--plan", "model=lstm", "bias_initializer=zeros")
+    gates = re.findall(r"│ ([ifco]) +│ \(16,\) │ constant +│ (\d)", said.out)
+    assert gates == [("i", "0"), ("f", "1"), ("c", "0"), ("o", "0")]
+
+
+def trained(*overrides):
+    """The weights that every arm ends with, the biases in `idle` left out."""
+    models, _ = train(compose_config(*overrides, "seeds=2", "training.epochs=2", "optimizer=sgd"))
+    return models
+
+
+def test_arms_that_are_the_same_are_named_and_are_the_same(cli):
+    """Two names of one distribution would pass for two arms, or two arms for one."""
+    said = cli("-m", "--plan", *IRIS, "bias_initializer=glorot_uniform,lecun_uniform,he_uniform,zeros")
+    assert "The same by construction, bit for bit: glorot_uniform; lecun_uniform.\n" in said.out
+    ours, other = (trained(*IRIS, f"bias_initializer={name}") for name in ("glorot_uniform", "lecun_uniform"))
+    for mine, theirs in zip(ours, other, strict=True):
+        for a, b in zip(mine.variables, theirs.variables, strict=True):
+            np.testing.assert_array_equal(a.value, b.value)
+    rates = cli("-m", "--plan", *IRIS, "bias_initializer=glorot_uniform", "optimizer.learning_rate=0.1,0.01")
+    assert "The same" not in rates.out
+
+
+def test_a_bias_in_front_of_batch_normalisation_cannot_matter(cli):
+    """The plan would not warn of it, or warn of one that does matter."""
+    options = (*NORMALISED, "bias_layers=hidden")
+    said = cli("-m", "--plan", *options, "bias_initializer=zeros,ones,glorot")
+    words = " ".join(said.out.split())
+    matters = re.search(r"Cannot matter \((zeros.*glorot_uniform.*)\): dense/bias, since batch_normalization", words)
+    assert matters and matters[1].count("bias_layers=hidden") == 3
+    assert re.search(r"only rounding tells them apart: zeros.*; ones.*; glorot_uniform", words)
+    for mine, theirs in zip(*(trained(*options, f"bias_initializer={n}") for n in ("zeros", "ones")), strict=True):
+        np.testing.assert_allclose(mine.layers[0].kernel, theirs.layers[0].kernel, atol=1e-5)
+        np.testing.assert_allclose(mine.layers[2].kernel, theirs.layers[2].kernel, atol=1e-5)
+
+
+def test_a_constant_on_all_logits_cannot_matter(cli):
+    """`ones` on a softmax would pass for a choice."""
+    said = cli("-m", "--plan", *IRIS, "bias_initializer=zeros,ones,glorot")
+    assert "Cannot matter (zeros; ones): output/bias, since a constant added to all logits" in " ".join(
+        said.out.split()
+    )
+    assert "only rounding tells them apart: zeros; ones." in " ".join(said.out.split())
+    for mine, theirs in zip(*(trained(*IRIS, f"bias_initializer={n}") for n in ("zeros", "ones")), strict=True):
+        np.testing.assert_allclose(mine.layers[-1].kernel, theirs.layers[-1].kernel, atol=1e-5)
+    regression = cli("-m", "--plan", "data=diabetes", "model=linear", "bias_initializer=zeros,ones")
+    assert "Cannot matter" not in regression.out
+
+
+def test_what_cannot_work_is_refused_by_the_plan_too(cli):
+    """A plan would be shown of a sweep that cannot run."""
+    said = cli("-m", "--plan", "bias_initializer=zeros,orthogonal")
+    assert (said.code, said.out) == (2, "")
+    assert "it fills matrices" in said.err
+
+
+def test_the_lesson_prints_weights_and_biases_before_and_after(cli, tmp_path):
+    """The lesson would show one arm alone, unmarked numbers, or others than those stored."""
+    said = cli("experiment=lesson", "seeds=2")
+    assert (said.code, said.err) == (0, "")
+    for arm in ("zeros", "ones", "glorot_uniform", "no_bias"):
+        assert re.search(rf"^{arm}, seed 0 *$", said.out, re.MULTILINE)
+    assert said.out.count("biases ") == 2 * 3
+    assert said.out.count("weights (kernel)") == 2 * 4
+    assert "No biases: the layers are built with use_bias=False." in said.out
+    run = store.runs(tmp_path / "results", "lesson", "ones")[0]
+    weights, biases = run.weights(), run.biases()
+    np.testing.assert_array_equal(weights["before/dense/bias"], np.ones(4))
+    np.testing.assert_array_equal(weights["after/dense/bias"], biases["after/dense/bias"])
+    assert not np.array_equal(weights["before/dense/kernel"], weights["after/dense/kernel"])
+    shown = np.array2string(weights["after/dense/bias"], precision=3, suppress_small=True, max_line_width=32)
+    assert shown.splitlines()[0] in said.out
+
+
+def test_weights_are_kept_where_they_are_asked_for(cli, tmp_path):
+    """Runs done before would print nothing, or a run without weights come back from those that were replaced."""
+    small = (*IRIS, "seeds=2")
+    assert cli(*small).code == 0
+    folder = tmp_path / "results" / "iris-linear" / "zeros" / "seed=1"
+    plain = (folder / "biases.npz").read_bytes()
+    assert not (folder / "weights.npz").exists()
+    said = cli(*small, "show_weights=true")
+    assert "output\n" in said.out or "output " in said.out
+    assert (folder / "weights.npz").exists()
+    assert (folder / "biases.npz").read_bytes() == plain
+    again = cli(*small, "show_weights=true")
+    assert re.search(r"│ zeros +│ 2 +│ 0 +│", again.out)
+    assert re.search(r"│ zeros +│ 2 +│ 0 +│", cli(*small).out)
