@@ -122,7 +122,10 @@ def _idle(model: Any) -> Iterator[tuple[str, str]]:
         activation = getattr(getattr(layer, "activation", None), "__name__", "")
         last_axis = getattr(after, "axis", None) in (-1, len(layer.output.shape) - 1) if after is not None else False
         if isinstance(after, keras.layers.BatchNormalization) and activation == "linear" and last_axis:
-            yield vector.path, f"since {after.name} after it subtracts the mean (a moving one, which lags, in evaluation)"
+            yield (
+                vector.path,
+                f"since {after.name} after it subtracts the mean (a moving one, which lags, in evaluation)",
+            )
         constant = promised.distribution is None and np.ndim(promised.values) == 0
         last = layer is model.layers[-1] and model.output_shape[-1] > 1
         if last and activation == "softmax" and constant:

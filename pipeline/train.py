@@ -52,23 +52,23 @@ def main() -> int:
             failed.append(f"{' '.join(overrides) or 'the default arm'}: {_first_line(error)} (log: {_short(output)})")
 
     try:
-        job()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:  # a ConfigError is a ValueError
-        print(explain(error, sys.argv[1:]), file=sys.stderr)
-        sender.stop()
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: finished runs are kept, and the same command goes on from there", file=sys.stderr)
-        return 130
-    if outcomes:
-        _report(outcomes)
-    try:
+        try:
+            job()
+        except (HydraException, OmegaConfBaseException, ValueError) as error:  # a ConfigError is a ValueError
+            print(explain(error, sys.argv[1:]), file=sys.stderr)
+            sender.stop()
+            return 2
+        if outcomes:
+            _report(outcomes)
         not_mirrored = sender.finish(logs[-1] if logs else None)
+        if outcomes:
+            _what_next(outcomes, not_mirrored)
     except KeyboardInterrupt:
-        print("interrupted while sending to MLflow: python -m pipeline.sync sends the rest", file=sys.stderr)
+        print(
+            "interrupted: finished runs are kept and sent to MLflow; the same command goes on from there",
+            file=sys.stderr,
+        )
         return 130
-    if outcomes:
-        _what_next(outcomes, not_mirrored)
     for line in failed:
         print(f"failed: {line}", file=sys.stderr)
     return 1 if failed else 0

@@ -297,6 +297,40 @@ def test_what_does_not_fit_is_refused(monkeypatch):
         train(compose_config("data=iris", "model=mlp", "training.epochs=1", "training.batch_size=5000"))
 
 
+PEAK = """
+import resource, sys
+import psutil
+sys.path[:0] = [".", "tests"]
+from against_fit import stack
+from conftest import compose_config
+from pipeline import biases, memory, training
+config = compose_config(*sys.argv[1:], "seeds=2", "training.epochs=1")
+dataset, built, rows = stack(config)
+width = memory.places(built[0], config.training.batch_size)
+before = psutil.Process().memory_info().rss
+training.train(built, rows, dataset, config.optimizer, config.training, biases.bias_variables)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(memory.stack_bytes(built[0], width, config.training.batch_size), peak - before)
+"""
+LARGE = {
+    "many weights": "{class_name: Flatten}, {class_name: Dense, config: {units: 2000}},"
+    " {class_name: Dense, config: {units: 2000}}",
+    "large pictures": "{class_name: UpSampling2D, config: {size: 6}},"
+    " {class_name: Conv2D, config: {filters: 32, kernel_size: 3}}, {class_name: MaxPooling2D},"
+    " {class_name: Conv2D, config: {filters: 64, kernel_size: 3}}, {class_name: Flatten}",
+}
+
+
+@pytest.mark.parametrize("layers", LARGE.values(), ids=LARGE.keys())
+def test_the_memory_is_about_what_was_estimated(layers):
+    """A stack that does not fit would be started, or one that fits be refused."""
+    options = (f"model.layers=[{layers}, {{class_name: Dense}}]", "training.batch_size=128")
+    command = [sys.executable, "-c", PEAK, *options]
+    done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
+    estimated, measured = map(int, done.stdout.split()[-2:])
+    assert 0.5 < estimated / measured < 3
+
+
 @pytest.mark.gpu
 def test_a_gpu_gives_the_numbers_of_the_cpu(tmp_path):
     """The same program on a GPU would compute something else, or not run there."""
