@@ -15,21 +15,17 @@ from typing import Any
 import h5py
 
 from pipeline import untrusted
-from pipeline.biases import GATES, ROLES, WEIGHTS, Vector, Weight, initializer_name
+from pipeline.biases import GATES, ROLES, WEIGHTS, Vector, Weight, has_gates, initializer_name
 
 MODELS = ("Sequential", "Functional", "Model")
 CELLS = {"SimpleRNN": "SimpleRNNCell", "LSTM": "LSTMCell", "GRU": "GRUCell"}
 CELLS |= dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), "ConvLSTMCell")
 ATTENTIONS = ("MultiHeadAttention", "GroupedQueryAttention", "GroupQueryAttention")
-# The layers within an attention layer, in the order in which it makes them, and the names that it gives them.
-DENSE = {"query_dense": "query", "key_dense": "key", "gate_dense": "gate", "value_dense": "value",
-         "output_dense": "attention_output"}  # fmt: skip
+# The names that an attention layer gives to the layers within it.
+DENSE = {attribute: "attention_output" if role == "output" else role for attribute, role in ROLES.items()}
 KNOWN = {*WEIGHTS, *MODELS, *CELLS, *ATTENTIONS, "RNN", "StackedRNNCells", "Bidirectional", "TimeDistributed",
          "SpectralNormalization"}  # fmt: skip
 ORDER = ["forward_layer", "backward_layer", *DENSE]
-# What a legacy file lists last, since it is not trained.
-STATE = ("moving_mean", "moving_variance", "moving_stddev", "renorm_mean", "renorm_stddev", "vector_u", "mean",
-         "variance", "count")  # fmt: skip
 DEEPEST = 100
 # Axes of the kernels.
 RANKS = {name: int(found[1]) + 2 for name in WEIGHTS if (found := re.search(r"(\d)D", name))}
@@ -48,21 +44,28 @@ class Layer:
     group: h5py.Group | None = None
 
 
-def layers_of(
+def layers_of(entry: dict[str, Any], path: str, group: h5py.Group | None) -> Iterator[Layer]:
+    """The layer that an entry of the config describes, then those within it, in the order of the live model."""
+    most = untrusted.MOST_OBJECTS
+    for number, layer in enumerate(_layers_of(entry, path, group)):  # two in each Bidirectional, which can be nested
+        untrusted.refuse_if(number > most, f"more than {most} layers")
+        yield layer
+
+
+def _layers_of(
     entry: dict[str, Any], path: str, group: h5py.Group | None, role: str = "", outer: str = "", depth: int = 0
 ) -> Iterator[Layer]:
-    """The layer that an entry of the config describes, then those within it, in the order of the live model."""
     untrusted.refuse_if(depth > DEEPEST, f"layers within layers, nested deeper than {DEEPEST}")
     class_name, config = keras_class(entry), entry["config"]
     short = entry["class_name"].split(">")[-1]
-    untrusted.refuse_if(not short.isprintable(), "a class whose name cannot be printed")
+    untrusted.refuse_if(not short.isprintable() or len(short) > 500, "a class whose name cannot be printed")
     yield Layer(path, outer or short, class_name, config, role, group)
     for attribute, inner, place in _within(class_name, config, group):
         if attribute == "cell":
-            yield from layers_of(inner, path, place, role, short, depth + 1)
+            yield from _layers_of(inner, path, place, role, short, depth + 1)
         else:
             within = f"{path}/{name_of(inner)}" if path else name_of(inner)
-            yield from layers_of(inner, within, place, ROLES.get(attribute, role), "", depth + 1)
+            yield from _layers_of(inner, within, place, ROLES.get(attribute, role), "", depth + 1)
 
 
 def _within(
@@ -108,9 +111,7 @@ def expected_of(layer: Layer) -> list[Weight] | None:
         return None
     if config.get("rms_scaling"):
         return [weight for weight in WEIGHTS[class_name] if weight.attribute == "gamma"]
-    more = {"Normalization": STATE[-1:], "BatchNormalization": STATE[2:5] if config.get("renorm") else ()}
-    present = [weight for weight in WEIGHTS.get(class_name, ()) if all(config.get(need, True) for need in weight.needs)]
-    return present + [Weight(name) for name in more.get(class_name, ())]
+    return [weight for weight in WEIGHTS.get(class_name, ()) if not weight.needs or config.get(weight.needs)]
 
 
 def vectors_of(layer: Layer, variables: Sequence[h5py.Dataset], expected: Sequence[Weight] | None) -> Iterator[Vector]:
@@ -123,7 +124,8 @@ def vectors_of(layer: Layer, variables: Sequence[h5py.Dataset], expected: Sequen
         return
     more = len(variables) > len(expected or ()) and isinstance(layer.config.get("dtype"), dict)
     quantized = more and "mode" in layer.config["dtype"]["config"]
-    if expected is None or (len(variables) != len(expected) and not quantized and any(w.kind for w in table)):
+    sure = layer.class_name in MODELS or any(weight.kind for weight in table)  # a model may hold more than its layers
+    if expected is None or (len(variables) != len(expected) and not quantized and sure):
         for number, variable in enumerate(variables):
             if variable.dtype.kind != "i" and variable.dtype.kind != "u":  # counts and seeds are not trained
                 yield Vector(f"{prefix}vars/{number}", **common, kind="unknown", values=values_of(variable))
@@ -131,10 +133,10 @@ def vectors_of(layer: Layer, variables: Sequence[h5py.Dataset], expected: Sequen
     for weight, variable in zip(expected, variables, strict=False):
         if weight.kind:
             initializer = layer.config.get(f"{weight.attribute}_initializer")
-            drawn = initializer if isinstance(initializer, dict) and isinstance(initializer["config"], dict) else None
+            named = isinstance(initializer, dict) and isinstance(initializer["config"], dict)
+            drawn = initializer_name(initializer["class_name"], initializer["config"]) if named else ""
             yield Vector(f"{prefix}{weight.attribute}", **common, kind=weight.kind, gates=gates, trainable=trainable,
-                         initializer=initializer_name(drawn["class_name"], drawn["config"]) if drawn else "",
-                         values=values_of(variable, gates))  # fmt: skip
+                         initializer=untrusted.printable(drawn)[:1000], values=values_of(variable, gates))  # fmt: skip
     for weight in table:
         if weight.kind and weight not in expected:
             yield Vector(f"{prefix}{weight.attribute}", **common, kind="absent", gates=gates, trainable=False)
@@ -177,11 +179,11 @@ def _fitting(class_name: str, variables: Sequence[h5py.Dataset]) -> list[Weight]
         return [] if class_name in KNOWN and not variables else None
     if not any(weight.kind for weight in table):
         return list(table)
-    needs = sorted({need for weight in table for need in weight.needs})
+    needs = sorted({weight.needs for weight in table if weight.needs})
     ways = []
     for there in product((True, False), repeat=len(needs)):
         has = dict(zip(needs, there, strict=True))
-        way = [weight for weight in table if all(has[need] for need in weight.needs)]
+        way = [weight for weight in table if has.get(weight.needs, True)]
         if len(way) == len(variables) and all(map(_axes_fit, [class_name] * len(way), way, variables)):
             ways.append(way)
     return ways[0] if len(ways) == 1 else None
@@ -205,7 +207,7 @@ def variables_in(group: h5py.Group) -> list[h5py.Dataset]:
 def values_of(variable: h5py.Dataset, gates: str = "") -> Any:
     """Its array, checked to be one that can be described."""
     untrusted.refuse_if(not isinstance(variable, h5py.Dataset) or not variable.size, f"{variable.name} has no values")
-    whole = not gates or (variable.shape[-1] % len(gates) == 0 and variable.shape[:-1] in ((), (2,)))
+    whole = not gates or has_gates(gates, variable.shape)
     untrusted.refuse_if(not whole, f"{variable.name} of shape {variable.shape} is no bias of gates {gates}")
     return untrusted.read_array(variable)
 
@@ -222,7 +224,8 @@ def keras_class(entry: dict[str, Any]) -> str:
 
 def entries_of(config: dict[str, Any]) -> list[dict[str, Any]]:
     """The layers of a model's config. A functional model's has operations between them, which hold no variables."""
-    return [entry for entry in config["layers"] if not re.match(r"keras(\.src)?\.ops\b", str(entry.get("module")))]
+    entries = config["layers"] if isinstance(config, dict) else config  # the oldest files have a list here
+    return [entry for entry in entries if not re.match(r"keras(\.src)?\.ops\b", str(entry.get("module")))]
 
 
 def _places(entries: Sequence[dict[str, Any]], container: h5py.Group | None) -> list[h5py.Group | None]:
@@ -258,8 +261,8 @@ def name_of(entry: dict[str, Any]) -> str:
 
 
 def _checked(name: Any) -> str:
-    """A name as Keras gives them, which can be part of a path and can be printed."""
-    plain = isinstance(name, str) and name.isprintable() and "/" not in name and name not in ("", ".", "..")
+    """A name that can be part of a path and can be printed. Keras 2 allowed slashes in them."""
+    plain = isinstance(name, str) and name.isprintable() and not {"", ".", ".."} & set(name.split("/"))
     untrusted.refuse_if(not plain or len(name) > 500, f"{name!r} is no layer's name")
     return name
 

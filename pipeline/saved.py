@@ -6,7 +6,7 @@ variables in order. Our own runs keep their biases by path.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from pipeline.errors import ConfigError
 from pipeline.layout import (
     KNOWN,
     MODELS,
-    STATE,
     Layer,
     entries_of,
     expected_of,
@@ -32,6 +31,7 @@ from pipeline.layout import (
 )
 
 CONFIG, WEIGHTS_FILE, BIASES = "config.json", "model.weights.h5", "biases.npz"
+OF_THE_MODEL = "top_level_model_weights"  # what a legacy file calls the variables that no layer holds
 
 
 def read(path: Path) -> list[Vector]:
@@ -41,7 +41,13 @@ def read(path: Path) -> list[Vector]:
     ConfigError, with one line, for anything else, and for a file that is damaged or does what Keras' do not.
     """
     with untrusted.refusing(path):
-        return unique_paths(_read(path))
+        vectors, size = [], 0
+        for vector in _read(path):
+            vectors.append(vector)
+            size += 0 if vector.values is None else vector.values.nbytes
+            most = untrusted.LARGEST_VALUES
+            untrusted.refuse_if(size > most, f"more than {most} bytes of values; at most that is read")
+        return unique_paths(vectors)
 
 
 def _read(path: Path) -> Iterator[Vector]:
@@ -72,6 +78,8 @@ def _read(path: Path) -> Iterator[Vector]:
                 yield from of_group(weights["/"], "", "")
             else:
                 raise ConfigError("an HDF5 file, but neither a model nor weights that Keras 3 saved")
+    elif file.name.endswith(".weights.json"):
+        raise ConfigError("weights in several files (max_shard_size), which are not read; save them in one .weights.h5")
     else:
         raise ConfigError("truncated, or neither a .keras, .weights.h5, .h5 or .npz file")
 
@@ -105,31 +113,47 @@ def _of_model(entry: dict[str, Any], weights: h5py.File) -> Iterator[Vector]:
 
 def _of_legacy(entry: dict[str, Any], weights: h5py.File) -> Iterator[Vector]:
     """The vectors of a whole-model `.h5`, which lists the variables of each layer of the model."""
-    if keras_class(entry) not in MODELS:
-        raise ConfigError("of a class that is not Keras' own; --load reads it, where that class can be imported")
-    for top in entries_of(entry["config"]):
+    stored, count = weights["model_weights"], 0
+    known = keras_class(entry) in MODELS
+    for top in entries_of(entry["config"]) if known else ():
         name = name_of(top)
         layers = list(layers_of(top, name, None))
-        group = weights["model_weights"].get(name)
+        count += len(layers)
+        untrusted.refuse_if(count > untrusted.MOST_OBJECTS, f"more than {untrusted.MOST_OBJECTS} layers")
+        group = stored.get(name)
         if group is None:
             if any(expected_of(layer) for layer in layers):
                 raise ConfigError(f"nothing of layer {name} in it: truncated")
             continue
-        numbers = (number for number in range(len(group.attrs)))
-        listed = untrusted.read_text(group.attrs, "weight_names") or [
-            text for number in numbers for text in untrusted.read_text(group.attrs, f"weight_names{number}")
-        ]  # Keras cuts a long list in pieces
-        variables = [group[path] for path in listed]
-        found = _legacy_order(layers, [path.split("/")[-1].split(":")[0] for path in listed])
+        variables = _legacy_variables(group)
+        found = _legacy_order(layers, [path.split("/")[-1].split(":")[0] for path in variables])
         if found is None:
-            for path, variable in zip(listed, variables, strict=True):
-                rest = path.split(":")[0].rpartition(f"{name}/")[2]
-                untrusted.refuse_if(not rest.isprintable() or ".." in rest.split("/"), f"{path} is no variable's name")
-                yield Vector(f"{name}/{rest}", name, layers[0].layer_type, "unknown", values=values_of(variable))
+            yield from _of_unknown(name, layers[0].layer_type, variables)
             continue
         for index, layer in enumerate(layers):
             own = {place: weight for place, (at, weight) in enumerate(found) if at == index}
-            yield from vectors_of(layer, [variables[place] for place in own], list(own.values()))
+            yield from vectors_of(layer, [list(variables.values())[place] for place in own], list(own.values()))
+    for name in (OF_THE_MODEL,) if known else stored:
+        if name in stored:
+            yield from _of_unknown("" if name == OF_THE_MODEL else name, "", _legacy_variables(stored[name]))
+
+
+def _legacy_variables(group: h5py.Group) -> dict[str, h5py.Dataset]:
+    """The variables of a layer, in order, by the name that a list of names gives them."""
+    listed = untrusted.read_text(group.attrs, "weight_names") or [
+        text for n in range(len(group.attrs)) for text in untrusted.read_text(group.attrs, f"weight_names{n}")
+    ]  # Keras cuts a long list in pieces
+    untrusted.refuse_if(len(set(listed)) < len(listed), f"{group.name} lists a variable twice")
+    return {path: group[path] for path in listed}
+
+
+def _of_unknown(layer: str, layer_type: str, variables: Mapping[str, h5py.Dataset]) -> Iterator[Vector]:
+    """The variables of a layer that is not known, by the ends of their own names."""
+    for path, variable in variables.items():
+        rest = path.split(":")[0].rpartition(f"{layer}/")[2]
+        untrusted.refuse_if(not rest.isprintable() or ".." in rest.split("/"), f"{path} is no variable's name")
+        name = f"{layer}/{rest}" if layer else rest
+        yield Vector(name, layer, layer_type, "unknown", values=values_of(variable))
 
 
 def _legacy_order(layers: Sequence[Layer], names: Sequence[str]) -> list[tuple[int, Weight]] | None:
@@ -141,7 +165,7 @@ def _legacy_order(layers: Sequence[Layer], names: Sequence[str]) -> list[tuple[i
         if (layer.class_name, weight.attribute) != ("SpectralNormalization", "kernel")  # listed with the layer it wraps
     ]
     if layers[0].config.get("trainable", True):  # what is trained comes first, else all is in the order of the layers
-        expected.sort(key=lambda e: e[1].attribute in STATE or not layers[e[0]].config.get("trainable", True))
+        expected.sort(key=lambda e: e[1].state or not layers[e[0]].config.get("trainable", True))
     found, waiting = [], list(names)
     for index, weight in expected:
         if waiting and weight.attribute == waiting[0]:
