@@ -1,7 +1,8 @@
 """The biases of a saved model: `python -m pipeline.extract MODEL`.
 
 MODEL is a .keras file, a .weights.h5 file, a legacy whole-model .h5, the folder of one of our runs
-(results/<study>/<arm>/seed=<n>), or runs:/<id> of MLflow. Files are read without Keras, and no code of theirs runs.
+(results/<study>/<arm>/seed=<n>), or runs:/<id> of MLflow (of several models in it: runs:/<id>/<name>). Files are read
+without Keras, and no code of theirs runs.
 Exit code 2: nothing that can be read or shown, said in one line.
 """
 
@@ -20,14 +21,16 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from pipeline import biases, saved
+from pipeline import biases, saved, untrusted
 from pipeline.biases import Vector
 from pipeline.errors import ConfigError, closest, require
 
 KINDS = ("bias", "beta", "absent", "unknown")
 FORMATS = ("table", "csv", "json", "parquet", "npz")
-RUNS, AFTER = "runs:/", "biases/after.npz"
+RUNS = "runs:/"
 WIDTH = 100
+OTHERS = ("Layers of other libraries: import what defines them, keras.saving.load_model, then "
+          "pipeline.biases.describe_biases")  # fmt: skip
 # What is printed, of a table and of a difference. The files have all columns.
 COLUMNS = ("variable", "layer_type", "kind", "role", "gate", "shape", "mean", "std", "min", "max", "other_shape",
            "drift", "cosine", "sign_flips", "only_in")  # fmt: skip
@@ -92,7 +95,7 @@ def _chosen(model: str, options: argparse.Namespace) -> list[Vector]:
     if not kept:
         raise ConfigError(f"--kind: {model} has no {options.kind}; allowed: {', '.join({v.kind: 0 for v in vectors})}")
     pattern = options.layer or "*"
-    left = [v for v in kept if fnmatchcase(v.layer, pattern) or fnmatchcase(v.path, pattern)]
+    left = [v for v in kept if any(name == pattern or fnmatchcase(name, pattern) for name in (v.layer, v.path))]
     if not left:
         known = list(dict.fromkeys(vector.layer for vector in kept))
         raise ConfigError(f"--layer: {pattern} matches no layer of {model}; {closest(pattern, known)[:300]}")
@@ -102,35 +105,14 @@ def _chosen(model: str, options: argparse.Namespace) -> list[Vector]:
 def _read(model: str, load: bool) -> list[Vector]:
     if not model.startswith(RUNS):
         return _loaded(Path(model)) if load else saved.read(Path(model))
+    from pipeline import logged
+
     with tempfile.TemporaryDirectory() as folder:
-        path = _downloaded(model, folder)
-        return _loaded(path) if load and path.suffix != ".npz" else saved.read(path)
-
-
-def _downloaded(model: str, folder: str) -> Path:
-    """A file of an MLflow run, brought into a folder: the one that is named, our own biases, or a logged model."""
-    from pipeline import tracking
-    from pipeline.config import Tracking
-
-    uri = tracking.store_uri(Tracking())
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise ConfigError(f"{model}: no MLflow store at {uri}; MLFLOW_TRACKING_URI can name another one")
-    run_id, _, named = model.removeprefix(RUNS).partition("/")
-    found, waiting = [named] if named else [], [] if named else [None]
-    try:
-        client = tracking.client_class()(uri)
-        while waiting:
-            for artifact in client.list_artifacts(run_id, waiting.pop()):
-                if artifact.is_dir:
-                    waiting.append(artifact.path)
-                elif artifact.path == AFTER or artifact.path.endswith(".keras"):
-                    found.append(artifact.path)
-        path = min(found, key=lambda path: (path != AFTER, path), default=None)
-        if path is not None:
-            return Path(client.download_artifacts(run_id, path, folder))
-    except Exception as error:  # MLflow, SQLAlchemy and requests share no base class
-        raise ConfigError(f"{model}: MLflow at {uri}: {' '.join(str(error).split())[:300]}") from error
-    raise ConfigError(f"{model}: the run has neither {AFTER} nor a .keras file")
+        path = logged.fetch(model, folder)
+        try:
+            return _loaded(path) if load else saved.read(path)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(path), model)) from error
 
 
 def _loaded(path: Path) -> list[Vector]:
@@ -143,11 +125,14 @@ def _loaded(path: Path) -> list[Vector]:
     runtime.start("cpu")
     import keras
 
+    from pipeline import own_initializers  # noqa: F401 (registers them with Keras)
+
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         found = biases.find(model)
     except Exception as error:  # whatever a model of unknown layers raises, Keras passes on
-        raise ConfigError(f"--load: {path}: Keras: {' '.join(str(error).split())[:300]}") from error
+        said = untrusted.one_line(error)
+        raise ConfigError(f"--load: {path}: {said}. {OTHERS}") from error
     return [v if v.values is None else replace(v, values=np.array(v.values.value)) for v in found]
 
 
@@ -155,22 +140,23 @@ def difference(ours: Sequence[Vector], theirs: Sequence[Vector]) -> list[dict[st
     """A row per bias of two models.
 
     Columns: variable, kind, shape, other_shape, drift (Euclidean distance), cosine, sign_flips (of the values that are
-    not 0 in either), only_in (first, second, or empty). What cannot be compared, for its shape, is nan.
+    not 0 in either), only_in (first, second, or empty). What cannot be compared, for its shape, is None.
     """
     first, second = ({v.path: v for v in vectors if v.values is not None} for vectors in (ours, theirs))
     rows = []
     for path in dict.fromkeys([*first, *second]):
         a, b = first.get(path), second.get(path)
-        row = {"variable": path, "kind": (a or b).kind, "shape": "", "other_shape": "", "drift": np.nan,
-               "cosine": np.nan, "sign_flips": None,
+        row = {"variable": path, "kind": (a or b).kind, "shape": "", "other_shape": "", "drift": None,
+               "cosine": None, "sign_flips": None,
                "only_in": "" if a and b else "first" if a else "second"}  # fmt: skip
         row |= {name: str(v.values.shape) for name, v in (("shape", a), ("other_shape", b)) if v}
         if a and b and a.values.shape == b.values.shape:
             x, y = (np.asarray(v.values, np.float64).ravel() for v in (a, b))
-            lengths = np.linalg.norm(x) * np.linalg.norm(y)
-            row["drift"] = biases.describe(x, y)["drift"]
-            row["cosine"] = float(x @ y / lengths) if lengths > 0 else np.nan
-            row["sign_flips"] = int(np.sum(x * y < 0))
+            with np.errstate(all="ignore"):  # of what is infinite
+                lengths = np.linalg.norm(x) * np.linalg.norm(y)
+                row["drift"] = float(np.linalg.norm(y - x))
+                row["cosine"] = None if lengths == 0 else float(x @ y / lengths)
+                row["sign_flips"] = int(np.sum(np.sign(x) * np.sign(y) < 0))
         rows.append(row)
     if not rows:
         raise ConfigError("--diff: neither of the two has a bias of this kind")
@@ -207,20 +193,20 @@ def _content(form: str, rows: list[dict[str, Any]], vectors: Sequence[Vector]) -
             plain = {path: a if a.dtype.kind in "fiub" else a.astype(np.float32) for path, a in arrays.items()}
             np.savez(buffer, allow_pickle=False, **plain)
         return buffer.getvalue()
-    known = [{name: _known(value) for name, value in row.items()} for row in rows]
     if form == "json":
+        known = [{name: _known(value) for name, value in row.items()} for row in rows]
         return (json.dumps(known, indent=2) + "\n").encode()
     if form == "csv":
         text = io.StringIO()
         table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         table.writeheader()
-        table.writerows(known)
+        table.writerows(rows)
         return text.getvalue().encode()
     return _text(rows).encode()
 
 
 def _known(value: Any) -> Any:
-    """A value as JSON and CSV can hold it: None for nan and the infinities."""
+    """A value as JSON can hold it: None for nan and the infinities."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -234,7 +220,7 @@ def _text(rows: list[dict[str, Any]]) -> str:
     columns = [name for name in COLUMNS if any(_cell(row.get(name)) for row in rows)]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in columns:
-        numbers = any(isinstance(row[name], (int, float)) for row in rows)
+        numbers = any(isinstance(row[name], (int, float)) for row in rows)  # a number may not be broken
         table.add_column(name, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
     last = None
     for row in rows:  # what a bias is stands in the first row of its gates
@@ -249,7 +235,7 @@ def _text(rows: list[dict[str, Any]]) -> str:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.3g}"
+        return f"{value:.3g}"
     return "" if value is None else str(value)
 
 

@@ -126,6 +126,8 @@ def _of_legacy(entry: dict[str, Any], weights: h5py.File) -> Iterator[Vector]:
                 raise ConfigError(f"nothing of layer {name} in it: truncated")
             continue
         variables = _legacy_variables(group)
+        if not variables and any(expected_of(layer) for layer in layers):  # not built
+            continue
         found = _legacy_order(layers, [path.split("/")[-1].split(":")[0] for path in variables])
         if found is None:
             yield from _of_unknown(name, layers[0].layer_type, variables)
@@ -158,20 +160,22 @@ def _of_unknown(layer: str, layer_type: str, variables: Mapping[str, h5py.Datase
 
 def _legacy_order(layers: Sequence[Layer], names: Sequence[str]) -> list[tuple[int, Weight]] | None:
     """For each name in the list: which of the layers it is of, and what it is. None where that cannot be told."""
-    expected = [
-        (index, weight)
-        for index, layer in enumerate(layers)
-        for weight in expected_of(layer) or ()
-        if (layer.class_name, weight.attribute) != ("SpectralNormalization", "kernel")  # listed with the layer it wraps
-    ]
+    expected = []
+    for index, layer in enumerate(layers):
+        wrapped = index > 0 and layers[index - 1].class_name == "SpectralNormalization"
+        for weight in expected_of(layer) or ():
+            both = weight.attribute == "kernel"  # the wrapper's and the wrapped layer's: listed with the wrapper
+            holder = layers[index + 1] if both and layer.class_name == "SpectralNormalization" else layer
+            if not (both and wrapped):
+                expected.append((index, weight, not weight.state and holder.config.get("trainable", True)))
     if layers[0].config.get("trainable", True):  # what is trained comes first, else all is in the order of the layers
-        expected.sort(key=lambda e: e[1].state or not layers[e[0]].config.get("trainable", True))
+        expected.sort(key=lambda e: not e[2])
     found, waiting = [], list(names)
-    for index, weight in expected:
+    for index, weight, _ in expected:
         if waiting and weight.attribute == waiting[0]:
             found.append((index, weight))
             waiting.pop(0)
-        elif waiting and any(w.kind for w in WEIGHTS[layers[index].class_name]):
+        elif any(w.kind for w in WEIGHTS[layers[index].class_name]):
             return None
     unknown = any(not layer.class_name for layer in layers)
     return None if waiting or (unknown and names) else found
