@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline import tracking
+from pipeline import tracking, untrusted
 from pipeline.config import Tracking
 from pipeline.errors import ConfigError
 
@@ -39,27 +39,27 @@ def fetch(model: str, folder: str) -> Path:
         client = tracking.client_class()(uri)
         from mlflow.artifacts import download_artifacts
 
-        found = _named(client, run_id, named) if named else _first_kind(client, run_id)
+        models, files = _models(client, run_id), _files(client, run_id)
+        found = _named([*models, *files], run_id, named) if named else _ours(files) or models or files
         if len(found) == 1:
             return Path(download_artifacts(artifact_uri=found[0].uri, dst_path=folder, tracking_uri=uri))
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class
-        raise ConfigError(f"{model}: MLflow at {uri}: {' '.join(str(error).split())[:300]}") from error
-    if not found:
+        raise ConfigError(f"{model}: MLflow at {uri}: {untrusted.one_line(error)}") from error
+    there = found or [*models, *files]
+    if not there:
         raise ConfigError(f"{model}: the run has neither {AFTER} nor a .keras or .h5 file, nor a model with one")
-    names = Counter(kept.names[0] for kept in found)
-    choice = ", ".join(f"{RUNS}{run_id}/{kept.names[names[kept.names[0]] > 1]}" for kept in found)
-    raise ConfigError(f"{model}: several models; one of: {choice}")
+    names = Counter(kept.names[0] for kept in there)
+    choice = ", ".join(f"{RUNS}{run_id}/{kept.names[names[kept.names[0]] > 1]}" for kept in there)
+    raise ConfigError(f"{model}: {'several models' if found else 'no such model'}; one of: {choice}")
 
 
-def _first_kind(client: Any, run_id: str) -> list[_Kept]:
-    files = _files(client, run_id)
-    ours = [kept for kept in files if AFTER in kept.names]
-    return ours or _models(client, run_id) or files
+def _ours(files: list[_Kept]) -> list[_Kept]:
+    return [kept for kept in files if AFTER in kept.names]
 
 
-def _named(client: Any, run_id: str, name: str) -> list[_Kept]:
-    found = [kept for kept in _models(client, run_id) if name in kept.names]
-    return found or [_Kept(f"{RUNS}{run_id}/{name}", (name,))]
+def _named(kept: list[_Kept], run_id: str, name: str) -> list[_Kept]:
+    """What has this name; a path within a run may be one that MLflow knows, and does not list."""
+    return [one for one in kept if name in one.names] or [_Kept(f"{RUNS}{run_id}/{name}", (name,))] * ("/" in name)
 
 
 def _files(client: Any, run_id: str) -> list[_Kept]:

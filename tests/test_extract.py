@@ -180,6 +180,51 @@ def test_a_run_of_mlflow_is_read(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_the_models_that_a_run_logged_are_read(tmp_path, monkeypatch, capsys):
+    """runs:/<id> would not find what mlflow.keras logs, or would take one of several models without a word."""
+    import keras
+    import mlflow.keras
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    location = (tmp_path / "artifacts").as_uri()
+    experiment = mlflow.MlflowClient(uri).create_experiment("study", artifact_location=location)
+
+    def fresh(value):
+        start = keras.initializers.Constant(value)
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="out", bias_initializer=start)])
+        model.compile("sgd", "mse")
+        return model
+
+    with mlflow.start_run(experiment_id=experiment) as run:
+        mlflow.keras.autolog()
+        trained = fresh(0.5)
+        trained.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+        mlflow.keras.autolog(disable=True)
+    auto = run.info.run_id
+    with mlflow.start_run(experiment_id=experiment) as run:
+        ids = [mlflow.keras.log_model(fresh(value), name=name, pip_requirements=[]).model_id
+               for name, value in (("one", 1.0), ("two", 2.0), ("two", 3.0))]  # fmt: skip
+    several = run.info.run_id
+
+    def said(run, *more):
+        code = extract.main([f"runs:/{run}", "--format", "json", *more])
+        out, err = capsys.readouterr()
+        return [row["min"] for row in json.loads(out)] if code == 0 else err
+
+    assert said(auto) == [trained.layers[0].bias.numpy().min()] and said(auto, "--load") == said(auto)
+    for name, value in (("one", 1), (ids[1], 2), (ids[2], 3), ("one/data/model.keras", 1)):
+        assert said(f"{several}/{name}") == [value]
+    for name, reason in (("", "several models"), ("/two", "several models"), ("/three", "no such model")):
+        err = said(several + name)
+        assert reason in err and err.count("\n") == 1 and all(f"runs:/{several}/{id_}" in err for id_ in ids[1:])
+        assert (f"runs:/{several}/one" in err) == (name != "/two")
+    err = said(f"{several}/one/MLmodel")
+    assert f"runs:/{several}/one/MLmodel: truncated" in err and str(tmp_path / "artifacts") not in err
+    assert said(f"{several}/one/nothing").count("\n") == 1
+
+
 def test_the_command_is_quick(model):
     """The command would import TensorFlow, Keras or MLflow to read a file."""
     code = f"""import sys; from pipeline import extract
