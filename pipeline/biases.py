@@ -80,7 +80,7 @@ class Vector:
     """A bias of a model, or what stands for one: kind is `bias`, `beta`, `absent` or `unknown`.
 
     path: stable and readable, e.g. `encoder/conv/bias`. gates: one letter per part of the last axis, e.g. `ifco`.
-    values: a Keras variable or an array; None when absent.
+    trainable: None where a file does not say it. values: a Keras variable or an array; None when absent.
     """
 
     path: str
@@ -89,7 +89,7 @@ class Vector:
     kind: str
     role: str = ""
     gates: str = ""
-    trainable: bool = True
+    trainable: bool | None = None
     initializer: str = ""
     values: Any = None
 

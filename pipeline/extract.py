@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -52,11 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.output:
             _write(content, options.output)
         else:
-            print(content.decode(), end="")
+            _print(content.decode())
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _print(text: str) -> None:
+    """Print what the terminal has letters for, as far as anybody reads it."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:  # `... | head`; what is left must not be written when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -79,6 +90,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         options.output,
         f"--format, or an ending of {', '.join(FORMATS[1:])}",
     )
+    read = [Path(name).resolve() for name in (options.model, options.diff) if name]
+    aside = options.output is None or options.output.resolve() not in read
+    require(aside, "--output", options.output, "another file than those that are read")
     options.format = options.format or ending
     arrays = options.format in ("parquet", "npz")
     require(options.output or not arrays, "--format", options.format, "with --output FILE, since it is not text")
@@ -90,7 +104,7 @@ def _chosen(model: str, options: argparse.Namespace) -> list[Vector]:
     """The vectors of a model that --layer and --kind leave."""
     vectors = _read(model, options.load)
     if not vectors:
-        raise ConfigError(f"{model}: none of its layers has a bias, or could have one")
+        raise ConfigError(f"{model}: none of its layers has a bias, or could have one, or they were not built")
     kept = [v for v in vectors if options.kind in (None, v.kind)]
     if not kept:
         raise ConfigError(f"--kind: {model} has no {options.kind}; allowed: {', '.join({v.kind: 0 for v in vectors})}")

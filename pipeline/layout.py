@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -46,9 +47,8 @@ class Layer:
 
 def layers_of(entry: dict[str, Any], path: str, group: h5py.Group | None) -> Iterator[Layer]:
     """The layer that an entry of the config describes, then those within it, in the order of the live model."""
-    most = untrusted.MOST_OBJECTS
     for number, layer in enumerate(_layers_of(entry, path, group)):  # two in each Bidirectional, which can be nested
-        untrusted.refuse_if(number > most, f"more than {most} layers")
+        untrusted.refuse_if(number > untrusted.MOST_OBJECTS, f"more than {untrusted.MOST_OBJECTS} layers")
         yield layer
 
 
@@ -57,14 +57,15 @@ def _layers_of(
 ) -> Iterator[Layer]:
     untrusted.refuse_if(depth > DEEPEST, f"layers within layers, nested deeper than {DEEPEST}")
     class_name, config = keras_class(entry), entry["config"]
-    short = entry["class_name"].split(">")[-1]
+    short = short_name(entry)
     untrusted.refuse_if(not short.isprintable() or len(short) > 500, "a class whose name cannot be printed")
     yield Layer(path, outer or short, class_name, config, role, group)
     for attribute, inner, place in _within(class_name, config, group):
         if attribute == "cell":
             yield from _layers_of(inner, path, place, role, short, depth + 1)
         else:
-            within = f"{path}/{name_of(inner)}" if path else name_of(inner)
+            name = name_of(inner, place)
+            within = f"{path}/{name}" if path else name
             yield from _layers_of(inner, within, place, ROLES.get(attribute, role), "", depth + 1)
 
 
@@ -119,7 +120,7 @@ def vectors_of(layer: Layer, variables: Sequence[h5py.Dataset], expected: Sequen
     table, prefix = WEIGHTS.get(layer.class_name, ()), f"{layer.path}/" if layer.path else ""
     common = {"layer": layer.path, "layer_type": layer.layer_type, "role": layer.role}
     gates = GATES.get(layer.class_name, "")
-    trainable = bool(layer.config.get("trainable", True))
+    trainable = layer.config.get("trainable")
     if expected and not variables:  # not built
         return
     more = len(variables) > len(expected or ()) and isinstance(layer.config.get("dtype"), dict)
@@ -193,6 +194,8 @@ def _axes_fit(class_name: str, weight: Weight, variable: h5py.Dataset) -> bool:
     if weight.attribute == "bias":
         two = class_name == "EinsumDense" or (class_name == "GRUCell" and variable.shape[0] == 2)
         return variable.ndim == 1 or (variable.ndim > 1 and two)
+    if variable.dtype.kind in "iu":  # quantized: its scale looks like a bias
+        return False
     return "kernel" not in weight.attribute or variable.ndim == RANKS.get(class_name, variable.ndim)
 
 
@@ -222,6 +225,11 @@ def keras_class(entry: dict[str, Any]) -> str:
     return name if own else ""
 
 
+def short_name(entry: dict[str, Any]) -> str:
+    """`Dense` for `Dense` and for `package>Dense`."""
+    return entry["class_name"].split(">")[-1]
+
+
 def entries_of(config: dict[str, Any]) -> list[dict[str, Any]]:
     """The layers of a model's config. A functional model's has operations between them, which hold no variables."""
     entries = config["layers"] if isinstance(config, dict) else config  # the oldest files have a list here
@@ -236,10 +244,11 @@ def _places(entries: Sequence[dict[str, Any]], container: h5py.Group | None) -> 
     counts: Counter[str] = Counter()
     places = []
     for entry in entries:
-        stem = _snake_case(entry["class_name"].split(">")[-1])
+        stem = _snake_case(short_name(entry))
         key = f"{stem}_{counts[stem]}" if counts[stem] else stem
         counts[stem] += 1
-        places.append(_child(container, key) if set(named) == {""} else named.get(name_of(entry)))
+        by_key = set(named) == {""} or not has_name(entry)
+        places.append(_child(container, key) if by_key else named.get(name_of(entry)))
     return places
 
 
@@ -255,9 +264,15 @@ def _own_name(group: h5py.Group) -> str:
     return _checked(texts[0]) if texts else ""
 
 
-def name_of(entry: dict[str, Any]) -> str:
-    """The name of the layer that an entry of a config describes."""
-    return _checked(entry["config"]["name"])
+def has_name(entry: dict[str, Any]) -> bool:
+    """Whether a config keeps its layer's name: that of another library's class may not."""
+    return isinstance(entry["config"], dict) and "name" in entry["config"]
+
+
+def name_of(entry: dict[str, Any], group: h5py.Group | None = None) -> str:
+    """The name of the layer that an entry of the config describes, or of its group, or what its class is called."""
+    stored = _own_name(group) if group is not None else ""
+    return _checked(entry["config"]["name"]) if has_name(entry) else stored or _checked(_snake_case(short_name(entry)))
 
 
 def _checked(name: Any) -> str:
@@ -272,6 +287,7 @@ def _class_called(stem: str) -> str:
     return {_snake_case(name): name for name in sorted(KNOWN)}.get(re.sub(r"_\d+$", "", stem), "")
 
 
+@cache
 def _snake_case(name: str) -> str:
     """As Keras derives a group's name from a class: keras/src/utils/naming.py."""
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))

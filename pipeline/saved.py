@@ -21,6 +21,7 @@ from pipeline.layout import (
     Layer,
     entries_of,
     expected_of,
+    has_name,
     keras_class,
     layers_of,
     name_of,
@@ -115,8 +116,11 @@ def _of_legacy(entry: dict[str, Any], weights: h5py.File) -> Iterator[Vector]:
     """The vectors of a whole-model `.h5`, which lists the variables of each layer of the model."""
     stored, count = weights["model_weights"], 0
     known = keras_class(entry) in MODELS
-    for top in entries_of(entry["config"]) if known else ():
-        name = name_of(top)
+    tops = entries_of(entry["config"]) if known else []
+    taken = {name_of(top) for top in tops if has_name(top)}
+    spare = (name for name in _texts(stored, "layer_names") if name not in taken)
+    for top in tops:
+        name = name_of(top) if has_name(top) else name_of({"config": {"name": next(spare)}})
         layers = list(layers_of(top, name, None))
         count += len(layers)
         untrusted.refuse_if(count > untrusted.MOST_OBJECTS, f"more than {untrusted.MOST_OBJECTS} layers")
@@ -142,11 +146,15 @@ def _of_legacy(entry: dict[str, Any], weights: h5py.File) -> Iterator[Vector]:
 
 def _legacy_variables(group: h5py.Group) -> dict[str, h5py.Dataset]:
     """The variables of a layer, in order, by the name that a list of names gives them."""
-    listed = untrusted.read_text(group.attrs, "weight_names") or [
-        text for n in range(len(group.attrs)) for text in untrusted.read_text(group.attrs, f"weight_names{n}")
-    ]  # Keras cuts a long list in pieces
+    listed = _texts(group, "weight_names")
     untrusted.refuse_if(len(set(listed)) < len(listed), f"{group.name} lists a variable twice")
     return {path: group[path] for path in listed}
+
+
+def _texts(group: h5py.Group, name: str) -> list[str]:
+    """A list of texts, which Keras cuts in numbered pieces where it is long."""
+    whole, pieces = untrusted.read_text(group.attrs, name), range(len(group.attrs))
+    return whole or [text for n in pieces for text in untrusted.read_text(group.attrs, f"{name}{n}")]
 
 
 def _of_unknown(layer: str, layer_type: str, variables: Mapping[str, h5py.Dataset]) -> Iterator[Vector]:
@@ -155,7 +163,8 @@ def _of_unknown(layer: str, layer_type: str, variables: Mapping[str, h5py.Datase
         rest = path.split(":")[0].rpartition(f"{layer}/")[2]
         untrusted.refuse_if(not rest.isprintable() or ".." in rest.split("/"), f"{path} is no variable's name")
         name = f"{layer}/{rest}" if layer else rest
-        yield Vector(name, layer, layer_type, "unknown", values=values_of(variable))
+        if variable.dtype.kind not in "iu":  # counts and quantized kernels are not trained
+            yield Vector(name, layer, layer_type, "unknown", values=values_of(variable))
 
 
 def _legacy_order(layers: Sequence[Layer], names: Sequence[str]) -> list[tuple[int, Weight]] | None:

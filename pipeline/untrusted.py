@@ -147,7 +147,7 @@ def _check_heaps(file: IO[bytes]) -> int:
                 taken = length if index == 0 else 16 + -(-length // 8) * 8
                 refuse_if(taken < 16 or place + taken > start + size, "damaged: a heap of texts without an end")
                 place += taken
-                longest = max(longest, length)
+                longest = max(longest, length if index else 0)
             start = content.find(HEAP, start + size)
     return longest
 

@@ -104,7 +104,7 @@ def test_other_shapes_are_shown_and_not_compared(model, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "MODEL"),
+        ([], "are required"),
         (["nowhere.keras"], "no such file"),
         (["."], BIASES),
         (["MODEL", "--format", "xlsx"], "xlsx"),
@@ -112,6 +112,21 @@ def test_other_shapes_are_shown_and_not_compared(model, tmp_path, capsys):
         (["MODEL", "--format", "parquet"], "--output"),
         (["MODEL", "--output", "a.xlsx"], "--format"),
         (["MODEL", "--output", "nowhere/a.csv"], "cannot be written"),
+        (["MODEL", "--output", "MODEL", "--format", "csv"], "another file"),
+        (["MODEL", "--diff", "OTHER", "--output", "OTHER", "--format", "csv"], "another file"),
+        (["MODEL", "--output", ".", "--format", "csv"], "cannot be written"),
+        (["MODEL", "--output", "MODEL/a.csv"], "cannot be written"),
+        (["MODEL", "--output", ""], "--format"),
+        (["MODEL", "MODEL"], "unrecognized"),
+        (["MODEL", "--kind", "kernel"], "--kind"),
+        (["MODEL", "--kind"], "--kind"),
+        (["MODEL", "--layer", "dense"], "nearest: [red]dense"),
+        (["MODEL", "--diff", "MODEL", "--kind", "absent"], "neither"),
+        (["MODEL", "--diff", "MODEL", "--load"], "--load"),
+        (["MODEL/inside"], "inside"),
+        (["/dev/null"], "not a plain file"),
+        ([""], "folder"),
+        (["x" * 5000], "too long"),
         (["MODEL", "--layer", "gruu"], "nearest: gru"),
         (["MODEL", "--kind", "beta"], "has no beta"),
         (["MODEL", "--kind", "absent", "--output", "a.npz"], "holds values"),
@@ -126,10 +141,35 @@ def test_what_cannot_be_done_is_refused_in_one_line(model, arguments, reason, tm
     """A request would end in a traceback, in several lines or in exit code 0, or leave half a file behind."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'none.db'}")
-    assert extract.main([str(model) if a == "MODEL" else a for a in arguments]) == 2
+    content = model.read_bytes()
+    names = {"MODEL": str(model), "OTHER": f"{tmp_path}/../{tmp_path.name}/{model.name}"}
+    given = [a.replace("MODEL", names["MODEL"]).replace("OTHER", names["OTHER"]) for a in arguments]
+    assert extract.main(given) == 2
     said = capsys.readouterr()
     assert said.out == "" and reason in said.err and said.err.count("\n") == 1
-    assert list(tmp_path.iterdir()) == [model]
+    assert list(tmp_path.iterdir()) == [model] and model.read_bytes() == content
+
+
+def test_a_layer_can_be_chosen_by_its_exact_name(model, capsys):
+    """A name with the letters of a pattern in it could not be asked for."""
+    assert extract.main([str(model), "--layer", "[red]dense", "--format", "json"]) == 0
+    assert [row["variable"] for row in json.loads(capsys.readouterr().out)] == ["[red]dense/bias"]
+
+
+def test_output_that_nobody_reads_or_that_has_few_letters(model, tmp_path):
+    """`| head`, or a terminal without Unicode, would end in a traceback."""
+    with h5py.File(model, "r+") as file:
+        for number in range(2, 400):
+            file[f"layers/dense_{number}/vars/0"] = np.ones((1, 1), np.float32)
+            file[f"layers/dense_{number}/vars/1"] = np.ones(1, np.float32)
+    command = f"{sys.executable} -m pipeline.extract {model}"
+    said = subprocess.run(
+        f"{command} --format json | head -n 1", shell=True, cwd=PROJECT, capture_output=True, text=True
+    )
+    assert (said.stdout, said.stderr) == ("[\n", "")
+    plain = {"PYTHONIOENCODING": "ascii", "PATH": ""}
+    said = subprocess.run([*command.split(), "--layer", "gru"], cwd=PROJECT, capture_output=True, text=True, env=plain)
+    assert (said.returncode, said.stderr) == (0, "") and "gru/bias" in said.stdout
 
 
 def test_a_file_that_is_there_stays_whole(model, tmp_path, monkeypatch):

@@ -307,6 +307,21 @@ def _virtual(weights):
     weights.create_virtual_dataset(BIAS, layout)
 
 
+def _many_places(weights):
+    """One array, as the bias of many layers: a small file that is large in memory."""
+    weights["layers/dense_1/vars/0"] = np.ones((2, 10_000), np.float32)
+    weights["layers/dense_1/vars/1"] = np.ones(10_000, np.float32)
+    for number in range(2, 10):
+        weights[f"layers/dense_{number}/vars/0"] = weights["layers/dense_1/vars/0"]
+        weights[f"layers/dense_{number}/vars/1"] = weights["layers/dense_1/vars/1"]
+
+
+def _texts(weights):
+    """A thousand texts, which the file may all keep in one place, of two megabytes."""
+    weights.attrs["long"] = "x" * 2**21
+    weights.attrs["names"] = ["x"] * 1000
+
+
 def _symlink() -> zipfile.ZipInfo:
     info = zipfile.ZipInfo("assets/link")
     info.external_attr = 0o120777 << 16
@@ -345,6 +360,11 @@ HOSTILE = {
                   "is a link (SoftLink)"),
     "link elsewhere in it": (lambda c: _weights(_put("more", h5py.SoftLink("/nowhere"))), "is a link"),
     "group in itself": (lambda c: _weights(lambda w: _put("layers/again", w["layers"])(w)), "in the file twice"),
+    "dataset in many places": (lambda c: _weights(_many_places), "more than the whole file"),
+    "texts that could be one": (lambda c: _weights(_texts), "bytes of text"),
+    "deep groups": (lambda c: _weights(lambda w: w.create_group("/".join(["layers", "d", *["a"] * 600]))),
+                    "nested deeper"),
+    "layers without end": (lambda c: _archive(config=_doubled(40)), "layers"),
     "external dataset": (lambda c: _weights(_dataset(shape=(2,), dtype="f4", external=[("/etc/hostname", 0, 8)])),
                          "kept in another file"),
     "virtual dataset": (lambda c: _weights(_instead(BIAS, _virtual)), "kept in another file"),
@@ -394,6 +414,14 @@ def _nested(depth: int) -> str:
     return _config(inner)
 
 
+def _doubled(depth: int) -> str:
+    """Bidirectional holds two of what its config says once."""
+    inner = {"class_name": "Dropout", "config": {"name": "d"}}
+    for _ in range(depth):
+        inner = {"class_name": "Bidirectional", "config": {"name": "b", "layer": inner}}
+    return _config(inner)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("attack", HOSTILE)
 def test_hostile_files_are_refused_in_one_line(attack, tmp_path):
@@ -430,7 +458,8 @@ def test_what_is_larger_than_the_limits_is_not_read(tmp_path, monkeypatch):
     """A file could fill memory or disk: the limits would not hold."""
     path = tmp_path / "model.keras"
     path.write_bytes(_archive())
-    for limit, most in (("LARGEST_WEIGHTS", 100), ("LARGEST_JSON", 10), ("LARGEST_ARRAY", 4), ("MOST_OBJECTS", 1)):
+    for limit, most in (("LARGEST_WEIGHTS", 100), ("LARGEST_JSON", 10), ("LARGEST_ARRAY", 4), ("MOST_OBJECTS", 1),
+                        ("LARGEST_VALUES", 6)):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(untrusted, limit, most)
             with pytest.raises(ConfigError, match=r"at most|more than|members"):
