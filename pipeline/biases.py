@@ -109,7 +109,7 @@ def extract_biases(model: Any) -> dict[str, np.ndarray]:
 
 def describe_biases(model: Any) -> Any:
     """A DataFrame with a row per vector or gate of a built Keras model; see `table`."""
-    return table(replace(found, values=_array(found.values)) for found in find(model))
+    return table(with_arrays(find(model)))
 
 
 def find(model: Any) -> list[Vector]:
@@ -227,8 +227,9 @@ def _initializer_of(layer: Any, attribute: str) -> str:
     return initializer_name(type(initializer).__name__, initializer.get_config())
 
 
-def _array(values: Any) -> np.ndarray | None:
-    return None if values is None else np.array(values.value)
+def with_arrays(vectors: Iterable[Vector]) -> list[Vector]:
+    """The vectors of a live model with copies of their values."""
+    return [v if v.values is None else replace(v, values=np.array(v.values.value)) for v in vectors]
 
 
 def parts(vector: Vector) -> Iterator[tuple[str, str, np.ndarray | None]]:

@@ -15,7 +15,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,8 +29,7 @@ KINDS = ("bias", "beta", "absent", "unknown")
 FORMATS = ("table", "csv", "json", "parquet", "npz")
 RUNS = "runs:/"
 WIDTH = 100
-OTHERS = ("Layers of other libraries: import what defines them, keras.saving.load_model, then "
-          "pipeline.biases.describe_biases")  # fmt: skip
+OTHERS = "in Python, import what defines it, keras.saving.load_model, pipeline.biases.describe_biases"
 # What is printed, of a table and of a difference. The files have all columns.
 COLUMNS = ("variable", "layer_type", "kind", "role", "gate", "shape", "mean", "std", "min", "max", "other_shape",
            "drift", "cosine", "sign_flips", "only_in")  # fmt: skip
@@ -131,7 +129,7 @@ def _read(model: str, load: bool) -> list[Vector]:
 
 def _loaded(path: Path) -> list[Vector]:
     """The biases of the model that Keras makes of a file, in safe mode. What `saved.read` refuses, it never sees."""
-    saved.read(path)
+    others = sorted({v.layer_type for v in saved.read(path) if v.kind == "unknown" and v.layer_type})
     require(path.suffix in (".keras", ".h5") and not path.name.endswith(".weights.h5"), "--load", path,
             "a .keras file, or a .h5 file of a whole model")  # fmt: skip
     from pipeline import runtime
@@ -145,9 +143,10 @@ def _loaded(path: Path) -> list[Vector]:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         found = biases.find(model)
     except Exception as error:  # whatever a model of unknown layers raises, Keras passes on
-        said = untrusted.one_line(error)
-        raise ConfigError(f"--load: {path}: {said}. {OTHERS}") from error
-    return [v if v.values is None else replace(v, values=np.array(v.values.value)) for v in found]
+        said = untrusted.one_line(error).split(". ")[0]
+        hint = f". For {', '.join(others)[:200]}: {OTHERS}" if others else ""
+        raise ConfigError(f"--load: {path}: Keras: {said}{hint}") from error
+    return biases.with_arrays(found)
 
 
 def difference(ours: Sequence[Vector], theirs: Sequence[Vector]) -> list[dict[str, Any]]:

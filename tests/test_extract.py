@@ -191,12 +191,50 @@ def test_load_reads_what_the_reader_does_not_know(tmp_path, monkeypatch, capsys)
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["variable"], row["initializer"], row["mean"]) == ("out/bias", "Zeros", 0)
     monkeypatch.chdir(tmp_path)
-    code = keras.layers.Lambda(lambda x: __import__("os").makedirs("canary", exist_ok=True) or x, output_shape=(3,))
-    keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), code]).save(path)
     canary = tmp_path / "canary"
-    assert extract.main([str(path)]) == 0 and not canary.exists()
-    assert extract.main([str(path), "--load"]) == 2 and not canary.exists()
-    assert capsys.readouterr().err.count("\n") == 1
+    code = keras.layers.Lambda(lambda x: __import__("os").makedirs("canary", exist_ok=True) or x, output_shape=(3,))
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), code])
+    for path in (tmp_path / "model.keras", tmp_path / "model.h5"):
+        model.save(path)
+        if canary.exists():
+            canary.rmdir()
+        assert extract.main([str(path)]) == 0 and extract.main([str(path), "--load"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1 and not canary.exists()
+
+
+def test_load_knows_our_initializers_and_says_what_to_do_about_other_layers(tmp_path):
+    """A model of ours could not be loaded, or a layer of another library would be guessed, or end in a traceback."""
+    import keras
+
+    from pipeline.own_initializers import FanInUniform
+
+    class Own(keras.layers.Layer):
+        def build(self, shape):
+            self.bias = self.add_weight(shape=(3,), name="bias")
+
+        def call(self, x):
+            return x + self.bias
+
+    dense = keras.layers.Dense(2, name="out", bias_initializer=FanInUniform(fan_in=3, seed=1))
+    keras.Sequential([keras.Input((3,)), dense]).save(tmp_path / "ours.keras")
+    for form in ("keras", "h5"):
+        keras.Sequential([keras.Input((3,)), Own(name="own"), dense]).save(tmp_path / f"other.{form}")
+
+    def said(*arguments):
+        command = [sys.executable, "-m", "pipeline.extract", *map(str, arguments), "--format", "json"]
+        return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+
+    loaded = said(tmp_path / "ours.keras", "--load")  # in another process, where nothing is registered yet
+    (row,) = json.loads(loaded.stdout)
+    assert row["max"] == dense.bias.numpy().max() and row["initializer"] == "FanInUniform(fan_in=3)"
+    assert "Warning" not in loaded.stderr
+    for form in ("keras", "h5"):
+        path = tmp_path / f"other.{form}"
+        kinds = {row["layer"]: (row["kind"], row["layer_type"]) for row in json.loads(said(path).stdout)}
+        assert kinds == {"own": ("unknown", "Own"), "out": ("bias", "Dense")}
+    refused = said(path, "--load")
+    (line,) = [line for line in refused.stderr.splitlines() if "--load" in line]
+    assert refused.returncode == 2 and "For Own: in Python, import what defines it" in line and not refused.stdout
 
 
 def test_a_run_of_mlflow_is_read(tmp_path, monkeypatch, capsys):
