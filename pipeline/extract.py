@@ -180,15 +180,14 @@ def long_table(vectors: Sequence[Vector]) -> Any:
     """An Arrow table with a row per number: variable, role, gate, unit (its place within the gate, flat), value."""
     import pyarrow as pa
 
-    columns: dict[str, list] = {name: [] for name in ("variable", "role", "gate", "unit", "value")}
+    tables = []
     for vector in vectors:
         for role, gate, values in biases.parts(vector):
-            flat = [] if values is None else np.asarray(values, np.float64).ravel().tolist()
-            for name, constant in (("variable", vector.path), ("role", role), ("gate", gate)):
-                columns[name] += [constant] * len(flat)
-            columns["unit"] += range(len(flat))
-            columns["value"] += flat
-    return pa.table(columns)
+            flat = np.empty(0) if values is None else np.asarray(values, np.float64).ravel()
+            said = {"variable": vector.path, "role": role, "gate": gate}
+            columns = {name: pa.repeat(text, len(flat)) for name, text in said.items()}
+            tables.append(pa.table(columns | {"unit": np.arange(len(flat)), "value": flat}))
+    return pa.concat_tables(tables)
 
 
 def _content(form: str, rows: list[dict[str, Any]], vectors: Sequence[Vector]) -> bytes:

@@ -87,9 +87,8 @@ def _read(path: Path) -> Iterator[Vector]:
 
 def _of_run(file: Path) -> Iterator[Vector]:
     """The biases after training; an npz that has no `after/...` is taken to have nothing else."""
-    arrays = untrusted.read_npz(file)
-    after = {name.removeprefix("after/"): values for name, values in arrays.items() if name.startswith("after/")}
-    for path, values in (after or arrays).items():
+    for name, values in untrusted.read_npz(file, "after/").items():
+        path = name.removeprefix("after/")
         layer, slash, variable = path.rpartition("/")
         untrusted.refuse_if(not slash or not path.isprintable() or ".." in path.split("/"), f"{path} is no bias's path")
         kind = variable.split(" ")[0]
@@ -120,7 +119,7 @@ def _of_legacy(entry: dict[str, Any], weights: h5py.File) -> Iterator[Vector]:
     taken = {name_of(top) for top in tops if has_name(top)}
     spare = (name for name in _texts(stored, "layer_names") if name not in taken)
     for top in tops:
-        name = name_of(top) if has_name(top) else name_of({"config": {"name": next(spare)}})
+        name = name_of(top) if has_name(top) else name_of({"config": {"name": next(spare, None)}})
         layers = list(layers_of(top, name, None))
         count += len(layers)
         untrusted.refuse_if(count > untrusted.MOST_OBJECTS, f"more than {untrusted.MOST_OBJECTS} layers")

@@ -231,11 +231,17 @@ def read_text(attributes: h5py.AttributeManager, name: str) -> list[str]:
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an npz file by name; none may be a Python object, or say it is larger than it is."""
+def read_npz(path: Path, prefix: str) -> dict[str, np.ndarray]:
+    """The arrays of an npz file whose names begin with the prefix, or all of them where none does.
+
+    None may be a Python object, or say it is larger than it is.
+    """
     arrays = {}
     with archive(path) as opened:
-        for member in opened.infolist():
+        members = [m for m in opened.infolist() if m.filename.startswith(prefix)] or opened.infolist()
+        size = sum(member.file_size for member in members)
+        refuse_if(size > LARGEST_VALUES, f"its arrays are {size} bytes; at most {LARGEST_VALUES} are read")
+        for member in members:
             name = member.filename
             refuse_if(not name.endswith(".npy"), f"member {name} is no array")
             refuse_if(member.file_size > LARGEST_ARRAY, f"{name} is too large; at most {LARGEST_ARRAY} bytes are read")

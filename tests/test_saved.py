@@ -466,6 +466,17 @@ def test_what_is_larger_than_the_limits_is_not_read(tmp_path, monkeypatch):
                 saved.read(path)
 
 
+def test_the_arrays_of_an_npz_are_not_too_large_together(tmp_path, monkeypatch):
+    """A file of many arrays, each within its limit, could fill the memory; or what is not read be counted."""
+    path = tmp_path / "biases.npz"
+    np.savez(path, **{"after/dense/bias": np.ones(9), "after/out/bias": np.ones(9), "trajectory/x": np.ones(999)})
+    monkeypatch.setattr(untrusted, "LARGEST_VALUES", 600)
+    assert len(saved.read(path)) == 2
+    monkeypatch.setattr(untrusted, "LARGEST_VALUES", 300)
+    with pytest.raises(ConfigError, match="at most 300 are read"):
+        saved.read(path)
+
+
 def test_any_damage_is_refused_in_one_line_or_harmless(tmp_path):
     """A damaged file would end in a traceback, or not end."""
     draw = np.random.default_rng(1)
