@@ -32,6 +32,7 @@ def _models() -> dict:
     runtime.start("cpu")
     import keras
 
+    keras.backend.clear_session()  # the names that Keras gives count on from other tests
     L = keras.layers
 
     def chain(shape, *layers, name=None):
