@@ -1,7 +1,8 @@
 """The biases of a saved model: `python -m pipeline.extract MODEL`.
 
 MODEL is a .keras file, a .weights.h5 file, a legacy whole-model .h5, the folder of one of our runs
-(results/<study>/<arm>/seed=<n>), or runs:/<id> of MLflow. Files are read without Keras, and no code of theirs runs.
+(results/<study>/<arm>/seed=<n>), or runs:/<id> of MLflow (of several models in it: runs:/<id>/<name>). Files are read
+without Keras, and no code of theirs runs.
 Exit code 2: nothing that can be read or shown, said in one line.
 """
 
@@ -10,24 +11,25 @@ import csv
 import io
 import json
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from pipeline import biases, saved
+from pipeline import biases, saved, untrusted
 from pipeline.biases import Vector
 from pipeline.errors import ConfigError, closest, require
 
 KINDS = ("bias", "beta", "absent", "unknown")
 FORMATS = ("table", "csv", "json", "parquet", "npz")
-RUNS, AFTER = "runs:/", "biases/after.npz"
+RUNS = "runs:/"
 WIDTH = 100
+OTHERS = "in Python, import what defines it, keras.saving.load_model, pipeline.biases.describe_biases"
 # What is printed, of a table and of a difference. The files have all columns.
 COLUMNS = ("variable", "layer_type", "kind", "role", "gate", "shape", "mean", "std", "min", "max", "other_shape",
            "drift", "cosine", "sign_flips", "only_in")  # fmt: skip
@@ -49,11 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.output:
             _write(content, options.output)
         else:
-            print(content.decode(), end="")
+            _print(content.decode())
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _print(text: str) -> None:
+    """Print what the terminal has letters for, as far as anybody reads it."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:  # `... | head`; what is left must not be written when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -76,6 +88,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         options.output,
         f"--format, or an ending of {', '.join(FORMATS[1:])}",
     )
+    read = [Path(name).resolve() for name in (options.model, options.diff) if name]
+    aside = options.output is None or options.output.resolve() not in read
+    require(aside, "--output", options.output, "another file than those that are read")
     options.format = options.format or ending
     arrays = options.format in ("parquet", "npz")
     require(options.output or not arrays, "--format", options.format, "with --output FILE, since it is not text")
@@ -87,12 +102,12 @@ def _chosen(model: str, options: argparse.Namespace) -> list[Vector]:
     """The vectors of a model that --layer and --kind leave."""
     vectors = _read(model, options.load)
     if not vectors:
-        raise ConfigError(f"{model}: none of its layers has a bias, or could have one")
+        raise ConfigError(f"{model}: none of its layers has a bias, or could have one, or they were not built")
     kept = [v for v in vectors if options.kind in (None, v.kind)]
     if not kept:
         raise ConfigError(f"--kind: {model} has no {options.kind}; allowed: {', '.join({v.kind: 0 for v in vectors})}")
     pattern = options.layer or "*"
-    left = [v for v in kept if fnmatchcase(v.layer, pattern) or fnmatchcase(v.path, pattern)]
+    left = [v for v in kept if any(name == pattern or fnmatchcase(name, pattern) for name in (v.layer, v.path))]
     if not left:
         known = list(dict.fromkeys(vector.layer for vector in kept))
         raise ConfigError(f"--layer: {pattern} matches no layer of {model}; {closest(pattern, known)[:300]}")
@@ -102,40 +117,19 @@ def _chosen(model: str, options: argparse.Namespace) -> list[Vector]:
 def _read(model: str, load: bool) -> list[Vector]:
     if not model.startswith(RUNS):
         return _loaded(Path(model)) if load else saved.read(Path(model))
+    from pipeline import logged
+
     with tempfile.TemporaryDirectory() as folder:
-        path = _downloaded(model, folder)
-        return _loaded(path) if load and path.suffix != ".npz" else saved.read(path)
-
-
-def _downloaded(model: str, folder: str) -> Path:
-    """A file of an MLflow run, brought into a folder: the one that is named, our own biases, or a logged model."""
-    from pipeline import tracking
-    from pipeline.config import Tracking
-
-    uri = tracking.store_uri(Tracking())
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise ConfigError(f"{model}: no MLflow store at {uri}; MLFLOW_TRACKING_URI can name another one")
-    run_id, _, named = model.removeprefix(RUNS).partition("/")
-    found, waiting = [named] if named else [], [] if named else [None]
-    try:
-        client = tracking.client_class()(uri)
-        while waiting:
-            for artifact in client.list_artifacts(run_id, waiting.pop()):
-                if artifact.is_dir:
-                    waiting.append(artifact.path)
-                elif artifact.path == AFTER or artifact.path.endswith(".keras"):
-                    found.append(artifact.path)
-        path = min(found, key=lambda path: (path != AFTER, path), default=None)
-        if path is not None:
-            return Path(client.download_artifacts(run_id, path, folder))
-    except Exception as error:  # MLflow, SQLAlchemy and requests share no base class
-        raise ConfigError(f"{model}: MLflow at {uri}: {' '.join(str(error).split())[:300]}") from error
-    raise ConfigError(f"{model}: the run has neither {AFTER} nor a .keras file")
+        path = logged.fetch(model, folder)
+        try:
+            return _loaded(path) if load else saved.read(path)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(path), model)) from error
 
 
 def _loaded(path: Path) -> list[Vector]:
     """The biases of the model that Keras makes of a file, in safe mode. What `saved.read` refuses, it never sees."""
-    saved.read(path)
+    others = sorted({v.layer_type for v in saved.read(path) if v.kind == "unknown" and v.layer_type})
     require(path.suffix in (".keras", ".h5") and not path.name.endswith(".weights.h5"), "--load", path,
             "a .keras file, or a .h5 file of a whole model")  # fmt: skip
     from pipeline import runtime
@@ -143,34 +137,39 @@ def _loaded(path: Path) -> list[Vector]:
     runtime.start("cpu")
     import keras
 
+    from pipeline import own_initializers  # noqa: F401 (registers them with Keras)
+
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         found = biases.find(model)
     except Exception as error:  # whatever a model of unknown layers raises, Keras passes on
-        raise ConfigError(f"--load: {path}: Keras: {' '.join(str(error).split())[:300]}") from error
-    return [v if v.values is None else replace(v, values=np.array(v.values.value)) for v in found]
+        said = untrusted.one_line(error).split(". ")[0]
+        hint = f". For {', '.join(others)[:200]}: {OTHERS}" if others else ""
+        raise ConfigError(f"--load: {path}: Keras: {said}{hint}") from error
+    return biases.with_arrays(found)
 
 
 def difference(ours: Sequence[Vector], theirs: Sequence[Vector]) -> list[dict[str, Any]]:
     """A row per bias of two models.
 
     Columns: variable, kind, shape, other_shape, drift (Euclidean distance), cosine, sign_flips (of the values that are
-    not 0 in either), only_in (first, second, or empty). What cannot be compared, for its shape, is nan.
+    not 0 in either), only_in (first, second, or empty). What cannot be compared, for its shape, is None.
     """
     first, second = ({v.path: v for v in vectors if v.values is not None} for vectors in (ours, theirs))
     rows = []
     for path in dict.fromkeys([*first, *second]):
         a, b = first.get(path), second.get(path)
-        row = {"variable": path, "kind": (a or b).kind, "shape": "", "other_shape": "", "drift": np.nan,
-               "cosine": np.nan, "sign_flips": None,
+        row = {"variable": path, "kind": (a or b).kind, "shape": "", "other_shape": "", "drift": None,
+               "cosine": None, "sign_flips": None,
                "only_in": "" if a and b else "first" if a else "second"}  # fmt: skip
         row |= {name: str(v.values.shape) for name, v in (("shape", a), ("other_shape", b)) if v}
         if a and b and a.values.shape == b.values.shape:
             x, y = (np.asarray(v.values, np.float64).ravel() for v in (a, b))
-            lengths = np.linalg.norm(x) * np.linalg.norm(y)
-            row["drift"] = biases.describe(x, y)["drift"]
-            row["cosine"] = float(x @ y / lengths) if lengths > 0 else np.nan
-            row["sign_flips"] = int(np.sum(x * y < 0))
+            with np.errstate(all="ignore"):  # of what is infinite
+                lengths = np.linalg.norm(x) * np.linalg.norm(y)
+                row["drift"] = float(np.linalg.norm(y - x))
+                row["cosine"] = None if lengths == 0 else float(x @ y / lengths)
+                row["sign_flips"] = int(np.sum(np.sign(x) * np.sign(y) < 0))
         rows.append(row)
     if not rows:
         raise ConfigError("--diff: neither of the two has a bias of this kind")
@@ -181,15 +180,14 @@ def long_table(vectors: Sequence[Vector]) -> Any:
     """An Arrow table with a row per number: variable, role, gate, unit (its place within the gate, flat), value."""
     import pyarrow as pa
 
-    columns: dict[str, list] = {name: [] for name in ("variable", "role", "gate", "unit", "value")}
+    tables = []
     for vector in vectors:
         for role, gate, values in biases.parts(vector):
-            flat = [] if values is None else np.asarray(values, np.float64).ravel().tolist()
-            for name, constant in (("variable", vector.path), ("role", role), ("gate", gate)):
-                columns[name] += [constant] * len(flat)
-            columns["unit"] += range(len(flat))
-            columns["value"] += flat
-    return pa.table(columns)
+            flat = np.empty(0) if values is None else np.asarray(values, np.float64).ravel()
+            said = {"variable": vector.path, "role": role, "gate": gate}
+            columns = {name: pa.repeat(text, len(flat)) for name, text in said.items()}
+            tables.append(pa.table(columns | {"unit": np.arange(len(flat)), "value": flat}))
+    return pa.concat_tables(tables)
 
 
 def _content(form: str, rows: list[dict[str, Any]], vectors: Sequence[Vector]) -> bytes:
@@ -207,20 +205,20 @@ def _content(form: str, rows: list[dict[str, Any]], vectors: Sequence[Vector]) -
             plain = {path: a if a.dtype.kind in "fiub" else a.astype(np.float32) for path, a in arrays.items()}
             np.savez(buffer, allow_pickle=False, **plain)
         return buffer.getvalue()
-    known = [{name: _known(value) for name, value in row.items()} for row in rows]
     if form == "json":
+        known = [{name: _known(value) for name, value in row.items()} for row in rows]
         return (json.dumps(known, indent=2) + "\n").encode()
     if form == "csv":
         text = io.StringIO()
         table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         table.writeheader()
-        table.writerows(known)
+        table.writerows(rows)
         return text.getvalue().encode()
     return _text(rows).encode()
 
 
 def _known(value: Any) -> Any:
-    """A value as JSON and CSV can hold it: None for nan and the infinities."""
+    """A value as JSON can hold it: None for nan and the infinities."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -234,7 +232,7 @@ def _text(rows: list[dict[str, Any]]) -> str:
     columns = [name for name in COLUMNS if any(_cell(row.get(name)) for row in rows)]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in columns:
-        numbers = any(isinstance(row[name], (int, float)) for row in rows)
+        numbers = any(isinstance(row[name], (int, float)) for row in rows)  # a number may not be broken
         table.add_column(name, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
     last = None
     for row in rows:  # what a bias is stands in the first row of its gates
@@ -249,7 +247,7 @@ def _text(rows: list[dict[str, Any]]) -> str:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.3g}"
+        return f"{value:.3g}"
     return "" if value is None else str(value)
 
 

@@ -9,27 +9,24 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Any
 
 import h5py
 
 from pipeline import untrusted
-from pipeline.biases import GATES, ROLES, WEIGHTS, Vector, Weight, initializer_name
+from pipeline.biases import GATES, ROLES, WEIGHTS, Vector, Weight, has_gates, initializer_name
 
 MODELS = ("Sequential", "Functional", "Model")
 CELLS = {"SimpleRNN": "SimpleRNNCell", "LSTM": "LSTMCell", "GRU": "GRUCell"}
 CELLS |= dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), "ConvLSTMCell")
 ATTENTIONS = ("MultiHeadAttention", "GroupedQueryAttention", "GroupQueryAttention")
-# The layers within an attention layer, in the order in which it makes them, and the names that it gives them.
-DENSE = {"query_dense": "query", "key_dense": "key", "gate_dense": "gate", "value_dense": "value",
-         "output_dense": "attention_output"}  # fmt: skip
+# The names that an attention layer gives to the layers within it.
+DENSE = {attribute: "attention_output" if role == "output" else role for attribute, role in ROLES.items()}
 KNOWN = {*WEIGHTS, *MODELS, *CELLS, *ATTENTIONS, "RNN", "StackedRNNCells", "Bidirectional", "TimeDistributed",
          "SpectralNormalization"}  # fmt: skip
 ORDER = ["forward_layer", "backward_layer", *DENSE]
-# What a legacy file lists last, since it is not trained.
-STATE = ("moving_mean", "moving_variance", "moving_stddev", "renorm_mean", "renorm_stddev", "vector_u", "mean",
-         "variance", "count")  # fmt: skip
 DEEPEST = 100
 # Axes of the kernels.
 RANKS = {name: int(found[1]) + 2 for name in WEIGHTS if (found := re.search(r"(\d)D", name))}
@@ -48,21 +45,28 @@ class Layer:
     group: h5py.Group | None = None
 
 
-def layers_of(
+def layers_of(entry: dict[str, Any], path: str, group: h5py.Group | None) -> Iterator[Layer]:
+    """The layer that an entry of the config describes, then those within it, in the order of the live model."""
+    for number, layer in enumerate(_layers_of(entry, path, group)):  # two in each Bidirectional, which can be nested
+        untrusted.refuse_if(number > untrusted.MOST_OBJECTS, f"more than {untrusted.MOST_OBJECTS} layers")
+        yield layer
+
+
+def _layers_of(
     entry: dict[str, Any], path: str, group: h5py.Group | None, role: str = "", outer: str = "", depth: int = 0
 ) -> Iterator[Layer]:
-    """The layer that an entry of the config describes, then those within it, in the order of the live model."""
     untrusted.refuse_if(depth > DEEPEST, f"layers within layers, nested deeper than {DEEPEST}")
     class_name, config = keras_class(entry), entry["config"]
-    short = entry["class_name"].split(">")[-1]
-    untrusted.refuse_if(not short.isprintable(), "a class whose name cannot be printed")
+    short = short_name(entry)
+    untrusted.refuse_if(not short.isprintable() or len(short) > 500, "a class whose name cannot be printed")
     yield Layer(path, outer or short, class_name, config, role, group)
     for attribute, inner, place in _within(class_name, config, group):
         if attribute == "cell":
-            yield from layers_of(inner, path, place, role, short, depth + 1)
+            yield from _layers_of(inner, path, place, role, short, depth + 1)
         else:
-            within = f"{path}/{name_of(inner)}" if path else name_of(inner)
-            yield from layers_of(inner, within, place, ROLES.get(attribute, role), "", depth + 1)
+            name = name_of(inner, place)
+            within = f"{path}/{name}" if path else name
+            yield from _layers_of(inner, within, place, ROLES.get(attribute, role), "", depth + 1)
 
 
 def _within(
@@ -108,9 +112,7 @@ def expected_of(layer: Layer) -> list[Weight] | None:
         return None
     if config.get("rms_scaling"):
         return [weight for weight in WEIGHTS[class_name] if weight.attribute == "gamma"]
-    more = {"Normalization": STATE[-1:], "BatchNormalization": STATE[2:5] if config.get("renorm") else ()}
-    present = [weight for weight in WEIGHTS.get(class_name, ()) if all(config.get(need, True) for need in weight.needs)]
-    return present + [Weight(name) for name in more.get(class_name, ())]
+    return [weight for weight in WEIGHTS.get(class_name, ()) if not weight.needs or config.get(weight.needs)]
 
 
 def vectors_of(layer: Layer, variables: Sequence[h5py.Dataset], expected: Sequence[Weight] | None) -> Iterator[Vector]:
@@ -118,12 +120,13 @@ def vectors_of(layer: Layer, variables: Sequence[h5py.Dataset], expected: Sequen
     table, prefix = WEIGHTS.get(layer.class_name, ()), f"{layer.path}/" if layer.path else ""
     common = {"layer": layer.path, "layer_type": layer.layer_type, "role": layer.role}
     gates = GATES.get(layer.class_name, "")
-    trainable = bool(layer.config.get("trainable", True))
+    trainable = layer.config.get("trainable")
     if expected and not variables:  # not built
         return
     more = len(variables) > len(expected or ()) and isinstance(layer.config.get("dtype"), dict)
     quantized = more and "mode" in layer.config["dtype"]["config"]
-    if expected is None or (len(variables) != len(expected) and not quantized and any(w.kind for w in table)):
+    sure = layer.class_name in MODELS or any(weight.kind for weight in table)  # a model may hold more than its layers
+    if expected is None or (len(variables) != len(expected) and not quantized and sure):
         for number, variable in enumerate(variables):
             if variable.dtype.kind != "i" and variable.dtype.kind != "u":  # counts and seeds are not trained
                 yield Vector(f"{prefix}vars/{number}", **common, kind="unknown", values=values_of(variable))
@@ -131,10 +134,10 @@ def vectors_of(layer: Layer, variables: Sequence[h5py.Dataset], expected: Sequen
     for weight, variable in zip(expected, variables, strict=False):
         if weight.kind:
             initializer = layer.config.get(f"{weight.attribute}_initializer")
-            drawn = initializer if isinstance(initializer, dict) and isinstance(initializer["config"], dict) else None
+            named = isinstance(initializer, dict) and isinstance(initializer["config"], dict)
+            drawn = initializer_name(initializer["class_name"], initializer["config"]) if named else ""
             yield Vector(f"{prefix}{weight.attribute}", **common, kind=weight.kind, gates=gates, trainable=trainable,
-                         initializer=initializer_name(drawn["class_name"], drawn["config"]) if drawn else "",
-                         values=values_of(variable, gates))  # fmt: skip
+                         initializer=untrusted.printable(drawn)[:1000], values=values_of(variable, gates))  # fmt: skip
     for weight in table:
         if weight.kind and weight not in expected:
             yield Vector(f"{prefix}{weight.attribute}", **common, kind="absent", gates=gates, trainable=False)
@@ -177,11 +180,11 @@ def _fitting(class_name: str, variables: Sequence[h5py.Dataset]) -> list[Weight]
         return [] if class_name in KNOWN and not variables else None
     if not any(weight.kind for weight in table):
         return list(table)
-    needs = sorted({need for weight in table for need in weight.needs})
+    needs = sorted({weight.needs for weight in table if weight.needs})
     ways = []
     for there in product((True, False), repeat=len(needs)):
         has = dict(zip(needs, there, strict=True))
-        way = [weight for weight in table if all(has[need] for need in weight.needs)]
+        way = [weight for weight in table if has.get(weight.needs, True)]
         if len(way) == len(variables) and all(map(_axes_fit, [class_name] * len(way), way, variables)):
             ways.append(way)
     return ways[0] if len(ways) == 1 else None
@@ -191,6 +194,8 @@ def _axes_fit(class_name: str, weight: Weight, variable: h5py.Dataset) -> bool:
     if weight.attribute == "bias":
         two = class_name == "EinsumDense" or (class_name == "GRUCell" and variable.shape[0] == 2)
         return variable.ndim == 1 or (variable.ndim > 1 and two)
+    if variable.dtype.kind in "iu":  # quantized: its scale looks like a bias
+        return False
     return "kernel" not in weight.attribute or variable.ndim == RANKS.get(class_name, variable.ndim)
 
 
@@ -205,7 +210,7 @@ def variables_in(group: h5py.Group) -> list[h5py.Dataset]:
 def values_of(variable: h5py.Dataset, gates: str = "") -> Any:
     """Its array, checked to be one that can be described."""
     untrusted.refuse_if(not isinstance(variable, h5py.Dataset) or not variable.size, f"{variable.name} has no values")
-    whole = not gates or (variable.shape[-1] % len(gates) == 0 and variable.shape[:-1] in ((), (2,)))
+    whole = not gates or has_gates(gates, variable.shape)
     untrusted.refuse_if(not whole, f"{variable.name} of shape {variable.shape} is no bias of gates {gates}")
     return untrusted.read_array(variable)
 
@@ -220,9 +225,15 @@ def keras_class(entry: dict[str, Any]) -> str:
     return name if own else ""
 
 
+def short_name(entry: dict[str, Any]) -> str:
+    """`Dense` for `Dense` and for `package>Dense`."""
+    return entry["class_name"].split(">")[-1]
+
+
 def entries_of(config: dict[str, Any]) -> list[dict[str, Any]]:
     """The layers of a model's config. A functional model's has operations between them, which hold no variables."""
-    return [entry for entry in config["layers"] if not re.match(r"keras(\.src)?\.ops\b", str(entry.get("module")))]
+    entries = config["layers"] if isinstance(config, dict) else config  # the oldest files have a list here
+    return [entry for entry in entries if not re.match(r"keras(\.src)?\.ops\b", str(entry.get("module")))]
 
 
 def _places(entries: Sequence[dict[str, Any]], container: h5py.Group | None) -> list[h5py.Group | None]:
@@ -233,10 +244,11 @@ def _places(entries: Sequence[dict[str, Any]], container: h5py.Group | None) -> 
     counts: Counter[str] = Counter()
     places = []
     for entry in entries:
-        stem = _snake_case(entry["class_name"].split(">")[-1])
+        stem = _snake_case(short_name(entry))
         key = f"{stem}_{counts[stem]}" if counts[stem] else stem
         counts[stem] += 1
-        places.append(_child(container, key) if set(named) == {""} else named.get(name_of(entry)))
+        by_key = set(named) == {""} or not has_name(entry)
+        places.append(_child(container, key) if by_key else named.get(name_of(entry)))
     return places
 
 
@@ -252,14 +264,20 @@ def _own_name(group: h5py.Group) -> str:
     return _checked(texts[0]) if texts else ""
 
 
-def name_of(entry: dict[str, Any]) -> str:
-    """The name of the layer that an entry of a config describes."""
-    return _checked(entry["config"]["name"])
+def has_name(entry: dict[str, Any]) -> bool:
+    """Whether a config keeps its layer's name: that of another library's class may not."""
+    return isinstance(entry["config"], dict) and "name" in entry["config"]
+
+
+def name_of(entry: dict[str, Any], group: h5py.Group | None = None) -> str:
+    """The name of the layer that an entry of the config describes, or of its group, or what its class is called."""
+    stored = _own_name(group) if group is not None else ""
+    return _checked(entry["config"]["name"]) if has_name(entry) else stored or _checked(_snake_case(short_name(entry)))
 
 
 def _checked(name: Any) -> str:
-    """A name as Keras gives them, which can be part of a path and can be printed."""
-    plain = isinstance(name, str) and name.isprintable() and "/" not in name and name not in ("", ".", "..")
+    """A name that can be part of a path and can be printed. Keras 2 allowed slashes in them."""
+    plain = isinstance(name, str) and name.isprintable() and not {"", ".", ".."} & set(name.split("/"))
     untrusted.refuse_if(not plain or len(name) > 500, f"{name!r} is no layer's name")
     return name
 
@@ -269,6 +287,7 @@ def _class_called(stem: str) -> str:
     return {_snake_case(name): name for name in sorted(KNOWN)}.get(re.sub(r"_\d+$", "", stem), "")
 
 
+@cache
 def _snake_case(name: str) -> str:
     """As Keras derives a group's name from a class: keras/src/utils/naming.py."""
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))

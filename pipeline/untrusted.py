@@ -21,12 +21,15 @@ import numpy as np
 
 from pipeline.errors import ConfigError
 
-# The most that is read: of a file of weights within an archive, of a JSON text, of one array, each in bytes; and how
-# many members, groups and datasets a file may have. Where an archive is compressed, Keras' own rule holds as well.
+# The most that is read: of a file of weights within an archive, of a JSON text, of one array, of all arrays, each in
+# bytes; how many members, groups and datasets, or layers, a file may have; and how deep its groups may be nested. Where
+# an archive is compressed, Keras' own rule holds as well.
 LARGEST_WEIGHTS = 4 * 2**30
 LARGEST_JSON = 64 * 2**20
 LARGEST_ARRAY = 2**28
+LARGEST_VALUES = 2**30
 MOST_OBJECTS = 100_000
+DEEPEST = 500
 MOST_EXPANSION = 100  # times what is stored, above 256 MiB
 ENCRYPTED = 1
 HEAP = b"GCOL\x01\0\0\0"
@@ -51,7 +54,12 @@ def one_line(error: Exception) -> str:
     """An error's message in one line that can be printed, with its type where it has no message of its own."""
     text = " ".join(str(error).split())
     text = text if isinstance(error, ConfigError) else f"{text or 'no more is known'} ({type(error).__name__})"
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:300]
+    return printable(text)[:300]
+
+
+def printable(text: str) -> str:
+    """A text without what would move a terminal's cursor or hide what follows."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def refuse_if(condition: Any, reason: str) -> None:
@@ -114,19 +122,20 @@ def hdf5(file: Path | IO[bytes]) -> Iterator[h5py.File]:
     """An HDF5 file that holds all it says, and nothing but groups and plain arrays of numbers."""
     if isinstance(file, Path):
         with file.open("rb") as plain:
-            _check_heaps(plain)
+            longest = _check_heaps(plain)
     else:
-        _check_heaps(file)
+        longest = _check_heaps(file)
     with h5py.File(file, "r", locking=False) if isinstance(file, Path) else h5py.File(file, "r") as opened:
-        _check_groups(opened)
+        _check_groups(opened, longest)
         yield opened
 
 
-def _check_heaps(file: IO[bytes]) -> None:
-    """Refuse a damaged heap of texts: HDF5's own library can go round in one for ever.
+def _check_heaps(file: IO[bytes]) -> int:
+    """The length of the longest text. Refuses a damaged heap of texts: HDF5's own library can go round in it for ever.
 
     A heap is `GCOL`, version 1, its size, then objects: index, references, 4 bytes, size (index 0 is the free rest).
     """
+    longest = 0
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         start = content.find(HEAP)
         while start >= 0:
@@ -138,17 +147,29 @@ def _check_heaps(file: IO[bytes]) -> None:
                 taken = length if index == 0 else 16 + -(-length // 8) * 8
                 refuse_if(taken < 16 or place + taken > start + size, "damaged: a heap of texts without an end")
                 place += taken
+                longest = max(longest, length if index else 0)
             start = content.find(HEAP, start + size)
+    return longest
 
 
-def _check_groups(opened: h5py.File) -> None:
-    """Refuse a link, a group that is in the file twice (it could hold itself), a dataset that Keras would not write."""
-    waiting, seen, count = [opened["/"]], set(), 0
+def _check_groups(opened: h5py.File, longest: int) -> None:
+    """Refuse a link, a group that is in the file twice (it could hold itself), a dataset that Keras would not write.
+
+    Datasets, or texts, that share one place in the file would be more than it holds when read. longest: of the texts.
+    """
+    waiting, seen, count, left = [(opened["/"], 0)], set(), 0, opened.id.get_filesize()
+    texts = 0
     while waiting:
-        group = waiting.pop()
+        group, depth = waiting.pop()
+        refuse_if(depth > DEEPEST, f"groups within groups, nested deeper than {DEEPEST}")
         address = h5py.h5o.get_info(group.id).addr
         refuse_if(address in seen, f"group {group.name} is in the file twice")
         seen.add(address)
+        for name in group.attrs:
+            attribute = group.attrs.get_id(name)
+            size = longest * math.prod(attribute.shape or ()) if attribute.dtype.kind == "O" else 0
+            count, texts = count + 1, texts + size
+            refuse_if(size > LARGEST_VALUES or texts > LARGEST_WEIGHTS, f"attribute {name} can be {size} bytes of text")
         for name in group:
             count += 1
             refuse_if(count > MOST_OBJECTS, f"more than {MOST_OBJECTS} groups and datasets")
@@ -157,13 +178,15 @@ def _check_groups(opened: h5py.File) -> None:
             refuse_if(not isinstance(link, h5py.HardLink), f"{where} is a link ({type(link).__name__})")
             there = group[name]
             if isinstance(there, h5py.Group):
-                waiting.append(there)
+                waiting.append((there, depth + 1))
             else:
                 refuse_if(not isinstance(there, h5py.Dataset), f"{where} is neither a group nor a dataset")
-                _check_dataset(there, where)
+                left -= _check_dataset(there, where)
+                refuse_if(left < 0, "its datasets say they are more than the whole file")
 
 
-def _check_dataset(dataset: h5py.Dataset, where: str) -> None:
+def _check_dataset(dataset: h5py.Dataset, where: str) -> int:
+    """The size of a dataset in bytes, if it can be one that Keras wrote."""
     refuse_if(dataset.external or dataset.is_virtual, f"dataset {where} is kept in another file")
     refuse_if(dataset.id.get_create_plist().get_nfilters(), f"dataset {where} is compressed, as Keras does not")
     numbers = dataset.dtype.kind in "fiub" or _is_bfloat16(dataset)
@@ -171,11 +194,13 @@ def _check_dataset(dataset: h5py.Dataset, where: str) -> None:
     says = math.prod(dataset.shape) * dataset.dtype.itemsize
     holds = dataset.id.get_storage_size()
     refuse_if(says > holds, f"dataset {where} says it is {dataset.shape}, {says} bytes, and holds {holds}")
+    return says
 
 
 def _is_bfloat16(dataset: h5py.Dataset) -> bool:
     """NumPy has no such numbers: Keras writes them as two bytes each that are nothing else."""
-    return dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2 and dataset.dtype.fields is None
+    plain = dataset.dtype.fields is None and dataset.dtype.subdtype is None
+    return dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2 and plain
 
 
 def read_array(dataset: h5py.Dataset) -> np.ndarray:
@@ -206,11 +231,17 @@ def read_text(attributes: h5py.AttributeManager, name: str) -> list[str]:
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an npz file by name; none may be a Python object, or say it is larger than it is."""
+def read_npz(path: Path, prefix: str) -> dict[str, np.ndarray]:
+    """The arrays of an npz file whose names begin with the prefix, or all of them where none does.
+
+    None may be a Python object, or say it is larger than it is.
+    """
     arrays = {}
     with archive(path) as opened:
-        for member in opened.infolist():
+        members = [m for m in opened.infolist() if m.filename.startswith(prefix)] or opened.infolist()
+        size = sum(member.file_size for member in members)
+        refuse_if(size > LARGEST_VALUES, f"its arrays are {size} bytes; at most {LARGEST_VALUES} are read")
+        for member in members:
             name = member.filename
             refuse_if(not name.endswith(".npy"), f"member {name} is no array")
             refuse_if(member.file_size > LARGEST_ARRAY, f"{name} is too large; at most {LARGEST_ARRAY} bytes are read")

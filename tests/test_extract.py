@@ -104,7 +104,7 @@ def test_other_shapes_are_shown_and_not_compared(model, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "MODEL"),
+        ([], "are required"),
         (["nowhere.keras"], "no such file"),
         (["."], BIASES),
         (["MODEL", "--format", "xlsx"], "xlsx"),
@@ -112,6 +112,21 @@ def test_other_shapes_are_shown_and_not_compared(model, tmp_path, capsys):
         (["MODEL", "--format", "parquet"], "--output"),
         (["MODEL", "--output", "a.xlsx"], "--format"),
         (["MODEL", "--output", "nowhere/a.csv"], "cannot be written"),
+        (["MODEL", "--output", "MODEL", "--format", "csv"], "another file"),
+        (["MODEL", "--diff", "OTHER", "--output", "OTHER", "--format", "csv"], "another file"),
+        (["MODEL", "--output", ".", "--format", "csv"], "cannot be written"),
+        (["MODEL", "--output", "MODEL/a.csv"], "cannot be written"),
+        (["MODEL", "--output", ""], "--format"),
+        (["MODEL", "MODEL"], "unrecognized"),
+        (["MODEL", "--kind", "kernel"], "--kind"),
+        (["MODEL", "--kind"], "--kind"),
+        (["MODEL", "--layer", "dense"], "nearest: [red]dense"),
+        (["MODEL", "--diff", "MODEL", "--kind", "absent"], "neither"),
+        (["MODEL", "--diff", "MODEL", "--load"], "--load"),
+        (["MODEL/inside"], "inside"),
+        (["/dev/null"], "not a plain file"),
+        ([""], "folder"),
+        (["x" * 5000], "too long"),
         (["MODEL", "--layer", "gruu"], "nearest: gru"),
         (["MODEL", "--kind", "beta"], "has no beta"),
         (["MODEL", "--kind", "absent", "--output", "a.npz"], "holds values"),
@@ -126,10 +141,35 @@ def test_what_cannot_be_done_is_refused_in_one_line(model, arguments, reason, tm
     """A request would end in a traceback, in several lines or in exit code 0, or leave half a file behind."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'none.db'}")
-    assert extract.main([str(model) if a == "MODEL" else a for a in arguments]) == 2
+    content = model.read_bytes()
+    names = {"MODEL": str(model), "OTHER": f"{tmp_path}/../{tmp_path.name}/{model.name}"}
+    given = [a.replace("MODEL", names["MODEL"]).replace("OTHER", names["OTHER"]) for a in arguments]
+    assert extract.main(given) == 2
     said = capsys.readouterr()
     assert said.out == "" and reason in said.err and said.err.count("\n") == 1
-    assert list(tmp_path.iterdir()) == [model]
+    assert list(tmp_path.iterdir()) == [model] and model.read_bytes() == content
+
+
+def test_a_layer_can_be_chosen_by_its_exact_name(model, capsys):
+    """A name with the letters of a pattern in it could not be asked for."""
+    assert extract.main([str(model), "--layer", "[red]dense", "--format", "json"]) == 0
+    assert [row["variable"] for row in json.loads(capsys.readouterr().out)] == ["[red]dense/bias"]
+
+
+def test_output_that_nobody_reads_or_that_has_few_letters(model, tmp_path):
+    """`| head`, or a terminal without Unicode, would end in a traceback."""
+    with h5py.File(model, "r+") as file:
+        for number in range(2, 400):
+            file[f"layers/dense_{number}/vars/0"] = np.ones((1, 1), np.float32)
+            file[f"layers/dense_{number}/vars/1"] = np.ones(1, np.float32)
+    command = f"{sys.executable} -m pipeline.extract {model}"
+    said = subprocess.run(
+        f"{command} --format json | head -n 1", shell=True, cwd=PROJECT, capture_output=True, text=True
+    )
+    assert (said.stdout, said.stderr) == ("[\n", "")
+    plain = {"PYTHONIOENCODING": "ascii", "PATH": ""}
+    said = subprocess.run([*command.split(), "--layer", "gru"], cwd=PROJECT, capture_output=True, text=True, env=plain)
+    assert (said.returncode, said.stderr) == (0, "") and "gru/bias" in said.stdout
 
 
 def test_a_file_that_is_there_stays_whole(model, tmp_path, monkeypatch):
@@ -151,12 +191,50 @@ def test_load_reads_what_the_reader_does_not_know(tmp_path, monkeypatch, capsys)
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["variable"], row["initializer"], row["mean"]) == ("out/bias", "Zeros", 0)
     monkeypatch.chdir(tmp_path)
-    code = keras.layers.Lambda(lambda x: __import__("os").makedirs("canary", exist_ok=True) or x, output_shape=(3,))
-    keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), code]).save(path)
     canary = tmp_path / "canary"
-    assert extract.main([str(path)]) == 0 and not canary.exists()
-    assert extract.main([str(path), "--load"]) == 2 and not canary.exists()
-    assert capsys.readouterr().err.count("\n") == 1
+    code = keras.layers.Lambda(lambda x: __import__("os").makedirs("canary", exist_ok=True) or x, output_shape=(3,))
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), code])
+    for path in (tmp_path / "model.keras", tmp_path / "model.h5"):
+        model.save(path)
+        if canary.exists():
+            canary.rmdir()
+        assert extract.main([str(path)]) == 0 and extract.main([str(path), "--load"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1 and not canary.exists()
+
+
+def test_load_knows_our_initializers_and_says_what_to_do_about_other_layers(tmp_path):
+    """A model of ours could not be loaded, or a layer of another library would be guessed, or end in a traceback."""
+    import keras
+
+    from pipeline.own_initializers import FanInUniform
+
+    class Own(keras.layers.Layer):
+        def build(self, shape):
+            self.bias = self.add_weight(shape=(3,), name="bias")
+
+        def call(self, x):
+            return x + self.bias
+
+    dense = keras.layers.Dense(2, name="out", bias_initializer=FanInUniform(fan_in=3, seed=1))
+    keras.Sequential([keras.Input((3,)), dense]).save(tmp_path / "ours.keras")
+    for form in ("keras", "h5"):
+        keras.Sequential([keras.Input((3,)), Own(name="own"), dense]).save(tmp_path / f"other.{form}")
+
+    def said(*arguments):
+        command = [sys.executable, "-m", "pipeline.extract", *map(str, arguments), "--format", "json"]
+        return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+
+    loaded = said(tmp_path / "ours.keras", "--load")  # in another process, where nothing is registered yet
+    (row,) = json.loads(loaded.stdout)
+    assert row["max"] == dense.bias.numpy().max() and row["initializer"] == "FanInUniform(fan_in=3)"
+    assert "Warning" not in loaded.stderr
+    for form in ("keras", "h5"):
+        path = tmp_path / f"other.{form}"
+        kinds = {row["layer"]: (row["kind"], row["layer_type"]) for row in json.loads(said(path).stdout)}
+        assert kinds == {"own": ("unknown", "Own"), "out": ("bias", "Dense")}
+    refused = said(path, "--load")
+    (line,) = [line for line in refused.stderr.splitlines() if "--load" in line]
+    assert refused.returncode == 2 and "For Own: in Python, import what defines it" in line and not refused.stdout
 
 
 def test_a_run_of_mlflow_is_read(tmp_path, monkeypatch, capsys):
@@ -178,6 +256,51 @@ def test_a_run_of_mlflow_is_read(tmp_path, monkeypatch, capsys):
     assert (row["variable"], row["mean"]) == ("dense/bias", 1.5)
     assert extract.main(["runs:/0123"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_models_that_a_run_logged_are_read(tmp_path, monkeypatch, capsys):
+    """runs:/<id> would not find what mlflow.keras logs, or would take one of several models without a word."""
+    import keras
+    import mlflow.keras
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    location = (tmp_path / "artifacts").as_uri()
+    experiment = mlflow.MlflowClient(uri).create_experiment("study", artifact_location=location)
+
+    def fresh(value):
+        start = keras.initializers.Constant(value)
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="out", bias_initializer=start)])
+        model.compile("sgd", "mse")
+        return model
+
+    with mlflow.start_run(experiment_id=experiment) as run:
+        mlflow.keras.autolog()
+        trained = fresh(0.5)
+        trained.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+        mlflow.keras.autolog(disable=True)
+    auto = run.info.run_id
+    with mlflow.start_run(experiment_id=experiment) as run:
+        ids = [mlflow.keras.log_model(fresh(value), name=name, pip_requirements=[]).model_id
+               for name, value in (("one", 1.0), ("two", 2.0), ("two", 3.0))]  # fmt: skip
+    several = run.info.run_id
+
+    def said(run, *more):
+        code = extract.main([f"runs:/{run}", "--format", "json", *more])
+        out, err = capsys.readouterr()
+        return [row["min"] for row in json.loads(out)] if code == 0 else err
+
+    assert said(auto) == [trained.layers[0].bias.numpy().min()] and said(auto, "--load") == said(auto)
+    for name, value in (("one", 1), (ids[1], 2), (ids[2], 3), ("one/data/model.keras", 1)):
+        assert said(f"{several}/{name}") == [value]
+    for name, reason in (("", "several models"), ("/two", "several models"), ("/three", "no such model")):
+        err = said(several + name)
+        assert reason in err and err.count("\n") == 1 and all(f"runs:/{several}/{id_}" in err for id_ in ids[1:])
+        assert (f"runs:/{several}/one" in err) == (name != "/two")
+    err = said(f"{several}/one/MLmodel")
+    assert f"runs:/{several}/one/MLmodel: truncated" in err and str(tmp_path / "artifacts") not in err
+    assert said(f"{several}/one/nothing").count("\n") == 1
 
 
 def test_the_command_is_quick(model):

@@ -32,6 +32,7 @@ def _models() -> dict:
     runtime.start("cpu")
     import keras
 
+    keras.backend.clear_session()  # the names that Keras gives count on from other tests
     L = keras.layers
 
     def chain(shape, *layers, name=None):
@@ -307,6 +308,21 @@ def _virtual(weights):
     weights.create_virtual_dataset(BIAS, layout)
 
 
+def _many_places(weights):
+    """One array, as the bias of many layers: a small file that is large in memory."""
+    weights["layers/dense_1/vars/0"] = np.ones((2, 10_000), np.float32)
+    weights["layers/dense_1/vars/1"] = np.ones(10_000, np.float32)
+    for number in range(2, 10):
+        weights[f"layers/dense_{number}/vars/0"] = weights["layers/dense_1/vars/0"]
+        weights[f"layers/dense_{number}/vars/1"] = weights["layers/dense_1/vars/1"]
+
+
+def _texts(weights):
+    """A thousand texts, which the file may all keep in one place, of two megabytes."""
+    weights.attrs["long"] = "x" * 2**21
+    weights.attrs["names"] = ["x"] * 1000
+
+
 def _symlink() -> zipfile.ZipInfo:
     info = zipfile.ZipInfo("assets/link")
     info.external_attr = 0o120777 << 16
@@ -345,6 +361,11 @@ HOSTILE = {
                   "is a link (SoftLink)"),
     "link elsewhere in it": (lambda c: _weights(_put("more", h5py.SoftLink("/nowhere"))), "is a link"),
     "group in itself": (lambda c: _weights(lambda w: _put("layers/again", w["layers"])(w)), "in the file twice"),
+    "dataset in many places": (lambda c: _weights(_many_places), "more than the whole file"),
+    "texts that could be one": (lambda c: _weights(_texts), "bytes of text"),
+    "deep groups": (lambda c: _weights(lambda w: w.create_group("/".join(["layers", "d", *["a"] * 600]))),
+                    "nested deeper"),
+    "layers without end": (lambda c: _archive(config=_doubled(40)), "layers"),
     "external dataset": (lambda c: _weights(_dataset(shape=(2,), dtype="f4", external=[("/etc/hostname", 0, 8)])),
                          "kept in another file"),
     "virtual dataset": (lambda c: _weights(_instead(BIAS, _virtual)), "kept in another file"),
@@ -394,6 +415,14 @@ def _nested(depth: int) -> str:
     return _config(inner)
 
 
+def _doubled(depth: int) -> str:
+    """Bidirectional holds two of what its config says once."""
+    inner = {"class_name": "Dropout", "config": {"name": "d"}}
+    for _ in range(depth):
+        inner = {"class_name": "Bidirectional", "config": {"name": "b", "layer": inner}}
+    return _config(inner)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("attack", HOSTILE)
 def test_hostile_files_are_refused_in_one_line(attack, tmp_path):
@@ -430,11 +459,23 @@ def test_what_is_larger_than_the_limits_is_not_read(tmp_path, monkeypatch):
     """A file could fill memory or disk: the limits would not hold."""
     path = tmp_path / "model.keras"
     path.write_bytes(_archive())
-    for limit, most in (("LARGEST_WEIGHTS", 100), ("LARGEST_JSON", 10), ("LARGEST_ARRAY", 4), ("MOST_OBJECTS", 1)):
+    for limit, most in (("LARGEST_WEIGHTS", 100), ("LARGEST_JSON", 10), ("LARGEST_ARRAY", 4), ("MOST_OBJECTS", 1),
+                        ("LARGEST_VALUES", 6)):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(untrusted, limit, most)
             with pytest.raises(ConfigError, match=r"at most|more than|members"):
                 saved.read(path)
+
+
+def test_the_arrays_of_an_npz_are_not_too_large_together(tmp_path, monkeypatch):
+    """A file of many arrays, each within its limit, could fill the memory; or what is not read be counted."""
+    path = tmp_path / "biases.npz"
+    np.savez(path, **{"after/dense/bias": np.ones(9), "after/out/bias": np.ones(9), "trajectory/x": np.ones(999)})
+    monkeypatch.setattr(untrusted, "LARGEST_VALUES", 600)
+    assert len(saved.read(path)) == 2
+    monkeypatch.setattr(untrusted, "LARGEST_VALUES", 300)
+    with pytest.raises(ConfigError, match="at most 300 are read"):
+        saved.read(path)
 
 
 def test_any_damage_is_refused_in_one_line_or_harmless(tmp_path):
