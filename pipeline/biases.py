@@ -6,7 +6,7 @@ layer types, and a variable's name says nothing: what the table does not know is
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,7 +93,7 @@ class Vector:
     trainable: bool | None = None
     initializer: str = ""
     values: Any = None
-    owner: Any = None
+    owner: Any = field(default=None, repr=False, compare=False)
 
 
 def bias_variables(model: Any) -> dict[str, Any]:
@@ -102,6 +102,13 @@ def bias_variables(model: Any) -> dict[str, Any]:
     A layer without a bias (`use_bias=False`, Flatten, Dropout, ...) is absent.
     """
     return {found.path: found.values for found in find(model) if found.kind in ("bias", "beta")}
+
+
+def paths(model: Any) -> dict[int, str]:
+    """The path of every trainable variable of a built Keras model, biases or not, by the id of the variable."""
+    return {
+        id(found.values): found.path for found in unique_paths(_of_layer(model, "", set())) if found.values is not None
+    }
 
 
 def extract_biases(model: Any) -> dict[str, np.ndarray]:

@@ -54,8 +54,15 @@ def of_model(model: Any) -> Iterator[tuple[biases.Vector, str, str, Promise, np.
         values = np.array(vector.values.value)
         class_name, config = type(initializer).__name__, arguments(initializer)
         forget = getattr(vector.owner, "unit_forget_bias", False)
-        for role, gate, part in biases.parts(replace(vector, values=values)):
-            yield vector, role, gate, _of_part(class_name, config, values.shape, role, gate, forget), part
+        places = np.arange(values.size).reshape(values.shape)  # of a gate's values in the whole bias
+        named = zip(
+            biases.parts(replace(vector, values=values)), biases.parts(replace(vector, values=places)), strict=True
+        )
+        for (role, gate, part), (_, _, place) in named:
+            promised = _of_part(class_name, config, values.shape, role, gate, forget)
+            if gate and np.ndim(promised.values):
+                promised = promised._replace(values=np.ravel(promised.values)[place])
+            yield vector, role, gate, promised, part
 
 
 def arguments(initializer: Any) -> dict[str, Any]:
@@ -154,32 +161,53 @@ def _gate(class_name: str, config: dict[str, Any], gate: str) -> Promise:
 def audit(models: Sequence[Any]) -> None:
     """Hold the biases that models (one per seed, all of one structure) start with against what was promised.
 
-    Raises ArithmeticError where a value is beyond the limits, or where all of them, of a seed or of all seeds, would
-    come by chance less than once in 1e9 draws from the distribution (Kolmogorov and Smirnov's test).
+    Raises ArithmeticError where a value is beyond the limits, or where mean, variance or the whole distribution, of a
+    seed or of all seeds together, would come by chance less than once in 1e9 draws.
     """
     for same in zip(*map(of_model, models), strict=True):
-        vector, _, gate, _, _ = same[0]
-        for promised, values in [(s[3], s[4]) for s in same]:
-            _check(vector.path + f", gate {gate}" * bool(gate), promised, values)
-        if same[0][3].distribution is not None:
-            _check(vector.path, same[0][3], np.concatenate([s[4].ravel() for s in same]))
+        vector, role, gate, _, _ = same[0]
+        name = vector.path + f", gate {f'{role} {gate}'.strip()}" * bool(gate)
+        for _, _, _, promised, values in same:
+            check(name, promised, values)
+        if same[0][3].distribution is not None:  # seeds that draw the same, by a seed of the initializer, count once
+            check(name, same[0][3], np.concatenate(list({v.tobytes(): v.ravel() for *_, v in same}.values())))
 
 
-def _check(path: str, promised: Promise, values: np.ndarray) -> None:
-    from scipy import stats
-
+def check(name: str, promised: Promise, values: np.ndarray) -> None:
+    """Raise ArithmeticError, with both in words, where values [any shape] are not what was promised."""
     drawn = np.asarray(values, np.float64)
+    step = 2.0**-7 if values.dtype.itemsize == 2 else 1e-6  # of half precision, whichever half
     if promised.distribution is None:
-        kept = np.isnan(promised.values).all() or np.allclose(drawn, promised.values, rtol=1e-6, atol=1e-7)
+        kept = np.isnan(promised.values).all() or np.allclose(drawn, promised.values, rtol=step, atol=step / 10)
     else:
-        low, high = promised.distribution.support()
-        slack = 1e-5 * (high - low) if np.isfinite(high - low) else 0.0
-        kept = np.all((drawn >= low - slack) & (drawn <= high + slack))
-        kept = kept and stats.kstest(drawn.ravel(), promised.distribution.cdf).pvalue > CHANCE
+        kept = _plausible(promised.distribution, drawn.ravel(), step)
     if not kept:
         f = promised.figures()
         raise ArithmeticError(
-            f"{path}: promised {promised.words} with mean {f['mean']:.4g}, std {f['std']:.4g}, from {f['low']:.4g} to "
+            f"{name}: promised {promised.words} with mean {f['mean']:.4g}, std {f['std']:.4g}, from {f['low']:.4g} to "
             f"{f['high']:.4g}; drawn mean {drawn.mean():.4g}, std {drawn.std():.4g}, from {drawn.min():.4g} to "
             f"{drawn.max():.4g}"
         )
+
+
+def _plausible(distribution: Any, drawn: np.ndarray, step: float) -> bool:
+    """Whether values [n] can be draws of a distribution: limits, mean, variance, and Kolmogorov and Smirnov's test.
+
+    Their variance is taken for a chi square with as many degrees of freedom as their kurtosis leaves (Box 1953). step:
+    relative distance of two neighbouring numbers of their type.
+    """
+    from scipy import stats
+
+    low, high = distribution.support()
+    mean, std, n = distribution.mean(), distribution.standard_deviation(), drawn.size
+    size = max(abs(x) for x in (low, high, mean) if np.isfinite(x)) + std
+    if not np.all((drawn >= low - step * size) & (drawn <= high + step * size)):
+        return False
+    if std < 100 * step * size:  # rounded to a few different numbers
+        return bool(np.all(np.abs(drawn - mean) < 10 * std + step * size))
+    chances = [stats.kstest(drawn, distribution.cdf).pvalue, 2 * stats.norm.sf(abs(drawn.mean() - mean) / std * n**0.5)]
+    if n > 2:
+        freedom = 2 * n / (float(distribution.kurtosis()) - 1)
+        ratio = np.mean((drawn - mean) ** 2) / std**2
+        chances.append(2 * min(stats.chi2.cdf(freedom * ratio, freedom), stats.chi2.sf(freedom * ratio, freedom)))
+    return min(chances) > CHANCE

@@ -129,6 +129,13 @@ def plan(config: Config) -> Plan:
     return Plan(config, arm, effective, recipe, keys, tuple(s for s, key in keys.items() if key not in done))
 
 
+def to_train(p: Plan) -> tuple[int, ...]:
+    """The seeds that a job would have to train: those missing that no other arm has, and that were not replaced."""
+    wanted = {seed: p.keys[seed] for seed in p.missing}
+    found = store.adoptable(p.config.results_dir, p.config.study, wanted, _files(p.config))
+    return tuple(seed for seed in p.missing if seed not in found)
+
+
 def check(plans: Sequence[Plan]) -> None:
     """Load the data and build the model of every plan that has seeds to train. Raises ConfigError."""
     seen = []
@@ -174,8 +181,8 @@ def _files(config: Config) -> tuple[str, ...]:
 
 
 def _weights(when: str, model: Any) -> dict[str, np.ndarray]:
-    """All weights of a model in its order; biases by the paths that they have everywhere else."""
-    paths = {id(v): path for path, v in biases.bias_variables(model).items()}
+    """All weights of a model in its order, by the paths that biases have everywhere else."""
+    paths = biases.paths(model)
     names = [paths.get(id(v), v.path.removeprefix(f"{model.name}/")) for v in model.weights]
     return {f"{when}/{name}": np.array(v.value) for name, v in zip(names, model.weights, strict=True)}
 

@@ -1,6 +1,7 @@
 """Which initializers there are for a bias, and which of them cannot work on a bias of a given shape."""
 
 import math
+from typing import Any
 
 from pipeline import signatures
 from pipeline.config import BiasInitializer
@@ -13,6 +14,7 @@ NOT_FOR_BIAS = ("STFT",)
 ONLY_RECURRENT = ("Chrono", "ForgetGate")
 ONLY_OUTPUT = ("ClassPrior",)
 FROM_LAYER = ("fan_in", "fan_out", "gates", "values")  # filled in from layer and labels, never by a config
+ALIASES = {"uniform": "RandomUniform", "normal": "RandomNormal", "zero": "Zeros", "one": "Ones"}
 CHOICES = {
     "mode": ("fan_in", "fan_out", "fan_avg"),
     "distribution": ("truncated_normal", "untruncated_normal", "uniform"),
@@ -61,6 +63,23 @@ def check_arguments(initializer: BiasInitializer) -> None:
         raise ConfigError(
             f"bias_initializer.config.minval: {given['minval']} given; allowed: at most maxval, {given['maxval']}"
         )
+
+
+def full_form(given: Any, key: str) -> dict[str, Any]:
+    """An initializer in full form, from its name (`he_normal`, `HeNormal`) or `{class_name, config}`."""
+    full = {"class_name": given, "config": {}} if isinstance(given, str) else given
+    if not isinstance(full, dict) or not set(full) <= {"class_name", "config"} or "class_name" not in full:
+        raise ConfigError(f"{key}: {given} given; allowed: a name, or {{class_name: a name, config: its arguments}}")
+    name, config, known = str(full["class_name"]), full.get("config") or {}, signatures.names("initializers")
+    plain = ALIASES.get(name, name).replace("_", "").lower()
+    found = [k for k in known if k.lower() == plain]
+    if not found:
+        raise ConfigError(f"{key}: {name} is not a Keras initializer; {closest(name, known)}")
+    arguments = signatures.arguments("initializers", found[0])
+    for argument in config:
+        if argument not in arguments:
+            raise ConfigError(f"{key}.config.{argument}: {found[0]} has no such argument; allowed: {[*arguments]}")
+    return {"class_name": found[0], "config": dict(config)}
 
 
 def check_rank(class_name: str, layer: str, bias_rank: int) -> None:

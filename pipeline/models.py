@@ -9,6 +9,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from pipeline import initializers, signatures
@@ -30,7 +31,6 @@ REFUSED = {
     "with kernel_constraint",
 }
 NESTED = ("layer", "backward_layer", "layers", "cell", "cells")  # arguments that hold layers
-ALIASES = {"uniform": "RandomUniform", "normal": "RandomNormal", "zero": "Zeros", "one": "Ones"}
 
 
 def complete(config: Config) -> list[Layer]:
@@ -48,18 +48,50 @@ def complete(config: Config) -> list[Layer]:
     biased = [layer for layer, _ in walk(layers) if "bias_initializer" in _arguments(layer)]
     if not biased:
         raise ConfigError(f"model: no layer of {config.model.name} can have a bias; allowed: a model where one can")
-    for layer in _fitting(biased, config):
-        if config.use_bias is False and "use_bias" in _arguments(layer):
-            layer["config"].setdefault("use_bias", False)
-        elif config.use_bias is False:  # EinsumDense says by its axes whether it has a bias
-            layer["config"]["bias_axes"] = None
-        choice = config.bias_initializer
-        layer["config"].setdefault("bias_initializer", {"class_name": choice.class_name, "config": choice.config})
+    reached = [_choose(layer, config) for layer in _fitting(biased, config)]
+    if not any(reached):
+        raise ConfigError(
+            f"bias_layers: {config.bias_layers} given, but those layers of {config.model.name} set their biases "
+            "themselves; allowed: layers that leave them open"
+        )
     for layer in biased:
         by_axes = "use_bias" not in _arguments(layer) and layer["config"].get("bias_axes") is None
         if by_axes or layer["config"].get("use_bias", True) is False:
             layer["config"].pop("bias_initializer", None)
+        _check_gates(layer)
     return layers
+
+
+def _choose(layer: Layer, config: Config) -> bool:
+    """Write the study's choice into a layer that leaves it open; whether it did."""
+    own, by_switch = layer["config"], "use_bias" in _arguments(layer)
+    if config.use_bias:
+        there = own.get("use_bias", True) if by_switch else own.get("bias_axes") is not None
+        reached = there and "bias_initializer" not in own
+        own.setdefault("bias_initializer", asdict(config.bias_initializer))
+    elif by_switch:
+        reached = "use_bias" not in own
+        own.setdefault("use_bias", False)
+    else:  # EinsumDense says by its axes whether it has a bias
+        reached, own["bias_axes"] = own.get("bias_axes") is not None, None
+    return reached
+
+
+def _check_gates(layer: Layer) -> None:
+    """Refuse an initializer of gates on a layer without them, and keep Keras' ones off the forget gate."""
+    name = layer["config"].get("bias_initializer", {}).get("class_name")
+    if name in initializers.ONLY_RECURRENT:
+        if not _gated(layer):
+            raise ConfigError(
+                f"bias_initializer: {name} given, but it fills the gates of LSTM and GRU layers, and "
+                f"{layer['config']['name']} has none; allowed: a model with such layers, or their names in bias_layers"
+            )
+        if "unit_forget_bias" in _arguments(layer):
+            layer["config"].setdefault("unit_forget_bias", False)
+
+
+def _gated(layer: Layer) -> bool:
+    return layer["class_name"].removesuffix("Cell") in ("LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 
 
 def bias_initializers(layers: list[Layer]) -> Iterator[tuple[str, str, int]]:
@@ -67,8 +99,11 @@ def bias_initializers(layers: list[Layer]) -> Iterator[tuple[str, str, int]]:
     for layer, path in walk(layers):
         config = layer["config"]
         if "bias_initializer" in config:
-            gru = layer["class_name"] in ("GRU", "GRUCell") and config.get("reset_after", True)
-            yield path, config["bias_initializer"]["class_name"], len(config.get("bias_axes") or "b") + gru
+            axes = 1 + (layer["class_name"] in ("GRU", "GRUCell") and config.get("reset_after", True))
+            if config.get("bias_axes"):  # Keras fills up with axes of length 1 behind the first
+                after = str(config.get("equation", "")).partition("->")[2]
+                axes = len(after) - min((after.find(axis) for axis in config["bias_axes"]), default=0)
+            yield path, config["bias_initializer"]["class_name"], axes
 
 
 def walk(layers: list[Layer], above: str = "") -> Iterator[tuple[Layer, str]]:
@@ -152,29 +187,12 @@ def _checked(layer: Any, key: str, is_last: bool = False) -> Layer:
             inner = [_checked(v, f"{key}.config.{name}.{i}") for i, v in enumerate(inner)]
             config[name] = inner if isinstance(value, list) else inner[0]
         elif name.endswith("_initializer") and value is not None:
-            config[name] = _initializer(value, f"{key}.config.{name}")
+            config[name] = initializers.full_form(value, f"{key}.config.{name}")
     for name, default in arguments.items():
         left_open = is_last and (class_name, name) == ("Dense", "units")
         if default is signatures.REQUIRED and name not in config and not left_open:
             raise ConfigError(f"{key}.config.{name}: nothing given; {class_name} needs it")
     return {"class_name": class_name, "config": config}
-
-
-def _initializer(given: Any, key: str) -> Layer:
-    """An initializer in full form, from its name (`he_normal`, `HeNormal`) or `{class_name, config}`."""
-    full = {"class_name": given, "config": {}} if isinstance(given, str) else given
-    if not isinstance(full, dict) or not set(full) <= {"class_name", "config"} or "class_name" not in full:
-        raise ConfigError(f"{key}: {given} given; allowed: a name, or {{class_name: a name, config: its arguments}}")
-    name, config, known = str(full["class_name"]), full.get("config") or {}, signatures.names("initializers")
-    plain = ALIASES.get(name, name).replace("_", "").lower()
-    found = [k for k in known if k.lower() == plain]
-    if not found:
-        raise ConfigError(f"{key}: {name} is not a Keras initializer; {closest(name, known)}")
-    arguments = signatures.arguments("initializers", found[0])
-    for argument in config:
-        if argument not in arguments:
-            raise ConfigError(f"{key}.config.{argument}: {found[0]} has no such argument; allowed: {[*arguments]}")
-    return {"class_name": found[0], "config": dict(config)}
 
 
 def _arguments(layer: Layer) -> dict[str, object]:
@@ -224,26 +242,8 @@ def _fitting(biased: list[Layer], config: Config) -> list[Layer]:
         return meant
     if name in initializers.ONLY_OUTPUT:
         return biased[-1:]
-    fitting = [layer for layer in meant if layer["class_name"].removesuffix("Cell") in ("LSTM", "GRU", "ConvLSTM2D")]
-    if not fitting or (isinstance(config.bias_layers, list) and len(fitting) < len(meant)):
-        raise ConfigError(
-            f"bias_initializer: {name} given, but it fills the gates of LSTM and GRU layers, and "
-            f"{', '.join(m['config']['name'] for m in meant if m not in fitting)} has none; allowed: a model with such "
-            "layers, or their names in bias_layers"
-        )
-    for layer in fitting:
-        if "unit_forget_bias" in _arguments(layer):  # which would put ones over what the initializer says
-            layer["config"].setdefault("unit_forget_bias", False)
-    return fitting
-
-
-def _initializer_object(class_name: str, config: dict[str, Any]) -> Any:
-    """In Keras' form, or for one of our own the object itself."""
-    if not initializers.is_own(class_name):
-        return {"class_name": class_name, "config": config}
-    from pipeline import own_initializers
-
-    return getattr(own_initializers, class_name)(**config)
+    gated = [layer for layer in meant if _gated(layer)]
+    return gated if gated and isinstance(config.bias_layers, str) else meant
 
 
 def _own_initializers(layers: list[Layer]) -> Any:
@@ -255,9 +255,18 @@ def _own_initializers(layers: list[Layer]) -> Any:
     return own_initializers
 
 
+def _initializer_object(class_name: str, config: dict[str, Any]) -> Any:
+    """In Keras' form, or for one of our own the object itself."""
+    if not initializers.is_own(class_name):
+        return {"class_name": class_name, "config": config}
+    from pipeline import own_initializers
+
+    return getattr(own_initializers, class_name)(**config)
+
+
 def _positive(value: Any) -> bool:
-    numbers = value if isinstance(value, list) else [value]
-    return all(v is None or (isinstance(v, int) and not isinstance(v, bool) and v >= 1) for v in numbers)
+    return all(v is None or (isinstance(v, int) and not isinstance(v, bool) and v >= 1)
+               for v in (value if isinstance(value, list) else [value]))  # fmt: skip
 
 
 def _backward(forward: Layer) -> Layer:
@@ -279,7 +288,7 @@ def _make(layer: Layer, path: str, seed: int) -> Any:
         if name == "seed" and value is None:
             config[name] = derive_seed(seed, path, name)
         elif name.endswith("_initializer") and isinstance(value, (str, dict)):
-            full = _initializer(value, path) if isinstance(value, str) else value
+            full = initializers.full_form(value, path) if isinstance(value, str) else value
             takes_seed = "seed" in signatures.arguments("initializers", full["class_name"])
             own = {"seed": derive_seed(seed, path, name)} if takes_seed else {}
             drawn = {k: v for k, v in full["config"].items() if v is not None}

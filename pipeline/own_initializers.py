@@ -7,6 +7,7 @@ Shapes: `(units,)` for dense and convolutional layers, `(4 * units,)` for an LST
 """
 
 import math
+import re
 from typing import Any
 
 import keras
@@ -28,6 +29,14 @@ class _Drawn(keras.initializers.Initializer):
         """The arguments by which it can be made again."""
         return {"seed": self.seed, **{name: getattr(self, name) for name in self.arguments}}
 
+    def known(self, name: str) -> Any:
+        """An argument that is given, or that the layer has told. Raises ValueError where neither is so."""
+        if getattr(self, name) is None:
+            raise ValueError(
+                f"{type(self).__name__}: {name} is not known to it outside of this project's models; give it"
+            )
+        return getattr(self, name)
+
     def ask(self, layer: Any) -> None:
         """Take from a layer, whose kernel is there when its bias is drawn, what was not given."""
         self._layer = layer
@@ -37,9 +46,9 @@ class _Drawn(keras.initializers.Initializer):
 
         In a recurrent layer both are its units, as in PyTorch.
         """
-        if None not in (getattr(self, "fan_in", 0), getattr(self, "fan_out", 0)):
-            return  # a saved model
-        layer, units = self._layer, 0
+        layer, units = vars(self).get("_layer"), 0
+        if layer is None or None not in (getattr(self, "fan_in", 0), getattr(self, "fan_out", 0)):
+            return  # given, as in a saved model
         if "recurrent_kernel" in vars(layer):
             units = layer.recurrent_kernel.shape[-2]
         held = vars(layer)  # not the property: the layer is being built
@@ -50,6 +59,11 @@ class _Drawn(keras.initializers.Initializer):
         fans = units or receptive * inputs, units or receptive * outputs
         if "Depthwise" in type(layer).__name__:  # a unit sees one channel
             fans = receptive, receptive * outputs
+        if isinstance(layer, keras.layers.EinsumDense):  # by its letters: what is summed up, and what is not
+            letters, after = re.fullmatch(r".*,(.*)->(.*)", layer.equation.replace(".", "")).groups()
+            sizes = dict(zip(letters, kernel.shape, strict=True))
+            fans = (math.prod(n for letter, n in sizes.items() if letter not in after),
+                    math.prod(n for letter, n in sizes.items() if letter in after))  # fmt: skip
         for name, value in zip(("fan_in", "fan_out"), fans, strict=True):
             if getattr(self, name, 0) is None:
                 setattr(self, name, int(value))
@@ -62,7 +76,9 @@ class _Drawn(keras.initializers.Initializer):
 class FanInUniform(_Drawn):
     """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in that of the kernel: PyTorch's default for linear and conv layers.
 
-    For a recurrent layer fan_in is its units, as in PyTorch. Source: `torch.nn.Linear.reset_parameters`.
+    For a recurrent layer fan_in is its units, as in PyTorch; Keras' ones stay on an LSTM's forget gate, though. Of a
+    transposed convolution fan_in is what feeds a unit, where PyTorch counts its outputs.
+    Source: `torch.nn.Linear.reset_parameters`.
     """
 
     def __init__(self, fan_in: int | None = None, seed: int | None = None) -> None:
@@ -71,7 +87,7 @@ class FanInUniform(_Drawn):
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """A bias of any shape."""
         self._fans()
-        return self._uniform(shape, 1 / math.sqrt(self.fan_in), dtype)
+        return self._uniform(shape, 1 / math.sqrt(self.known("fan_in")), dtype)
 
 
 @keras.saving.register_keras_serializable("pipeline")
@@ -89,7 +105,7 @@ class SklearnUniform(_Drawn):
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """A bias of any shape."""
         self._fans()
-        return self._uniform(shape, math.sqrt(self.factor / (self.fan_in + self.fan_out)), dtype)
+        return self._uniform(shape, math.sqrt(self.factor / (self.known("fan_in") + self.known("fan_out"))), dtype)
 
 
 @keras.saving.register_keras_serializable("pipeline")
@@ -106,9 +122,9 @@ class RandomAsymmetric(_Drawn):
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """A bias of any shape."""
         self._fans()
-        rng = np.random.default_rng(self.seed)
-        normal = rng.normal(0, self.stddev / math.sqrt(self.fan_in), shape)
-        drawn = np.where(rng.random(shape) < 1 / (self.fan_in + 1), rng.beta(2, 1, shape), normal)
+        rng, fan_in = np.random.default_rng(self.seed), self.known("fan_in")
+        normal = rng.normal(0, self.stddev / math.sqrt(fan_in), shape)
+        drawn = np.where(rng.random(shape) < 1 / (fan_in + 1), rng.beta(2, 1, shape), normal)
         return keras.ops.convert_to_tensor(drawn, dtype or keras.config.floatx())
 
 
@@ -160,7 +176,7 @@ class ForgetGate(_Drawn):
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """A bias of shape `(4 * units,)`, `(3 * units,)` or `(2, 3 * units)`."""
-        gate = {"ifco": "f", "zrh": "z"}[self.gates]
+        gate = {"ifco": "f", "zrh": "z"}[self.known("gates")]
         return keras.ops.convert_to_tensor(_gates(shape, self.gates, {gate: self.value}), dtype or "float32")
 
 
@@ -178,7 +194,10 @@ class Chrono(_Drawn):
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """A bias of shape `(4 * units,)`, `(3 * units,)` or `(2, 3 * units)`."""
-        units, most = shape[-1] // len(self.gates), self.t_max or SHORTEST  # until `settle` knows better
+        units = shape[-1] // len(self.known("gates"))
+        most = self.t_max or (
+            SHORTEST if "_layer" in vars(self) else self.known("t_max")
+        )  # until `settle` knows better
         memory = np.log(np.random.default_rng(self.seed).uniform(1, most - 1, units))
         by_gate = {"f": memory, "i": -memory} if self.gates == "ifco" else {"z": memory}
         return keras.ops.convert_to_tensor(_gates(shape, self.gates, by_gate), dtype or "float32")
@@ -201,7 +220,9 @@ class ClassPrior(_Drawn):
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """A bias of shape `(outputs,)`."""
-        return keras.ops.reshape(keras.ops.convert_to_tensor(self.values, dtype or keras.config.floatx()), shape)
+        return keras.ops.reshape(
+            keras.ops.convert_to_tensor(self.known("values"), dtype or keras.config.floatx()), shape
+        )
 
 
 def _gates(shape: Any, gates: str, values: dict[str, Any]) -> np.ndarray:
@@ -218,12 +239,14 @@ def bind(made: list[Any], labels: np.ndarray | None, task: str, n_classes: int) 
 
     made: the layers of a model, in order, not built yet. labels: as in `prior`, or None where nobody asks for it.
     """
-    known = None if labels is None else prior(labels, task, n_classes, getattr(made[-1], "units", 1))
     for own in [own for layer in made for own in layer._flatten_layers()]:
         initializer = getattr(own, "bias_initializer", None)
         if isinstance(initializer, _Drawn):
             initializer.ask(own)
-            for name, value in {"gates": GATES.get(type(own).__name__), "values": known}.items():
+            known = {"gates": GATES.get(type(own).__name__)}
+            if isinstance(initializer, ClassPrior) and labels is not None:
+                known["values"] = prior(labels, task, n_classes, getattr(own, "units", 1))
+            for name, value in known.items():
                 if getattr(initializer, name, 0) is None:
                     setattr(initializer, name, value)
 

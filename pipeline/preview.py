@@ -14,6 +14,9 @@ from pipeline.vectorize import recurrent
 
 # Of two cores of a Xeon, digits: 28 GFLOP/s for the MLP, 46 for the CNN, 9 for the LSTM; the time to compile them.
 FLOPS_OF_A_CORE, RECURRENT_SLOWER = 14e9, 3
+SHIFT = "since a constant added to all logits of a softmax changes nothing"
+LARGEST_SHIFT = 10.0  # beyond, it costs the logits digits
+BY_VALUE = ("Ftrl",)  # optimizers whose steps depend on the weights themselves
 START, COMPILE, COMPILE_LAYER, COMPILE_STEP = 12, 3, 2, 1  # seconds
 
 
@@ -26,10 +29,11 @@ def show(plans: Sequence[experiment.Plan]) -> None:
     names = [f"{p.config.study}/{p.arm}" if several else p.arm for p in arms]
 
     runs = Table("arm", "seeds", "done", "missing")
-    for name, p in zip(names, arms, strict=True):
-        runs.add_row(name, str(len(p.keys)), str(len(p.keys) - len(p.missing)), str(len(p.missing)))
+    missing = [experiment.to_train(p) for p in arms]
+    for name, p, seeds in zip(names, arms, missing, strict=True):
+        runs.add_row(name, str(len(p.keys)), str(len(p.keys) - len(seeds)), str(len(seeds)))
     console.print(runs)
-    console.print(_time(arms, models))
+    console.print(_time(arms, models, [len(seeds) for seeds in missing]))
 
     drawn = Table("arm", "bias", "gate", "shape", "draws", "mean", "std", "from", "to")
     for name, (model, _, _) in zip(names, models, strict=True):
@@ -43,17 +47,16 @@ def show(plans: Sequence[experiment.Plan]) -> None:
         console.print(line)
 
 
-def _time(arms: Sequence[experiment.Plan], models: Sequence[Any]) -> str:
-    """A rough estimate of how long the missing runs take, in words."""
-    missing = sum(len(p.missing) for p in arms)
-    if not missing:
+def _time(arms: Sequence[experiment.Plan], models: Sequence[Any], missing: Sequence[int]) -> str:
+    """A rough estimate of how long the missing runs of each arm take, in words."""
+    if not sum(missing):
         return "Nothing to train."
     device = runtime.start(arms[0].config.runtime.device)
     if device != "CPU":
-        return f"{missing} runs to train on {device}; their time is not estimated."
+        return f"{sum(missing)} runs to train on {device}; their time is not estimated."
     seconds, structures = float(START), set()
-    for p, (model, _, rows) in zip(arms, models, strict=True):
-        if p.missing:
+    for p, (model, _, rows), count in zip(arms, models, missing, strict=True):
+        if count:
             layers = [layer for layer in model._flatten_layers() if layer._trainable_variables]
             steps = sum(layer.get_build_config()["input_shape"][1] or 1 for layer in recurrent(model))
             structure = runtime.digest([training.structure(model.get_config()), training.structure(p.effective)])
@@ -61,11 +64,11 @@ def _time(arms: Sequence[experiment.Plan], models: Sequence[Any]) -> str:
                 structures.add(structure)
                 seconds += COMPILE + COMPILE_LAYER * len(layers) + COMPILE_STEP * min(steps, training.MOST_STEPS)
             width = memory.places(model, training.fitted(p.config.training, rows).batch_size)
-            seeds = math.ceil(len(p.missing) / width) * width  # a stack always has all its places
+            seeds = math.ceil(count / width) * width  # a stack always has all its places
             operations = 6 * _products(model) * len(rows.train) * p.config.training.epochs * seeds
             seconds += operations / FLOPS_OF_A_CORE / runtime.n_cores() * (RECURRENT_SLOWER if steps else 1)
     about = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-    return f"{missing} runs to train, in roughly {about} on {runtime.n_cores()} cores."
+    return f"{sum(missing)} runs to train, in roughly {about} on {runtime.n_cores()} cores."
 
 
 def _products(model: Any) -> int:
@@ -82,7 +85,7 @@ def _products(model: Any) -> int:
 
 def _remarks(names: Sequence[str], arms: Sequence[experiment.Plan], models: Sequence[Any]) -> Iterator[str]:
     """Which biases cannot matter, and which arms are the same by construction."""
-    idle = [dict(_idle(model)) for model in models]
+    idle = [_idle(model, p) for p, model in zip(arms, models, strict=True)]
     for path, why in {item: None for found in idle for item in found.items()}:
         who = [name for name, found in zip(names, idle, strict=True) if found.get(path) == why]
         yield f"Cannot matter ({'; '.join(who)}): {path}, {why}."
@@ -92,7 +95,8 @@ def _remarks(names: Sequence[str], arms: Sequence[experiment.Plan], models: Sequ
     for name, p, model, found in zip(names, arms, models, idle, strict=True):
         rest = {k: v for k, v in p.effective.items() if k not in bias_keys}
         alike = [rest, training.structure(p.effective["model"]), p.config.study]
-        without = {id(v) for path, v in biases.bias_variables(model).items() if path in found}
+        shifts = [path for path, why in found.items() if why == SHIFT]
+        without = {id(v) for path, v in biases.bias_variables(model).items() if path in shifts}
         values = [(id(v) in without, np.array(v.value)) for v in model.variables]
         exact.setdefault(_digest(alike, [v for _, v in values]), []).append(name)
         but_idle.setdefault(_digest(alike, [np.zeros_like(v) if hidden else v for hidden, v in values]), []).append(
@@ -110,23 +114,32 @@ def _digest(alike: Any, values: Sequence[np.ndarray]) -> str:
     return runtime.digest([runtime.digest(alike), *(runtime.digest(v.tobytes()) for v in values)])
 
 
-def _idle(model: Any) -> Iterator[tuple[str, str]]:
-    """(path, why) of the biases whose initial value cannot change what is learnt."""
+def _idle(model: Any, p: experiment.Plan) -> dict[str, str]:
+    """Why, by path, the initial value of a bias cannot change what is learnt: only where that is certain."""
     import keras
 
     follows = dict(zip(map(id, model.layers), model.layers[1:], strict=False))
-    for vector, _, _, promised, _ in draws.of_model(model):
-        if getattr(vector.owner, "bias_regularizer", None) or getattr(vector.owner, "bias_constraint", None):
-            continue
+    output, softmax = _softmax(model)
+    found = {}
+    for vector, _, _, promised, values in draws.of_model(model):
         layer, after = vector.owner, follows.get(id(vector.owner))
-        activation = getattr(getattr(layer, "activation", None), "__name__", "")
-        last_axis = getattr(after, "axis", None) in (-1, len(layer.output.shape) - 1) if after is not None else False
-        if isinstance(after, keras.layers.BatchNormalization) and activation == "linear" and last_axis:
-            yield (
-                vector.path,
-                f"since {after.name} after it subtracts the mean (a moving one, which lags, in evaluation)",
-            )
-        constant = promised.distribution is None and np.ndim(promised.values) == 0
-        last = layer is model.layers[-1] and model.output_shape[-1] > 1
-        if last and activation == "softmax" and constant:
-            yield vector.path, "since a constant added to all logits of a softmax changes nothing"
+        if getattr(layer, "bias_regularizer", None) or getattr(layer, "bias_constraint", None) or values.ndim != 1:
+            continue
+        linear = getattr(getattr(layer, "activation", None), "__name__", "") == "linear"
+        before_norm = isinstance(after, keras.layers.BatchNormalization) and after.trainable and linear
+        if before_norm and after.axis in (-1, len(layer.output.shape) - 1):
+            found[vector.path] = f"in training: {after.name} subtracts each batch's mean (in evaluation a moving one)"
+        fixed = promised.distribution is None and np.ptp(promised.values) == 0 and abs(values[0]) <= LARGEST_SHIFT
+        if layer is output and softmax and fixed and p.config.optimizer.class_name not in BY_VALUE:
+            found[vector.path] = SHIFT
+    return found
+
+
+def _softmax(model: Any) -> tuple[Any, bool]:
+    """The layer that makes the model's outputs, and whether a softmax over more than one of them follows."""
+    layers, last = model.layers, model.layers[-1]
+    name = getattr(getattr(last, "activation", None), "__name__", "softmax" if type(last).__name__ == "Softmax" else "")
+    linear = len(layers) > 1 and getattr(getattr(layers[-2], "activation", None), "__name__", "") == "linear"
+    alone = type(last).__name__ in ("Softmax", "Activation") and linear
+    output = layers[-2] if alone else last
+    return output, name == "softmax" and type(output).__name__ == "Dense" and model.output_shape[-1] > 1

@@ -29,6 +29,7 @@ from pipeline.errors import ConfigError, closest
 from pipeline.runtime import digest
 
 RUN, BIASES, HISTORY, WEIGHTS = "run.json", "biases.npz", "history.csv", "weights.npz"
+REPLACED = ".replaced"
 
 
 @dataclass(frozen=True)
@@ -141,20 +142,25 @@ def write(
     return Run(_place(results, study, meta["arm"], meta["seed"], files), meta)
 
 
-def adopt(
-    results: Path, study: str, keys: Mapping[int, str], own: dict[str, Any], needed: tuple[str, ...] = ()
-) -> set[int]:
-    """Take over runs that were trained before: by another arm of the study, or replaced since.
+def adoptable(results: Path, study: str, keys: Mapping[int, str], needed: tuple[str, ...] = ()) -> dict[int, Run]:
+    """Finished runs that can be taken over: those of another arm of the study, or those replaced since.
 
-    keys: seed -> key of what is wanted. own: what run.json says of this arm (arm, config). needed: files that a run
-    must have besides the usual ones. The seeds that were found.
+    keys: seed -> key of what is wanted. needed: files that a run must have besides the usual ones.
     """
     known = {run.key: run for run in runs(results, study) if run.has(*needed)}
     for key in keys.values():
-        meta = _read_meta(_replaced(results) / key)
-        if meta is not None and Run(_replaced(results) / key, meta).has(*needed):
-            known.setdefault(key, Run(_replaced(results) / key, meta))
-    found = {seed: known[key] for seed, key in keys.items() if key in known}
+        path = results / REPLACED / key
+        meta = _read_meta(path)
+        if meta is not None and Run(path, meta).has(*needed):
+            known.setdefault(key, Run(path, meta))
+    return {seed: known[key] for seed, key in keys.items() if key in known}
+
+
+def adopt(
+    results: Path, study: str, keys: Mapping[int, str], own: dict[str, Any], needed: tuple[str, ...] = ()
+) -> set[int]:
+    """Take over what is `adoptable`. own: what run.json says of this arm (arm, config). The seeds that were found."""
+    found = adoptable(results, study, keys, needed)
     for seed, run in found.items():
         meta = run.meta | own
         files = {name: (run.path / name).read_bytes() for name in run.meta["digests"]}
@@ -163,11 +169,14 @@ def adopt(
 
 
 def retire(results: Path, run: Run) -> None:
-    """Take a run out of its study; it stays in `.replaced`."""
-    target = _replaced(results) / run.key
-    if target.exists():
+    """Take a run out of its study; it stays in `.replaced`, of two that differ only in what was kept the fuller one."""
+    target = results / REPLACED / run.key
+    target.parent.mkdir(parents=True, exist_ok=True)
+    there = _read_meta(target)
+    if there is not None and set(run.meta["digests"]) <= set(there["digests"]):
         shutil.rmtree(run.path)
     else:
+        shutil.rmtree(target, ignore_errors=True)
         run.path.rename(target)
 
 
@@ -193,12 +202,6 @@ def _place(results: Path, study: str, arm: str, seed: int, files: dict[str, byte
 
 def _aside(results: Path) -> Path:
     folder = results / ".aside"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _replaced(results: Path) -> Path:
-    folder = results / ".replaced"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

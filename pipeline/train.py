@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline import experiment, sender, stats, tracking
 from pipeline.config import CONF, load, register_schema
@@ -33,7 +33,8 @@ def main() -> int:
     """Run Hydra over the command line; the exit code."""
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here, to be said in one line
-    sys.argv[1:] = [PLAN_ONLY if argument == "--plan" else argument for argument in sys.argv[1:]]
+    if "--plan" in sys.argv:
+        sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--plan"] + [PLAN_ONLY]
     outcomes: list[experiment.Outcome] = []
     failed: list[str] = []
     logs: list[Path] = []
@@ -123,8 +124,8 @@ def _show_weights(outcome: experiment.Outcome) -> None:
     run = outcome.runs[0]
     values, biases = run.weights(), {name.partition("/")[2] for name in run.biases()}
     epochs = run.meta["config"]["training"]["epochs"]
-    table = Table("layer", "what it is", "shape", "before", f"after {epochs} epochs", show_lines=True,
-                  title=f"{run.arm}, seed {run.seed}", title_justify="left")  # fmt: skip
+    table = Table(Column("layer", overflow="fold"), "what it is", "shape", "before", f"after epoch {epochs}",
+                  show_lines=True, title=f"{run.arm}, seed {run.seed}", title_justify="left")  # fmt: skip
     for name in [name.removeprefix("before/") for name in values if name.startswith("before/")]:
         layer, _, variable = name.rpartition("/")
         shown = [np.array2string(values[f"{when}/{name}"], precision=3, suppress_small=True, threshold=60,

@@ -222,7 +222,8 @@ def _program(
 def structure(part: Any) -> Any:
     """A model's config, as JSON can hold it, without what only decides its initial values."""
     if isinstance(part, dict):
-        return {k: structure(v) for k, v in part.items() if k != "seed" and not k.endswith("_initializer")}
+        initial = ("seed", "unit_forget_bias")
+        return {k: structure(v) for k, v in part.items() if k not in initial and not k.endswith("_initializer")}
     if isinstance(part, (list, tuple)):
         return [structure(v) for v in part]
     return part if isinstance(part, (str, int, float, bool, type(None))) else str(part)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_initializers import LSTM_LAYERS, build, layer, wide
+from test_initializers import FLAT, LSTM_LAYERS, build, layer, wide
 
 from pipeline import biases, draws, runtime, signatures
 from pipeline.initializers import names
@@ -49,7 +49,7 @@ def test_the_promise_is_what_is_drawn(class_name):
     assert figures["low"] - slack <= values.min()
     assert values.max() <= figures["high"] + slack
     for one in values:
-        draws._check("bias", draws.promise(class_name, config, shape), one)
+        draws.check("bias", draws.promise(class_name, config, shape), one)
 
 
 @pytest.mark.parametrize("class_name", ["LSTM", "GRU"])
@@ -74,6 +74,7 @@ WRONG = {
     "too narrow": lambda bias: bias * 0.5,
     "shifted": lambda bias: bias * 0.5 + np.abs(bias).max() * 0.4,
     "zeros": np.zeros_like,
+    "shuffled signs": np.abs,
     "not a number": lambda bias: np.where(np.arange(bias.size) == 3, np.nan, bias),
 }
 
@@ -89,6 +90,54 @@ def test_a_wrong_draw_is_found_out(spoil):
         bias.assign(spoil(np.array(bias.value)))
     with pytest.raises(ArithmeticError, match=r"^it/bias: promised uniform with mean 0, std 0.1, from -0.1732 to 0.17"):
         draws.audit(models)
+
+
+ROUGH = {"a little too wide": 2**0.5, "a little too narrow": 0.7}
+
+
+@pytest.mark.parametrize("factor", ROUGH.values(), ids=ROUGH.keys())
+def test_a_wrong_variance_is_found_out(factor):
+    """He's variance would pass for Glorot's: half of it, or twice."""
+    values = np.float32(np.random.default_rng(0).normal(0, factor, 640))
+    with pytest.raises(ArithmeticError, match="promised normal"):
+        draws.check("bias", draws.promise("RandomNormal", {"mean": 0.0, "stddev": 1.0}, (64,)), values)
+
+
+@pytest.mark.parametrize(
+    "class_name", ["RandomUniform", "RandomNormal", "TruncatedNormal", "RandomAsymmetric", "HeNormal"]
+)
+def test_right_draws_raise_no_alarm(class_name):
+    """One of many sweeps would fail by chance, small and skewed biases above all."""
+    for n in (1, 2, 5, 64):
+        for _ in range(10):
+            values, config = drawn(class_name, GIVEN.get(class_name, {}), (n,))
+            promised = draws.promise(class_name, config, (n,))
+            for one in values[:15]:
+                draws.check("bias", promised, one)
+
+
+def test_seeds_that_draw_the_same_raise_no_alarm():
+    """An initializer with a seed of its own draws the same for all seeds, which is no sign of a wrong distribution."""
+    options = ("bias_initializer=glorot", "+bias_initializer.config.seed=1")
+    draws.audit([build(*options, seed=seed)[0] for seed in range(20)])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "mixed_float16", "float64"])
+@pytest.mark.parametrize("option", ["relu_small", "glorot", "he_normal"])
+def test_half_precision_raises_no_alarm(dtype, option):
+    """A rounded constant or limit would pass for a wrong one."""
+    body = [FLAT, layer("Dense", units=64, dtype=dtype)]
+    draws.audit([build(*wide(body), f"bias_initializer={option}", seed=seed)[0] for seed in range(4)])
+
+
+def test_identity_fills_the_two_rows_of_a_gru():
+    """The only layer that its file names would always fail the audit."""
+    body = LSTM_LAYERS % layer("GRU", name="it", units=4)
+    options = ("model.name=one", f"model.layers={body}", "bias_initializer=identity", "bias_layers=[it]")
+    model, _ = build(*options)
+    draws.audit([model])
+    means = [promised.figures()["mean"] for v, _, _, promised, _ in draws.of_model(model) if v.layer == "it"]
+    assert means == [0.25, 0, 0, 0.25, 0, 0]
 
 
 def test_one_wrong_seed_is_found_out():

@@ -37,6 +37,12 @@ FANS = {  # what feeds a unit of the layer, and how many units an input feeds
     "dense": ([FLAT, layer("Dense", name="it", units=4000)], 64, 4000),
     "conv": ([layer("Conv2D", name="it", filters=4000, kernel_size=8), FLAT], 64, 256_000),
     "transposed": ([layer("Conv2DTranspose", name="it", filters=4000, kernel_size=2), FLAT], 4, 16_000),
+    "einsum": (
+        [layer("Reshape", target_shape="[8, 8]"),
+         layer("EinsumDense", name="it", equation="'abc,cde->abde'", output_shape="[8, 20, 200]", bias_axes="de"),
+         FLAT],
+        8, 4000,
+    ),
     "depthwise": ([layer("DepthwiseConv2D", name="it", kernel_size=8, depth_multiplier=4000), FLAT], 64, 256_000),
     "separable": ([layer("SeparableConv2D", name="it", filters=4000, kernel_size=8), FLAT], 1, 4000),
 }  # fmt: skip
@@ -153,6 +159,57 @@ def test_chrono_takes_the_steps_of_its_input(class_name):
     given = biases.extract_biases(recurrent(class_name, "bias_initializer=chrono", "bias_initializer.config.t_max=8"))
     np.testing.assert_array_equal(left_open["it/bias"], given["it/bias"])
     assert left_open["it/bias"].any()
+
+
+@pytest.mark.parametrize("class_name", ["ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"])
+def test_convolutional_gates_are_gates(class_name):
+    """The initializers of gates would be refused on a layer that has them."""
+    axes = int(class_name[-2])
+    shape = {1: [4, 4, 4], 2: [4, 4, 2, 2], 3: [4, 2, 2, 2, 2]}[axes]
+    body = [layer("Reshape", target_shape=shape), layer(class_name, name="it", filters=2, kernel_size=1), FLAT]
+    model, _ = build(*wide(body), "bias_initializer=forget_gate", "bias_initializer.config.value=3")
+    np.testing.assert_array_equal(biases.extract_biases(model)["it/bias"], [0, 0, 3, 3, 0, 0, 0, 0])
+
+
+def test_gates_of_a_model_file_are_set_too():
+    """A model's own choice would be overwritten by Keras' ones on the forget gate, or fail to build."""
+    body = LSTM_LAYERS % layer("LSTM", name="it", units=2, bias_initializer="chrono")
+    model, _ = build("model.name=one", f"model.layers={body}", "bias_initializer=ones")
+    i, f, *_ = np.split(biases.extract_biases(model)["it/bias"], 4)
+    np.testing.assert_array_equal(i, -f)
+    dense = f"model.layers=[{layer('Dense', units=2, bias_initializer='chrono')}, {layer('Dense')}]"
+    with pytest.raises(ConfigError, match=r"Chrono given, but it fills the gates .* and dense has none"):
+        models.complete(compose_config("data=iris", "model.name=one", dense))
+
+
+def test_a_prior_in_front_of_a_softmax_layer_knows_its_outputs():
+    """The prior would be that of one output where the last layer has no units."""
+    model, labels = build(*wide([FLAT])[:1], f"model.layers=[{FLAT}, {layer('Dense', units=10)}, {layer('Softmax')}]",
+                          "bias_initializer=class_prior")  # fmt: skip
+    shares = np.bincount(labels, minlength=10) / len(labels)
+    np.testing.assert_allclose(biases.extract_biases(model)["dense/bias"], np.log(shares), rtol=1e-5)
+
+
+@pytest.mark.parametrize("choice", ["bias_initializer=class_prior", "use_bias=false"])
+def test_a_choice_that_reaches_no_layer_is_refused(choice):
+    """An arm would carry the name of a choice that none of its layers took."""
+    own = layer("Dense", name="output", bias_initializer="zeros", use_bias="true")
+    config = compose_config("data=iris", "model.name=one", f"model.layers=[{own}]", choice)
+    with pytest.raises(
+        ConfigError, match=r"^bias_layers: all given, but those layers of one set their biases themselves"
+    ):
+        models.complete(config)
+
+
+def test_an_initializer_on_its_own_says_what_it_needs():
+    """Outside of this project's models it would end in an error that names nothing."""
+    from pipeline import own_initializers
+
+    for made, name in ((own_initializers.FanInUniform(), "fan_in"), (own_initializers.Chrono(), "gates"),
+                       (own_initializers.ClassPrior(), "values")):  # fmt: skip
+        with pytest.raises(ValueError, match=f"{name} is not known to it"):
+            made((8,))
+    assert own_initializers.FanInUniform(fan_in=4, seed=0)((8,)).shape == (8,)
 
 
 def test_chrono_refuses_too_few_steps():

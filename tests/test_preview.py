@@ -3,10 +3,12 @@
 import re
 
 import numpy as np
+import pytest
 from against_fit import train
 from conftest import compose_config
 
 from pipeline import store
+from pipeline import train as cli_train
 
 IRIS = ("data=iris", "model=linear")
 NORMALISED = (
@@ -77,17 +79,64 @@ def test_arms_that_are_the_same_are_named_and_are_the_same(cli):
     assert "The same" not in rates.out
 
 
-def test_a_bias_in_front_of_batch_normalisation_cannot_matter(cli):
-    """The plan would not warn of it, or warn of one that does matter."""
+def test_a_bias_in_front_of_batch_normalisation_cannot_matter_in_training(cli):
+    """The plan would not warn of it, or call arms the same whose evaluation differs."""
     options = (*NORMALISED, "bias_layers=hidden")
     said = cli("-m", "--plan", *options, "bias_initializer=zeros,ones,glorot")
     words = " ".join(said.out.split())
-    matters = re.search(r"Cannot matter \((zeros.*glorot_uniform.*)\): dense/bias, since batch_normalization", words)
+    matters = re.search(r"Cannot matter \((zeros.*glorot_uniform.*)\): dense/bias, in training: batch_norm", words)
     assert matters and matters[1].count("bias_layers=hidden") == 3
-    assert re.search(r"only rounding tells them apart: zeros.*; ones.*; glorot_uniform", words)
+    assert "The same" not in words
     for mine, theirs in zip(*(trained(*options, f"bias_initializer={n}") for n in ("zeros", "ones")), strict=True):
         np.testing.assert_allclose(mine.layers[0].kernel, theirs.layers[0].kernel, atol=1e-5)
         np.testing.assert_allclose(mine.layers[2].kernel, theirs.layers[2].kernel, atol=1e-5)
+
+
+MATTERS = {
+    "frozen statistics": ("{class_name: BatchNormalization, config: {trainable: false}}", ()),
+    "an optimizer that looks at the weights": ("{class_name: Activation, config: {activation: tanh}}",
+                                               ("optimizer.class_name=Ftrl",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("between", "more"), MATTERS.values(), ids=MATTERS.keys())
+def test_what_can_matter_is_not_called_idle(cli, between, more):
+    """A bias would be dismissed that changes what is learnt."""
+    layers = (
+        f"[{{class_name: Dense, config: {{units: 8}}}}, {between}, {{class_name: Dense, config: {{name: output}}}}]"
+    )
+    options = ("data=iris", "model.name=m", f"model.layers={layers}", *more)
+    layer = "hidden" if not more else "output"
+    said = cli("-m", "--plan", *options, f"bias_layers={layer}", "bias_initializer=ones,relu_small")
+    assert said.code == 0
+    assert "dense/bias, " not in said.out and ("Cannot matter" not in said.out or not more)
+
+
+def test_equal_priors_and_forget_gates_are_seen_through(cli):
+    """Arms that start alike by another road would pass for two."""
+    prior = cli("-m", "--plan", *IRIS, "bias_initializer=zeros,class_prior")
+    assert "only rounding tells them apart: zeros; class_prior." in prior.out
+    gates = cli("-m", "--plan", "model=lstm", "bias_initializer=zeros,forget_gate")
+    assert "bit for bit: zeros; forget_gate." in gates.out
+
+
+SHORT = ("experiment=lesson", "study=t", "seeds=1", "hydra.mode=RUN", "show_weights=false")
+LONG = ("data=trial", "model=lesson", "study=t", "seeds=1")  # the same arm, of other epochs
+
+
+def test_what_was_replaced_is_not_missing(cli):
+    """The plan would announce training that a run then finds done."""
+    for command in (LONG, SHORT):
+        assert "│ zeros │ 1     │ 1 " in cli(*command).out
+    assert "Nothing to train" in cli("--plan", *LONG).out
+    assert "│ zeros │ 1     │ 0 " in cli(*LONG).out
+
+
+def test_replaced_runs_keep_their_weights(cli):
+    """Of two runs of one key, the one without weights would be kept, and the other trained again."""
+    for command in (LONG, (*LONG, "show_weights=true"), SHORT):
+        assert "│ zeros │ 1     │ 1 " in cli(*command).out
+    assert "│ zeros │ 1     │ 0 " in cli(*LONG, "show_weights=true").out
 
 
 def test_a_constant_on_all_logits_cannot_matter(cli):
@@ -108,6 +157,18 @@ def test_what_cannot_work_is_refused_by_the_plan_too(cli):
     said = cli("-m", "--plan", "bias_initializer=zeros,orthogonal")
     assert (said.code, said.out) == (2, "")
     assert "it fills matrices" in said.err
+
+
+@pytest.mark.parametrize(
+    "command", [("--plan", "-m", "bias_initializer=zeros,ones"), ("-m", "bias_initializer=ones", "--plan")]
+)
+def test_the_flag_may_stand_anywhere(command, small, monkeypatch, tmp_path, capfd):
+    """`--plan -m` would be taken for something else than `-m --plan`."""
+    monkeypatch.setattr("sys.argv", ["pipeline.train", *command, *small, *IRIS])
+    with pytest.raises(SystemExit) as stop:
+        cli_train.main()
+    assert stop.value.code == 0
+    assert "runs to train" in capfd.readouterr().out
 
 
 def test_the_lesson_prints_weights_and_biases_before_and_after(cli, tmp_path):
@@ -139,6 +200,7 @@ def test_weights_are_kept_where_they_are_asked_for(cli, tmp_path):
     assert "output\n" in said.out or "output " in said.out
     assert (folder / "weights.npz").exists()
     assert (folder / "biases.npz").read_bytes() == plain
+    assert cli(*small, "study=iris-linear", "training.epochs=1", "show_weights=false").code == 0
     again = cli(*small, "show_weights=true")
     assert re.search(r"│ zeros +│ 2 +│ 0 +│", again.out)
     assert re.search(r"│ zeros +│ 2 +│ 0 +│", cli(*small).out)

@@ -120,7 +120,7 @@ def _described(vectors) -> list[dict]:
     for vector in vectors:
         value = getattr(vector.values, "value", vector.values)
         array = None if value is None else np.array(value)
-        rows.append({k: v for k, v in vars(vector).items() if k != "values"}
+        rows.append({k: v for k, v in vars(vector).items() if k not in ("values", "owner")}
                     | {"values": None if array is None else array.tolist(),
                        "dtype": "" if array is None else str(array.dtype)})  # fmt: skip
     return rows

@@ -328,7 +328,7 @@ def test_the_memory_is_about_what_was_estimated(layers):
     command = [sys.executable, "-c", PEAK, *options]
     done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
     estimated, measured = map(int, done.stdout.split()[-2:])
-    assert 0.5 < estimated / measured < 3
+    assert 0.25 < estimated / measured < 4
 
 
 @pytest.mark.gpu
