@@ -120,8 +120,8 @@ def test_equal_priors_and_forget_gates_are_seen_through(cli):
     assert "bit for bit: zeros; forget_gate." in gates.out
 
 
-SHORT = ("experiment=lesson", "study=t", "seeds=1", "hydra.mode=RUN", "show_weights=false")
-LONG = ("data=trial", "model=lesson", "study=t", "seeds=1")  # the same arm, of other epochs
+SHORT = ("experiment=lesson", "study=trial-lesson", "seeds=1", "hydra.mode=RUN", "show_weights=false")
+LONG = ("data=trial", "model=lesson", "study=trial-lesson", "seeds=1")  # the same arm, of other epochs
 
 
 def test_what_was_replaced_is_not_missing(cli):
