@@ -15,6 +15,7 @@ ONLY_RECURRENT = ("Chrono", "ForgetGate")
 ONLY_OUTPUT = ("ClassPrior",)
 FROM_LAYER = ("fan_in", "fan_out", "gates", "values")  # filled in from layer and labels, never by a config
 ALIASES = {"uniform": "RandomUniform", "normal": "RandomNormal", "zero": "Zeros", "one": "Ones"}
+LARGEST = 3.4e38  # that a 32-bit number can hold
 CHOICES = {
     "mode": ("fan_in", "fan_out", "fan_avg"),
     "distribution": ("truncated_normal", "untruncated_normal", "uniform"),
@@ -53,8 +54,8 @@ def check_arguments(initializer: BiasInitializer) -> None:
             raise ConfigError(f"{key}: {value} given; allowed: {', '.join(CHOICES[name])}")
         if isinstance(known[name], float):
             positive = name in ("stddev", "scale", "factor", "variance")
-            allowed = "a positive number" if positive else "a number"
-            require(is_number(value) and (value > 0 or not positive), key, value, allowed)
+            allowed = ("a positive number" if positive else "a number") + f" up to {LARGEST:g}"
+            require(is_number(value) and (value > 0 or not positive) and abs(value) <= LARGEST, key, value, allowed)
     steps = given.get("t_max")
     whole = isinstance(steps, int) and not isinstance(steps, bool) and steps >= 3
     allowed = "a whole number of steps from 3 up, or null for those of the layer's input"

@@ -119,6 +119,9 @@ def explain(error: Exception, arguments: list[str]) -> str:
     value = re.search(r"Error merging override (\S+?)=", message)
     if value and isinstance(error.__cause__, OmegaConfBaseException):
         return one_line(error.__cause__, {}, value[1])
+    there = re.search(r"already at '([^']+)'", message)
+    if there:
+        return f"{there[1]}: it is there already; allowed: {there[1]}=..., without the plus sign"
     unknown = re.search(r"Could not override '([^']+)'", message)
     if unknown and ".config." in unknown[1]:
         return _unknown_argument(unknown[1], arguments)

@@ -307,6 +307,20 @@ def test_two_jobs_of_one_name_are_refused(cli: Callable[..., Said], tmp_path: Pa
     assert_refused(said, tmp_path, before, "study", "mine/", "allowed")
 
 
+def test_adding_what_is_there_is_refused(cli: Callable[..., Said], tmp_path: Path) -> None:
+    """A plus sign too many ends in Hydra's words, which name neither key nor remedy first."""
+    before = set(tmp_path.rglob("*"))
+    said = cli(*QUICK, "+training.epochs=1")
+    assert_refused(said, tmp_path, before, "training.epochs", "there already", "without the plus")
+
+
+def test_a_constant_that_no_weight_can_hold_is_refused(cli: Callable[..., Said], tmp_path: Path) -> None:
+    """Keras would refuse it in words of its own, after a wait for TensorFlow."""
+    before = set(tmp_path.rglob("*"))
+    said = cli(*QUICK, "bias_initializer=constant", "bias_initializer.config.value=1e39")
+    assert_refused(said, tmp_path, before, "bias_initializer.config.value", "1e+39 given", "up to 3.4e+38")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
