@@ -129,8 +129,8 @@ def _show_weights(outcome: experiment.Outcome) -> None:
     for name in [name.removeprefix("before/") for name in values if name.startswith("before/")]:
         layer, _, variable = name.rpartition("/")
         shown = [np.array2string(values[f"{when}/{name}"], precision=3, suppress_small=True, threshold=60,
-                                 max_line_width=32) for when in ("before", "after")]  # fmt: skip
-        kind = "biases" if name in biases else f"weights ({variable})"
+                                 max_line_width=27) for when in ("before", "after")]  # fmt: skip
+        kind = "biases" if name in biases else f"weights:\n{variable}"
         table.add_row(layer, kind, str(values[f"before/{name}"].shape), *shown)
     Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
     if not run.meta["config"]["use_bias"]:
