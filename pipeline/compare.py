@@ -1,7 +1,8 @@
 """The answer, from stored results alone: `python -m pipeline.compare study=digits-mlp`.
 
-Options, each `key=value`: study (one, or several with commas; default: the only one there is), baseline (zeros),
-results (results), reports (reports). Writes, for each study, `<reports>/<study>/`: summary.csv, metrics.json (for DVC),
+Options, each `key=value`: study (one, or several with commas; default: the only one there is), baseline (zeros), metric
+(what the verdict is about; test_accuracy, or test_mae), margin (a difference that does not matter; 0.005), results
+(results), reports (reports). Writes, for each study, `<reports>/<study>/`: summary.csv, metrics.json (for DVC),
 answer.md, figures/*.png and *.svg. Exit code 2: nothing to compare, or an option that does not exist.
 """
 
@@ -10,18 +11,29 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import figures, stats, store
+from pipeline import figures, stats, store, verdicts
 from pipeline.config import PROJECT, parse_options
-from pipeline.errors import ConfigError, closest
+from pipeline.errors import ConfigError, closest, require
 
-OPTIONS = {"study": "", "baseline": "zeros", "results": "results", "reports": "reports"}
-INTERVAL = ["mean", "std", "ci_low", "ci_high"]
+OPTIONS = {
+    "study": "",
+    "baseline": "zeros",
+    "metric": "",
+    "margin": "0.005",
+    "results": "results",
+    "reports": "reports",
+}
+# Names of the statistics in the table.
+NAMES = {"low": "ci_low", "high": "ci_high"}
+MARGIN = float(OPTIONS["margin"])
+AGAINST = {"low": "difference_ci_low", "high": "difference_ci_high"}
 
 
 @dataclass(frozen=True)
@@ -56,25 +68,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(__doc__)
             return 0
         results, reports = PROJECT / options["results"], PROJECT / options["reports"]
+        margin = _number(options["margin"])
+        require(margin is not None and margin > 0, "margin", options["margin"], "a positive number")
         for study in store.chosen(results, options["study"]):
-            compare(results, study, options["baseline"], reports / study)
+            compare(results, study, options["baseline"], reports / study, options["metric"], margin)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def compare(results: Path, study: str, baseline: str, folder: Path) -> pd.DataFrame:
+def compare(
+    results: Path, study: str, baseline: str, folder: Path, metric: str = "", margin: float = MARGIN
+) -> pd.DataFrame:
     """Write one study's answer into `folder` and print its table; the table. Raises ConfigError."""
     arms = load_arms(results, study)
     if baseline not in {arm.setting for arm in arms}:
         raise ConfigError(f"baseline: {study} has no arm {baseline}; {closest(baseline, [a.setting for a in arms])}")
-    summary = summarize(arms, baseline)
+    known = list(dict.fromkeys(name for arm in arms for name in _test_metrics(arm)))
+    metric = metric or known[0]
+    if metric not in known:
+        raise ConfigError(f"metric: no run of {study} has {metric}; {closest(metric, known)}")
+    summary = summarize(arms, baseline, metric, margin)
     store.check_writable(folder, "reports")
     folder.mkdir(parents=True, exist_ok=True)
     summary.to_csv(folder / "summary.csv", index=False)
     (folder / "metrics.json").write_text(json.dumps(_nested(summary), indent=2) + "\n")
-    sentences = describe(summary, arms, baseline)
+    sentences = verdicts.sentences(summary[summary["metric"] == metric], baseline, margin)
+    sentences += remarks(arms, baseline)
     names, quantiles = [arm.name for arm in arms], bias_quantiles(arms)
     pictures = {"learning_curves": figures.learning_curves(curves(arms), names)}
     if not quantiles.empty:
@@ -82,7 +103,7 @@ def compare(results: Path, study: str, baseline: str, folder: Path) -> pd.DataFr
     for name, chart in pictures.items():
         figures.save(chart, folder / "figures" / name)
     (folder / "answer.md").write_text(_markdown(study, summary, sentences, list(pictures)))
-    _print(study, summary, sentences, folder)
+    _print(study, summary[summary["metric"] == metric], sentences, folder)
     return summary
 
 
@@ -98,56 +119,71 @@ def load_arms(results: Path, study: str) -> list[Arm]:
     return sorted(arms, key=lambda arm: (arm.block, first.index(arm.setting) if arm.setting in first else 3, arm.name))
 
 
-def summarize(arms: list[Arm], baseline: str) -> pd.DataFrame:
+def summarize(arms: list[Arm], baseline: str, metric: str = "", margin: float = MARGIN) -> pd.DataFrame:
     """A row per arm and final test metric.
 
-    Columns: arm, metric, seeds, diverged, mean, std, ci_low, ci_high over seeds, and the same of the difference from
-    the baseline arm of the same block, paired by seed (pairs, difference, difference_std, ...; empty for itself).
+    Columns: arm, metric, seeds, diverged, and over seeds mean, median, iqm, std, ci_low, ci_high. Against the baseline
+    arm of the same block (empty for itself): what `stats.paired` says, with pairs 0 where no seed could be paired,
+    p_holm over the arms of a block, verdict and seeds_needed. Only `metric` has a margin within which arms are equal.
     """
     bases = {arm.block: arm for arm in arms if arm.setting == baseline}
-    rows = []
+    rows, families = [], {}
     for arm in arms:
         base = bases.get(arm.block)
-        for metric in _test_metrics(arm):
-            values = {seed: run.meta["metrics"][metric] for seed, run in arm.complete.items()}
-            row = {"arm": arm.name, "metric": metric, "seeds": len(values), "diverged": len(arm.diverged)}
-            row |= dict(zip(INTERVAL, stats.mean_interval(np.array(list(values.values()))), strict=True))
-            if base is not None and base is not arm:
-                differences = np.array([
-                    values[seed] - base.complete[seed].meta["metrics"][metric] for seed in _pairs(arm, base)
-                ])  # fmt: skip
-                row["pairs"] = len(differences)
-                names = ["difference", *(f"difference_{name}" for name in INTERVAL[1:])]
-                row |= dict(zip(names, stats.mean_interval(differences), strict=True))
+        for name in _test_metrics(arm):
+            values = {seed: run.meta["metrics"][name] for seed, run in arm.complete.items()}
+            row = {"arm": arm.name, "metric": name, "seeds": len(values), "diverged": len(arm.diverged)}
+            row |= {NAMES.get(k, k): v for k, v in stats.describe(np.array(list(values.values()))).items()}
+            if base is not None and base is not arm and base.complete:
+                other = {seed: run.meta["metrics"][name] for seed, run in base.complete.items()}
+                row |= _against(values, other, _pairs(arm, base), name)
+                families.setdefault((arm.block, name), []).append(row)
             rows.append(row)
-    return pd.DataFrame(rows).astype({"pairs": "Int64"}) if any("pairs" in row for row in rows) else pd.DataFrame(rows)
+    for (_, name), family in families.items():
+        for row, p in zip(family, stats.holm([row["p"] for row in family]), strict=True):
+            differences, higher = row.pop("differences"), _higher_is_better(name)
+            equal = stats.equivalence(differences, margin) if name == metric and row["pairs"] else np.nan
+            word, seeds = stats.verdict(differences, p, equal, higher, margin if name == metric else 0, len(family))
+            row |= {"p_holm": p, "p_equivalent": equal, "verdict": word, "seeds_needed": seeds, "family": len(family)}
+    table = pd.DataFrame(rows)
+    whole = [name for name in ("pairs", "seeds_needed", "family") if name in table]
+    return table.astype(dict.fromkeys(whole, "Int64"))
 
 
-def describe(summary: pd.DataFrame, arms: list[Arm], baseline: str) -> list[str]:
-    """What the table says, arm by arm, in words."""
+def _against(values: dict[int, float], other: dict[int, float], pairs: list[int], metric: str) -> dict[str, Any]:
+    """The columns that compare an arm with its baseline; `differences` are the paired ones, or else nothing."""
+    higher = _higher_is_better(metric)
+    if pairs:
+        mine, theirs = (np.array([side[seed] for seed in pairs]) for side in (values, other))
+        found = stats.paired(mine, theirs, higher) | {"differences": mine - theirs}
+    else:
+        mine, theirs = np.array(list(values.values())), np.array(list(other.values()))
+        shift = mine.mean() - theirs.mean()  # all that can be said of differences that are no pairs
+        found = stats.unpaired(mine, theirs, higher) | {"differences": np.array([shift])}
+    return {AGAINST.get(k, k): v for k, v in found.items()}
+
+
+def _higher_is_better(metric: str) -> bool:
+    return metric.endswith(("accuracy", "auc"))
+
+
+def remarks(arms: list[Arm], baseline: str) -> list[str]:
+    """What a reader must know of the runs: diverged ones, and seeds that are no pairs."""
     sentences = []
-    primary = summary[summary["metric"] != "test_loss"]
-    for row in primary.to_dict("records"):
-        if pd.isna(row.get("difference")):
-            continue
-        low, high = row["difference_ci_low"], row["difference_ci_high"]
-        text = f"{row['arm']} minus {baseline}: {row['difference']:+.4f} {row['metric']}"
-        if np.isnan(low):
-            sentences.append(f"{text}, from one seed: nothing can be said of its uncertainty.")
-        elif low == high == 0:
-            sentences.append(f"{text}: identical on all {row['pairs']} seeds.")
-        else:
-            zero = "includes" if low <= 0 <= high else "excludes"
-            sentences.append(
-                f"{text}, 95 % interval {low:+.4f} to {high:+.4f} over {row['pairs']} seeds, which {zero} 0."
-            )
     for arm in arms:
         base = next((b for b in arms if b.block == arm.block and b.setting == baseline), None)
         if arm.diverged:
             sentences.append(f"{arm.name}: seeds {arm.diverged} diverged and are in no mean.")
-        if base is not None and len(_pairs(arm, base)) < len(arm.complete):
-            sentences.append(f"{arm.name}: only {len(_pairs(arm, base))} of its {len(arm.complete)} seeds are paired "
-                             f"with {base.name} (the same seed, kernels, data and device).")  # fmt: skip
+        if base is None or base is arm:
+            continue
+        paired = len(_pairs(arm, base))
+        alike = "the same seed, kernels, data and device"
+        if not paired and arm.complete and base.complete:
+            sentences.append(f"{arm.name}: no run has a pair in {base.name} ({alike}), so it is compared unpaired.")
+        elif paired < len(arm.complete):
+            sentences.append(
+                f"{arm.name}: only {paired} of its {len(arm.complete)} seeds are paired with {base.name} ({alike})."
+            )
     return sentences
 
 
@@ -205,40 +241,50 @@ def _nested(summary: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     return nested
 
 
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+HEADINGS = ["arm", "seeds", "mean [95 %]", "difference [95 %]", "p", "verdict"]
+
+
 def _cells(summary: pd.DataFrame) -> list[list[str]]:
-    def interval(row: dict, mean: str, low: str, high: str, sign: str = "") -> str:
-        if pd.isna(row.get(mean)):
-            return "–"
-        known = not pd.isna(row[low])
-        return f"{row[mean]:{sign}.4f}" + (f" [{row[low]:{sign}.4f}, {row[high]:{sign}.4f}]" if known else "")
-
-    return [
-        [row["arm"], row["metric"], str(row["seeds"]) + (f" ({row['diverged']} diverged)" if row["diverged"] else ""),
-         interval(row, "mean", "ci_low", "ci_high"), "–" if pd.isna(row["std"]) else f"{row['std']:.4f}",
-         interval(row, "difference", "difference_ci_low", "difference_ci_high", "+")]
-        for row in summary.sort_values("metric", key=lambda m: m == "test_loss", kind="stable").to_dict("records")
-    ]  # fmt: skip
-
-
-HEADINGS = ["arm", "metric", "seeds", "mean [95 %]", "std", "paired difference [95 %]"]
+    """The table's rows as text; one metric's."""
+    rows = []
+    for row in summary.to_dict("records"):
+        verdict = row.get("verdict")
+        seeds = str(row["seeds"]) + (f" ({row['diverged']} diverged)" if row["diverged"] else "")
+        p = row.get("p_holm")
+        rows.append([
+            row["arm"], seeds, verdicts.interval(row["mean"], row["ci_low"], row["ci_high"], ""),
+            verdicts.interval(row.get("difference"), row.get("difference_ci_low"), row.get("difference_ci_high")),
+            "–" if pd.isna(p) else verdicts.p_value(p), verdict if isinstance(verdict, str) else "baseline",
+        ])  # fmt: skip
+    return rows
 
 
 def _markdown(study: str, summary: pd.DataFrame, sentences: list[str], pictures: list[str]) -> str:
-    table = [HEADINGS, ["---"] * len(HEADINGS), *_cells(summary)]
+    tables = []
+    for metric in dict.fromkeys(summary["metric"]):
+        rows = [HEADINGS, ["---"] * len(HEADINGS), *_cells(summary[summary["metric"] == metric])]
+        tables += [f"**{metric}**", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
     return "\n".join([
-        f"# {study}", "", *(f"- {sentence}" for sentence in sentences), "",
-        *(f"| {' | '.join(row)} |" for row in table), "",
-        "Means over seeds with Student's t 95 % intervals; differences are paired by seed, since a seed starts every",
-        "arm from the same kernels, split and data order. They are not corrected for the number of arms.", "",
+        f"# {study}", "", sentences[0], "", *(f"- {sentence}" for sentence in sentences[1:]), "", *tables,
+        "Intervals of means are Student's t, those of differences are bootstrapped (BCa). Differences are paired by seed,",
+        "since a seed starts every arm from the same kernels, split and data order; p is of all sign flips, after Holm.", "",
         *(f"![{name}](figures/{name}.svg)\n" for name in pictures),
     ])  # fmt: skip
 
 
 def _print(study: str, summary: pd.DataFrame, sentences: list[str], folder: Path) -> None:
-    table = Table(*HEADINGS, title=study, title_justify="left")
+    """The metric's table, at most 100 columns wide, and what it says."""
+    table = Table(*HEADINGS, title=f"{study}, {summary['metric'].iloc[0]}", title_justify="left")
     for row in _cells(summary):
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(table)
     print(*sentences, sep="\n")
     print(f"Report: {folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder}/answer.md")
 
