@@ -18,7 +18,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import figures, stats, store, verdicts
+from pipeline import decisions, figures, stats, store, verdicts
 from pipeline.config import PROJECT, parse_options
 from pipeline.errors import ConfigError, closest, require
 
@@ -143,7 +143,7 @@ def summarize(arms: list[Arm], baseline: str, metric: str = "", margin: float = 
         for row, p in zip(family, stats.holm([row["p"] for row in family]), strict=True):
             differences, higher = row.pop("differences"), _higher_is_better(name)
             equal = stats.equivalence(differences, margin) if name == metric and row["pairs"] else np.nan
-            word, seeds = stats.verdict(differences, p, equal, higher, margin if name == metric else 0, len(family))
+            word, seeds = decisions.verdict(differences, p, equal, higher, margin if name == metric else 0, len(family))
             row |= {"p_holm": p, "p_equivalent": equal, "verdict": word, "seeds_needed": seeds, "family": len(family)}
     table = pd.DataFrame(rows)
     whole = [name for name in ("pairs", "seeds_needed", "family") if name in table]

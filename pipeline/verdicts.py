@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import stats
+from pipeline import decisions, stats
 
 
 def sentences(summary: pd.DataFrame, baseline: str, margin: float) -> list[str]:
@@ -52,7 +52,7 @@ def _of_arm(row: dict[str, Any], baseline: str, margin: float) -> str:
         return f"{row['arm']}: equivalent to {baseline} within {margin:g}: {evidence}."
     if row["verdict"] in ("better", "worse"):
         return f"{row['arm']}: {row['verdict']} than {baseline}: {evidence}."
-    fewest = stats.fewest_seeds(stats.ALPHA / row["family"])
+    fewest = decisions.fewest_seeds(stats.ALPHA / row["family"])
     if row["pairs"] and row["pairs"] < fewest:
         more = f"so few seeds can never show a difference, {fewest} are the fewest"
     elif pd.isna(row["seeds_needed"]):
