@@ -27,13 +27,15 @@ def verdict(
         return "identical", None
     if p_equivalent <= ALPHA:
         return "equivalent", None
-    if p_holm <= ALPHA:
-        return direction(differences.mean(), higher_is_better), None
-    return "undecided", seeds_to_decide(differences, margin, ALPHA / family) if n else None
+    word = direction(np.mean(differences) if n else np.nan, p_holm, higher_is_better)
+    needed = seeds_to_decide(differences, margin, ALPHA / family) if n and word == "undecided" else None
+    return word, needed
 
 
-def direction(difference: float, higher_is_better: bool) -> str:
-    """better or worse."""
+def direction(difference: float, p: float, higher_is_better: bool) -> str:
+    """better, worse, or undecided."""
+    if not p <= ALPHA:
+        return "undecided"
     return "better" if (difference > 0) == higher_is_better else "worse"
 
 

@@ -105,7 +105,7 @@ def paired_differences(values: np.ndarray, baseline: np.ndarray) -> tuple[np.nda
 
 
 def effect_size(differences: np.ndarray) -> float:
-    """Mean over standard deviation of paired differences [n], Cohen's d_z: 0 for no difference, nan without a spread."""
+    """Mean over standard deviation of differences [n], Cohen's d_z: 0 for no difference, nan without a spread."""
     differences = np.asarray(differences, np.float64)
     if len(differences) < 2:
         return np.nan
@@ -127,8 +127,10 @@ def unpaired(values: np.ndarray, baseline: np.ndarray, higher_is_better: bool) -
     found = dict.fromkeys(("low", "high", "p", "p_wilcoxon", "effect", "won"), np.nan)
     if min(len(values), len(baseline)) > 1:
         spread = np.sqrt((values.var(ddof=1) + baseline.var(ddof=1)) / 2)
-        if spread > 0:
-            welch = stats.ttest_ind(values, baseline, equal_var=False).confidence_interval(1 - ALPHA)
+        if np.ptp(values) or np.ptp(baseline):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of one arm without a spread, which the other one makes up for
+                welch = stats.ttest_ind(values, baseline, equal_var=False).confidence_interval(1 - ALPHA)
             found |= {"low": float(welch.low), "high": float(welch.high)}
             found["effect"] = float((values.mean() - baseline.mean()) / spread)
         drawn = stats.permutation_test(
