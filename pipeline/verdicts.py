@@ -42,6 +42,9 @@ def _overall(rows: list[Row], margin: float) -> str:
             f"Take one of {', '.join(better)}: each is better than {base} by {metric}, which is best was not tested"
         )
     elif len(arms["undecided"]) == len(rows):
+        fewest = decisions.fewest_seeds(ALPHA / len(rows))
+        if all(0 < row["pairs"] < fewest for row in rows):
+            return f"Undecided: with fewer than {fewest} seeds no arm can be shown to differ from {base} by {metric}."
         return f"Undecided: these seeds tell no arm from {base} by {metric}."
     elif arms["worse"] or arms["undecided"]:
         answer = f"Keep {base}: no arm is shown to be better by {metric}"
@@ -68,14 +71,16 @@ def _of_arm(row: Row, margin: float, number: Callable) -> str:
 
 
 def _evidence(row: Row, number: Callable) -> str:
-    """The difference, its interval, p after Holm, and from how many seeds."""
+    """The difference, its interval, p after Holm of what the verdict rests on, and from how many seeds."""
     n = int(row["pairs"])
     parts = [f"{number(row['difference'], '+')} {row['metric']}"]
     if row["difference_ci_low"] < row["difference_ci_high"]:
         low, high = (number(row[f"difference_ci_{end}"], "+") for end in ("low", "high"))
         parts.append(f"95 % interval {low} to {high}")
-    if n != 1 and not pd.isna(row["p_holm"]):
-        parts.append(f"p {p_value(row['p_holm'], '= ')} after Holm")
+    equal = row["verdict"] == "equivalent"
+    p = row["p_equivalent" if equal else "p_holm"]
+    if n != 1 and not pd.isna(p):
+        parts.append(f"{'two one-sided tests ' if equal else ''}p {p_value(p, '= ')} after Holm")
     return ", ".join([*parts, f"{n} pair{'s' * (n > 1)} of seeds" if n else "no pairs of seeds"])
 
 

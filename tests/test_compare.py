@@ -280,7 +280,10 @@ def test_each_verdict_is_said(tmp_path: Path) -> None:
         "ones: better than zeros: +0.020 test_accuracy, 95 % interval +0.014 to +0.026, p = 0.031"
     )
     assert said[2].startswith("he_normal: worse than zeros: -0.020 test_accuracy")
+    one_sided = scipy_stats.ttest_1samp(APART / 10, 0.005, alternative="less").pvalue  # the nearer end of the margin
+    assert rows["lecun_normal"]["p_equivalent"] == pytest.approx(4 * one_sided)
     assert said[3].startswith("lecun_normal: equivalent to zeros within 0.005: +0.002 test_accuracy")
+    assert "two one-sided tests p < 0.001 after Holm" in said[3]
     assert re.search(r"about \d+ seeds would decide \(80 % power", said[1])
 
 
@@ -309,9 +312,16 @@ def test_too_few_seeds_are_said_to_be_too_few(tmp_path: Path) -> None:
     put_all(tmp_path, "zeros", [*EIGHT[:5]])
     put_all(tmp_path, "ones", [*(EIGHT + APART)[:5]])
     first, ones = words(tmp_path)
-    assert first == "Undecided: these seeds tell no arm from zeros by test_accuracy."
+    assert first == "Undecided: with fewer than 6 seeds no arm can be shown to differ from zeros by test_accuracy."
     assert "p = 0.062 after Holm" in ones  # 2 / 2^5
     assert "so few seeds can never show a difference, 6 are the fewest; about 6 seeds would decide" in ones
+
+
+def test_seeds_that_tell_nothing_are_said_to_tell_nothing(tmp_path: Path) -> None:
+    """Enough seeds without a clear difference lead to a recommendation."""
+    put_all(tmp_path, "zeros", [*EIGHT])
+    put_all(tmp_path, "ones", [*EIGHT[::-1]])
+    assert overall(tmp_path) == "Undecided: these seeds tell no arm from zeros by test_accuracy."
 
 
 def test_the_only_arm_is_described(tmp_path: Path, comparing: Callable) -> None:
