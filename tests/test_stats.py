@@ -49,6 +49,12 @@ def test_sums_that_only_rounding_tells_apart_are_as_far():
         assert found["won"] == pytest.approx(wins)
 
 
+def test_what_only_rounding_tells_apart_is_no_difference():
+    """A loss of 0.4 and one of 0.4 + 1e-9, both computed in single precision, would be a win."""
+    found = stats.paired(np.array([0.3, 0.4 + 1e-9, 0.5 - 1e-9]), np.array([0.3, 0.4, 0.5]), True)
+    assert (found["difference"], found["low"], found["high"], found["p"], found["won"]) == (0, 0, 0, 1, 0.5)
+
+
 def test_many_sign_flips_are_drawn_and_come_near_the_exact_ones(monkeypatch):
     """Beyond 20 pairs, the drawn p would be another than the exact one, differ from call to call, or be 0."""
     differences = np.random.default_rng(4).normal(0.5, 1, 16)
