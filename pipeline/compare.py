@@ -1,51 +1,40 @@
 """The answer, from stored results alone: `python -m pipeline.compare study=digits-mlp`.
 
-Options, each `key=value`: study (one, or several with commas; default: the only one there is), baseline (zeros),
-results (results), reports (reports). Writes, for each study, `<reports>/<study>/`: summary.csv, metrics.json (for DVC),
-answer.md, figures/*.png and *.svg. Exit code 2: nothing to compare, or an option that does not exist.
+Options, each `key=value`: study (one, or several with commas; default: the only one there is), baseline (zeros), metric
+(what the verdict is about; test_accuracy, or test_mae), margin (a difference of that metric which does not matter;
+0.005), results (results), reports (reports). Writes, for each study, `<reports>/<study>/`: summary.csv, metrics.json
+(for DVC), answer.md, figures/*.png and *.svg. Exit code 2: nothing to compare, or an option that does not exist.
 """
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from pipeline import figures, stats, store
+from pipeline import decisions, figures, gather, stats, store, verdicts
 from pipeline.config import PROJECT, parse_options
-from pipeline.errors import ConfigError, closest
+from pipeline.errors import ConfigError, closest, require
 
-OPTIONS = {"study": "", "baseline": "zeros", "results": "results", "reports": "reports"}
-INTERVAL = ["mean", "std", "ci_low", "ci_high"]
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One arm's stored runs. `block` is what else was set, as in `zeros,optimizer=sgd`."""
-
-    name: str
-    setting: str
-    runs: tuple[store.Run, ...]
-
-    @property
-    def block(self) -> str:
-        """The overrides besides the bias setting; empty for a plain arm."""
-        return self.name.removeprefix(self.setting).lstrip(",")
-
-    @property
-    def complete(self) -> dict[int, store.Run]:
-        """The runs that did not diverge, by seed."""
-        return {run.seed: run for run in self.runs if run.meta["status"] == "complete"}
-
-    @property
-    def diverged(self) -> list[int]:
-        """The seeds whose loss became infinite or nan: named, and in no mean."""
-        return [run.seed for run in self.runs if run.meta["status"] == "diverged"]
+OPTIONS = {
+    "study": "",
+    "baseline": "zeros",
+    "metric": "",
+    "margin": "0.005",
+    "results": "results",
+    "reports": "reports",
+}
+MARGIN = float(OPTIONS["margin"])
+# What the statistics are called in the table.
+OVER_SEEDS = {"low": "ci_low", "high": "ci_high"}
+AGAINST = {"low": "difference_ci_low", "high": "difference_ci_high"}
+HEADINGS = ["arm", "seeds", "mean ± 95 %", "difference [95 %]", "p (Holm)", "verdict"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,191 +45,173 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(__doc__)
             return 0
         results, reports = PROJECT / options["results"], PROJECT / options["reports"]
+        margin = _number(options["margin"])
+        require(0 < margin < np.inf, "margin", options["margin"], "a positive number")
         for study in store.chosen(results, options["study"]):
-            compare(results, study, options["baseline"], reports / study)
+            compare(results, study, options["baseline"], reports / study, options["metric"], margin)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def compare(results: Path, study: str, baseline: str, folder: Path) -> pd.DataFrame:
+def compare(
+    results: Path, study: str, baseline: str, folder: Path, metric: str = "", margin: float = MARGIN
+) -> pd.DataFrame:
     """Write one study's answer into `folder` and print its table; the table. Raises ConfigError."""
-    arms = load_arms(results, study)
+    arms = gather.load_arms(results, study)
     if baseline not in {arm.setting for arm in arms}:
         raise ConfigError(f"baseline: {study} has no arm {baseline}; {closest(baseline, [a.setting for a in arms])}")
-    summary = summarize(arms, baseline)
+    known = gather.final_metrics(arms)
+    metric = metric or known[0]
+    if metric not in known:
+        raise ConfigError(f"metric: no run of {study} has {metric}; {closest(metric, known)}")
+    gather.require_common_seeds(study, arms, baseline)
     store.check_writable(folder, "reports")
+    summary = summarize(arms, baseline, metric, margin)
     folder.mkdir(parents=True, exist_ok=True)
     summary.to_csv(folder / "summary.csv", index=False)
     (folder / "metrics.json").write_text(json.dumps(_nested(summary), indent=2) + "\n")
-    sentences = describe(summary, arms, baseline)
-    names, quantiles = [arm.name for arm in arms], bias_quantiles(arms)
-    pictures = {"learning_curves": figures.learning_curves(curves(arms), names)}
-    if not quantiles.empty:
-        pictures["biases"] = figures.bias_distributions(quantiles, names)
-    for name, chart in pictures.items():
-        figures.save(chart, folder / "figures" / name)
-    (folder / "answer.md").write_text(_markdown(study, summary, sentences, list(pictures)))
-    _print(study, summary, sentences, folder)
+    chosen = summary[summary["metric"] == metric]
+    said = verdicts.sentences(chosen, baseline, margin) + verdicts.remarks(arms, baseline, metric)
+    said += [f"Warning: {run} is damaged and left out." for run in gather.damaged(results, study, arms)]
+    pictures = _draw(arms, folder / "figures")
+    (folder / "answer.md").write_text(_markdown(study, summary, said, pictures))
+    _print(f"{study}: {metric} against {baseline}, margin {margin:g}", chosen, said)
+    print(f"Report: {folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder}/answer.md")
     return summary
 
 
-def load_arms(results: Path, study: str) -> list[Arm]:
-    """The arms of a study, `no_bias` and the constants first. Raises ConfigError when it has no complete run."""
-    by_arm: dict[str, list[store.Run]] = {}
-    for run in store.runs(results, study):
-        by_arm.setdefault(run.arm, []).append(run)
-    arms = [Arm(name, runs[0].meta["config"]["bias_setting"], tuple(runs)) for name, runs in by_arm.items()]
-    if not any(arm.complete for arm in arms):
-        raise ConfigError(f"study: {study} has no complete run; train one: python -m pipeline.train -m study={study}")
-    first = ["no_bias", "zeros", "ones"]
-    return sorted(arms, key=lambda arm: (arm.block, first.index(arm.setting) if arm.setting in first else 3, arm.name))
-
-
-def summarize(arms: list[Arm], baseline: str) -> pd.DataFrame:
+def summarize(arms: list[gather.Arm], baseline: str, metric: str = "", margin: float = MARGIN) -> pd.DataFrame:
     """A row per arm and final test metric.
 
-    Columns: arm, metric, seeds, diverged, mean, std, ci_low, ci_high over seeds, and the same of the difference from
-    the baseline arm of the same block, paired by seed (pairs, difference, difference_std, ...; empty for itself).
+    Columns: arm, metric, seeds, diverged, and over seeds mean, median, iqm, std, ci_low, ci_high. Against `baseline`,
+    the arm with that setting in the same block (empty for itself): what `stats.paired` says, with pairs 0 where no seed
+    could be paired, p_holm and p_equivalent over the arms of a block, family (how many those are), verdict,
+    seeds_needed, same_curves. Only `metric` (empty: the first) has a margin within which arms
+    are equal.
     """
-    bases = {arm.block: arm for arm in arms if arm.setting == baseline}
-    rows = []
-    for arm in arms:
-        base = bases.get(arm.block)
-        for metric in _test_metrics(arm):
-            values = {seed: run.meta["metrics"][metric] for seed, run in arm.complete.items()}
-            row = {"arm": arm.name, "metric": metric, "seeds": len(values), "diverged": len(arm.diverged)}
-            row |= dict(zip(INTERVAL, stats.mean_interval(np.array(list(values.values()))), strict=True))
-            if base is not None and base is not arm:
-                differences = np.array([
-                    values[seed] - base.complete[seed].meta["metrics"][metric] for seed in _pairs(arm, base)
-                ])  # fmt: skip
-                row["pairs"] = len(differences)
-                names = ["difference", *(f"difference_{name}" for name in INTERVAL[1:])]
-                row |= dict(zip(names, stats.mean_interval(differences), strict=True))
+    bases, names, rows = gather.baselines(arms, baseline), gather.final_metrics(arms), []
+    for name in names:
+        families: dict[str, list[dict[str, Any]]] = {}
+        for arm in arms:
+            values, base = arm.values(name), bases.get(arm.block)
+            if arm.complete and not values:
+                continue  # the remarks say so
+            row = {"arm": arm.name, "metric": name, "seeds": len(values), "diverged": len(arm.diverged)}
+            row |= {OVER_SEEDS.get(k, k): v for k, v in stats.describe(np.array(list(values.values()))).items()}
             rows.append(row)
-    return pd.DataFrame(rows).astype({"pairs": "Int64"}) if any("pairs" in row for row in rows) else pd.DataFrame(rows)
+            if base is not None and base is not arm and values and base.values(name):
+                row |= _against(arm, base, name)
+                families.setdefault(arm.block, []).append(row)
+        for family in families.values():
+            _judge(family, _higher_is_better(name), margin if name == (metric or names[0]) else 0.0)
+    table = pd.DataFrame(rows)
+    whole = [name for name in ("pairs", "seeds_needed", "family") if name in table]
+    return table.astype(dict.fromkeys(whole, "Int64"))
 
 
-def describe(summary: pd.DataFrame, arms: list[Arm], baseline: str) -> list[str]:
-    """What the table says, arm by arm, in words."""
-    sentences = []
-    primary = summary[summary["metric"] != "test_loss"]
-    for row in primary.to_dict("records"):
-        if pd.isna(row.get("difference")):
-            continue
-        low, high = row["difference_ci_low"], row["difference_ci_high"]
-        text = f"{row['arm']} minus {baseline}: {row['difference']:+.4f} {row['metric']}"
-        if np.isnan(low):
-            sentences.append(f"{text}, from one seed: nothing can be said of its uncertainty.")
-        elif low == high == 0:
-            sentences.append(f"{text}: identical on all {row['pairs']} seeds.")
+def _against(arm: gather.Arm, base: gather.Arm, metric: str) -> dict[str, Any]:
+    """The columns that compare an arm with its baseline; `differences` [pairs] for `_judge`."""
+    mine, theirs, seeds = arm.values(metric), base.values(metric), gather.pairs(arm, base, metric)
+    same = gather.same_curves(arm, base, seeds)
+    function = stats.paired if seeds else stats.unpaired
+    values = np.array([mine[seed] for seed in seeds or mine])
+    others = np.array([theirs[seed] for seed in seeds or theirs])
+    found = {AGAINST.get(k, k): v for k, v in function(values, others, _higher_is_better(metric)).items()}
+    differences = stats.paired_differences(values, others)[0] if seeds else np.array([])
+    return {"baseline": base.name} | found | {"same_curves": same, "differences": differences}
+
+
+def _judge(family: list[dict[str, Any]], higher_is_better: bool, margin: float) -> None:
+    """Correct the p of the arms that are compared with one baseline, and add what follows from them."""
+    equal = [stats.equivalence(row["differences"], margin) if margin else np.nan for row in family]
+    corrected = zip(family, stats.holm([row["p"] for row in family]), stats.holm(equal), strict=True)
+    for row, p, p_equal in corrected:
+        differences = row.pop("differences")
+        if row["pairs"]:
+            word, seeds = decisions.verdict(differences, p, p_equal, higher_is_better, margin, len(family))
         else:
-            zero = "includes" if low <= 0 <= high else "excludes"
-            sentences.append(
-                f"{text}, 95 % interval {low:+.4f} to {high:+.4f} over {row['pairs']} seeds, which {zero} 0."
-            )
-    for arm in arms:
-        base = next((b for b in arms if b.block == arm.block and b.setting == baseline), None)
-        if arm.diverged:
-            sentences.append(f"{arm.name}: seeds {arm.diverged} diverged and are in no mean.")
-        if base is not None and len(_pairs(arm, base)) < len(arm.complete):
-            sentences.append(f"{arm.name}: only {len(_pairs(arm, base))} of its {len(arm.complete)} seeds are paired "
-                             f"with {base.name} (the same seed, kernels, data and device).")  # fmt: skip
-    return sentences
+            word, seeds = decisions.direction(row["difference"], p, higher_is_better), None
+        row |= {"p_holm": p, "p_equivalent": p_equal, "family": len(family), "verdict": word, "seeds_needed": seeds}
 
 
-def curves(arms: list[Arm]) -> pd.DataFrame:
-    """Learning curves over complete runs: columns arm, metric, epoch, mean, low, high."""
-    parts = []
-    for arm in arms:
-        histories = [run.history() for run in arm.complete.values()]
-        for metric in [name for name in histories[0] if name != "epoch"] if histories else []:
-            mean, _, low, high = stats.band(np.array([h[metric] for h in histories]))
-            part = {"epoch": np.arange(len(mean)), "mean": mean, "low": low, "high": high}
-            parts.append(pd.DataFrame({"arm": arm.name, "metric": metric} | part))
-    return pd.concat(parts, ignore_index=True)
+def _higher_is_better(metric: str) -> bool:
+    return metric.endswith(("accuracy", "auc"))
 
 
-def bias_quantiles(arms: list[Arm]) -> pd.DataFrame:
-    """Quantiles of bias values over units and complete runs: columns arm, layer, moment, q05, q25, q50, q75, q95."""
-    rows = []
-    for arm in arms:
-        values: dict[tuple[str, str], list[np.ndarray]] = {}
-        for run in arm.complete.values():
-            for key, array in run.biases().items():
-                moment, _, path = key.partition("/")
-                if moment in ("before", "after"):
-                    values.setdefault((path, moment), []).append(array.ravel())
-        for (path, moment), arrays in values.items():
-            q = np.quantile(np.concatenate(arrays), [0.05, 0.25, 0.5, 0.75, 0.95])
-            names = ("q05", "q25", "q50", "q75", "q95")
-            rows.append({"arm": arm.name, "layer": path, "moment": moment} | dict(zip(names, q, strict=True)))
-    return pd.DataFrame(rows)
-
-
-def _pairs(arm: Arm, base: Arm) -> list[int]:
-    """Seeds that both arms completed, from the very same kernels, on the very same data and the same device."""
-
-    def proof(run: store.Run) -> tuple:
-        return run.meta["initial_kernels_digest"], run.meta["data_digest"], run.meta["environment"]["device"]
-
-    both = sorted(arm.complete.keys() & base.complete.keys())
-    return [s for s in both if proof(arm.complete[s]) == proof(base.complete[s])]
-
-
-def _test_metrics(arm: Arm) -> list[str]:
-    """The arm's test metrics, the one that is not the loss first."""
-    names = {name for run in arm.complete.values() for name in run.meta["metrics"] if name.startswith("test_")}
-    return sorted(names, key=lambda name: (name == "test_loss", name))
-
-
-def _nested(summary: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+def _nested(summary: pd.DataFrame) -> dict[str, dict[str, dict[str, float | str]]]:
     """The table as DVC reads metrics: arm -> metric -> statistic, without what is not known."""
-    nested: dict[str, dict[str, dict[str, float]]] = {}
-    for row in summary.to_dict("records"):
-        numbers = {k: v for k, v in row.items() if k not in ("arm", "metric") and pd.notna(v)}
-        nested.setdefault(row["arm"], {})[row["metric"]] = numbers
+    nested: dict[str, dict[str, dict[str, float | str]]] = {}
+    for row in summary.drop(columns=["baseline", "same_curves"], errors="ignore").to_dict("records"):
+        known = {k: v for k, v in row.items() if k not in ("arm", "metric") and pd.notna(v)}
+        nested.setdefault(row["arm"], {})[row["metric"]] = known
     return nested
 
 
+def _number(text: str) -> float:
+    """nan for what is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
+
+
+def _draw(arms: list[gather.Arm], folder: Path) -> list[str]:
+    """Draw the figures into `folder`; their names."""
+    names, quantiles = [arm.name for arm in arms], gather.bias_quantiles(arms)
+    pictures = {"learning_curves": figures.learning_curves(gather.curves(arms), names)}
+    if not quantiles.empty:
+        pictures["biases"] = figures.bias_distributions(quantiles, names)
+    for name, chart in pictures.items():
+        figures.save(chart, folder / name)
+    return list(pictures)
+
+
 def _cells(summary: pd.DataFrame) -> list[list[str]]:
-    def interval(row: dict, mean: str, low: str, high: str, sign: str = "") -> str:
-        if pd.isna(row.get(mean)):
-            return "–"
-        known = not pd.isna(row[low])
-        return f"{row[mean]:{sign}.4f}" + (f" [{row[low]:{sign}.4f}, {row[high]:{sign}.4f}]" if known else "")
-
-    return [
-        [row["arm"], row["metric"], str(row["seeds"]) + (f" ({row['diverged']} diverged)" if row["diverged"] else ""),
-         interval(row, "mean", "ci_low", "ci_high"), "–" if pd.isna(row["std"]) else f"{row['std']:.4f}",
-         interval(row, "difference", "difference_ci_low", "difference_ci_high", "+")]
-        for row in summary.sort_values("metric", key=lambda m: m == "test_loss", kind="stable").to_dict("records")
-    ]  # fmt: skip
+    """The table's rows as text; one metric's."""
+    number = verdicts.number_format(summary)
+    bases = set(summary["baseline"].dropna()) if "baseline" in summary else set()
+    return [_row(row, number, row["arm"] in bases) for row in summary.to_dict("records")]
 
 
-HEADINGS = ["arm", "metric", "seeds", "mean [95 %]", "std", "paired difference [95 %]"]
+def _row(row: dict[str, Any], number: Callable, is_baseline: bool) -> list[str]:
+    seeds, total = row["seeds"], row["seeds"] + row["diverged"]
+    cells = [row["arm"], str(seeds) if seeds == total else f"{seeds} of {total}", number(row["mean"])]
+    if np.isfinite(row["std"]):
+        cells[-1] += f" ± {number(row['ci_high'] - row['mean'])}"
+    if not isinstance(row.get("baseline"), str):
+        return [*cells, "–", "–", "baseline" if is_baseline else "–" if seeds else "diverged"]
+    difference = number(row["difference"], "+")
+    if row["difference_ci_low"] < row["difference_ci_high"]:
+        difference += f" [{number(row['difference_ci_low'], '+')}, {number(row['difference_ci_high'], '+')}]"
+    p = "–" if pd.isna(row["p_holm"]) or row["pairs"] == 1 else verdicts.p_value(row["p_holm"])
+    return [*cells, difference, p, row["verdict"]]
 
 
-def _markdown(study: str, summary: pd.DataFrame, sentences: list[str], pictures: list[str]) -> str:
-    table = [HEADINGS, ["---"] * len(HEADINGS), *_cells(summary)]
+def _markdown(study: str, summary: pd.DataFrame, said: list[str], pictures: list[str]) -> str:
+    tables = []
+    for metric in dict.fromkeys(summary["metric"]):
+        rows = [HEADINGS, ["---"] * len(HEADINGS), *_cells(summary[summary["metric"] == metric])]
+        tables += [f"**{metric}**", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
     return "\n".join([
-        f"# {study}", "", *(f"- {sentence}" for sentence in sentences), "",
-        *(f"| {' | '.join(row)} |" for row in table), "",
-        "Means over seeds with Student's t 95 % intervals; differences are paired by seed, since a seed starts every",
-        "arm from the same kernels, split and data order. They are not corrected for the number of arms.", "",
+        f"# {study}", "", said[0], "", *(f"- {sentence}" for sentence in said[1:]), "", *tables,
+        "± is the half width of Student's 95 % interval. Differences are paired by seed, since a seed starts every arm",
+        "from the same kernels, split and data order; their interval is a bootstrap (BCa), nowhere narrower than",
+        "Student's; p is of sign flips, after Holm over the arms.", "",
         *(f"![{name}](figures/{name}.svg)\n" for name in pictures),
     ])  # fmt: skip
 
 
-def _print(study: str, summary: pd.DataFrame, sentences: list[str], folder: Path) -> None:
-    table = Table(*HEADINGS, title=study, title_justify="left")
+def _print(title: str, summary: pd.DataFrame, said: list[str]) -> None:
+    """The metric's table, at most 100 columns wide, and what it says."""
+    table = Table(title=title, title_justify="left")
+    for heading in HEADINGS:
+        table.add_column(heading, no_wrap=heading != "arm", overflow="fold")
     for row in _cells(summary):
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-    print(*sentences, sep="\n")
-    print(f"Report: {folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder}/answer.md")
+        table.add_row(*map(escape, row))
+    Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(table)
+    print(*said, sep="\n")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import stats as scipy_stats
 
-from pipeline import compare, store
+from pipeline import compare, gather, store, verdicts
 from pipeline.config import PROJECT
 
 T2 = 4.302652729911275  # Student's t, 97.5 %, 2 degrees of freedom (printed tables: 4.303)
@@ -32,11 +33,12 @@ ARRAYS = {
 def put(
     results: Path, arm: str, seed: int, accuracy: float, *, study: str = "s", setting: str | None = None,
     status: str = "complete", kernels: str = "k", data: str = "d", key: str | None = None, biased: bool = True,
-    device: str = "CPU",
+    device: str = "CPU", metrics: dict[str, float] | None = None,
+    bend: float = 0,
 ) -> store.Run:  # fmt: skip
-    """Store a run with this test accuracy; its test loss is 1 - accuracy."""
+    """Store a run with this test accuracy; its test loss is 1 - accuracy, unless `metrics` says otherwise."""
     curve = np.linspace(0.2, accuracy, 3)
-    history = {"loss": 2 - curve, "accuracy": curve, "val_loss": 2.1 - curve, "val_accuracy": curve - 0.01}
+    history = {"loss": 2 - curve + bend, "accuracy": curve, "val_loss": 2.1 - curve, "val_accuracy": curve - 0.01}
     diverged = status == "diverged"
     meta = {
         "key": key or f"{study}-{arm}-{seed}".replace(",", "-"),
@@ -44,7 +46,7 @@ def put(
         "arm": arm,
         "seed": seed,
         "status": status,
-        "metrics": {"test_accuracy": accuracy, "test_loss": None if diverged else 1 - accuracy},
+        "metrics": {"test_accuracy": accuracy, "test_loss": None if diverged else 1 - accuracy} | (metrics or {}),
         "initial_kernels_digest": f"{kernels}{seed}",
         "data_digest": data,
         "config": {"bias_setting": setting or arm.split(",")[0]},
@@ -63,13 +65,16 @@ def put_all(results: Path, arm: str, accuracies: list[float], **more: Any) -> No
 
 def summary(results: Path, arm: str, metric: str = "test_accuracy", study: str = "s") -> dict[str, Any]:
     """The row of one arm in the table."""
-    table = compare.summarize(compare.load_arms(results, study), "zeros").set_index(["arm", "metric"])
+    table = compare.summarize(gather.load_arms(results, study), "zeros").set_index(["arm", "metric"])
     return table.loc[(arm, metric)].to_dict()
 
 
 def words(results: Path) -> list[str]:
-    arms = compare.load_arms(results, "s")
-    return compare.describe(compare.summarize(arms, "zeros"), arms, "zeros")
+    """All that is said of test accuracy."""
+    arms = gather.load_arms(results, "s")
+    table = compare.summarize(arms, "zeros", "test_accuracy")
+    said = verdicts.sentences(table[table["metric"] == "test_accuracy"], "zeros", 0.005)
+    return said + verdicts.remarks(arms, "zeros", "test_accuracy")
 
 
 class Answer(NamedTuple):
@@ -108,7 +113,7 @@ def comparing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..
 
 
 def test_the_table_holds_the_numbers_worked_out_by_hand(answer: Answer) -> None:
-    """Mean, sample standard deviation, t interval and paired difference of three seeds, by hand."""
+    """Mean, sample standard deviation, t interval, and the paired statistics of three seeds, by hand."""
     table = pd.read_csv(answer.folder / "summary.csv").set_index(["arm", "metric"])
     zeros = table.loc[("zeros", "test_accuracy")]
     assert zeros[["seeds", "diverged"]].tolist() == [3, 0]
@@ -117,9 +122,13 @@ def test_the_table_holds_the_numbers_worked_out_by_hand(answer: Answer) -> None:
 
     ones = table.loc[("ones", "test_accuracy")]  # differences +0.1 -0.1 +0.2: mean 1/15, variance 0.07/3
     half = T2 * (0.07 / 3) ** 0.5 / 3**0.5
-    difference = ones[["difference", "difference_std", "difference_ci_low", "difference_ci_high"]].tolist()
-    assert difference == pytest.approx([1 / 15, (0.07 / 3) ** 0.5, 1 / 15 - half, 1 / 15 + half])
-    assert ones["pairs"] == 3
+    difference = ones[["difference", "difference_ci_low", "difference_ci_high"]].tolist()
+    assert difference == pytest.approx([1 / 15, 1 / 15 - half, 1 / 15 + half])  # the t interval: three seeds, no wider
+    assert ones["effect"] == pytest.approx((1 / 15) / (0.07 / 3) ** 0.5)
+    assert ones[["p", "p_holm", "p_wilcoxon"]].tolist() == [0.75, 1, 0.75]  # 6 of 8 sign choices; two arms
+    assert ones["improvement"] == pytest.approx((2.5 + 1.5 + 2.5) / 9)  # 0.9 beats two and ties one of zeros
+    assert ones[["pairs", "family", "won"]].tolist() == pytest.approx([3, 2, 2 / 3])
+    assert zeros[["median", "iqm"]].tolist() == pytest.approx([0.8, 0.8])
     assert table.loc[("ones", "test_loss"), "difference"] == pytest.approx(-1 / 15)
 
 
@@ -155,9 +164,10 @@ def test_arms_that_agree_on_every_seed_are_called_identical(answer: Answer) -> N
     """A difference of zero everywhere is said as `nan`, or as an effect."""
     said = (answer.folder / "answer.md").read_text()
     for text in (answer.out, said):
-        assert re.search(r"no_bias minus zeros: .* identical on all 3 seeds", text)
-        assert "nan" not in text.lower().split()
-    assert re.search(r"ones minus zeros: \+0\.0667 test_accuracy, .* includes 0", said)
+        assert "no_bias: identical to zeros: on all 3 seeds the same learning curves, bit for bit." in text
+        assert not re.search(r"\bnan\b", text, re.IGNORECASE)
+    assert "ones: undecided against zeros: +0.07 test_accuracy, 95 % interval -0.31 to +0.45, p = 1 after Holm" in said
+    assert "so few seeds can never show a difference, 7 are the fewest" in said
 
 
 @pytest.mark.parametrize("other", [{"kernels": "other"}, {"data": "other"}])
@@ -169,7 +179,8 @@ def test_only_seeds_that_started_alike_are_paired(tmp_path: Path, other: dict[st
     row = summary(tmp_path, "ones")
     assert (row["pairs"], row["seeds"]) == (2, 3)
     assert row["difference"] == pytest.approx(0.15)
-    assert any("ones: only 2 of its 3 seeds are paired with zeros" in sentence for sentence in words(tmp_path))
+    began = f"seed 2 began with other {next(iter(other))}"
+    assert f"Warning: ones: only 2 of its 3 seeds are paired with zeros: {began}." in words(tmp_path)
 
 
 def test_seeds_are_paired_by_their_number_not_by_their_place(tmp_path: Path) -> None:
@@ -190,9 +201,9 @@ def test_a_diverged_run_is_named_and_in_no_mean(tmp_path: Path, comparing: Calla
     row = summary(tmp_path / "results", "ones")
     assert (code, row["seeds"], row["diverged"], row["mean"]) == (0, 2, 1, pytest.approx(0.7))
     assert (row["pairs"], row["difference"]) == (2, pytest.approx(0.1))
-    assert "ones: seeds [2] diverged and are in no mean." in out
-    assert "2 (1 diverged)" in out
-    curves = compare.curves(compare.load_arms(tmp_path / "results", "s"))
+    assert "ones: diverged, and in no mean: seed 2." in out
+    assert re.search(r"ones +│ 2 of 3 ", out)
+    curves = gather.curves(gather.load_arms(tmp_path / "results", "s"))
     last = curves[(curves["arm"] == "ones") & (curves["metric"] == "accuracy") & (curves["epoch"] == 2)]
     assert last["mean"].item() == pytest.approx(0.7)
 
@@ -203,7 +214,9 @@ def test_an_arm_whose_every_seed_diverged_is_still_named(tmp_path: Path, compari
     put_all(tmp_path / "results", "ones", [0.1, 0.1], status="diverged")
     code, out, _ = comparing()
     assert code == 0
-    assert "ones: seeds [0, 1] diverged and are in no mean." in out
+    assert "ones: diverged, and in no mean: seeds 0, 1." in out
+    assert "No arm can be compared with zeros." in out
+    assert re.search(r"ones +│ 0 of 2 │ – .* diverged", out)
 
 
 def test_one_seed_gets_a_mean_and_no_interval(tmp_path: Path, comparing: Callable) -> None:
@@ -214,12 +227,15 @@ def test_one_seed_gets_a_mean_and_no_interval(tmp_path: Path, comparing: Callabl
     said = (tmp_path / "reports" / "s" / "answer.md").read_text()
     metrics = (tmp_path / "reports" / "s" / "metrics.json").read_text()
     assert code == 0
-    assert "ones minus zeros: +0.1000 test_accuracy, from one seed: nothing can be said of its uncertainty." in said
+    assert (
+        "ones: undecided against zeros: +0.1000 test_accuracy, 1 pair of seeds; one seed says nothing of the "
+        "uncertainty; a difference takes 6 seeds or more to show." in said
+    )
     for text in (out, said, metrics):
         assert not re.search(r"\bnan\b", text, re.IGNORECASE)
     ones = json.loads(metrics)["ones"]["test_accuracy"]
     assert ones["mean"] == 0.6 and ones["difference"] == pytest.approx(0.1)
-    assert not {"std", "ci_low", "ci_high", "difference_std", "difference_ci_low"} & set(ones)
+    assert not {"std", "ci_low", "ci_high", "effect", "difference_ci_low"} & set(ones)
 
 
 def test_an_arm_is_compared_within_its_own_block(tmp_path: Path) -> None:
@@ -235,12 +251,255 @@ def test_an_arm_is_compared_within_its_own_block(tmp_path: Path) -> None:
     assert pd.isna(summary(tmp_path, "zeros,optimizer=sgd")["difference"])
 
 
+def overall(results: Path) -> str:
+    """What is said first."""
+    return words(results)[0]
+
+
+EIGHT = np.array([0.5, 0.52, 0.47, 0.55, 0.49, 0.51, 0.53, 0.46])
+APART = np.array([0.01, 0.02, 0.03, 0.02, 0.01, 0.03, 0.02, 0.02])  # all on one side: p = 2 / 2^8 = 0.0078
+
+
+def test_each_verdict_is_said(tmp_path: Path) -> None:
+    """A sentence says another verdict, direction or number than the runs give."""
+    put_all(tmp_path, "zeros", [*EIGHT])
+    put_all(tmp_path, "ones", [*(EIGHT + APART)])
+    put_all(tmp_path, "he_normal", [*(EIGHT - APART)])
+    put_all(tmp_path, "lecun_normal", [*(EIGHT + APART / 10)])
+    put_all(tmp_path, "glorot_normal", [*(EIGHT + APART * [1, -1, 1, -1, 1, -1, 1, 1])])
+    rows = {arm: summary(tmp_path, arm) for arm in ("ones", "he_normal", "lecun_normal", "glorot_normal")}
+    assert [row["verdict"] for row in rows.values()] == ["better", "worse", "equivalent", "undecided"]
+    assert [row["p"] for row in rows.values()] == pytest.approx([2 / 256, 2 / 256, 2 / 256, rows["glorot_normal"]["p"]])
+    assert rows["ones"]["p_holm"] == pytest.approx(4 * 2 / 256)
+    first, *said = words(tmp_path)
+    assert first == (
+        "Take ones: it is better than zeros by test_accuracy "
+        "(worse: he_normal; equivalent: lecun_normal; undecided: glorot_normal)."
+    )
+    assert said[0].startswith(
+        "ones: better than zeros: +0.020 test_accuracy, 95 % interval +0.014 to +0.026, p = 0.031"
+    )
+    assert said[2].startswith("he_normal: worse than zeros: -0.020 test_accuracy")
+    one_sided = scipy_stats.ttest_1samp(APART / 10, 0.005, alternative="less").pvalue  # the nearer end of the margin
+    assert rows["lecun_normal"]["p_equivalent"] == pytest.approx(4 * one_sided)
+    assert said[3].startswith("lecun_normal: equivalent to zeros within 0.005: +0.002 test_accuracy")
+    assert "two one-sided tests p < 0.001 after Holm" in said[3]
+    assert re.search(r"about \d+ seeds would decide \(80 % power", said[1])
+
+
+def test_of_several_better_arms_none_is_the_winner(tmp_path: Path) -> None:
+    """Arms that were only held against the baseline are ranked among themselves."""
+    put_all(tmp_path, "zeros", [*EIGHT])
+    put_all(tmp_path, "ones", [*(EIGHT + APART)])
+    put_all(tmp_path, "he_normal", [*(EIGHT + 2 * APART)])
+    assert overall(tmp_path).startswith("Take one of ones, he_normal: each is better than zeros by test_accuracy")
+
+
+def test_equal_arms_have_no_winner(tmp_path: Path) -> None:
+    """A metric that is the same in every run gives a winner, a nan, or calls different trainings identical."""
+    put_all(tmp_path, "zeros", [0.5] * 6)
+    put_all(tmp_path, "ones", [0.5] * 6, bend=0.1)
+    put_all(tmp_path, "no_bias", [0.5] * 6)
+    assert words(tmp_path) == [
+        "Keep zeros: no arm differs from it by more than 0.005 test_accuracy (identical: no_bias, ones).",
+        "no_bias: identical to zeros: on all 6 seeds the same learning curves, bit for bit.",
+        "ones: the same test_accuracy as zeros on all 6 seeds, though not the same learning curves.",
+    ]
+
+
+def test_too_few_seeds_are_said_to_be_too_few(tmp_path: Path) -> None:
+    """Five seeds, which no difference can make significant, are called undecided as if more luck would help."""
+    put_all(tmp_path, "zeros", [*EIGHT[:5]])
+    put_all(tmp_path, "ones", [*(EIGHT + APART)[:5]])
+    first, ones = words(tmp_path)
+    assert first == "Undecided: with fewer than 6 seeds no arm can be shown to differ from zeros by test_accuracy."
+    assert "p = 0.062 after Holm" in ones  # 2 / 2^5
+    assert "so few seeds can never show a difference, 6 are the fewest; about 6 seeds would decide" in ones
+
+
+def test_seeds_that_tell_nothing_are_said_to_tell_nothing(tmp_path: Path) -> None:
+    """Enough seeds without a clear difference lead to a recommendation."""
+    put_all(tmp_path, "zeros", [*EIGHT])
+    put_all(tmp_path, "ones", [*EIGHT[::-1]])
+    assert overall(tmp_path) == "Undecided: these seeds tell no arm from zeros by test_accuracy."
+
+
+def test_the_only_arm_is_described(tmp_path: Path, comparing: Callable) -> None:
+    """A study of one arm breaks the answer, or claims a comparison."""
+    put_all(tmp_path / "results", "zeros", [0.5, 0.7, 0.6])
+    code, out, err = comparing()
+    assert (code, err) == (0, "")
+    assert "No arm can be compared with zeros." in out
+    assert re.search(r"zeros │ 3 +│ 0\.60 ± 0\.25", out)  # 4.303 * 0.1 / 3^0.5 = 0.248
+
+
+def test_a_baseline_that_always_diverged_is_said_so(tmp_path: Path, comparing: Callable) -> None:
+    """Arms are compared with nothing, or the reason is not told."""
+    put_all(tmp_path / "results", "zeros", [0.5, 0.7], status="diverged")
+    put_all(tmp_path / "results", "ones", [0.5, 0.7])
+    code, out, _ = comparing()
+    assert code == 0
+    assert "zeros: no complete run has test_accuracy, so nothing is compared with it." in out
+    assert "zeros: diverged, and in no mean: seeds 0, 1." in out
+
+
+def test_a_study_that_always_diverged_is_refused(tmp_path: Path, comparing: Callable) -> None:
+    """A study without one complete run ends in a traceback, or does not say what there is."""
+    put_all(tmp_path / "results", "zeros", [0.5, 0.7, 0.6], status="diverged")
+    code, out, err = comparing()
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith("study: s has no complete run (zeros (diverged: 0 to 2))")
+
+
+@pytest.mark.parametrize("other", [{"kernels": "other"}, {"data": "other"}, {"device": "GPU"}])
+def test_runs_that_started_apart_are_compared_unpaired_with_a_warning(tmp_path: Path, other: dict[str, str]) -> None:
+    """Runs without a common start are paired all the same, or left out without a word."""
+    put_all(tmp_path, "zeros", [*EIGHT])
+    put_all(tmp_path, "ones", [*(EIGHT + 0.2)], **other)
+    row = summary(tmp_path, "ones")
+    welch = scipy_stats.ttest_ind(EIGHT + 0.2, EIGHT, equal_var=False).confidence_interval()
+    assert (row["difference_ci_low"], row["difference_ci_high"]) == pytest.approx((welch.low, welch.high))
+    assert (row["pairs"], row["verdict"]) == (0, "better")
+    said = words(tmp_path)
+    began = f"seeds 0 to 7 began with other {next(iter(other))}"
+    assert f"Warning: ones: no seed is paired with zeros, so the arms are compared unpaired: {began}." in said
+    assert "no pairs of seeds" in said[1]
+
+
+def test_arms_without_pairs_are_never_identical(tmp_path: Path) -> None:
+    """Two unpaired arms of equal mean are called identical, or their undecided difference nan."""
+    put_all(tmp_path, "zeros", [0.5, 0.6, 0.7])
+    put_all(tmp_path, "ones", [0.5, 0.7, 0.6], kernels="other")
+    assert summary(tmp_path, "ones")["verdict"] == "undecided"
+    assert "the same seeds in both arms would tell more" in words(tmp_path)[1]
+    assert not any("nan" in sentence for sentence in words(tmp_path))
+
+
+def test_arms_that_share_no_seed_are_refused(tmp_path: Path, comparing: Callable) -> None:
+    """Arms of other seeds are compared, or refused without saying which seeds there are."""
+    put_all(tmp_path / "results", "zeros", [0.5, 0.7, 0.6])
+    for seed in (5, 6):
+        put(tmp_path / "results", "ones", seed, 0.9)
+    code, out, err = comparing()
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert err == "seeds: no arm of s shares a complete seed with zeros: zeros has 0 to 2; ones has 5, 6\n"
+    put_all(tmp_path / "results", "he_normal", [0.5, 0.7, 0.6])
+    code, out, _ = comparing()
+    assert code == 0
+    assert (
+        "Warning: ones: no seed is paired with zeros, so the arms are compared unpaired: zeros lacks seeds 5, 6." in out
+    )
+
+
+def test_a_metric_that_some_runs_lack_is_compared_over_those_that_have_it(tmp_path: Path, comparing: Callable) -> None:
+    """A run without the metric breaks the answer, or is left out of it silently."""
+    results = tmp_path / "results"
+    for seed, auc in enumerate([0.8, 0.9, 0.7]):
+        put(results, "zeros", seed, 0.5, metrics={"test_auc": auc})
+        put(results, "ones", seed, 0.5, metrics={"test_auc": auc + 0.1} if seed else {})
+    put_all(results, "he_normal", [0.5] * 3)
+    code, out, _ = comparing("metric=test_auc")
+    assert code == 0
+    row = summary(results, "ones", "test_auc")
+    assert (row["seeds"], row["pairs"], row["difference"]) == (2, 2, pytest.approx(0.1))
+    assert "ones: without test_auc, and in no mean of it: seed 0." in out
+    assert "he_normal: without test_auc, and in no mean of it: seeds 0 to 2." in out
+
+
+def test_metric_and_margin_change_the_verdict(
+    tmp_path: Path, comparing: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`metric=test_loss` takes more for better, or `margin` is not the difference that does not matter."""
+    monkeypatch.setattr(compare, "_draw", lambda *_: [])
+    put_all(tmp_path / "results", "zeros", [*EIGHT])
+    put_all(tmp_path / "results", "ones", [*(EIGHT + APART)])  # their loss is 1 - accuracy
+    assert "Take ones: it is better than zeros by test_loss." in comparing("metric=test_loss")[1]
+    assert (
+        "Keep ones: no arm is shown to be better by test_loss (worse: zeros)."
+        in comparing("metric=test_loss", "baseline=ones")[1]
+    )
+    assert "ones: equivalent to zeros within 0.1: -0.020 test_loss" in comparing("metric=test_loss", "margin=0.1")[1]
+
+
+def test_a_damaged_run_is_named(tmp_path: Path, comparing: Callable) -> None:
+    """A run whose files are not what was written vanishes from the answer without a word."""
+    put_all(tmp_path / "results", "zeros", [0.5, 0.7, 0.6])
+    (tmp_path / "results" / "s" / "zeros" / "seed=1" / "history.csv").write_text("")
+    assert "Warning: zeros/seed=1 is damaged and left out." in comparing()[1]
+
+
+def test_the_table_fits_100_columns(tmp_path: Path, comparing: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long name of an arm, a small or a large number makes the table wider, or breaks an interval in two."""
+    monkeypatch.setattr(compare, "_draw", lambda *_: [])
+    long = "constant(value=0.1),optimizer.learning_rate=0.001,training.batch_size=64"
+    rng = np.random.default_rng(0)
+    for name in ("zeros", "ones", long, long.replace("constant(value=0.1)", "zeros")):
+        for seed in range(12):
+            tiny = {"test_tiny": rng.normal(1, 2) * 1e-9, "test_huge": rng.normal(1, 2) * 1e9}
+            put(tmp_path / "results", name, seed, rng.normal(0.7, 0.02), setting=name.split(",")[0], metrics=tiny)
+    put(tmp_path / "results", "ones", 12, 0.1, status="diverged")
+    for metric in ("test_accuracy", "test_tiny", "test_huge"):
+        code, out, _ = comparing(f"metric={metric}")
+        table = [line for line in out.splitlines() if line[:1] in "┏┃┡│└"]
+        assert code == 0 and table and max(map(len, table)) <= 100
+        assert len(re.findall(r"│ \S+ \[\S+, \S+\] │", "\n".join(table))) == 2
+        assert "12 of 13" in out
+        folded = "".join(line.split("│")[1].strip() for line in table if line.startswith("│"))
+        assert long in folded
+
+
+@pytest.mark.parametrize(
+    ("values", "half", "text"),
+    [
+        ([0.97361], 0.0025, "0.9736"),
+        ([3012.3], 45.0, "3012"),
+        ([0.5], np.nan, "0.5000"),
+        ([12.3456], 1.5, "12.3"),
+        ([0.0], 0.0, "0.000"),
+        ([-0.00001], 0.02, "0.000"),
+        ([1.234e-9], 2e-10, "1.23e-09"),
+        ([1.234e12], 2e11, "1.23e+12"),
+    ],
+)
+def test_numbers_have_their_metrics_precision(values: list[float], half: float, text: str) -> None:
+    """A loss of 3000 is written with four decimals, one of 1e-9 as 0.0000, or zero as -0.000."""
+    table = pd.DataFrame({"mean": values, "ci_low": np.array(values) - half, "ci_high": np.array(values) + half})
+    assert verdicts.number_format(table)(values[0]) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.0004, "< 0.001"), (0.0312, "0.031"), (0.0502, "0.0502"), (0.56, "0.56"), (1, "1")]
+)
+def test_a_p_value_is_never_0_nor_the_level_it_missed(p: float, text: str) -> None:
+    """p = 0.0502 is written as 0.05 beside `undecided`."""
+    assert verdicts.p_value(p) == text
+
+
+def test_each_block_has_its_own_answer(tmp_path: Path) -> None:
+    """What was found under one optimizer is said of another, or a block without the baseline is left out silently."""
+    for block, sign in (("", 1), (",optimizer=sgd", -1)):
+        put_all(tmp_path, f"zeros{block}", [*EIGHT])
+        put_all(tmp_path, f"ones{block}", [*(EIGHT + sign * APART)])
+    put_all(tmp_path, "ones,optimizer=rmsprop", [*EIGHT])
+    said = words(tmp_path)
+    assert said[:2] == [
+        "Take ones: it is better than zeros by test_accuracy.",
+        "Keep zeros,optimizer=sgd: no arm is shown to be better by test_accuracy (worse: ones,optimizer=sgd).",
+    ]
+    assert "optimizer=rmsprop: there is no zeros, so nothing is compared." in said
+
+
 @pytest.mark.parametrize(
     ("option", "key", "there"),
     [
         ("baseline=nosuch", "baseline", ["ones", "zeros"]),
         ("study=nosuch", "study", ["first", "second"]),
         ("", "study", ["first", "second"]),
+        ("metric=test_auc", "metric", ["test_accuracy", "test_loss"]),
+        ("margin=some", "margin", ["positive number"]),
+        ("margin=0", "margin", ["positive number"]),
+        ("margin=nan", "margin", ["positive number"]),
+        ("margin=inf", "margin", ["positive number"]),
         ("colour=red", "colour", ["study", "baseline", "results", "reports"]),
         ("results=nowhere", "results", ["pipeline.train"]),
     ],
@@ -253,7 +512,7 @@ def test_what_is_not_there_is_refused_with_what_is(
         put_all(tmp_path / "results", "zeros", [0.5, 0.7], study=study)
         put_all(tmp_path / "results", "ones", [0.5, 0.7], study=study)
     options = [option] if option else []
-    options += ["study=first"] if key == "baseline" else []
+    options += ["study=first"] if key in ("baseline", "metric") else []
     options = [f"results={tmp_path / 'nowhere'}"] if key == "results" else options
     code, out, err = comparing(*options)
     assert (code, out) == (2, "")

@@ -20,7 +20,7 @@ import yaml
 from conftest import compose_config
 from scipy import stats as reference
 
-from pipeline import compare, experiment, sender, store, sync, tracking
+from pipeline import experiment, gather, sender, store, sync, tracking
 from pipeline.config import PROJECT, Tracking
 
 STUDY, SEEDS, EPOCHS = "iris-linear", 3, 2
@@ -517,7 +517,7 @@ def test_an_arm_that_took_over_another_arms_runs_is_itself(trained: Trained, cli
     assert {run.meta["config"]["bias_setting"] for run in outcome.runs} == {"ones"}
     child = by_name(client, "twins")[f"{outcome.plan.arm}-s0"]
     assert child.data.params["bias_initializer"] == "Ones"
-    arms = {arm.setting: arm.block for arm in compare.load_arms(tmp_path, "twins")}
+    arms = {arm.setting: arm.block for arm in gather.load_arms(tmp_path, "twins")}
     assert set(arms) == {"zeros", "ones"} and len(set(arms.values())) == 1
 
 

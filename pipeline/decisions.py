@@ -1,0 +1,103 @@
+"""What paired differences decide of an arm, and how many seeds would decide what they leave open.
+
+Sources: Lakens 2017, "Equivalence Tests"; Cohen 1988, "Statistical Power Analysis" (power by the noncentral t).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pipeline.stats import ALPHA
+
+POWER = 0.8
+MOST_SEEDS = 100_000  # more are not advised
+
+
+def verdict(
+    differences: np.ndarray, p_holm: float, p_equivalent: float, higher_is_better: bool, margin: float, family: int
+) -> tuple[str, int | None]:
+    """What paired differences [n] from the baseline say of an arm, and how many seeds would say more.
+
+    identical, equivalent (within margin, whether or not there is a difference), better, worse, or undecided: then with
+    the number of seeds that would decide with 80 % power if differences stay as they are (None: too many, or unknown).
+    p_holm, p_equivalent: corrected for the family, the number of arms that are compared with the baseline.
+    """
+    n = len(differences)
+    if n and not np.any(differences):
+        return "identical", None
+    if p_equivalent <= ALPHA:
+        return "equivalent", None
+    word = direction(np.mean(differences) if n else np.nan, p_holm, higher_is_better)
+    needed = seeds_to_decide(differences, margin, ALPHA / family) if n and word == "undecided" else None
+    return word, needed
+
+
+def direction(difference: float, p: float, higher_is_better: bool) -> str:
+    """better, worse, or undecided."""
+    if not p <= ALPHA:
+        return "undecided"
+    return "better" if (difference > 0) == higher_is_better else "worse"
+
+
+def seeds_to_decide(differences: np.ndarray, margin: float, alpha: float) -> int | None:
+    """Seeds by which paired differences [n] like these would be told from 0, or be shown to lie within +-margin.
+
+    None when that takes too many; from one pair only the fewest seeds are known that can show anything.
+    """
+    mean, constant = float(np.mean(differences)), np.ptp(differences) == 0
+    if constant:
+        return fewest_seeds(alpha)
+    std = float(np.std(differences, ddof=1))
+    found = [n for n in (seeds_to_differ(mean / std, alpha), seeds_to_equal(mean, std, margin, alpha)) if n]
+    return max(min(found), len(differences) + 1) if found else None
+
+
+def fewest_seeds(alpha: float = ALPHA) -> int:
+    """The fewest pairs whose sign-flip p can be as small as alpha: 2 / 2^n."""
+    return int(np.ceil(np.log2(2 / alpha)))
+
+
+def seeds_to_differ(effect: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
+    """Seeds by which a paired test finds an effect (mean over standard deviation of the differences) with this power.
+
+    By the noncentral t distribution. None when that takes more than `MOST_SEEDS`.
+    """
+    from statsmodels.stats.power import TTestPower
+
+    if not np.isfinite(effect) or abs(effect) < 1e-6:
+        return None
+    effect = min(abs(effect), 50.0)  # beyond, the noncentral t has no digits left, and the fewest seeds are enough
+    return _first(lambda n: TTestPower().power(effect, n, alpha) >= power, max(2, fewest_seeds(alpha)))
+
+
+def seeds_to_equal(mean: float, std: float, margin: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
+    """Seeds by which two one-sided tests show, with this power, that differences like these are within +-margin.
+
+    By the t distribution shifted to the true mean. None when they are not, or when it takes more than `MOST_SEEDS`.
+    """
+    from scipy.stats import nct, t
+
+    if not abs(mean) < margin:
+        return None
+
+    def reached(n: int) -> float:
+        critical = t.ppf(1 - alpha, n - 1)
+        below, above = (min((margin + side * mean) / std * np.sqrt(n), 100.0) for side in (-1, 1))
+        return float(nct.sf(critical, n - 1, above) + nct.sf(critical, n - 1, below) - 1)
+
+    return _first(lambda n: reached(n) >= power, 2)
+
+
+def _first(enough: Callable[[int], bool], low: int) -> int | None:
+    """The first number from `low` up that is enough, by doubling and halving; None beyond `MOST_SEEDS`."""
+    if enough(low):
+        return low
+    high = 2 * low
+    while not enough(high):
+        low, high = high, 2 * high
+        if high > MOST_SEEDS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

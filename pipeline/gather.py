@@ -1,0 +1,150 @@
+"""The arms of a study, gathered from its stored runs: their values, their pairs, their curves and biases."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline import stats, store
+from pipeline.errors import ConfigError, is_number
+
+FIRST = ("no_bias", "zeros", "ones")  # the settings that come first in every table
+# What a seed's runs of two arms must share to be a pair, and what a run calls it.
+PROOF = {
+    "kernels": lambda run: run.meta["initial_kernels_digest"],
+    "data": lambda run: run.meta["data_digest"],
+    "device": lambda run: run.meta["environment"]["device"],
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm's stored runs. `block` is what else was set, as in `zeros,optimizer=sgd`."""
+
+    name: str
+    setting: str
+    runs: tuple[store.Run, ...]
+
+    @property
+    def block(self) -> str:
+        """The overrides besides the bias setting; empty for a plain arm."""
+        return self.name.removeprefix(self.setting).lstrip(",")
+
+    @property
+    def complete(self) -> dict[int, store.Run]:
+        """The runs that did not diverge, by seed."""
+        return {run.seed: run for run in self.runs if run.meta["status"] == "complete"}
+
+    @property
+    def diverged(self) -> list[int]:
+        """The seeds whose loss became infinite or nan: named, and in no mean."""
+        return [run.seed for run in self.runs if run.meta["status"] == "diverged"]
+
+    def values(self, metric: str) -> dict[int, float]:
+        """A final metric of the complete runs that have it, by seed."""
+        found = {seed: run.meta["metrics"].get(metric) for seed, run in self.complete.items()}
+        return {seed: value for seed, value in found.items() if is_number(value)}
+
+
+def load_arms(results: Path, study: str) -> list[Arm]:
+    """The arms of a study, `no_bias` and the constants first. Raises ConfigError when it has no complete run."""
+    by_arm: dict[str, list[store.Run]] = {}
+    for run in store.runs(results, study):
+        by_arm.setdefault(run.arm, []).append(run)
+    arms = [Arm(name, runs[0].meta["config"]["bias_setting"], tuple(runs)) for name, runs in by_arm.items()]
+    if not any(arm.complete for arm in arms):
+        bad = [f"{arm.name} (diverged: {spans(arm.diverged)})" for arm in arms]
+        there = f" ({', '.join(bad)})" if bad else ""
+        raise ConfigError(f"study: {study} has no complete run{there}; train one: python -m pipeline.train -m")
+    order = {setting: place for place, setting in enumerate(FIRST)}
+    return sorted(arms, key=lambda arm: (arm.block, order.get(arm.setting, len(order)), arm.name))
+
+
+def damaged(results: Path, study: str, arms: list[Arm]) -> list[str]:
+    """Runs on disk that are not what was written, and so in no arm, as `zeros/seed=0`."""
+    read = {run.path for arm in arms for run in arm.runs}
+    return sorted("/".join(path.parts[-2:]) for path in (results / study).glob("*/seed=*") if path not in read)
+
+
+def baselines(arms: list[Arm], baseline: str) -> dict[str, Arm]:
+    """The arm with the setting `baseline` of each block."""
+    return {arm.block: arm for arm in arms if arm.setting == baseline}
+
+
+def final_metrics(arms: list[Arm]) -> list[str]:
+    """The test metrics that any complete run has, the one that counts first, then by name, the loss last."""
+    runs = [run for arm in arms for run in arm.complete.values()]
+    names = dict.fromkeys(name for run in runs for name in run.meta["metrics"] if name.startswith("test_"))
+    first = next((name for name in names if name != "test_loss"), None)
+    return sorted(names, key=lambda name: (name != first, name == "test_loss", name))
+
+
+def pairs(arm: Arm, base: Arm, metric: str) -> list[int]:
+    """Seeds of which both arms have the metric, from the very same kernels, on the very same data and device."""
+    both = arm.values(metric).keys() & base.values(metric).keys()
+    return sorted(both - mismatches(arm, base).keys())
+
+
+def mismatches(arm: Arm, base: Arm) -> dict[int, list[str]]:
+    """Seeds that both arms completed, but not from the same start: what of `PROOF` differs."""
+    both = sorted(arm.complete.keys() & base.complete.keys())
+    differ = {s: [what for what, of in PROOF.items() if of(arm.complete[s]) != of(base.complete[s])] for s in both}
+    return {seed: what for seed, what in differ.items() if what}
+
+
+def same_curves(arm: Arm, base: Arm, seeds: list[int]) -> bool:
+    """Whether these seeds have the same learning curves in both arms, bit for bit."""
+    digests = [[side.complete[seed].meta["digests"][store.HISTORY] for seed in seeds] for side in (arm, base)]
+    return bool(seeds) and digests[0] == digests[1]
+
+
+def require_common_seeds(study: str, arms: list[Arm], baseline: str) -> None:
+    """Raise ConfigError when there is something to compare with the baseline, and not one seed in common."""
+    bases = baselines(arms, baseline)
+    couples = [(arm, bases[arm.block]) for arm in arms if arm.block in bases and arm is not bases[arm.block]]
+    couples = [(arm, base) for arm, base in couples if arm.complete and base.complete]
+    if couples and not any(arm.complete.keys() & base.complete.keys() for arm, base in couples):
+        sides = {side.name: side for couple in couples for side in reversed(couple)}
+        there = "; ".join(f"{name} has {spans(list(side.complete))}" for name, side in sides.items())
+        raise ConfigError(f"seeds: no arm of {study} shares a complete seed with {baseline}: {there}")
+
+
+def spans(seeds: list[int]) -> str:
+    """`0 to 4, 7` for [0, 1, 2, 3, 4, 7]."""
+    runs: list[list[int]] = []
+    for seed in sorted(seeds):
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+
+
+def curves(arms: list[Arm]) -> pd.DataFrame:
+    """Learning curves over complete runs: columns arm, metric, epoch, mean, low, high."""
+    parts = []
+    for arm in arms:
+        histories = [run.history() for run in arm.complete.values()]
+        for metric in dict.fromkeys(name for history in histories for name in history if name != "epoch"):
+            mean, _, low, high = stats.band(np.array([h[metric] for h in histories if metric in h]))
+            part = {"epoch": np.arange(len(mean)), "mean": mean, "low": low, "high": high}
+            parts.append(pd.DataFrame({"arm": arm.name, "metric": metric} | part))
+    return pd.concat(parts, ignore_index=True)
+
+
+def bias_quantiles(arms: list[Arm]) -> pd.DataFrame:
+    """Quantiles of bias values over units and complete runs: columns arm, layer, moment, q05, q25, q50, q75, q95."""
+    rows = []
+    for arm in arms:
+        values: dict[tuple[str, str], list[np.ndarray]] = {}
+        for run in arm.complete.values():
+            for key, array in run.biases().items():
+                moment, _, path = key.partition("/")
+                if moment in ("before", "after"):
+                    values.setdefault((path, moment), []).append(array.ravel())
+        for (path, moment), arrays in values.items():
+            q = np.quantile(np.concatenate(arrays), [0.05, 0.25, 0.5, 0.75, 0.95])
+            names = ("q05", "q25", "q50", "q75", "q95")
+            rows.append({"arm": arm.name, "layer": path, "moment": moment} | dict(zip(names, q, strict=True)))
+    return pd.DataFrame(rows)

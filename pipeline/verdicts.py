@@ -1,0 +1,171 @@
+"""What the statistics say, in words, and numbers in a metric's own precision."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline import decisions, gather
+from pipeline.stats import ALPHA
+
+Row = dict[str, Any]
+OTHERS = ("worse", "equivalent", "identical", "undecided")  # the verdicts besides better
+
+
+def sentences(summary: pd.DataFrame, baseline: str, margin: float) -> list[str]:
+    """What to do, in one sentence for each block, then a sentence per arm.
+
+    summary: the rows of one metric, as `compare.summarize` gives them.
+    """
+    number = number_format(summary)
+    rows = [row for row in summary.to_dict("records") if isinstance(row.get("baseline"), str)]
+    if not rows:
+        return [f"No arm can be compared with {baseline}."]
+    families: dict[str, list[Row]] = {}
+    for row in rows:
+        families.setdefault(row["baseline"], []).append(row)
+    return [_overall(family, margin) for family in families.values()] + [_of_arm(row, margin, number) for row in rows]
+
+
+def _overall(rows: list[Row], margin: float) -> str:
+    """What to do, of the arms that are compared with one baseline."""
+    metric, base = rows[0]["metric"], rows[0]["baseline"]
+    arms: dict[str, list[str]] = {word: [] for word in ("better", *OTHERS)}
+    for row in rows:
+        arms[row["verdict"]].append(row["arm"])
+    better = arms["better"]
+    if len(better) == 1:
+        answer = f"Take {better[0]}: it is better than {base} by {metric}"
+    elif better:
+        answer = (
+            f"Take one of {', '.join(better)}: each is better than {base} by {metric}, which is best was not tested"
+        )
+    elif len(arms["undecided"]) == len(rows):
+        fewest = decisions.fewest_seeds(ALPHA / len(rows))
+        if all(0 < row["pairs"] < fewest for row in rows):
+            return f"Undecided: with fewer than {fewest} seeds no arm can be shown to differ from {base} by {metric}."
+        return f"Undecided: these seeds tell no arm from {base} by {metric}."
+    elif arms["worse"] or arms["undecided"]:
+        answer = f"Keep {base}: no arm is shown to be better by {metric}"
+    else:
+        answer = f"Keep {base}: no arm differs from it by more than {margin:g} {metric}"
+    rest = "; ".join(f"{word}: {', '.join(arms[word])}" for word in OTHERS if arms[word])
+    return f"{answer} ({rest})." if rest else f"{answer}."
+
+
+def _of_arm(row: Row, margin: float, number: Callable) -> str:
+    """What the seeds say of one arm."""
+    arm, base, n = row["arm"], row["baseline"], int(row["pairs"])
+    if row["verdict"] == "identical":
+        seeds = f"all {n} seeds" if n > 1 else "its one seed"
+        if row["same_curves"]:
+            return f"{arm}: identical to {base}: on {seeds} the same learning curves, bit for bit."
+        return f"{arm}: the same {row['metric']} as {base} on {seeds}, though not the same learning curves."
+    evidence = _evidence(row, number)
+    if row["verdict"] == "equivalent":
+        return f"{arm}: equivalent to {base} within {margin:g}: {evidence}."
+    if row["verdict"] in ("better", "worse"):
+        return f"{arm}: {row['verdict']} than {base}: {evidence}."
+    return f"{arm}: undecided against {base}: {evidence}; {_what_would_decide(row)}."
+
+
+def _evidence(row: Row, number: Callable) -> str:
+    """The difference, its interval, p after Holm of what the verdict rests on, and from how many seeds."""
+    n = int(row["pairs"])
+    parts = [f"{number(row['difference'], '+')} {row['metric']}"]
+    if row["difference_ci_low"] < row["difference_ci_high"]:
+        low, high = (number(row[f"difference_ci_{end}"], "+") for end in ("low", "high"))
+        parts.append(f"95 % interval {low} to {high}")
+    equal = row["verdict"] == "equivalent"
+    p = row["p_equivalent" if equal else "p_holm"]
+    if n != 1 and not pd.isna(p):
+        parts.append(f"{'two one-sided tests ' if equal else ''}p {p_value(p, '= ')} after Holm")
+    return ", ".join([*parts, f"{n} pair{'s' * (n > 1)} of seeds" if n else "no pairs of seeds"])
+
+
+def _what_would_decide(row: Row) -> str:
+    """How many seeds would decide, if that is known."""
+    n, fewest = int(row["pairs"]), decisions.fewest_seeds(ALPHA / row["family"])
+    if not n:
+        return "the same seeds in both arms would tell more"
+    if n < 2:
+        return f"one seed says nothing of the uncertainty; a difference takes {fewest} seeds or more to show"
+    power = f"{decisions.POWER:.0%} power if differences stay as they are".replace("%", " %")
+    if pd.isna(row["seeds_needed"]):
+        known = f"{decisions.MOST_SEEDS:,} seeds would not decide ({power})"
+    else:
+        known = f"about {int(row['seeds_needed'])} seeds would decide ({power})"
+    return known if n >= fewest else f"so few seeds can never show a difference, {fewest} are the fewest; {known}"
+
+
+def remarks(arms: list[gather.Arm], baseline: str, metric: str) -> list[str]:
+    """What a reader must know of the runs: diverged ones, values that are missing, and seeds that are no pairs."""
+    said, bases = [], gather.baselines(arms, baseline)
+    for block in dict.fromkeys(arm.block for arm in arms):
+        if block not in bases:
+            said.append(f"{block or 'without overrides'}: there is no {baseline}, so nothing is compared.")
+        elif not bases[block].values(metric):
+            said.append(f"{bases[block].name}: no complete run has {metric}, so nothing is compared with it.")
+    for arm in arms:
+        base = bases.get(arm.block)
+        said += [f"{arm.name}: {text}" for text in _of_runs(arm, metric)]
+        if base is not None and base is not arm and arm.values(metric) and base.values(metric):
+            said += _of_pairs(arm, base, metric)
+    return said
+
+
+def _of_runs(arm: gather.Arm, metric: str) -> Iterator[str]:
+    lacking = sorted(arm.complete.keys() - arm.values(metric).keys())
+    if arm.diverged:
+        yield f"diverged, and in no mean: {_seeds(arm.diverged)}."
+    if lacking:
+        yield f"without {metric}, and in no mean of it: {_seeds(lacking)}."
+
+
+def _of_pairs(arm: gather.Arm, base: gather.Arm, metric: str) -> Iterator[str]:
+    mine, paired, differ = arm.values(metric), gather.pairs(arm, base, metric), gather.mismatches(arm, base)
+    if len(paired) == len(mine):
+        return
+    why = []
+    if alone := sorted(mine.keys() - base.values(metric).keys() - differ.keys()):
+        why.append(f"{base.name} lacks {_seeds(alone)}")
+    if differ:
+        kinds = " and ".join(dict.fromkeys(kind for kinds in differ.values() for kind in kinds))
+        why.append(f"{_seeds(list(differ))} began with other {kinds}")
+    count = f"only {len(paired)} of its {len(mine)} seeds are paired with {base.name}"
+    count = count if paired else f"no seed is paired with {base.name}, so the arms are compared unpaired"
+    yield f"{'Warning: ' if differ or not paired else ''}{arm.name}: {count}: {', '.join(why)}."
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {gather.spans(seeds)}"
+
+
+def number_format(summary: pd.DataFrame) -> Callable[..., str]:
+    """How to write the numbers of one metric: two digits of the intervals' half width, in the middle of the arms.
+
+    The function takes a number and a sign (`+` shows it), and never gives `-0` or `nan`.
+    """
+    half = (summary["ci_high"] - summary["ci_low"]).to_numpy(float) / 2
+    size = np.nanmax(np.abs(summary["mean"].to_numpy(float)), initial=0)
+    known = half[half > 0]
+    place = np.floor(np.log10(np.median(known))) - 1 if len(known) else np.floor(np.log10(size or 1)) - 3
+    digits = max(0, -int(place))
+    wide = digits > 7 or size >= 10 ** (9 - digits)
+
+    def write(value: float, sign: str = "") -> str:
+        if value is None or not np.isfinite(value):
+            return "–"
+        text = f"{value:{sign}.2e}" if wide and value else f"{value:{sign}.{0 if wide else digits}f}"
+        return text if float(text) else text.lstrip("+-")
+
+    return write
+
+
+def p_value(p: float, equals: str = "") -> str:
+    """Two digits that count, never 0, and never the level itself for what is not at it."""
+    if p < 0.001:
+        return "< 0.001"
+    short = f"{p:.2g}"
+    return equals + (short if float(short) != ALPHA else f"{p:.4f}")

@@ -1,0 +1,312 @@
+"""Every statistic agrees with a published example or another implementation, and keeps its promise in simulation."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from pipeline import decisions, stats
+
+# Darwin's maize, eighths of an inch, crossed minus self-fertilised; Fisher 1935, The Design of Experiments, section 21.
+MAIZE = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48])
+# Demsar 2006, table 6: AUC of C4.5, with m, with cf, with both, on 14 datasets. The last row but one has 0.975 twice in
+# print, ranked 2 and 3: it was no tie before it was rounded.
+DEMSAR = np.array([
+    [0.763, 0.768, 0.771, 0.798], [0.599, 0.591, 0.590, 0.569], [0.954, 0.971, 0.968, 0.967],
+    [0.628, 0.661, 0.654, 0.657], [0.882, 0.888, 0.886, 0.898], [0.936, 0.931, 0.916, 0.931],
+    [0.661, 0.668, 0.609, 0.685], [0.583, 0.583, 0.563, 0.625], [0.775, 0.838, 0.866, 0.875],
+    [1.000, 1.000, 1.000, 1.000], [0.940, 0.962, 0.965, 0.962], [0.619, 0.666, 0.614, 0.669],
+    [0.972, 0.981, 0.9751, 0.975], [0.957, 0.978, 0.946, 0.970],
+])  # fmt: skip
+STUDIES, SEEDS = 2000, 10
+
+
+def test_sign_flips_give_fishers_number():
+    """Of Darwin's 15 pairs, 1726 of 32768 sign choices lie as far from zero."""
+    assert stats.sign_flip(MAIZE) == 1726 / 32768
+
+
+@pytest.mark.parametrize("n", [2, 5, 10, 12])
+def test_sign_flips_agree_with_scipy(n):
+    """The exact p would be another than that of SciPy's permutation test."""
+    differences = np.random.default_rng(n).normal(0.3, 1, n)
+    found = scipy_stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    assert stats.sign_flip(differences) == pytest.approx(found.pvalue)
+
+
+def test_sums_that_only_rounding_tells_apart_are_as_far():
+    """Ties would be lost: 2 * 1/360 and 1/360 + 1/360 differ in single precision, and 0.1 + 0.2 - 0.3 is not 0."""
+    assert stats.sign_flip([0.3]) == 1
+    assert stats.sign_flip([0.1, 0.2, -0.3]) == 1
+    rng = np.random.default_rng(1)
+    for _ in range(100):  # pictures of 360 that were told right; the differences of the counts are whole numbers
+        right, other = rng.integers(330, 350, (2, 10))
+        found = stats.paired(*(np.float64(np.float32(count / 360)) for count in (right, other)), True)
+        assert found["p"] == stats.sign_flip(right - other)
+        assert found["p_wilcoxon"] == stats.wilcoxon(right - other)
+        wins = np.mean(right > other) + np.mean(right == other) / 2
+        assert found["won"] == pytest.approx(wins)
+
+
+def test_what_only_rounding_tells_apart_is_no_difference():
+    """A loss of 0.4 and one of 0.4 + 1e-9, both computed in single precision, would be a win."""
+    found = stats.paired(np.array([0.3, 0.4 + 1e-9, 0.5 - 1e-9]), np.array([0.3, 0.4, 0.5]), True)
+    assert (found["difference"], found["low"], found["high"], found["p"], found["won"]) == (0, 0, 0, 1, 0.5)
+
+
+def test_many_sign_flips_are_drawn_and_come_near_the_exact_ones(monkeypatch):
+    """Beyond 20 pairs, the drawn p would be another than the exact one, differ from call to call, or be 0."""
+    differences = np.random.default_rng(4).normal(0.5, 1, 16)
+    exact = stats.sign_flip(differences)
+    monkeypatch.setattr(stats, "EXACT", 10)
+    assert stats.sign_flip(differences) == pytest.approx(exact, abs=0.003)
+    assert stats.sign_flip(differences) == stats.sign_flip(differences)
+    assert stats.sign_flip(np.ones(40)) == 1 / (1 + stats.FLIPS)
+
+
+def test_the_smallest_p_is_known_beforehand():
+    """A study too small to show anything would be called undecided for another reason."""
+    assert stats.sign_flip(np.arange(1, 6)) == 2 / 2**5
+    assert decisions.fewest_seeds(0.05) == 6
+    assert decisions.fewest_seeds(0.05 / 3) == 7
+    assert stats.sign_flip(np.arange(1, 7)) <= 0.05 < stats.sign_flip(np.arange(1, 6))
+
+
+def test_friedman_gives_demsars_numbers():
+    """Ranks, chi square, Iman and Davenport's F and Nemenyi's critical difference of his worked example."""
+    found = stats.friedman(DEMSAR)
+    np.testing.assert_allclose(found["ranks"], [3.143, 2.000, 2.893, 1.964], atol=5e-4)
+    assert found["chi2"] == pytest.approx(9.28, abs=0.01)
+    assert found["F"] == pytest.approx(3.69, abs=0.01)
+    assert found["p"] == pytest.approx(scipy_stats.f.sf(3.69, 3, 39), abs=5e-4)
+    assert found["critical_difference"] == pytest.approx(1.25, abs=0.01)
+    np.testing.assert_allclose(stats.friedman(1 - DEMSAR, higher_is_better=False)["ranks"], found["ranks"])
+    with pytest.raises(ValueError, match="1 datasets"):
+        stats.friedman(DEMSAR[:1])
+
+
+def test_holm_gives_his_example():
+    """The step-down correction would be Bonferroni's, or lose the order of the arms; nan would spoil the family."""
+    np.testing.assert_allclose(stats.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    from statsmodels.stats.multitest import multipletests
+
+    p = np.random.default_rng(0).uniform(0, 0.2, 9)
+    np.testing.assert_allclose(stats.holm(p), multipletests(p, method="holm")[1])
+    np.testing.assert_allclose(stats.holm([0.04, np.nan, 0.02]), [0.04, np.nan, 0.04])
+    assert np.isnan(stats.holm([np.nan])).all()
+
+
+def test_the_interquartile_mean_is_the_trimmed_mean():
+    """The mean of the middle half would be taken over other values than SciPy's, or lose the parts of a value."""
+    for n in (4, 8, 20):
+        values = np.random.default_rng(n).normal(size=n)
+        assert stats.interquartile_mean(values) == pytest.approx(scipy_stats.trim_mean(values, 0.25))
+    assert stats.interquartile_mean([1, 2, 3, 4, 5]) == pytest.approx(3)
+    assert stats.interquartile_mean([0, 1, 5]) == pytest.approx((0.25 * 0 + 1 + 0.25 * 5) / 1.5)
+    assert stats.interquartile_mean([7]) == 7
+
+
+def test_the_number_of_seeds_is_that_of_gpower():
+    """For an effect of 0.5, 5 % two-sided and 80 % power G*Power 3 gives 34 pairs; for 0.2 it gives 199."""
+    assert decisions.seeds_to_differ(0.5) == 34
+    assert decisions.seeds_to_differ(-0.2) == 199
+    assert decisions.seeds_to_differ(0) is None
+    assert decisions.seeds_to_differ(0.001) is None
+    assert decisions.seeds_to_differ(50) == decisions.fewest_seeds()
+
+
+def test_the_wilcoxon_is_scipys():
+    """Zeros would be dropped without a word, or equal runs give nan."""
+    assert stats.wilcoxon(MAIZE) == pytest.approx(scipy_stats.wilcoxon(MAIZE).pvalue)
+    tied = [3.0, -1, 1, 2, 0, 2, -1, 4, 0]
+    assert stats.wilcoxon(tied) == pytest.approx(scipy_stats.wilcoxon(tied, zero_method="pratt").pvalue)
+    assert stats.wilcoxon(np.zeros(5)) == 1
+
+
+def test_the_probability_of_improvement_is_mann_whitneys_u():
+    """It would count pairs of seeds alone, or ties for a win."""
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 9, 12), rng.integers(0, 9, 12)
+    u = scipy_stats.mannwhitneyu(a, b).statistic / (12 * 12)
+    mean, low, high = stats.improvement_interval(a, b, paired=True)
+    assert mean == pytest.approx(u)
+    assert low <= mean <= high
+
+
+def test_the_probability_of_improvement_is_resampled_by_pairs_only_if_they_are_pairs():
+    """Arms of equal size that are no pairs would be resampled as pairs: too narrow where the seeds vary together."""
+    seeds = np.random.default_rng(0).normal(size=12)
+    together = stats.improvement_interval(seeds + 0.1, seeds, paired=True)
+    apart = stats.improvement_interval(seeds + 0.1, seeds, paired=False)
+    assert together[0] == apart[0]
+    assert apart[2] - apart[1] > 3 * (together[2] - together[1])
+
+
+def test_arms_that_are_no_pairs_are_compared_as_scipy_does():
+    """Welch's interval, Mann and Whitney's p or the permutations would be others, or equal arms would give nan."""
+    a, b = np.array([4.0, 5, 7, 8, 9]), np.array([1.0, 2, 3, 6])
+    found = stats.unpaired(a, b, True)
+    welch = scipy_stats.ttest_ind(a, b, equal_var=False).confidence_interval()
+    assert (found["low"], found["high"]) == pytest.approx((welch.low, welch.high))
+    sums = np.array([sum(chosen) for chosen in combinations([*a, *b], 4)])  # b's is 12, that of all nine 45
+    assert found["p"] == pytest.approx(np.mean(np.abs(sums - 4 * 5) >= 8))
+    assert found["p_wilcoxon"] == pytest.approx(scipy_stats.mannwhitneyu(a, b).pvalue)
+    assert found["pairs"] == 0
+    equal = stats.unpaired(np.full(3, 0.5), np.full(3, 0.5), True)
+    assert (equal["difference"], equal["p"], equal["improvement"]) == (0, 1, 0.5)
+
+
+def test_the_effect_size_is_cohens():
+    """Fisher's own t of the maize, 2.148, is the effect times the root of 15."""
+    assert stats.paired(MAIZE, np.zeros(15), True)["effect"] * 15**0.5 == pytest.approx(2.148, abs=5e-4)
+
+
+def test_equivalence_agrees_with_statsmodels():
+    """The two one-sided tests would use another margin or tail than statsmodels' own."""
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    differences = np.random.default_rng(2).normal(0.1, 0.3, 25)
+    for margin in (0.1, 0.25, 0.5):
+        expected = DescrStatsW(differences).ttost_mean(-margin, margin)[0]
+        assert stats.equivalence(differences, margin) == pytest.approx(expected)
+
+
+def test_equal_differences_are_no_certainty():
+    """Two seeds that happen to differ by the same would be proof of equivalence, since their spread is 0."""
+    assert stats.equivalence(np.full(2, 0.001), 0.005) == 0.25
+    assert stats.equivalence(np.full(5, 0.001), 0.005) == 1 / 32
+    assert stats.equivalence(np.full(5, 0.005), 0.005) == 1
+
+
+DEGENERATE = {
+    "nothing": [],
+    "one seed": [0.3],
+    "all equal": [0.0] * 6,
+    "the same difference": [0.1] * 6,
+    "two seeds": [0.1, -0.1],
+}
+
+
+@pytest.mark.parametrize("differences", DEGENERATE.values(), ids=DEGENERATE.keys())
+def test_degenerate_studies_have_sensible_numbers(differences):
+    """A study of one seed, or of equal runs, would warn, fail, or call something significant."""
+    baseline = np.full(len(differences), 0.5)
+    with np.errstate(all="raise"):
+        found = stats.paired(baseline + differences, baseline, True)
+    assert found["pairs"] == len(differences)
+    if not any(differences) and differences:
+        assert (found["difference"], found["low"], found["high"], found["p"], found["effect"]) == (0, 0, 0, 1, 0)
+        assert (found["improvement"], found["won"]) == (0.5, 0.5)
+    word, _ = decisions.verdict(np.array(differences), found["p"], stats.equivalence(differences, 0.01), True, 0.01, 1)
+    expected = {"all equal": "identical", "the same difference": "better"}
+    name = next(k for k, v in DEGENERATE.items() if v is differences)
+    assert word == expected.get(name, "undecided")
+
+
+def simulated(effect, n=SEEDS, studies=STUDIES, draw="normal"):
+    """Paired differences [studies, n] of standard deviation 1."""
+    rng = np.random.default_rng(7)
+    return effect + (rng.normal(size=(studies, n)) if draw == "normal" else rng.laplace(0, 0.5**0.5, (studies, n)))
+
+
+@pytest.mark.parametrize("draw", ["normal", "laplace"])
+def test_without_a_difference_few_studies_find_one(draw):
+    """More than 6.5 % of studies of ten seeds would find a difference where there is none."""
+    found = np.mean([stats.sign_flip(d) <= 0.05 for d in simulated(0, draw=draw)])
+    assert 0.035 < found < 0.065
+
+
+def test_the_familys_error_stays_below_its_level():
+    """With seven arms against one baseline, a study would find a difference somewhere in more than 6.5 % of cases."""
+    rng = np.random.default_rng(3)
+    found = 0
+    for _ in range(STUDIES):
+        baseline = rng.normal(size=SEEDS)
+        p = [stats.sign_flip(rng.normal(size=SEEDS) - baseline) for _ in range(7)]
+        found += bool((stats.holm(p) <= 0.05).any())
+    assert found / STUDIES < 0.065
+
+
+@pytest.mark.parametrize("draw", ["normal", "laplace"])
+@pytest.mark.parametrize("n", [4, 10, 30])
+def test_intervals_cover_what_they_promise(n, draw):
+    """The 95 % interval of differences would hold the true mean in fewer than 93 % or more than 97.5 % of studies."""
+    inside = [low <= 0.3 <= high for low, high in map(stats.bootstrap_interval, simulated(0.3, n, 1000, draw))]
+    assert 0.93 < np.mean(inside) < 0.97 + (0.005 if n < SEEDS else 0)  # Student's t of four Laplace values: 97.0 %
+
+
+def test_the_interval_is_scipys_bca_where_that_is_wider():
+    """The skewness of the differences would be lost, or the interval would not be widened for few seeds."""
+    skewed = np.array([0.0, 0.1, 0.1, 0.2, 0.2, 0.3, 0.4, 0.6, 1.0, 3.0])
+    tail = scipy_stats.norm.cdf(-((10 / 9) ** 0.5) * 2.262157)  # 2.262: Student's t, 9 degrees of freedom
+    rng = np.random.default_rng(0)
+    bca = scipy_stats.bootstrap((skewed,), np.mean, n_resamples=4000, confidence_level=1 - 2 * tail, rng=rng)
+    low, high = stats.bootstrap_interval(skewed)
+    assert high == pytest.approx(bca.confidence_interval.high)
+    t = scipy_stats.ttest_1samp(skewed, 0).confidence_interval()
+    assert high > t.high and low == pytest.approx(t.low)
+
+
+@pytest.mark.parametrize("effect", [0.5, 0.8, 1.2])
+def test_the_advised_number_of_seeds_has_its_power(effect):
+    """With as many seeds as advised, fewer than 75 % or more than 86 % of studies would find the difference."""
+    n = decisions.seeds_to_differ(effect)
+    found = np.mean([quick_sign_flip(d) <= 0.05 for d in simulated(effect, n, 1000)])
+    assert 0.75 < found < 0.86
+
+
+def quick_sign_flip(differences):
+    """The p of many pairs, from as few draws as a simulation needs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stats, "EXACT", 14)
+        patch.setattr(stats, "FLIPS", 4000)
+        return stats.sign_flip(differences)
+
+
+def test_the_seeds_that_would_show_equivalence_do():
+    """With as many seeds as advised, far from 80 % of studies of two equal arms would say so."""
+    n = decisions.seeds_to_equal(0.0, 1.0, 0.5)
+    found = np.mean([stats.equivalence(d, 0.5) <= 0.05 for d in simulated(0, n, 1000)])
+    assert 0.77 < found < 0.83
+    assert decisions.seeds_to_equal(0.6, 1.0, 0.5) is None
+    assert decisions.seeds_to_equal(0.0, 1e-9, 0.5) == 2
+
+
+def test_an_undecided_arm_of_three_is_decided_by_the_advised_seeds():
+    """The advice would leave out that several arms are compared, so that too few seeds were advised."""
+    undecided = standardised(10) * 0.01 + 0.008
+    p = stats.holm([stats.sign_flip(undecided), 0.9, 0.9])
+    word, n = decisions.verdict(undecided, p[0], np.nan, True, 0.005, 3)
+    assert word == "undecided" and n == decisions.seeds_to_differ(0.8, 0.05 / 3) > 10
+    rng = np.random.default_rng(5)
+    found = 0
+    for _ in range(1000):
+        arms = rng.normal(size=(3, n)) * 0.01 + [[0.008], [0], [0]]
+        p = stats.holm([quick_sign_flip(arm) for arm in arms])
+        found += decisions.verdict(arms[0], p[0], np.nan, True, 0.005, 3)[0] == "better"
+    assert 0.75 < found / 1000 < 0.86
+
+
+def standardised(n):
+    """Values [n] of mean 0 and standard deviation 1, more or less normal."""
+    values = scipy_stats.norm.ppf((np.arange(n) + 0.5) / n)
+    return values / values.std(ddof=1)
+
+
+def test_verdicts():
+    """An arm would be called better for a lower accuracy, or a difference within the margin would be called one."""
+    spread = standardised(12) * 0.001
+
+    def word(differences, higher=True, margin=0.005):
+        p, equal = stats.sign_flip(differences), stats.equivalence(differences, margin)
+        return decisions.verdict(differences, p, equal, higher, margin, 1)
+
+    assert word(spread + 0.02) == ("better", None)
+    assert word(spread - 0.02) == ("worse", None)
+    assert word(spread + 0.02, higher=False) == ("worse", None)
+    assert word(spread + 0.002)[0] == "equivalent"
+    assert word(spread * 0)[0] == "identical"
+    assert word(spread * 20 + 0.01) == ("undecided", 34)  # G*Power: an effect of 0.5
+    assert word(np.array([0.02, 0.021, 0.019])) == ("undecided", 6)
+    assert word(np.array([0.02])) == ("undecided", 6)
