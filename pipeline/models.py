@@ -51,8 +51,8 @@ def complete(config: Config) -> list[Layer]:
     reached = [_choose(layer, config) for layer in _fitting(biased, config)]
     if not any(reached):
         raise ConfigError(
-            f"bias_layers: {config.bias_layers} given, but those layers of {config.model.name} set their biases "
-            "themselves; allowed: layers that leave them open"
+            f"bias_layers: {config.bias_layers} given, but no layer of {config.model.name} takes the choice: there is "
+            "none, or it sets its own bias; allowed: layers that leave it open"
         )
     for layer in biased:
         by_axes = "use_bias" not in _arguments(layer) and layer["config"].get("bias_axes") is None

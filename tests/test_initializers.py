@@ -190,14 +190,18 @@ def test_a_prior_in_front_of_a_softmax_layer_knows_its_outputs():
     np.testing.assert_allclose(biases.extract_biases(model)["dense/bias"], np.log(shares), rtol=1e-5)
 
 
+def test_a_model_without_hidden_layers_has_none_to_choose_for():
+    """`bias_layers=hidden` would train Keras' default under the choice's name."""
+    with pytest.raises(ConfigError, match=r"^bias_layers: hidden given, but no layer of linear takes the choice"):
+        models.complete(compose_config("data=iris", "model=linear", "bias_layers=hidden", "bias_initializer=ones"))
+
+
 @pytest.mark.parametrize("choice", ["bias_initializer=class_prior", "use_bias=false"])
 def test_a_choice_that_reaches_no_layer_is_refused(choice):
     """An arm would carry the name of a choice that none of its layers took."""
     own = layer("Dense", name="output", bias_initializer="zeros", use_bias="true")
     config = compose_config("data=iris", "model.name=one", f"model.layers=[{own}]", choice)
-    with pytest.raises(
-        ConfigError, match=r"^bias_layers: all given, but those layers of one set their biases themselves"
-    ):
+    with pytest.raises(ConfigError, match=r"^bias_layers: all given, but no layer of one takes the choice"):
         models.complete(config)
 
 

@@ -510,15 +510,14 @@ def test_an_arm_with_one_diverged_seed_is_the_mean_of_the_others(trained: Traine
 
 def test_an_arm_that_took_over_another_arms_runs_is_itself(trained: Trained, client: Any, tmp_path: Path) -> None:
     """Where two arms train the same model, the second one's runs carry the first one's setting."""
-    for initializer in ("zeros", "ones"):  # a model without a hidden layer
-        options = ("study=twins", "seeds=2", "bias_layers=hidden", f"bias_initializer={initializer}")
-        outcome = train(tmp_path, trained.uri, *options)
+    for where in ("all", "output"):  # the same layer in a model that has one
+        outcome = train(tmp_path, trained.uri, "study=twins", "seeds=2", f"bias_layers={where}")
     assert outcome.trained == ()
-    assert {run.meta["config"]["bias_setting"] for run in outcome.runs} == {"ones"}
+    assert {run.meta["config"]["bias_layers"] for run in outcome.runs} == {"output"}
     child = by_name(client, "twins")[f"{outcome.plan.arm}-s0"]
-    assert child.data.params["bias_initializer"] == "Ones"
-    arms = {arm.setting: arm.block for arm in gather.load_arms(tmp_path, "twins")}
-    assert set(arms) == {"zeros", "ones"} and len(set(arms.values())) == 1
+    assert child.data.params["bias_layers"] == "output"
+    blocks = [arm.block.split(",")[0] for arm in gather.load_arms(tmp_path, "twins")]
+    assert blocks == ["bias_layers=all", "bias_layers=output"]
 
 
 def test_tracking_none_sends_nothing(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
