@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 from scipy import stats as scipy_stats
 
-from pipeline import compare, gather, store, verdicts
+from pipeline import compare, gather, report, store, verdicts
 from pipeline.config import PROJECT
+from pipeline.summary import summarize
 
 T2 = 4.302652729911275  # Student's t, 97.5 %, 2 degrees of freedom (printed tables: 4.303)
 
@@ -65,14 +66,14 @@ def put_all(results: Path, arm: str, accuracies: list[float], **more: Any) -> No
 
 def summary(results: Path, arm: str, metric: str = "test_accuracy", study: str = "s") -> dict[str, Any]:
     """The row of one arm in the table."""
-    table = compare.summarize(gather.load_arms(results, study), "zeros").set_index(["arm", "metric"])
+    table = summarize(gather.load_arms(results, study), "zeros").set_index(["arm", "metric"])
     return table.loc[(arm, metric)].to_dict()
 
 
 def words(results: Path) -> list[str]:
     """All that is said of test accuracy."""
     arms = gather.load_arms(results, "s")
-    table = compare.summarize(arms, "zeros", "test_accuracy")
+    table = summarize(arms, "zeros", "test_accuracy")
     said = verdicts.sentences(table[table["metric"] == "test_accuracy"], "zeros", 0.005)
     return said + verdicts.remarks(arms, "zeros", "test_accuracy")
 
@@ -410,7 +411,7 @@ def test_metric_and_margin_change_the_verdict(
     tmp_path: Path, comparing: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`metric=test_loss` takes more for better, or `margin` is not the difference that does not matter."""
-    monkeypatch.setattr(compare, "_draw", lambda *_: [])
+    monkeypatch.setattr(report, "_draw", lambda *_: [])
     put_all(tmp_path / "results", "zeros", [*EIGHT])
     put_all(tmp_path / "results", "ones", [*(EIGHT + APART)])  # their loss is 1 - accuracy
     assert "Take ones: it is better than zeros by test_loss." in comparing("metric=test_loss")[1]
@@ -430,7 +431,7 @@ def test_a_damaged_run_is_named(tmp_path: Path, comparing: Callable) -> None:
 
 def test_the_table_fits_100_columns(tmp_path: Path, comparing: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long name of an arm, a small or a large number makes the table wider, or breaks an interval in two."""
-    monkeypatch.setattr(compare, "_draw", lambda *_: [])
+    monkeypatch.setattr(report, "_draw", lambda *_: [])
     long = "constant(value=0.1),optimizer.learning_rate=0.001,training.batch_size=64"
     rng = np.random.default_rng(0)
     for name in ("zeros", "ones", long, long.replace("constant(value=0.1)", "zeros")):

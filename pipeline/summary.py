@@ -1,0 +1,90 @@
+"""The table of a study: what each arm's runs come to, metric by metric, and how the arm compares with the baseline."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline import decisions, gather, stats
+
+MARGIN = 0.005  # a difference of the metric that does not matter, unless the user says otherwise
+# What the statistics are called in the table.
+OVER_SEEDS = {"low": "ci_low", "high": "ci_high"}
+AGAINST = {"low": "difference_ci_low", "high": "difference_ci_high"}
+
+
+def summarize(arms: list[gather.Arm], baseline: str, metric: str = "", margin: float = MARGIN) -> pd.DataFrame:
+    """A row per arm and final test metric.
+
+    Columns: arm, metric, seeds, diverged, and over seeds mean, median, iqm, std, ci_low, ci_high. Against `baseline`,
+    the arm with that setting in the same block (empty for itself): what `stats.paired` says, with pairs 0 where no seed
+    could be paired, p_holm and p_equivalent over the arms of a block, family (how many those are), verdict,
+    seeds_needed, same_curves. Only `metric` (empty: the first) has a margin within which arms
+    are equal.
+    """
+    bases, names, rows = gather.baselines(arms, baseline), gather.final_metrics(arms), []
+    for name in names:
+        families: dict[str, list[dict[str, Any]]] = {}
+        for arm in arms:
+            values, base = arm.values(name), bases.get(arm.block)
+            if arm.complete and not values:
+                continue  # the remarks say so
+            row = {"arm": arm.name, "metric": name, "seeds": len(values), "diverged": len(arm.diverged)}
+            row |= {OVER_SEEDS.get(k, k): v for k, v in stats.describe(np.array(list(values.values()))).items()}
+            rows.append(row)
+            if base is not None and base is not arm and values and base.values(name):
+                row |= _against(arm, base, name)
+                families.setdefault(arm.block, []).append(row)
+        for family in families.values():
+            _judge(family, higher_is_better(name), margin if name == (metric or names[0]) else 0.0)
+    table = pd.DataFrame(rows)
+    whole = [name for name in ("pairs", "seeds_needed", "family") if name in table]
+    return table.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _against(arm: gather.Arm, base: gather.Arm, metric: str) -> dict[str, Any]:
+    """The columns that compare an arm with its baseline; `differences` [pairs] for `_judge`."""
+    mine, theirs, seeds = arm.values(metric), base.values(metric), gather.pairs(arm, base, metric)
+    same = gather.same_curves(arm, base, seeds)
+    function = stats.paired if seeds else stats.unpaired
+    values = np.array([mine[seed] for seed in seeds or mine])
+    others = np.array([theirs[seed] for seed in seeds or theirs])
+    found = {AGAINST.get(k, k): v for k, v in function(values, others, higher_is_better(metric)).items()}
+    differences = stats.paired_differences(values, others)[0] if seeds else np.array([])
+    return {"baseline": base.name} | found | {"same_curves": same, "differences": differences}
+
+
+def _judge(family: list[dict[str, Any]], higher_is_better: bool, margin: float) -> None:
+    """Correct the p of the arms that are compared with one baseline, and add what follows from them."""
+    equal = [stats.equivalence(row["differences"], margin) if margin else np.nan for row in family]
+    corrected = zip(family, stats.holm([row["p"] for row in family]), stats.holm(equal), strict=True)
+    for row, p, p_equal in corrected:
+        differences = row.pop("differences")
+        if row["pairs"]:
+            word, seeds = decisions.verdict(differences, p, p_equal, higher_is_better, margin, len(family))
+        else:
+            word, seeds = decisions.direction(row["difference"], p, higher_is_better), None
+        row |= {"p_holm": p, "p_equivalent": p_equal, "family": len(family), "verdict": word, "seeds_needed": seeds}
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether more of a metric is better: accuracies and areas under a curve; losses and errors are not."""
+    return metric.endswith(("accuracy", "auc"))
+
+
+def differences(arms: list[gather.Arm], baseline: str) -> pd.DataFrame:
+    """A row per arm, final metric and pair: arm, baseline (its arm), block, metric, seed, value, baseline_value,
+    difference (value minus baseline_value). Seeds that could not be paired are absent.
+    """
+    bases, rows = gather.baselines(arms, baseline), []
+    for name in gather.final_metrics(arms):
+        for arm in arms:
+            base = bases.get(arm.block)
+            if base is None or base is arm:
+                continue
+            mine, theirs = arm.values(name), base.values(name)
+            for seed in gather.pairs(arm, base, name):
+                row = {"arm": arm.name, "baseline": base.name, "block": arm.block, "metric": name, "seed": seed}
+                rows.append(row | {"value": mine[seed], "baseline_value": theirs[seed]})
+    table = pd.DataFrame(rows, columns=["arm", "baseline", "block", "metric", "seed", "value", "baseline_value"])
+    return table.assign(difference=table["value"] - table["baseline_value"])
