@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import gather, summary, verdicts
+from pipeline import dynamics, gather, summary, verdicts
 from pipeline.errors import ConfigError, closest
 
 
@@ -19,10 +19,16 @@ class Answer:
     margin: float  # a difference of it that does not matter
     arms: list[gather.Arm]
     said: list[str]  # the answer in one sentence, then one per arm, then what a reader must know of the runs
+    of_biases: list[str]  # see verdicts.of_biases
     table: pd.DataFrame  # see summary.summarize
     differences: pd.DataFrame  # see summary.differences
     curves: pd.DataFrame  # see gather.curves
-    quantiles: pd.DataFrame  # see gather.bias_quantiles
+    courses: dynamics.Courses  # see dynamics.Course
+    dynamics: pd.DataFrame  # see dynamics.table
+    drift: pd.DataFrame  # see dynamics.drift
+    distances: pd.DataFrame  # see dynamics.distances
+    quantiles: pd.DataFrame  # see dynamics.quantiles
+    trajectories: pd.DataFrame  # see dynamics.trajectories
 
     @property
     def names(self) -> list[str]:
@@ -49,7 +55,12 @@ def of_study(results: Path, study: str, baseline: str, metric: str = "", margin:
     said = verdicts.sentences(table[table["metric"] == metric], baseline, margin)
     said += verdicts.remarks(arms, baseline, metric)
     said += [f"Warning: {run} is damaged and left out." for run in gather.damaged(results, study, arms)]
+    courses = dynamics.courses(arms)
+    distances = dynamics.distances(courses, arms)
+    bases = {arm.name for arm in gather.baselines(arms, baseline).values()}
     return Answer(
-        study, baseline, metric, margin, arms, said, table,
-        summary.differences(arms, baseline), gather.curves(arms), gather.bias_quantiles(arms),
+        study, baseline, metric, margin, arms, said, verdicts.of_biases(distances, bases), table,
+        summary.differences(arms, baseline), gather.curves(arms), courses, dynamics.table(courses),
+        dynamics.drift(courses), distances, dynamics.quantiles(courses),
+        dynamics.trajectories(arms),
     )  # fmt: skip

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline import stats, store
+from pipeline.biases import GATES
 from pipeline.errors import ConfigError, is_number
+from pipeline.layout import layers_of
 
 FIRST = ("no_bias", "zeros", "ones")  # the settings that come first in every table
 # What a seed's runs of two arms must share to be a pair, and what a run calls it.
@@ -30,6 +32,13 @@ class Arm:
     def block(self) -> str:
         """The overrides besides the bias setting; empty for a plain arm."""
         return self.name.removeprefix(self.setting).lstrip(",")
+
+    @property
+    def gates(self) -> dict[str, str]:
+        """The parts of the last axis of each bias that has some, as in `{"lstm/bias": "ifco"}`."""
+        model = {"class_name": "Sequential", "config": self.runs[0].meta["config"].get("model", {"layers": []})}
+        known = {f"{layer.path}/bias": GATES.get(layer.class_name, "") for layer in layers_of(model, "", None)}
+        return {path: gates for path, gates in known.items() if gates}
 
     @property
     def complete(self) -> dict[int, store.Run]:
@@ -131,20 +140,3 @@ def curves(arms: list[Arm]) -> pd.DataFrame:
             part = {"epoch": np.arange(len(mean)), "mean": mean, "low": low, "high": high}
             parts.append(pd.DataFrame({"arm": arm.name, "metric": metric} | part))
     return pd.concat(parts, ignore_index=True)
-
-
-def bias_quantiles(arms: list[Arm]) -> pd.DataFrame:
-    """Quantiles of bias values over units and complete runs: columns arm, layer, moment, q05, q25, q50, q75, q95."""
-    rows = []
-    for arm in arms:
-        values: dict[tuple[str, str], list[np.ndarray]] = {}
-        for run in arm.complete.values():
-            for key, array in run.biases().items():
-                moment, _, path = key.partition("/")
-                if moment in ("before", "after"):
-                    values.setdefault((path, moment), []).append(array.ravel())
-        for (path, moment), arrays in values.items():
-            q = np.quantile(np.concatenate(arrays), [0.05, 0.25, 0.5, 0.75, 0.95])
-            names = ("q05", "q25", "q50", "q75", "q95")
-            rows.append({"arm": arm.name, "layer": path, "moment": moment} | dict(zip(names, q, strict=True)))
-    return pd.DataFrame(rows)

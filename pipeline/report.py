@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import figures, verdicts
+from pipeline import dynamics, figures, verdicts
 from pipeline.answer import Answer
 
 HEADINGS = ["arm", "seeds", "mean ± 95 %", "difference [95 %]", "p (Holm)", "verdict"]
 
 
 def write(answer: Answer, folder: Path) -> None:
-    """Write summary.csv, differences.csv, metrics.json (for DVC), figures/ and answer.md into `folder`."""
+    """Write the tables (summary, differences, biases), metrics.json for DVC, figures/ and answer.md into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     answer.table.to_csv(folder / "summary.csv", index=False)
     answer.differences.to_csv(folder / "differences.csv", index=False)
+    dynamics.write_values(answer.courses, folder / "biases.parquet")
     (folder / "metrics.json").write_text(json.dumps(_nested(answer.table), indent=2) + "\n")
     pictures = _draw(answer, folder / "figures")
     (folder / "answer.md").write_text(_markdown(answer, pictures))

@@ -1,6 +1,6 @@
 """What the statistics say, in words, and numbers in a metric's own precision."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,30 @@ def _what_would_decide(row: Row) -> str:
     else:
         known = f"about {int(row['seeds_needed'])} seeds would decide ({power})"
     return known if n >= fewest else f"so few seeds can never show a difference, {fewest} are the fewest; {known}"
+
+
+def of_biases(distances: pd.DataFrame, bases: Collection[str]) -> list[str]:
+    """Whether training forgot where the biases began: a sentence per arm that is compared with one of `bases`.
+
+    distances: see `dynamics.distances`; here they are taken over all layers together.
+    """
+    said = []
+    for (arm, other), rows in distances.groupby(["arm", "other"], sort=False):
+        if arm not in bases and other not in bases:
+            continue
+        arm, base = (other, arm) if arm in bases else (arm, other)
+        before, after = (float(np.linalg.norm(rows[moment])) for moment in ("before", "after"))
+        if not before:
+            where = f"ended {after:.3g} away" if after else "ended there"
+            said.append(f"{arm}: its biases began where those of {base} did and {where}.")
+            continue
+        undone = f"{max(0.0, 1 - after / before):.0%}".replace("%", " %")
+        undone = "none" if undone == "0 %" else undone
+        said.append(
+            f"{arm}: its biases began {before:.3g} away from those of {base} and ended {after:.3g} away: "
+            f"training undid {undone} of the difference."
+        )
+    return said
 
 
 def remarks(arms: list[gather.Arm], baseline: str, metric: str) -> list[str]:
