@@ -78,7 +78,7 @@ def courses(arms: list[Arm]) -> Courses:
 
 
 def _of_run(run: store.Run, gates: dict[str, str], ends_only: bool) -> dict[str, Course]:
-    arrays, found = run.biases(), {}
+    arrays, found = run.biases("trajectory", "epoch"), {}
     for layer in [name.removeprefix("trajectory/") for name in arrays if name.startswith("trajectory/")]:
         values = arrays[f"trajectory/{layer}"]
         flat = values.reshape(len(values), -1)

@@ -1,6 +1,7 @@
 """The arms of a study, gathered from its stored runs: their values, their pairs, their curves and biases."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,14 +34,14 @@ class Arm:
         """The overrides besides the bias setting; empty for a plain arm."""
         return self.name.removeprefix(self.setting).lstrip(",")
 
-    @property
+    @cached_property
     def gates(self) -> dict[str, str]:
         """The parts of the last axis of each bias that has some, as in `{"lstm/bias": "ifco"}`."""
         model = {"class_name": "Sequential", "config": self.runs[0].meta["config"].get("model", {"layers": []})}
         known = {f"{layer.path}/bias": GATES.get(layer.class_name, "") for layer in layers_of(model, "", None)}
         return {path: gates for path, gates in known.items() if gates}
 
-    @property
+    @cached_property
     def complete(self) -> dict[int, store.Run]:
         """The runs that did not diverge, by seed."""
         return {run.seed: run for run in self.runs if run.meta["status"] == "complete"}

@@ -54,9 +54,9 @@ class Run:
         """Digest of all that decides the run's numbers."""
         return self.meta["key"]
 
-    def biases(self) -> dict[str, np.ndarray]:
-        """Arrays by name: `before/<path>`, `after/<path>`, `trajectory/<path>` and `epoch`."""
-        return self._arrays(BIASES)
+    def biases(self, *moments: str) -> dict[str, np.ndarray]:
+        """Arrays by name: `before/<path>`, `after/<path>`, `trajectory/<path>` and `epoch`; or those of some moments."""
+        return self._arrays(BIASES, *moments)
 
     def weights(self) -> dict[str, np.ndarray]:
         """All weights, in the model's order: `before/<path>`, then `after/<path>`; {} where they are not kept."""
@@ -66,9 +66,9 @@ class Run:
         """Whether all of these files are part of the run."""
         return set(files) <= set(self.meta["digests"])
 
-    def _arrays(self, name: str) -> dict[str, np.ndarray]:
+    def _arrays(self, name: str, *moments: str) -> dict[str, np.ndarray]:
         with np.load(self.path / name, allow_pickle=False) as arrays:
-            return dict(arrays)
+            return {key: arrays[key] for key in arrays.files if not moments or key.partition("/")[0] in moments}
 
     def history(self) -> dict[str, list[float]]:
         """Columns of history.csv."""
