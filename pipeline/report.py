@@ -11,6 +11,7 @@ import pandas as pd
 from pipeline import dynamics, figures, verdicts
 from pipeline.answer import Answer
 
+ENDS = {"difference_ci_low": "low", "difference_ci_high": "high"}
 HEADINGS = ["arm", "seeds", "mean ± 95 %", "difference [95 %]", "p (Holm)", "verdict"]
 
 
@@ -21,8 +22,23 @@ def write(answer: Answer, folder: Path) -> None:
     answer.differences.to_csv(folder / "differences.csv", index=False)
     dynamics.write_values(answer.courses, folder / "biases.parquet")
     (folder / "metrics.json").write_text(json.dumps(_nested(answer.table), indent=2) + "\n")
+    _write_plots(answer, folder / "plots")
     pictures = _draw(answer, folder / "figures")
     (folder / "answer.md").write_text(_markdown(answer, pictures))
+
+
+def _write_plots(answer: Answer, folder: Path) -> None:
+    """The tables behind `dvc plots`, of the chosen metric; their Vega-Lite templates are in .dvc/plots."""
+    folder.mkdir(exist_ok=True)
+    against = answer.chosen.reindex(columns=["arm", "baseline", "metric", "difference", *ENDS, "verdict"])
+    against.dropna(subset="difference").rename(columns=ENDS).to_csv(folder / "intervals.csv", index=False)
+    values = [
+        {"arm": arm.name, "seed": seed, "metric": answer.metric, "value": value}
+        for arm in answer.arms
+        for seed, value in arm.values(answer.metric).items()
+    ]
+    pd.DataFrame(values, columns=["arm", "seed", "metric", "value"]).to_csv(folder / "values.csv", index=False)
+    answer.quantiles.to_csv(folder / "biases.csv", index=False)
 
 
 def cells(summary: pd.DataFrame) -> list[list[str]]:

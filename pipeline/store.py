@@ -55,7 +55,7 @@ class Run:
         return self.meta["key"]
 
     def biases(self, *moments: str) -> dict[str, np.ndarray]:
-        """Arrays by name: `before/<path>`, `after/<path>`, `trajectory/<path>` and `epoch`; or those of some moments."""
+        """Arrays by name: `before/<path>`, `after/<path>`, `trajectory/<path>`, `epoch`; or those of some moments."""
         return self._arrays(BIASES, *moments)
 
     def weights(self) -> dict[str, np.ndarray]:
