@@ -60,14 +60,22 @@ def fewest_seeds(alpha: float = ALPHA) -> int:
 def seeds_to_differ(effect: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
     """Seeds by which a paired test finds an effect (mean over standard deviation of the differences) with this power.
 
-    By the noncentral t distribution. None when that takes more than `MOST_SEEDS`.
+    By the noncentral t distribution; of the fewest seeds, which must all have the same sign, by the chance of that.
+    None when that takes more than `MOST_SEEDS`.
     """
-    from statsmodels.stats.power import TTestPower
+    from scipy.stats import nct, norm, t
 
     if not np.isfinite(effect) or abs(effect) < 1e-6:
         return None
-    effect = min(abs(effect), 50.0)  # beyond, the noncentral t has no digits left, and the fewest seeds are enough
-    return _first(lambda n: TTestPower().power(effect, n, alpha) >= power, max(2, fewest_seeds(alpha)))
+    fewest, effect = max(2, fewest_seeds(alpha)), abs(effect)
+
+    def reached(n: int) -> float:
+        if n == fewest:
+            return float(norm.cdf(effect)) ** n
+        # SciPy's other tail, which statsmodels' power adds, is nan for many an effect; here it is next to nothing
+        return float(nct.sf(t.isf(alpha / 2, n - 1), n - 1, min(effect * np.sqrt(n), 100.0)))
+
+    return _first(lambda n: reached(n) >= power, fewest)
 
 
 def seeds_to_equal(mean: float, std: float, margin: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
