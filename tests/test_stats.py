@@ -60,7 +60,7 @@ def test_one_huge_value_blurs_no_other_seed():
     found = stats.paired(np.array([0.31] * 9 + [1e6]), np.array([0.3] * 9 + [1e6]), False)
     assert found["difference"] == pytest.approx(0.009)
     assert found["won"] == pytest.approx(0.05)
-    assert found["p_wilcoxon"] == 2 / 2**9
+    assert found["p"] == found["p_wilcoxon"] == 2 / 2**9
 
 
 def test_many_sign_flips_are_drawn_and_come_near_the_exact_ones(monkeypatch):
@@ -239,7 +239,9 @@ def test_degenerate_studies_have_sensible_numbers(differences):
     if not any(differences) and differences:
         assert (found["difference"], found["low"], found["high"], found["p"], found["effect"]) == (0, 0, 0, 1, 0)
         assert (found["improvement"], found["won"]) == (0.5, 0.5)
-    word, _ = decisions.verdict(np.array(differences), found["p"], stats.equivalence(differences, 0.01), True, 0.01, 1)
+    word, _ = decisions.verdict(
+        np.array(differences), found["p"], stats.equivalence(differences, 0.01), True, 0.01, 1, True
+    )
     expected = {"all equal": "identical", "the same difference": "better"}
     name = next(k for k, v in DEGENERATE.items() if v is differences)
     assert word == expected.get(name, "undecided")
@@ -327,14 +329,14 @@ def test_an_undecided_arm_of_three_is_decided_by_the_advised_seeds():
     """The advice would leave out that several arms are compared, so that too few seeds were advised."""
     undecided = standardised(10) * 0.01 + 0.008
     p = stats.holm([stats.sign_flip(undecided), 0.9, 0.9])
-    word, n = decisions.verdict(undecided, p[0], np.nan, True, 0.005, 3)
+    word, n = decisions.verdict(undecided, p[0], np.nan, True, 0.005, 3, False)
     assert word == "undecided" and n == decisions.seeds_to_differ(0.8, 0.05 / 3) > 10
     rng = np.random.default_rng(5)
     found = 0
     for _ in range(1000):
         arms = rng.normal(size=(3, n)) * 0.01 + [[0.008], [0], [0]]
         p = stats.holm([quick_sign_flip(arm) for arm in arms])
-        found += decisions.verdict(arms[0], p[0], np.nan, True, 0.005, 3)[0] == "better"
+        found += decisions.verdict(arms[0], p[0], np.nan, True, 0.005, 3, False)[0] == "better"
     assert 0.75 < found / 1000 < 0.86
 
 
@@ -348,15 +350,17 @@ def test_verdicts():
     """An arm would be called better for a lower accuracy, or a difference within the margin would be called one."""
     spread = standardised(12) * 0.001
 
-    def word(differences, higher=True, margin=0.005):
+    def word(differences, higher=True, margin=0.005, same=False):
         p, equal = stats.sign_flip(differences), stats.equivalence(differences, margin)
-        return decisions.verdict(differences, p, equal, higher, margin, 1)
+        return decisions.verdict(differences, p, equal, higher, margin, 1, same)
 
     assert word(spread + 0.02) == ("better", None)
     assert word(spread - 0.02) == ("worse", None)
     assert word(spread + 0.02, higher=False) == ("worse", None)
     assert word(spread + 0.002)[0] == "equivalent"
-    assert word(spread * 0)[0] == "identical"
+    assert word(spread * 0, same=True)[0] == "identical"
+    assert word(spread * 0) == ("equivalent", None)
+    assert word(spread[:2] * 0) == ("undecided", 6)
     assert word(spread * 20 + 0.01) == ("undecided", 34)  # G*Power: an effect of 0.5
     assert word(np.array([0.02, 0.021, 0.019])) == ("undecided", 6)
     assert word(np.array([0.02])) == ("undecided", 6)
