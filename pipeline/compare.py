@@ -63,7 +63,7 @@ def _number(text: str) -> float:
 def _print(found: answer.Answer) -> None:
     """The chosen metric's table, at most 100 columns wide, and what it says."""
     title = f"{found.study}: {found.metric} against {found.baseline}, margin {found.margin:g}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for heading in report.HEADINGS:
         table.add_column(heading, no_wrap=heading != "arm", overflow="fold")
     for row in report.cells(found.chosen):

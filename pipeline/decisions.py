@@ -14,16 +14,18 @@ MOST_SEEDS = 100_000  # more are not advised
 
 
 def verdict(
-    differences: np.ndarray, p_holm: float, p_equivalent: float, higher_is_better: bool, margin: float, family: int
-) -> tuple[str, int | None]:
+    differences: np.ndarray, p_holm: float, p_equivalent: float, higher_is_better: bool, margin: float, family: int,
+    same_curves: bool,
+) -> tuple[str, int | None]:  # fmt: skip
     """What paired differences [n] from the baseline say of an arm, and how many seeds would say more.
 
-    identical, equivalent (within margin, whether or not there is a difference), better, worse, or undecided: then with
+    identical (with the same learning curves too: equal counts of right answers alone can be luck), equivalent (within
+    margin, whether or not there is a difference), better, worse, or undecided: then with
     the number of seeds that would decide with 80 % power if differences stay as they are (None: too many, or unknown).
     p_holm, p_equivalent: corrected for the family, the number of arms that are compared with the baseline.
     """
     n = len(differences)
-    if n and not np.any(differences):
+    if n and same_curves and not np.any(differences):
         return "identical", None
     if p_equivalent <= ALPHA:
         return "equivalent", None
@@ -45,8 +47,8 @@ def seeds_to_decide(differences: np.ndarray, margin: float, alpha: float) -> int
     None when that takes too many; from one pair only the fewest seeds are known that can show anything.
     """
     mean, constant = float(np.mean(differences)), np.ptp(differences) == 0
-    if constant:
-        return fewest_seeds(alpha)
+    if constant:  # without any difference only a margin can be decided
+        return fewest_seeds(alpha) if mean or margin else None
     std = float(np.std(differences, ddof=1))
     found = [n for n in (seeds_to_differ(mean / std, alpha), seeds_to_equal(mean, std, margin, alpha)) if n]
     return max(min(found), len(differences) + 1) if found else None
@@ -60,14 +62,22 @@ def fewest_seeds(alpha: float = ALPHA) -> int:
 def seeds_to_differ(effect: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
     """Seeds by which a paired test finds an effect (mean over standard deviation of the differences) with this power.
 
-    By the noncentral t distribution. None when that takes more than `MOST_SEEDS`.
+    By the noncentral t distribution; of the fewest seeds, which must all have the same sign, by the chance of that.
+    None when that takes more than `MOST_SEEDS`.
     """
-    from statsmodels.stats.power import TTestPower
+    from scipy.stats import nct, norm, t
 
     if not np.isfinite(effect) or abs(effect) < 1e-6:
         return None
-    effect = min(abs(effect), 50.0)  # beyond, the noncentral t has no digits left, and the fewest seeds are enough
-    return _first(lambda n: TTestPower().power(effect, n, alpha) >= power, max(2, fewest_seeds(alpha)))
+    fewest, effect = max(2, fewest_seeds(alpha)), abs(effect)
+
+    def reached(n: int) -> float:
+        if n == fewest:
+            return float(norm.cdf(effect)) ** n
+        # SciPy's other tail, which statsmodels' power adds, is nan for many an effect; here it is next to nothing
+        return float(nct.sf(t.isf(alpha / 2, n - 1), n - 1, min(effect * np.sqrt(n), 100.0)))
+
+    return _first(lambda n: reached(n) >= power, fewest)
 
 
 def seeds_to_equal(mean: float, std: float, margin: float, alpha: float = ALPHA, power: float = POWER) -> int | None:

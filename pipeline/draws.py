@@ -87,9 +87,13 @@ def promise(class_name: str, config: dict[str, Any], shape: tuple[int, ...]) -> 
     from scipy import stats
 
     def uniform(low: float, high: float) -> Promise:
+        low, high = sorted((low, high))  # a layer's own initializer may have them the other way round
         return Promise("uniform", stats.Uniform(a=low, b=high)) if low < high else _fixed(low)
 
     def normal(mean: float, std: float, cut: bool = False) -> Promise:
+        if std == 0:
+            return _fixed(mean)
+        std = abs(std)
         whole = stats.Normal(mu=mean, sigma=std)
         if not cut:
             return Promise("normal", whole)
@@ -98,7 +102,8 @@ def promise(class_name: str, config: dict[str, Any], shape: tuple[int, ...]) -> 
     if class_name in ("Zeros", "Ones"):
         return _fixed(float(class_name == "Ones"))
     if class_name in ("Constant", "ReluSmall"):
-        return _fixed(config["value"])
+        value = np.asarray(config["value"], np.float64)  # a layer's own may be a value for each
+        return Promise("constant", values=np.broadcast_to(value, shape)) if value.ndim else _fixed(value)
     if class_name == "ClassPrior":
         return Promise("from the labels", values=np.float64(config["values"]))
     if class_name == "Identity":
@@ -203,8 +208,8 @@ def _plausible(distribution: Any, drawn: np.ndarray, step: float) -> bool:
     size = max(abs(x) for x in (low, high, mean) if np.isfinite(x)) + std
     if not np.all((drawn >= low - step * size) & (drawn <= high + step * size)):
         return False
-    if std < 100 * step * size:  # rounded to a few different numbers
-        return bool(np.all(np.abs(drawn - mean) < 10 * std + step * size))
+    if std <= 100 * step * size:  # rounded to a few different numbers
+        return bool(np.all(np.abs(drawn - mean) <= 10 * std + step * size))
     chances = [stats.kstest(drawn, distribution.cdf).pvalue, 2 * stats.norm.sf(abs(drawn.mean() - mean) / std * n**0.5)]
     if n > 2:
         freedom = 2 * n / (float(distribution.kurtosis()) - 1)

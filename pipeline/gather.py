@@ -18,6 +18,8 @@ PROOF = {
     "kernels": lambda run: run.meta["initial_kernels_digest"],
     "data": lambda run: run.meta["data_digest"],
     "device": lambda run: run.meta["environment"]["device"],
+    "optimizer": lambda run: run.meta["config"].get("optimizer"),
+    "training": lambda run: run.meta["config"].get("training"),
 }
 
 
@@ -61,14 +63,27 @@ def load_arms(results: Path, study: str) -> list[Arm]:
     """The arms of a study, `no_bias` and the constants first. Raises ConfigError when it has no complete run."""
     by_arm: dict[str, list[store.Run]] = {}
     for run in store.runs(results, study):
-        by_arm.setdefault(run.arm, []).append(run)
+        if _says_all(run):
+            by_arm.setdefault(run.arm, []).append(run)
     arms = [Arm(name, runs[0].meta["config"]["bias_setting"], tuple(runs)) for name, runs in by_arm.items()]
     if not any(arm.complete for arm in arms):
         bad = [f"{arm.name} (diverged: {spans(arm.diverged)})" for arm in arms]
+        bad += [f"{run} (damaged)" for run in damaged(results, study, arms)]
         there = f" ({', '.join(bad)})" if bad else ""
         raise ConfigError(f"study: {study} has no complete run{there}; train one: python -m pipeline.train -m")
     order = {setting: place for place, setting in enumerate(FIRST)}
     return sorted(arms, key=lambda arm: (arm.block, order.get(arm.setting, len(order)), arm.name))
+
+
+def _says_all(run: store.Run) -> bool:
+    """Whether run.json has what a comparison reads, and is in the folder that it speaks of, no copy of another run."""
+    try:
+        started = all(isinstance(run.meta[key], str) for key in ("initial_kernels_digest", "data_digest"))
+        named = isinstance(run.meta["config"]["bias_setting"], str) and "device" in run.meta["environment"]
+        placed = run.path.parts[-2:] == (run.arm, f"seed={run.seed}")
+        return started and named and placed and isinstance(run.meta["metrics"], dict)
+    except (KeyError, TypeError):
+        return False
 
 
 def damaged(results: Path, study: str, arms: list[Arm]) -> list[str]:
@@ -83,9 +98,14 @@ def baselines(arms: list[Arm], baseline: str) -> dict[str, Arm]:
 
 
 def final_metrics(arms: list[Arm]) -> list[str]:
-    """The test metrics that any complete run has, the one that counts first, then by name, the loss last."""
-    runs = [run for arm in arms for run in arm.complete.values()]
-    names = dict.fromkeys(name for run in runs for name in run.meta["metrics"] if name.startswith("test_"))
+    """The test metrics that any complete run has, the one that counts first, then by name, the loss last.
+
+    Raises ConfigError when there is none.
+    """
+    values = [item for arm in arms for run in arm.complete.values() for item in run.meta["metrics"].items()]
+    names = dict.fromkeys(name for name, value in values if name.startswith("test_") and is_number(value))
+    if not names:
+        raise ConfigError("metric: no complete run of the study has a test metric that is a number")
     first = next((name for name in names if name != "test_loss"), None)
     return sorted(names, key=lambda name: (name != first, name == "test_loss", name))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline import biases, draws, experiment, memory, runtime, training
 from pipeline.vectorize import recurrent
@@ -22,20 +22,20 @@ START, COMPILE, COMPILE_LAYER, COMPILE_STEP = 12, 3, 2, 1  # seconds
 
 def show(plans: Sequence[experiment.Plan]) -> None:
     """Print the plan of a request. Builds a model of every arm, trains and stores nothing."""
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
     arms = list({(p.config.study, p.arm): p for p in plans}.values())
     models = [experiment.first_model(p) for p in arms]
     several = len({p.config.study for p in arms}) > 1
     names = [f"{p.config.study}/{p.arm}" if several else p.arm for p in arms]
 
-    runs = Table("arm", "seeds", "done", "missing")
+    runs = Table(Column("arm", overflow="fold"), "seeds", "done", "missing")
     missing = [experiment.to_train(p) for p in arms]
     for name, p, seeds in zip(names, arms, missing, strict=True):
         runs.add_row(name, str(len(p.keys)), str(len(p.keys) - len(seeds)), str(len(seeds)))
     console.print(runs)
     console.print(_time(arms, models, [len(seeds) for seeds in missing]))
 
-    drawn = Table("arm", "bias", "gate", "shape", "draws", "mean", "std", "from", "to")
+    drawn = Table(Column("arm", overflow="fold"), "bias", "gate", "shape", "draws", "mean", "std", "from", "to")
     for name, (model, _, _) in zip(names, models, strict=True):
         for vector, role, gate, promised, values in draws.of_model(model):
             figures = (f"{round(v, 12) + 0:.3g}" for v in promised.figures().values())  # no -0, no 1e-17

@@ -115,7 +115,7 @@ def chosen(results: Path, asked: str) -> list[str]:
         raise ConfigError(f"results: no study in {results}; train one first: python -m pipeline.train -m")
     if not asked and len(there) > 1:
         raise ConfigError(f"study: there are several; name one, or more with commas: {', '.join(there)}")
-    wanted = asked.split(",") if asked else there
+    wanted = [asked] if asked in there else asked.split(",") if asked else there  # a name may hold commas
     for study in wanted:
         if study not in there:
             raise ConfigError(f"study: no study {study} in {results}; {closest(study, there)}")
@@ -215,6 +215,7 @@ def _read_meta(path: Path) -> dict[str, Any] | None:
     try:
         meta = json.loads((path / RUN).read_text())
         whole = {"arm", "seed", "key", "recipe", "status"} <= set(meta)
+        whole = whole and isinstance(meta["arm"], str) and isinstance(meta["seed"], int)
         digests = meta["digests"]
         whole = whole and {BIASES, HISTORY} <= set(digests) <= {BIASES, HISTORY, WEIGHTS}
         intact = whole and all(digest((path / name).read_bytes()) == digests[name] for name in digests)

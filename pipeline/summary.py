@@ -61,7 +61,8 @@ def _judge(family: list[dict[str, Any]], higher_is_better: bool, margin: float) 
     for row, p, p_equal in corrected:
         differences = row.pop("differences")
         if row["pairs"]:
-            word, seeds = decisions.verdict(differences, p, p_equal, higher_is_better, margin, len(family))
+            shown = (differences, p, p_equal, higher_is_better, margin, len(family), row["same_curves"])
+            word, seeds = decisions.verdict(*shown)
         else:
             word, seeds = decisions.direction(row["difference"], p, higher_is_better), None
         row |= {"p_holm": p, "p_equivalent": p_equal, "family": len(family), "verdict": word, "seeds_needed": seeds}

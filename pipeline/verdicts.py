@@ -48,8 +48,13 @@ def _overall(rows: list[Row], margin: float) -> str:
         return f"Undecided: these seeds tell no arm from {base} by {metric}."
     elif arms["worse"] or arms["undecided"]:
         answer = f"Keep {base}: no arm is shown to be better by {metric}"
+        if any(row["verdict"] == "equivalent" and row["p_holm"] <= ALPHA for row in rows):
+            answer += f" by more than {margin:g}"
     else:
         answer = f"Keep {base}: no arm differs from it by more than {margin:g} {metric}"
+    for row in rows:
+        if row["verdict"] == "better" and row["diverged"]:
+            answer += f", but {row['arm']} diverged on {row['diverged']} of {row['seeds'] + row['diverged']} seeds"
     rest = "; ".join(f"{word}: {', '.join(arms[word])}" for word in OTHERS if arms[word])
     return f"{answer} ({rest})." if rest else f"{answer}."
 
@@ -59,11 +64,11 @@ def _of_arm(row: Row, margin: float, number: Callable) -> str:
     arm, base, n = row["arm"], row["baseline"], int(row["pairs"])
     if row["verdict"] == "identical":
         seeds = f"all {n} seeds" if n > 1 else "its one seed"
-        if row["same_curves"]:
-            return f"{arm}: identical to {base}: on {seeds} the same learning curves, bit for bit."
-        return f"{arm}: the same {row['metric']} as {base} on {seeds}, though not the same learning curves."
+        return f"{arm}: identical to {base}: on {seeds} the same learning curves, bit for bit."
     evidence = _evidence(row, number)
     if row["verdict"] == "equivalent":
+        if row["p_holm"] <= ALPHA:
+            evidence += f"; that they differ at all has p {p_value(row['p_holm'], '= ')} after Holm"
         return f"{arm}: equivalent to {base} within {margin:g}: {evidence}."
     if row["verdict"] in ("better", "worse"):
         return f"{arm}: {row['verdict']} than {base}: {evidence}."

@@ -35,7 +35,7 @@ def put(
     results: Path, arm: str, seed: int, accuracy: float, *, study: str = "s", setting: str | None = None,
     status: str = "complete", kernels: str = "k", data: str = "d", key: str | None = None, biased: bool = True,
     device: str = "CPU", metrics: dict[str, float] | None = None,
-    bend: float = 0,
+    bend: float = 0, **decisive: Any,
 ) -> store.Run:  # fmt: skip
     """Store a run with this test accuracy; its test loss is 1 - accuracy, unless `metrics` says otherwise."""
     curve = np.linspace(0.2, accuracy, 3)
@@ -50,7 +50,7 @@ def put(
         "metrics": {"test_accuracy": accuracy, "test_loss": None if diverged else 1 - accuracy} | (metrics or {}),
         "initial_kernels_digest": f"{kernels}{seed}",
         "data_digest": data,
-        "config": {"bias_setting": setting or arm.split(",")[0]},
+        "config": {"bias_setting": setting or arm.split(",")[0]} | decisive,
         "environment": {"device": device},
     }
     arrays = ARRAYS if biased else {"epoch": np.arange(3)}
@@ -297,15 +297,56 @@ def test_of_several_better_arms_none_is_the_winner(tmp_path: Path) -> None:
 
 
 def test_equal_arms_have_no_winner(tmp_path: Path) -> None:
-    """A metric that is the same in every run gives a winner, a nan, or calls different trainings identical."""
+    """A metric that is the same in every run gives a winner, a nan, or calls different trainings identical.
+
+    Of 30 pictures two arms often tell as many right, which is no proof that they are one.
+    """
     put_all(tmp_path, "zeros", [0.5] * 6)
     put_all(tmp_path, "ones", [0.5] * 6, bend=0.1)
     put_all(tmp_path, "no_bias", [0.5] * 6)
     assert words(tmp_path) == [
-        "Keep zeros: no arm differs from it by more than 0.005 test_accuracy (identical: no_bias, ones).",
+        "Keep zeros: no arm differs from it by more than 0.005 test_accuracy (equivalent: ones; identical: no_bias).",
         "no_bias: identical to zeros: on all 6 seeds the same learning curves, bit for bit.",
-        "ones: the same test_accuracy as zeros on all 6 seeds, though not the same learning curves.",
+        "ones: equivalent to zeros within 0.005: 0.0000 test_accuracy, two one-sided tests p = 0.031 after Holm, "
+        "6 pairs of seeds.",
     ]
+    assert summary(tmp_path, "ones", "test_loss")["verdict"] == "undecided"  # which has no margin
+    assert pd.isna(summary(tmp_path, "ones", "test_loss")["seeds_needed"])
+
+
+def test_one_seed_on_which_arms_agree_shows_nothing(tmp_path: Path) -> None:
+    """Two trainings that tell as many pictures right on one seed are called identical, and the question closed."""
+    put(tmp_path, "zeros", 0, 0.5)
+    put(tmp_path, "ones", 0, 0.5, bend=0.1)
+    first, ones = words(tmp_path)
+    assert first == "Undecided: with fewer than 6 seeds no arm can be shown to differ from zeros by test_accuracy."
+    assert ones.startswith(
+        "ones: undecided against zeros: 0.0000 test_accuracy, 1 pair of seeds; one seed says nothing"
+    )
+
+
+def test_a_difference_within_the_margin_is_not_denied(tmp_path: Path) -> None:
+    """An arm that is surely a little better is said not to be shown to be better."""
+    put_all(tmp_path, "zeros", [*EIGHT])
+    put_all(tmp_path, "ones", [*(EIGHT + APART / 10)])
+    put_all(tmp_path, "he_normal", [*(EIGHT - APART)])
+    first, *said = words(tmp_path)
+    ones = next(sentence for sentence in said if sentence.startswith("ones"))
+    assert first == (
+        "Keep zeros: no arm is shown to be better by test_accuracy by more than 0.005 "
+        "(worse: he_normal; equivalent: ones)."
+    )
+    assert ones.endswith("8 pairs of seeds; that they differ at all has p = 0.016 after Holm.")
+
+
+def test_an_arm_that_is_better_when_it_does_not_diverge_is_not_simply_recommended(tmp_path: Path) -> None:
+    """The first sentence recommends an arm of which half the runs diverged, and leaves that to the remarks."""
+    put_all(tmp_path, "zeros", [*EIGHT, 0.5])
+    put_all(tmp_path, "ones", [*(EIGHT + APART)])
+    put(tmp_path, "ones", 8, 0.1, status="diverged")
+    assert (
+        overall(tmp_path) == "Take ones: it is better than zeros by test_accuracy, but ones diverged on 1 of 9 seeds."
+    )
 
 
 def test_too_few_seeds_are_said_to_be_too_few(tmp_path: Path) -> None:
@@ -352,7 +393,10 @@ def test_a_study_that_always_diverged_is_refused(tmp_path: Path, comparing: Call
     assert err.startswith("study: s has no complete run (zeros (diverged: 0 to 2))")
 
 
-@pytest.mark.parametrize("other", [{"kernels": "other"}, {"data": "other"}, {"device": "GPU"}])
+@pytest.mark.parametrize(
+    "other",
+    [{"kernels": "other"}, {"data": "other"}, {"device": "GPU"}, {"optimizer": "other"}, {"training": {"epochs": 99}}],
+)
 def test_runs_that_started_apart_are_compared_unpaired_with_a_warning(tmp_path: Path, other: dict[str, str]) -> None:
     """Runs without a common start are paired all the same, or left out without a word."""
     put_all(tmp_path, "zeros", [*EIGHT])
@@ -427,6 +471,54 @@ def test_a_damaged_run_is_named(tmp_path: Path, comparing: Callable) -> None:
     put_all(tmp_path / "results", "zeros", [0.5, 0.7, 0.6])
     (tmp_path / "results" / "s" / "zeros" / "seed=1" / "history.csv").write_text("")
     assert "Warning: zeros/seed=1 is damaged and left out." in comparing()[1]
+
+
+UNUSABLE: dict[str, Callable[[dict], object]] = {
+    "no metrics": lambda meta: meta.pop("metrics"),
+    "no digest of kernels": lambda meta: meta.pop("initial_kernels_digest"),
+    "no device": lambda meta: meta["environment"].clear(),
+    "no setting": lambda meta: meta.update(config={}),
+    "a seed in words": lambda meta: meta.update(seed="1"),
+    "another run's": lambda meta: meta.update(seed=0),
+}
+
+
+@pytest.mark.parametrize("change", UNUSABLE)
+def test_a_run_that_does_not_say_what_is_compared_is_named(tmp_path: Path, comparing: Callable, change: str) -> None:
+    """A run.json without what a comparison reads ends in a traceback, or stands for another seed."""
+    put_all(tmp_path / "results", "zeros", [0.5, 0.7, 0.6])
+    file = tmp_path / "results" / "s" / "zeros" / "seed=1" / "run.json"
+    meta = json.loads(file.read_text())
+    UNUSABLE[change](meta)
+    file.write_text(json.dumps(meta))
+    code, out, _ = comparing()
+    assert code == 0 and "Warning: zeros/seed=1 is damaged and left out." in out
+    assert summary(tmp_path / "results", "zeros")["mean"] == pytest.approx(0.55)
+
+
+def test_a_study_of_damaged_runs_is_refused_with_their_names(tmp_path: Path, comparing: Callable) -> None:
+    """A study whose every run is damaged is said to have none."""
+    put_all(tmp_path / "results", "zeros", [0.5])
+    (tmp_path / "results" / "s" / "zeros" / "seed=0" / "history.csv").write_text("")
+    code, out, err = comparing()
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith("study: s has no complete run (zeros/seed=0 (damaged)); train one")
+
+
+def test_a_study_without_test_metrics_is_refused(tmp_path: Path, comparing: Callable) -> None:
+    """Runs whose test metrics are all unknown end in a traceback or an empty table."""
+    put(tmp_path / "results", "zeros", 0, 0.5, metrics={"test_accuracy": None, "test_loss": None})
+    code, out, err = comparing()
+    assert (code, out) == (2, "")
+    assert err == "metric: no complete run of the study has a test metric that is a number\n"
+
+
+def test_a_study_can_be_named_with_commas(tmp_path: Path, comparing: Callable) -> None:
+    """A study `a,b`, which training allows, is taken for two that do not exist."""
+    for study in ("a,b", "c"):
+        put_all(tmp_path / "results", "zeros", [0.5, 0.7], study=study)
+    assert comparing("study=a,b")[0] == 0
+    assert [path.name for path in (tmp_path / "reports").iterdir()] == ["a,b"]
 
 
 def test_the_table_fits_100_columns(tmp_path: Path, comparing: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,29 @@ def test_identity_fills_the_two_rows_of_a_gru():
     assert means == [0.25, 0, 0, 0.25, 0, 0]
 
 
+UNUSUAL = {
+    "no spread": ("RandomNormal", {"mean": 1.0, "stddev": 0.0}),
+    "no spread to cut": ("TruncatedNormal", {"mean": 1.0, "stddev": 0.0}),
+    "a spread below 0": ("RandomNormal", {"mean": 0.0, "stddev": -2.0}),
+    "limits the other way round": ("RandomUniform", {"minval": 1.0, "maxval": -1.0}),
+    "a value for each": ("Constant", {"value": [1, 2, 3, 4, 5, 6]}),
+    "an Orthogonal of nothing": ("Orthogonal", {"gain": 0.0}),
+}
+
+
+@pytest.mark.parametrize(("class_name", "config"), UNUSUAL.values(), ids=UNUSUAL.keys())
+def test_what_keras_draws_of_a_layers_own_initializer_raises_no_alarm(class_name, config):
+    """A layer's own initializer, which Keras accepts, would fail every run or end the plan in a traceback."""
+    shape = (6, 6) if class_name == "Orthogonal" else (6,)
+    values, arguments = drawn(class_name, config, shape)
+    promised = draws.promise(class_name, arguments, shape)
+    assert not np.isnan(list(promised.figures().values())).any()
+    for one in values:
+        draws.check("bias", promised, one)
+    with pytest.raises(ArithmeticError):
+        draws.check("bias", promised, values[0] + 9)
+
+
 def test_one_wrong_seed_is_found_out():
     """Among many seeds, a single one that starts elsewhere would hide."""
     models = [build("bias_initializer=he_normal", seed=seed)[0] for seed in range(6)]

@@ -54,6 +54,18 @@ def test_the_plan_says_what_is_drawn(cli):
     assert re.search(r"constant +│ dense/bias +│ +│ \(64,\) │ constant +│ 0 +│ 0 +│ 0 +│ 0 +│", said.out)
 
 
+def test_the_plan_shows_whole_names_and_a_layers_own_values(cli):
+    """A name in brackets would be taken for a colour, a long arm be cut off, or a list of values end in a traceback."""
+    own = "bias_initializer: {class_name: Constant, config: {value: [1, 2, 3]}}"
+    layers = f"[{{class_name: Dense, config: {{units: 3, name: '[red]x', {own}}}}}, {{class_name: Dense}}]"
+    said = cli("--plan", "data=iris", "model.name=m", f"model.layers={layers}")
+    assert said.code == 0
+    assert re.search(r"│ \[red\]x", said.out)
+    first = said.out.partition("runs to train")[0]
+    arm = "".join(row.split("│")[1].strip() for row in first.splitlines() if row.startswith("│"))
+    assert re.fullmatch(r"zeros,model.layers=.*~[0-9a-f]{8}", arm)
+
+
 def test_the_plan_shows_gates(cli):
     """A reader of an LSTM's plan would not see Keras' ones on the forget gate."""
     said = cli("--plan", "model=lstm", "bias_initializer=zeros")

@@ -55,6 +55,14 @@ def test_what_only_rounding_tells_apart_is_no_difference():
     assert (found["difference"], found["low"], found["high"], found["p"], found["won"]) == (0, 0, 0, 1, 0.5)
 
 
+def test_one_huge_value_blurs_no_other_seed():
+    """One seed with a loss of a million, in both arms, would turn the differences of nine others to nothing."""
+    found = stats.paired(np.array([0.31] * 9 + [1e6]), np.array([0.3] * 9 + [1e6]), False)
+    assert found["difference"] == pytest.approx(0.009)
+    assert found["won"] == pytest.approx(0.05)
+    assert found["p"] == found["p_wilcoxon"] == 2 / 2**9
+
+
 def test_many_sign_flips_are_drawn_and_come_near_the_exact_ones(monkeypatch):
     """Beyond 20 pairs, the drawn p would be another than the exact one, differ from call to call, or be 0."""
     differences = np.random.default_rng(4).normal(0.5, 1, 16)
@@ -86,6 +94,13 @@ def test_friedman_gives_demsars_numbers():
         stats.friedman(DEMSAR[:1])
 
 
+def test_few_datasets_that_rank_alike_are_no_certainty():
+    """Two datasets on which the same of two arms wins would give p = 0: by chance that is every second study."""
+    assert stats.friedman([[0.9, 0.8], [0.7, 0.6]])["p"] == 0.5
+    assert stats.friedman([[0.9, 0.8, 0.7]] * 2)["p"] == pytest.approx(1 / 6)
+    assert stats.friedman([[0.9, 0.9, 0.9]] * 2)["p"] == 1
+
+
 def test_holm_gives_his_example():
     """The step-down correction would be Bonferroni's, or lose the order of the arms; nan would spoil the family."""
     np.testing.assert_allclose(stats.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
@@ -113,7 +128,15 @@ def test_the_number_of_seeds_is_that_of_gpower():
     assert decisions.seeds_to_differ(-0.2) == 199
     assert decisions.seeds_to_differ(0) is None
     assert decisions.seeds_to_differ(0.001) is None
-    assert decisions.seeds_to_differ(50) == decisions.fewest_seeds()
+    assert [decisions.seeds_to_differ(effect) for effect in (2, 3, 50)] == [decisions.fewest_seeds()] * 3
+
+
+def test_a_larger_effect_never_takes_more_seeds():
+    """A power that is nan at some effects, as statsmodels' is at 3, would send the search past the number."""
+    for alpha in (0.05, 0.05 / 3, 0.05 / 7):
+        seeds = [decisions.seeds_to_differ(effect, alpha) for effect in np.arange(0.1, 6, 0.1)]
+        assert seeds == sorted(seeds, reverse=True)
+        assert seeds[-1] == decisions.fewest_seeds(alpha)
 
 
 def test_the_wilcoxon_is_scipys():
@@ -141,6 +164,24 @@ def test_the_probability_of_improvement_is_resampled_by_pairs_only_if_they_are_p
     apart = stats.improvement_interval(seeds + 0.1, seeds, paired=False)
     assert together[0] == apart[0]
     assert apart[2] - apart[1] > 3 * (together[2] - together[1])
+
+
+@pytest.mark.parametrize("effect", [0.0, 1.0])
+def test_the_interval_of_the_probability_of_improvement_covers_it(effect):
+    """The 95 % interval of ten seeds would hold the true probability in about 90 % of studies."""
+    true, rng = scipy_stats.norm.cdf(effect / 2**0.5), np.random.default_rng(2)
+    inside = []
+    for _ in range(600):
+        _, low, high = stats.improvement_interval(rng.normal(effect, 1, SEEDS), rng.normal(size=SEEDS), paired=True)
+        inside.append(low <= true <= high)
+    assert 0.93 < np.mean(inside) < 0.98
+
+
+def test_winning_every_time_is_no_certainty():
+    """Three seeds that all won would say that the arm always wins, with an interval of no width."""
+    assert stats.improvement_interval([3, 4, 5], [0, 1, 2], paired=True) == pytest.approx((1, 0.025 ** (1 / 3), 1))
+    assert stats.improvement_interval([0, 1], [3, 4, 5], paired=False) == pytest.approx((0, 0, 1 - 0.025**0.5))
+    assert stats.improvement_interval([0.4] * 3, [0.4 + 1e-9] * 3, paired=True) == (0.5, 0.5, 0.5)
 
 
 def test_arms_that_are_no_pairs_are_compared_as_scipy_does():
@@ -198,7 +239,9 @@ def test_degenerate_studies_have_sensible_numbers(differences):
     if not any(differences) and differences:
         assert (found["difference"], found["low"], found["high"], found["p"], found["effect"]) == (0, 0, 0, 1, 0)
         assert (found["improvement"], found["won"]) == (0.5, 0.5)
-    word, _ = decisions.verdict(np.array(differences), found["p"], stats.equivalence(differences, 0.01), True, 0.01, 1)
+    word, _ = decisions.verdict(
+        np.array(differences), found["p"], stats.equivalence(differences, 0.01), True, 0.01, 1, True
+    )
     expected = {"all equal": "identical", "the same difference": "better"}
     name = next(k for k, v in DEGENERATE.items() if v is differences)
     assert word == expected.get(name, "undecided")
@@ -256,6 +299,15 @@ def test_the_advised_number_of_seeds_has_its_power(effect):
     assert 0.75 < found < 0.86
 
 
+@pytest.mark.parametrize(("effect", "arms"), [(1.5, 1), (1.6, 1), (1.8, 3), (1.6, 7)])
+def test_few_seeds_are_advised_only_where_they_have_the_power(effect, arms):
+    """Of so few seeds that all must agree, a t test's power is not that of the signs: 61 % would be taken for 80 %."""
+    n = decisions.seeds_to_differ(effect, 0.05 / arms)
+    assert np.mean([stats.sign_flip(d) <= 0.05 / arms for d in simulated(effect, n, 1000)]) > 0.75
+    if n > decisions.fewest_seeds(0.05 / arms):
+        assert np.mean([stats.sign_flip(d) <= 0.05 / arms for d in simulated(effect, n - 1, 1000)]) < 0.8
+
+
 def quick_sign_flip(differences):
     """The p of many pairs, from as few draws as a simulation needs."""
     with pytest.MonkeyPatch.context() as patch:
@@ -277,14 +329,14 @@ def test_an_undecided_arm_of_three_is_decided_by_the_advised_seeds():
     """The advice would leave out that several arms are compared, so that too few seeds were advised."""
     undecided = standardised(10) * 0.01 + 0.008
     p = stats.holm([stats.sign_flip(undecided), 0.9, 0.9])
-    word, n = decisions.verdict(undecided, p[0], np.nan, True, 0.005, 3)
+    word, n = decisions.verdict(undecided, p[0], np.nan, True, 0.005, 3, False)
     assert word == "undecided" and n == decisions.seeds_to_differ(0.8, 0.05 / 3) > 10
     rng = np.random.default_rng(5)
     found = 0
     for _ in range(1000):
         arms = rng.normal(size=(3, n)) * 0.01 + [[0.008], [0], [0]]
         p = stats.holm([quick_sign_flip(arm) for arm in arms])
-        found += decisions.verdict(arms[0], p[0], np.nan, True, 0.005, 3)[0] == "better"
+        found += decisions.verdict(arms[0], p[0], np.nan, True, 0.005, 3, False)[0] == "better"
     assert 0.75 < found / 1000 < 0.86
 
 
@@ -298,15 +350,17 @@ def test_verdicts():
     """An arm would be called better for a lower accuracy, or a difference within the margin would be called one."""
     spread = standardised(12) * 0.001
 
-    def word(differences, higher=True, margin=0.005):
+    def word(differences, higher=True, margin=0.005, same=False):
         p, equal = stats.sign_flip(differences), stats.equivalence(differences, margin)
-        return decisions.verdict(differences, p, equal, higher, margin, 1)
+        return decisions.verdict(differences, p, equal, higher, margin, 1, same)
 
     assert word(spread + 0.02) == ("better", None)
     assert word(spread - 0.02) == ("worse", None)
     assert word(spread + 0.02, higher=False) == ("worse", None)
     assert word(spread + 0.002)[0] == "equivalent"
-    assert word(spread * 0)[0] == "identical"
+    assert word(spread * 0, same=True)[0] == "identical"
+    assert word(spread * 0) == ("equivalent", None)
+    assert word(spread[:2] * 0) == ("undecided", 6)
     assert word(spread * 20 + 0.01) == ("undecided", 34)  # G*Power: an effect of 0.5
     assert word(np.array([0.02, 0.021, 0.019])) == ("undecided", 6)
     assert word(np.array([0.02])) == ("undecided", 6)
