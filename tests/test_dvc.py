@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+import vl_convert
 import yaml
 
 from pipeline.config import PROJECT
@@ -177,6 +180,19 @@ def test_metrics_of_two_revisions_can_be_compared(copy: Copy, third_seed: str) -
     """`dvc metrics diff` knows nothing of the committed state."""
     (changes,) = json.loads(copy.say("dvc", "metrics", "diff", "--json")).values()
     assert changes["zeros.test_accuracy.seeds"] == {"old": 2, "new": 3, "diff": 1}
+
+
+@pytest.mark.parametrize("table, column", [("intervals", "difference"), ("values", "value"), ("biases", "q50")])
+def test_plots_of_two_revisions_are_drawn(copy: Copy, third_seed: str, table: str, column: str) -> None:
+    """`dvc plots diff` shows one revision only, no numbers, or a template that Vega-Lite cannot draw."""
+    target = f"reports/{STUDY}/plots/{table}.csv"
+    spec = json.loads(copy.say("dvc", "plots", "diff", "HEAD", "--targets", target, "--show-vega"))
+    assert {row["rev"] for row in spec["data"]["values"]} == {"HEAD", "workspace"}
+    assert all(np.isfinite(float(row[column])) for row in spec["data"]["values"])
+    picture = ElementTree.fromstring(vl_convert.vegalite_to_svg(spec))
+    words = {text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"HEAD", "workspace", "zeros" if table != "intervals" else "no_bias"} <= words
+    assert any(path.get("d") for path in picture.iter("{http://www.w3.org/2000/svg}path"))
 
 
 def stage_imports(command: str) -> set[str]:
