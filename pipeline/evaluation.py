@@ -93,24 +93,50 @@ def _evaluated(
         rows = data.split(dataset, asked, seed)
         x, y = (dataset.x[rows.test] - rows.mean) / rows.scale, _targets(dataset, rows, rows.test)
         model = model or Model(own, dataset, _targets(dataset, rows, rows.train))
-        for run in same:
-            weights, stored = run.weights(), run.meta["metrics"]["test_loss"]
-            after = model.put(weights, "after").measure(x, y)
-            if abs(after.metrics["test_loss"] - stored) > TOLERANCE * max(abs(stored), TOLERANCE):
-                yield run, []
-                continue
-            asked_for, found = missing[run.arm, str(run.seed)], []
-            for name, row in asked_for:
-                if name == store.ABLATION:
-                    taken = by_name.get((row["biases"], row["seed"]))
-                    measured = model.put_biases(weights, row["biases"], taken).measure(x, y)
-                    found.append((name, row | {metric: repr(value) for metric, value in measured.metrics.items()}))
-            outputs = {"after": after.alive, "before": model.put(weights, "before").measure(x, y).alive}
-            for name, row in asked_for:
-                if name == store.DEAD_UNITS:
-                    alive = outputs[row["moment"]][row["layer"]]
-                    found.append((name, row | {"units": str(alive.size), "dead": str(int((~alive).sum()))}))
-            yield run, found
+        of_seed = [(run, missing[run.arm, str(seed)]) for run in same]
+        swapped = {row["biases"] for _, asked_for in of_seed for _, row in asked_for if row.get("from_key")}
+        trained = {arm: by_name[arm, str(seed)].biases() for arm in swapped}
+        for run, asked_for in of_seed:
+            yield run, _with_numbers(model, run, asked_for, trained, x, y)
+
+
+def _with_numbers(
+    model: "Model", run: store.Run, asked: Sequence[tuple[str, ablation.Row]],
+    trained: Mapping[str, Mapping[str, np.ndarray]], x: np.ndarray, y: np.ndarray,
+) -> list[tuple[str, ablation.Row]]:  # fmt: skip
+    """A run's rows with their numbers; none where its model does not come to the stored loss. trained: by arm."""
+    weights, stored = run.weights(), run.meta["metrics"]["test_loss"]
+    after = model.put(weights, "after").measure(x, y)
+    if abs(after.metrics["test_loss"] - stored) > TOLERANCE * max(abs(stored), TOLERANCE):
+        return []
+    found = []
+    for name, row in asked:
+        if name == store.ABLATION:
+            changed = _biases(weights, row["biases"], trained)
+            measured = model.put_some(changed).measure(x, y) if changed else after
+            found.append((name, row | {metric: repr(value) for metric, value in measured.metrics.items()}))
+    alive = {"after": after.alive}
+    if after.alive:
+        alive["before"] = model.put(weights, "before").measure(x, y).alive
+    for name, row in asked:
+        if name == store.DEAD_UNITS:
+            units = alive[row["moment"]][row["layer"]]
+            found.append((name, row | {"units": str(units.size), "dead": str(int((~units).sum()))}))
+    return found
+
+
+def _biases(
+    weights: Mapping[str, np.ndarray], which: str, trained: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """The biases by path that a row of ablation.csv asks for, of the model with these weights; {} for its own."""
+    own = {path: a for name, a in weights.items() if ablation.is_bias(path := name.removeprefix("after/"))
+           and name.startswith("after/")}  # fmt: skip
+    if which == ablation.OWN:
+        return {}
+    if which == ablation.ZEROED:
+        return {path: np.zeros_like(a) for path, a in own.items()}
+    return {path: weights[f"before/{path}"] if which == ablation.BEFORE else trained[which][f"after/{path}"]
+            for path in own}  # fmt: skip
 
 
 def _targets(dataset: data.Dataset, rows: data.Rows, part: np.ndarray) -> np.ndarray:
@@ -151,21 +177,12 @@ class Model:
         """Give the model all the weights that a run had before or after training."""
         values = {name.removeprefix(f"{moment}/"): v for name, v in weights.items() if name.startswith(f"{moment}/")}
         self._by_path = dict(zip(values, self._model.weights, strict=True))
-        for path, value in values.items():
-            self._by_path[path].assign(value)
-        return self
+        return self.put_some(values)
 
-    def put_biases(self, weights: Mapping[str, np.ndarray], biases: str, source: store.Run | None) -> "Model":
-        """Exchange the biases alone, for those that a row of ablation.csv names; weights: those of the model's run."""
-        others = source.biases() if source else {}
-        for path, variable in self._by_path.items():
-            if ablation.is_bias(path):
-                if biases == ablation.ZEROED:
-                    variable.assign(np.zeros(variable.shape))
-                elif biases == ablation.BEFORE:
-                    variable.assign(weights[f"before/{path}"])
-                else:
-                    variable.assign(weights[f"after/{path}"] if source is None else others[f"after/{path}"])
+    def put_some(self, values: Mapping[str, np.ndarray]) -> "Model":
+        """Exchange those weights alone whose paths are given."""
+        for path, value in values.items():
+            self._by_path[path].value.assign(value)  # past Keras' checks, which take longer than a small model's test
         return self
 
     def measure(self, x: np.ndarray, y: np.ndarray) -> Measured:
