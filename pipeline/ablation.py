@@ -24,7 +24,8 @@ from pipeline import store
 
 OWN, ZEROED, BEFORE = "own", "zeroed", "before"
 MOST_ARMS = 12
-FIRST = ("zeros", "ones")
+FIRST = ("zeros", "ones")  # the settings whose arm is the first of a block, before all others by name
+LAST = (None, "channels_last")
 LABELS = {
     store.ABLATION: ("arm", "seed", "biases", "key", "from_key"),
     store.DEAD_UNITS: ("arm", "seed", "layer", "moment", "key"),
@@ -82,10 +83,10 @@ def rows(runs: Sequence[store.Run]) -> dict[str, list[Row]]:
     """The rows that each table should have for a study's runs, without their numbers; by the table's name."""
     complete = [run for run in runs if run.meta["status"] == "complete"]
     tested = [run for run in complete if run.has(store.WEIGHTS)]
+    biases_of = {run.path: _shapes(run) for run in complete} if tested else {}
     ablation = [
         _labels(run) | {"biases": biases, "from_key": source.key if source else ""}
-        for biases_of in [{run.path: _shapes(run) for run in complete}] for run in tested
-        for biases, source in _cases(run, complete, biases_of)
+        for run in tested for biases, source in _cases(run, complete, biases_of)
     ]  # fmt: skip
     dead_units = [
         _labels(run) | {"layer": layer, "moment": moment}
@@ -103,16 +104,13 @@ def relu_layers(layers: Sequence[dict[str, Any]], above: str = "") -> list[str]:
     """
     found = []
     for layer in layers:
-        own, path = layer["config"], f"{above}{layer['config']['name']}"
-        if layer["class_name"] == "Sequential":
+        name, own, path = layer["class_name"], layer["config"], f"{above}{layer['config']['name']}"
+        if name == "Sequential":
             found += relu_layers(own["layers"], f"{path}/")
-        elif layer["class_name"] == "ReLU":
+        elif name == "ReLU":
             found += [path] if not own.get("negative_slope") and (own.get("threshold") or 0) >= 0 else []
-        elif own.get("activation") in ("relu", "relu6"):
-            recurrent = "RNN" in layer["class_name"] or "recurrent_activation" in own
-            recurrent = recurrent or layer["class_name"].removesuffix("Cell") in ("LSTM", "GRU")
-            recurrent = recurrent or layer["class_name"].startswith("ConvLSTM")
-            found += [path] if not recurrent and own.get("data_format") != "channels_first" else []
+        elif name in ("Dense", "EinsumDense", "Activation") or ("Conv" in name and "LSTM" not in name):
+            found += [path] if own.get("activation") in ("relu", "relu6") and own.get("data_format") in LAST else []
     return found
 
 

@@ -197,9 +197,9 @@ def read_table(results: Path, study: str, name: str) -> list[dict[str, str]]:
 
 
 def write_table(results: Path, study: str, name: str, columns: Sequence[str], rows: Sequence[dict[str, str]]) -> None:
-    """Put a study's table in place of the one there is; a table without rows is no file."""
+    """Put a study's table, of these columns alone, in place of the one there is; one without rows is no file."""
     buffer = io.StringIO()
-    table = csv.DictWriter(buffer, columns, lineterminator="\n")
+    table = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     target = results / study / name
