@@ -31,6 +31,7 @@ NOT_IN_ARM = (
     "use_bias",
     "bias_initializer",
     "show_weights",
+    "ablation",
     "results",
     "runtime",
     "tracking",
@@ -124,6 +125,7 @@ class Settings:
     bias_layers: Any = "all"
     seeds: Any = MISSING
     show_weights: bool = False
+    ablation: bool = True
     results: str = "results"
     bias_initializer: BiasInitializer = field(default_factory=BiasInitializer)
     model: Model = field(default_factory=Model)

@@ -14,6 +14,7 @@ from pipeline import (
     biases,
     data,
     draws,
+    evaluation,
     initializers,
     models,
     objectives,
@@ -26,6 +27,7 @@ from pipeline import (
 from pipeline.config import Config, arm_name, bias_setting
 from pipeline.errors import ConfigError
 
+MOST_WEIGHTS = 1_000_000  # of a model whose weights are kept unasked: 8 MB per run, before and after
 # The modules that decide the numbers: a change in what they do makes earlier results another experiment's.
 NUMBERS_FROM = ("runtime", "data", "models", "vectorize", "objectives", "optimizers", "memory", "own_initializers",
                 "stack", "training", "biases")  # fmt: skip
@@ -81,7 +83,8 @@ def run_arm(
             draws.audit(built)
             before = [biases.extract_biases(model) for model in built]
             kernels = [_kernel_digest(model) for model in built]
-            weights = [_weights("before", model) if config.show_weights else {} for model in built]
+            keep = config.show_weights or built[0].count_params() <= MOST_WEIGHTS
+            weights = [_weights("before", model) if keep else {} for model in built]
             trained = training.train(
                 built, rows, dataset, config.optimizer, config.training, biases.bias_variables,
                 lambda done, total: progress(arm, done, total),
@@ -89,7 +92,7 @@ def run_arm(
             after = [biases.extract_biases(model) for model in built]
             for i, seed in enumerate(to_train):
                 digests = {"initial_kernels": kernels[i], "data": dataset.digest()}
-                if config.show_weights:
+                if keep:
                     weights[i] |= _weights("after", built[i])
                 _store(todo, seed, before[i], after[i], trained[i], digests, device, weights[i])
         for run in store.runs(results, study, arm):
@@ -159,6 +162,25 @@ def check(plans: Sequence[Plan]) -> None:
             training.stacks_at_once(model, training.fitted(p.config.training, rows))  # refuses what does not fit
 
 
+def ablate(outcomes: Sequence[Outcome]) -> list[str]:
+    """Bring `ablation.csv` and `dead_units.csv` of the studies up to date; what of them is missing, a line each."""
+    studies: dict[tuple[Any, str], list[Plan]] = {}
+    for o in outcomes:
+        if o.plan.config.ablation:
+            studies.setdefault((o.plan.config.results_dir, o.plan.config.study), []).append(o.plan)
+    lines = []
+    for (results, study), plans in studies.items():
+        files = {p.effective["data"]["file"]: p.config.data.path or "" for p in plans if "file" in p.effective["data"]}
+        try:
+            problems = evaluation.update(results, study, plans[0].config.runtime.device, files)
+        except Exception as error:  # what is made from results must not cost any
+            problems = [f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"]
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            lines.append(f"ablation of {study}: some rows are missing: {problems[0]}{more}")
+    return lines
+
+
 def first_model(p: Plan) -> tuple[Any, data.Dataset, data.Rows]:
     """The model that an arm's first seed starts with, and what it trains on. Raises ConfigError."""
     runtime.start(p.config.runtime.device)
@@ -176,7 +198,7 @@ def _build(p: Plan, dataset: data.Dataset, rows: data.Rows) -> Any:
 
 
 def _files(config: Config) -> tuple[str, ...]:
-    """What a run must have besides the usual files."""
+    """What a run must have besides the usual files. A small model's weights are kept, but not missed in older runs."""
     return (store.WEIGHTS,) if config.show_weights else ()
 
 

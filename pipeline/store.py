@@ -2,9 +2,10 @@
 
     <results>/<study>/<arm>/seed=<n>/
       biases.npz     before/<path>, after/<path>, trajectory/<path> [T, ...], epoch [T]
-      weights.npz    before/<path>, after/<path> of all weights, where `show_weights` asks for them
+      weights.npz    before/<path>, after/<path> of all weights, where the model is small or `show_weights` asks
       history.csv    epoch (0 = before training), loss, <metric>, val_loss, val_<metric>
       run.json       key, arm, seed, status (complete | diverged), config, environment, final metrics, digests
+    <results>/<study>/ablation.csv, dead_units.csv      tables made from the runs: see `ablation`
 
 A run is written aside, flushed, and renamed, so it appears whole or not at all. Nothing in it depends on the clock or
 on a path. Locks and half-written runs live in `<results>/.aside`. A run that makes place for another is kept in
@@ -17,7 +18,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from pipeline.errors import ConfigError, closest
 from pipeline.runtime import digest
 
 RUN, BIASES, HISTORY, WEIGHTS = "run.json", "biases.npz", "history.csv", "weights.npz"
+ABLATION, DEAD_UNITS = "ablation.csv", "dead_units.csv"
 REPLACED = ".replaced"
 
 
@@ -53,6 +55,11 @@ class Run:
     def key(self) -> str:
         """Digest of all that decides the run's numbers."""
         return self.meta["key"]
+
+    @property
+    def block(self) -> str:
+        """The overrides besides the bias setting, as `optimizer=sgd` of `zeros,optimizer=sgd`."""
+        return self.arm.removeprefix(self.meta["config"]["bias_setting"]).lstrip(",")
 
     def biases(self, *moments: str) -> dict[str, np.ndarray]:
         """Arrays by name: `before/<path>`, `after/<path>`, `trajectory/<path>`, `epoch`; or those of some moments."""
@@ -180,6 +187,30 @@ def retire(results: Path, run: Run) -> None:
         run.path.rename(target)
 
 
+def read_table(results: Path, study: str, name: str) -> list[dict[str, str]]:
+    """The rows of a study's table; none where there is no such file, or it cannot be read."""
+    try:
+        with (results / study / name).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error):
+        return []
+
+
+def write_table(results: Path, study: str, name: str, columns: Sequence[str], rows: Sequence[dict[str, str]]) -> None:
+    """Put a study's table, of these columns alone, in place of the one there is; one without rows is no file."""
+    buffer = io.StringIO()
+    table = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    target = results / study / name
+    if not rows:
+        target.unlink(missing_ok=True)
+        return
+    with tempfile.TemporaryDirectory(dir=_aside(results)) as aside:
+        _write(Path(aside) / name, buffer.getvalue().encode())
+        (Path(aside) / name).replace(target)
+
+
 def _place(results: Path, study: str, arm: str, seed: int, files: dict[str, bytes]) -> Path:
     target = results / study / arm / f"seed={seed}"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -187,10 +218,7 @@ def _place(results: Path, study: str, arm: str, seed: int, files: dict[str, byte
         new = Path(aside) / "new"
         new.mkdir()
         for name, content in files.items():
-            with (new / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            _write(new / name, content)
         meta = _read_meta(target)
         if meta is not None:
             retire(results, Run(target, meta))
@@ -198,6 +226,13 @@ def _place(results: Path, study: str, arm: str, seed: int, files: dict[str, byte
             target.rename(Path(aside) / "damaged")
         new.rename(target)
     return target
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _aside(results: Path) -> Path:

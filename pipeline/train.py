@@ -61,6 +61,10 @@ def main() -> int:
             return 2
         if outcomes:
             _report(outcomes)
+            with noise_to(logs[-1]):
+                incomplete = experiment.ablate(outcomes)
+            for line in incomplete:
+                print(line, file=sys.stderr)
         not_mirrored = sender.finish(logs[-1] if logs else None)
         if outcomes:
             _what_next(outcomes, not_mirrored)

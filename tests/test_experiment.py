@@ -124,7 +124,7 @@ def command(tmp_path, *overrides):
 
 def test_nothing_to_do_needs_no_tensorflow(tmp_path):
     """A finished sweep would wait over ten seconds for TensorFlow only to find that it is finished."""
-    run(tmp_path, "seeds=2")
+    assert experiment.ablate([run(tmp_path, "seeds=2")]) == []
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *command(tmp_path, "seeds=2")[1:]],
         cwd=PROJECT, capture_output=True, text=True, check=True,

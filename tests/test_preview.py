@@ -7,7 +7,7 @@ import pytest
 from against_fit import train
 from conftest import compose_config
 
-from pipeline import store
+from pipeline import experiment, store
 from pipeline import train as cli_train
 
 IRIS = ("data=iris", "model=linear")
@@ -144,8 +144,9 @@ def test_what_was_replaced_is_not_missing(cli):
     assert "│ zeros │ 1     │ 0 " in cli(*LONG).out
 
 
-def test_replaced_runs_keep_their_weights(cli):
+def test_replaced_runs_keep_their_weights(cli, monkeypatch):
     """Of two runs of one key, the one without weights would be kept, and the other trained again."""
+    monkeypatch.setattr(experiment, "MOST_WEIGHTS", 0)
     for command in (LONG, (*LONG, "show_weights=true"), SHORT):
         assert "│ zeros │ 1     │ 1 " in cli(*command).out
     assert "│ zeros │ 1     │ 0 " in cli(*LONG, "show_weights=true").out
@@ -201,8 +202,9 @@ def test_the_lesson_prints_weights_and_biases_before_and_after(cli, tmp_path):
     assert shown.splitlines()[0] in said.out
 
 
-def test_weights_are_kept_where_they_are_asked_for(cli, tmp_path):
+def test_weights_of_a_large_model_are_kept_where_they_are_asked_for(cli, tmp_path, monkeypatch):
     """Runs done before would print nothing, or a run without weights come back from those that were replaced."""
+    monkeypatch.setattr(experiment, "MOST_WEIGHTS", 14)  # of the linear model's 15
     small = (*IRIS, "seeds=2")
     assert cli(*small).code == 0
     folder = tmp_path / "results" / "iris-linear" / "zeros" / "seed=1"
@@ -216,3 +218,18 @@ def test_weights_are_kept_where_they_are_asked_for(cli, tmp_path):
     again = cli(*small, "show_weights=true")
     assert re.search(r"│ zeros +│ 2 +│ 0 +│", again.out)
     assert re.search(r"│ zeros +│ 2 +│ 0 +│", cli(*small).out)
+
+
+def test_weights_of_a_small_model_are_kept_unasked_and_not_missed(cli, tmp_path, monkeypatch):
+    """The biases of a trained model could not be put to the test, or older runs would be trained again for it."""
+    folder = tmp_path / "results" / "iris-linear" / "zeros" / "seed=0"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(experiment, "MOST_WEIGHTS", 0)
+        assert cli(*IRIS, "seeds=1").code == 0
+    assert not (folder / "weights.npz").exists()
+    said = cli(*IRIS, "seeds=2")
+    assert re.search(r"│ zeros +│ 2 +│ 1 +│", said.out)
+    assert "what it is" not in said.out
+    assert not (folder / "weights.npz").exists()
+    with np.load(folder.with_name("seed=1") / "weights.npz") as kept:
+        assert list(kept) == [f"{when}/output/{name}" for when in ("before", "after") for name in ("kernel", "bias")]
