@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import store
+from pipeline import stats, store
 
 OWN, ZEROED, BEFORE = "own", "zeroed", "before"
 MOST_ARMS = 12
@@ -49,6 +49,35 @@ def load_dead_units(results: Path, study: str) -> Any:
     Empty where the file is missing.
     """
     return _load(results, study, store.DEAD_UNITS)
+
+
+def over_seeds(table: Any, metric: str) -> Any:
+    """What other biases do to a test metric, over seeds: a DataFrame from that of `load`.
+
+    Columns arm, biases, metric (test_loss where the table has no other), seeds, mean, and change, the mean difference
+    from the model's own biases, with its 95 % interval low, high (nan for `own`, and for one seed).
+    """
+    import pandas as pd
+
+    metric, rows = metric if metric in table else "test_loss", []
+    own = table[table["biases"] == OWN].set_index(["arm", "seed"])[metric]
+    for (arm, biases), found in table.groupby(["arm", "biases"], sort=False):
+        values = found.set_index(["arm", "seed"])[metric]
+        change, _, low, high = stats.mean_interval((values - own).dropna().to_numpy() if biases != OWN else [])
+        row = {"arm": arm, "biases": biases, "metric": metric, "seeds": len(values), "mean": values.mean()}
+        rows.append(row | {"change": change, "low": low, "high": high})
+    return pd.DataFrame(rows, columns=["arm", "biases", "metric", "seeds", "mean", "change", "low", "high"])
+
+
+def dead_shares(table: Any) -> Any:
+    """Dead ReLU units over seeds: a DataFrame from that of `load_dead_units`.
+
+    Columns arm, layer, units (how many there are), before, after: mean shares of units that are dead.
+    """
+    shares = table.assign(share=table["dead"] / table["units"].clip(lower=1))
+    keys = ["arm", "layer", "units"]
+    wide = shares.pivot_table("share", keys, "moment", "mean", sort=False).reset_index()
+    return wide.reindex(columns=[*keys, "before", "after"]).rename_axis(columns=None)
 
 
 def _load(results: Path, study: str, name: str) -> Any:

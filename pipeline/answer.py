@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import dynamics, gather, summary, verdicts
+from pipeline import ablation, dynamics, gather, summary, verdicts
 from pipeline.errors import ConfigError, closest
 
 
@@ -19,7 +19,7 @@ class Answer:
     margin: float  # a difference of it that does not matter
     arms: list[gather.Arm]
     said: list[str]  # the answer in one sentence, then one per arm, then what a reader must know of the runs
-    of_biases: list[str]  # see verdicts.of_biases
+    of_biases: list[str]  # see verdicts.of_biases and verdicts.of_ablation
     table: pd.DataFrame  # see summary.summarize
     differences: pd.DataFrame  # see summary.differences
     curves: pd.DataFrame  # see gather.curves
@@ -29,6 +29,8 @@ class Answer:
     distances: pd.DataFrame  # see dynamics.distances
     quantiles: pd.DataFrame  # see dynamics.quantiles
     trajectories: pd.DataFrame  # see dynamics.trajectories
+    ablation: pd.DataFrame  # see ablation.over_seeds
+    dead_units: pd.DataFrame  # see ablation.dead_shares
 
     @property
     def names(self) -> list[str]:
@@ -58,9 +60,16 @@ def of_study(results: Path, study: str, baseline: str, metric: str = "", margin:
     courses = dynamics.courses(arms)
     distances = dynamics.distances(courses, arms)
     bases = {arm.name for arm in gather.baselines(arms, baseline).values()}
+    place = {arm.name: i for i, arm in enumerate(arms)}
+    tested, dead = (
+        found.sort_values("arm", key=lambda names: names.map(place), kind="stable")
+        for found in (ablation.load(results, study), ablation.load_dead_units(results, study))
+    )
+    without = ablation.over_seeds(tested, metric)
+    of_biases = verdicts.of_biases(distances, bases) + verdicts.of_ablation(without, arms)
     return Answer(
-        study, baseline, metric, margin, arms, said, verdicts.of_biases(distances, bases), table,
+        study, baseline, metric, margin, arms, said, of_biases, table,
         summary.differences(arms, baseline), gather.curves(arms), courses, dynamics.table(courses),
         dynamics.drift(courses), distances, dynamics.quantiles(courses),
-        dynamics.trajectories(arms),
+        dynamics.trajectories(arms), without, ablation.dead_shares(dead),
     )  # fmt: skip

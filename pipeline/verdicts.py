@@ -128,6 +128,32 @@ def of_biases(distances: pd.DataFrame, bases: Collection[str]) -> list[str]:
     return said
 
 
+def of_ablation(table: pd.DataFrame, arms: list[gather.Arm]) -> list[str]:
+    """What the trained biases do for each arm's models: a sentence per arm, from `ablation.over_seeds`."""
+    said = []
+    for arm in arms:
+        rows = {row["biases"]: row for row in table[table["arm"] == arm.name].to_dict("records")}
+        if len(rows) < 2:
+            continue
+        size = np.nanmax([abs(row["change"]) for row in rows.values()])
+        digits = int(np.clip(2 - np.floor(np.log10(size)), 0, 7)) if size else 4
+        names = {"zeroed": "set to zero", "before": "put back to where they began"}
+        parts = [
+            f"{names.get(name) or f'from {name}'} {_signed(row['change'], digits)}"
+            for name, row in rows.items()
+            if name != "own"
+        ]
+        own = rows["own"]
+        said.append(f"{arm.name}: {own['metric']} {own['mean']:.{digits}f} with its own biases; {', '.join(parts)}.")
+    return said
+
+
+def _signed(value: float, digits: int) -> str:
+    """`+0.01`, and 0 without a sign."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else "0"
+
+
 def remarks(arms: list[gather.Arm], baseline: str, metric: str) -> list[str]:
     """What a reader must know of the runs: diverged ones, values that are missing, and seeds that are no pairs."""
     said, bases = [], gather.baselines(arms, baseline)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import dynamics, gather, store, verdicts
+from pipeline import ablation, dynamics, gather, store, verdicts
 
 LSTM = [{"class_name": "LSTM", "config": {"units": 2, "name": "lstm"}}]
 
@@ -130,3 +130,30 @@ def test_trajectories_are_thinned_for_drawing(tmp_path: Path) -> None:
     assert (one["unit"].nunique(), one["epoch"].nunique()) == (dynamics.MOST_UNITS, dynamics.MOST_EPOCHS)
     assert {0, 299} <= set(one["epoch"])
     assert np.array_equal(one["value"], values[one["epoch"], one["unit"]])
+
+
+def test_other_biases_are_compared_with_a_models_own(tmp_path: Path) -> None:
+    """A change would be taken over other seeds, from another arm's own biases, or said with no digit that counts."""
+    rows = [("zeros", 0, "own", 0.9), ("zeros", 1, "own", 0.7), ("zeros", 0, "ones", 0.8), ("zeros", 1, "ones", 0.5)]
+    rows += [("ones", 0, "own", 0.1), ("ones", 0, "zeroed", 0.1), ("ones", 0, "before", 0.0875)]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "biases", "test_accuracy"])
+    found = ablation.over_seeds(table, "test_accuracy").set_index(["arm", "biases"])
+    swapped = found.loc[("zeros", "ones")]
+    assert swapped[["seeds", "mean", "change"]].tolist() == pytest.approx([2, 0.65, -0.15])
+    half = 12.706204736 * 0.05  # Student's t, 97.5 %, one degree of freedom; changes of -0.1 and -0.2
+    assert swapped[["low", "high"]].tolist() == pytest.approx([-0.15 - half, -0.15 + half])
+    assert found.loc[("zeros", "own"), ["change", "low", "high"]].isna().all()
+    put(tmp_path, "zeros", 0, {})
+    put(tmp_path, "ones", 0, {})
+    assert verdicts.of_ablation(found.reset_index(), gather.load_arms(tmp_path, "s")) == [
+        "zeros: test_accuracy 0.800 with its own biases; from ones -0.150.",
+        "ones: test_accuracy 0.1000 with its own biases; set to zero 0, put back to where they began -0.0125.",
+    ]
+
+
+def test_dead_units_are_shares_of_a_layer() -> None:
+    """A count would stand for a share, or the moments change places."""
+    rows = [("zeros", seed, "dense", moment, 8, dead)
+            for seed in (0, 1) for moment, dead in (("before", 0), ("after", 2 * seed))]  # fmt: skip
+    found = ablation.dead_shares(pd.DataFrame(rows, columns=["arm", "seed", "layer", "moment", "units", "dead"]))
+    assert found.to_dict("records") == [{"arm": "zeros", "layer": "dense", "units": 8, "before": 0, "after": 0.125}]
