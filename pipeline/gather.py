@@ -1,6 +1,8 @@
 """The arms of a study, gathered from its stored runs: their values, their pairs, their curves and biases."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pandas as pd
 from pipeline import stats, store
 from pipeline.errors import ConfigError, is_number
 
+EPOCHS_TO = "epochs_to_"  # a metric that begins like this may be censored
 FIRST = ("no_bias", "zeros", "ones")  # the settings that come first in every table
 # What a seed's runs of two arms must share to be a pair, and what a run calls it.
 PROOF = {
@@ -20,11 +23,16 @@ PROOF = {
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm's stored runs. `block` is what else was set, as in `zeros,optimizer=sgd`."""
+    """One arm's stored runs. `block` is what else was set, as in `zeros,optimizer=sgd`.
+
+    histories: the learning curves of the complete runs, by seed. derived: what they come to, see `measures.measure`.
+    """
 
     name: str
     setting: str
     runs: tuple[store.Run, ...]
+    histories: Mapping[int, dict[str, list[float]]] = field(default_factory=dict)
+    derived: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def block(self) -> str:
@@ -32,6 +40,16 @@ class Arm:
         return self.name.removeprefix(self.setting).lstrip(",")
 
     @property
+    def parts(self) -> tuple["Arm", ...]:
+        """The arms that it is made of: itself, see `blocks.Overall`."""
+        return (self,)
+
+    @property
+    def family(self) -> str:
+        """Whose comparisons are corrected together for their number: those of its block."""
+        return self.block
+
+    @cached_property
     def complete(self) -> dict[int, store.Run]:
         """The runs that did not diverge, by seed."""
         return {run.seed: run for run in self.runs if run.meta["status"] == "complete"}
@@ -42,9 +60,16 @@ class Arm:
         return [run.seed for run in self.runs if run.meta["status"] == "diverged"]
 
     def values(self, metric: str) -> dict[int, float]:
-        """A final metric of the complete runs that have it, by seed."""
-        found = {seed: run.meta["metrics"].get(metric) for seed, run in self.complete.items()}
+        """A final or derived metric of the complete runs that have it, by seed."""
+        final = {seed: run.meta["metrics"].get(metric) for seed, run in self.complete.items()}
+        found = {seed: self.derived.get(seed, {}).get(metric, value) for seed, value in final.items()}
         return {seed: value for seed, value in found.items() if is_number(value)}
+
+    def censored(self, metric: str) -> list[int]:
+        """The seeds that did not get there in all their epochs, for which the epochs are one more."""
+        if not metric.startswith(EPOCHS_TO):
+            return []
+        return [seed for seed, value in self.values(metric).items() if value >= len(self.histories[seed]["epoch"])]
 
 
 def load_arms(results: Path, study: str) -> list[Arm]:
@@ -52,13 +77,18 @@ def load_arms(results: Path, study: str) -> list[Arm]:
     by_arm: dict[str, list[store.Run]] = {}
     for run in store.runs(results, study):
         by_arm.setdefault(run.arm, []).append(run)
-    arms = [Arm(name, runs[0].meta["config"]["bias_setting"], tuple(runs)) for name, runs in by_arm.items()]
+    arms = [_arm(name, runs) for name, runs in by_arm.items()]
     if not any(arm.complete for arm in arms):
         bad = [f"{arm.name} (diverged: {spans(arm.diverged)})" for arm in arms]
         there = f" ({', '.join(bad)})" if bad else ""
         raise ConfigError(f"study: {study} has no complete run{there}; train one: python -m pipeline.train -m")
     order = {setting: place for place, setting in enumerate(FIRST)}
     return sorted(arms, key=lambda arm: (arm.block, order.get(arm.setting, len(order)), arm.name))
+
+
+def _arm(name: str, runs: list[store.Run]) -> Arm:
+    histories = {run.seed: run.history() for run in runs if run.meta["status"] == "complete"}
+    return Arm(name, runs[0].meta["config"]["bias_setting"], tuple(runs), histories)
 
 
 def damaged(results: Path, study: str, arms: list[Arm]) -> list[str]:
@@ -73,29 +103,38 @@ def baselines(arms: list[Arm], baseline: str) -> dict[str, Arm]:
 
 
 def final_metrics(arms: list[Arm]) -> list[str]:
-    """The test metrics that any complete run has, the one that counts first, then by name, the loss last."""
+    """The test metrics that any complete run has, the one that counts first, then by name, the loss last; then what
+    is derived from the learning curves.
+    """
     runs = [run for arm in arms for run in arm.complete.values()]
     names = dict.fromkeys(name for run in runs for name in run.meta["metrics"] if name.startswith("test_"))
     first = next((name for name in names if name != "test_loss"), None)
-    return sorted(names, key=lambda name: (name != first, name == "test_loss", name))
+    derived = dict.fromkeys(name for arm in arms for found in arm.derived.values() for name in found)
+    return [*sorted(names, key=lambda name: (name != first, name == "test_loss", name)), *derived]
 
 
 def pairs(arm: Arm, base: Arm, metric: str) -> list[int]:
-    """Seeds of which both arms have the metric, from the very same kernels, on the very same data and device."""
-    both = arm.values(metric).keys() & base.values(metric).keys()
-    return sorted(both - mismatches(arm, base).keys())
+    """Seeds of which both arms have the metric; none where any seed that both have shows that they are no pairs."""
+    return [] if mismatches(arm, base) else sorted(arm.values(metric).keys() & base.values(metric).keys())
 
 
 def mismatches(arm: Arm, base: Arm) -> dict[int, list[str]]:
     """Seeds that both arms completed, but not from the same start: what of `PROOF` differs."""
-    both = sorted(arm.complete.keys() & base.complete.keys())
-    differ = {s: [what for what, of in PROOF.items() if of(arm.complete[s]) != of(base.complete[s])] for s in both}
-    return {seed: what for seed, what in differ.items() if what}
+    differ: dict[int, list[str]] = {}
+    for mine, theirs in zip(arm.parts, base.parts, strict=True):
+        for seed in sorted(mine.complete.keys() & theirs.complete.keys()):
+            runs = (mine.complete[seed], theirs.complete[seed])
+            if kinds := [what for what, of in PROOF.items() if of(runs[0]) != of(runs[1])]:
+                differ.setdefault(seed, []).extend(kinds)
+    return differ
 
 
 def same_curves(arm: Arm, base: Arm, seeds: list[int]) -> bool:
     """Whether these seeds have the same learning curves in both arms, bit for bit."""
-    digests = [[side.complete[seed].meta["digests"][store.HISTORY] for seed in seeds] for side in (arm, base)]
+    digests = [
+        [part.complete[seed].meta["digests"][store.HISTORY] for part in side.parts for seed in seeds]
+        for side in (arm, base)
+    ]
     return bool(seeds) and digests[0] == digests[1]
 
 
@@ -125,7 +164,7 @@ def curves(arms: list[Arm]) -> pd.DataFrame:
     """Learning curves over complete runs: columns arm, metric, epoch, mean, low, high."""
     parts = []
     for arm in arms:
-        histories = [run.history() for run in arm.complete.values()]
+        histories = list(arm.histories.values())
         for metric in dict.fromkeys(name for history in histories for name in history if name != "epoch"):
             mean, _, low, high = stats.band(np.array([h[metric] for h in histories if metric in h]))
             part = {"epoch": np.arange(len(mean)), "mean": mean, "low": low, "high": high}

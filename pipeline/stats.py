@@ -7,12 +7,14 @@ over Multiple Data Sets"; Hesterberg 2015, "What Teachers Should Know About the 
 
 import warnings
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
 ALPHA = 0.05
 RESAMPLES = 4000  # of a bootstrap
 EXACT, FLIPS = 20, 100_000  # pairs up to which all signs are tried; how many are drawn beyond
+SHUFFLES = 5000  # of blocks within a seed
 RESOLUTION = 2.0**-22  # of a metric: it was computed in single precision
 
 
@@ -256,13 +258,31 @@ def equivalence(differences: np.ndarray, margin: float) -> float:
     return float(max(above, below))
 
 
+def interaction(differences: np.ndarray) -> float:
+    """p of paired differences [seeds, blocks] that differ between blocks as much as these if blocks did not matter.
+
+    Blocks change places within a seed, at random and from a fixed seed; of two blocks that is `sign_flip`. 1 where no
+    seed differs between blocks; nan for no seeds.
+    """
+    differences = np.asarray(differences, np.float64)
+    n, k = differences.shape
+    if k == 2 or not n:
+        return sign_flip(differences[:, 0] - differences[:, 1])
+    enough, rng = differences.mean(0).var() * (1 - 1e-9), np.random.default_rng(0)
+    found, block = 0, max(1, 10**6 // (n * k))
+    for start in range(0, SHUFFLES, block):
+        copies = np.broadcast_to(differences, (min(block, SHUFFLES - start), n, k))
+        found += np.sum(rng.permuted(copies, axis=2).mean(1).var(1) >= enough)
+    return float((1 + found) / (1 + SHUFFLES))
+
+
 def friedman(table: np.ndarray, higher_is_better: bool = True) -> dict[str, float | np.ndarray]:
     """Arms [k] over datasets [n], table [n, k]: do they differ at all, and by how much must mean ranks differ?
 
     ranks: mean rank of each arm, 1 the best. chi2; F and p of Iman and Davenport; critical_difference of Nemenyi, 5 %.
     Source: Demsar 2006. Raises ValueError for fewer than 2 datasets or arms.
     """
-    from scipy.stats import f, rankdata, studentized_range
+    from scipy.stats import f, rankdata
 
     table = np.asarray(table, np.float64)
     n, k = table.shape
@@ -272,6 +292,17 @@ def friedman(table: np.ndarray, higher_is_better: bool = True) -> dict[str, floa
     chi2 = 12 * n / (k * (k + 1)) * (np.sum(ranks**2) - k * (k + 1) ** 2 / 4)
     rest = n * (k - 1) - chi2
     ratio = (n - 1) * chi2 / rest if rest > 1e-9 else np.inf
-    critical = studentized_range.ppf(1 - ALPHA, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n))
     p = float(f.sf(ratio, k - 1, (k - 1) * (n - 1)))
-    return {"ranks": ranks, "chi2": float(chi2), "F": float(ratio), "p": p, "critical_difference": float(critical)}
+    return {"ranks": ranks, "chi2": float(chi2), "F": float(ratio), "p": p, "critical_difference": nemenyi(n, k)}
+
+
+def nemenyi(n: int, k: int) -> float:
+    """The difference of two of k arms' mean ranks over n datasets that is beyond chance, at 5 % (Demsar 2006)."""
+    return float(_nemenyi_quantile(k) * np.sqrt(k * (k + 1) / (6 * n)))
+
+
+@cache
+def _nemenyi_quantile(k: int) -> float:
+    from scipy.stats import studentized_range
+
+    return float(studentized_range.ppf(1 - ALPHA, k, np.inf) / np.sqrt(2))
