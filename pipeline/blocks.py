@@ -31,7 +31,7 @@ class Overall(gather.Arm):
 
     @property
     def block(self) -> str:
-        """`all 3 blocks`, or which of them."""
+        """`both blocks`, `all 3 blocks`, or which of them."""
         return self.over
 
     @property
@@ -82,16 +82,17 @@ def overall(arms: list[gather.Arm], baseline: str) -> list[gather.Arm]:
         if setting == baseline or len(parts) < 2:
             continue
         blocks = [part.block for part in parts]
-        over = (
-            f"all {len(bases)} blocks"
-            if len(blocks) == len(bases)
-            else " and ".join(block or "no overrides" for block in blocks)
-        )
+        some = " and ".join(block or "no overrides" for block in blocks)
+        over = _all(len(bases)) if len(blocks) == len(bases) else some
         beside = [bases[block] for block in blocks]
         for name, among in ((baseline, beside), (setting, parts)):
             found.setdefault((over, name), _overall(name, over, among))
     order = {arm.setting: place for place, arm in enumerate(arms)}
-    return sorted(found.values(), key=lambda arm: (not arm.block.startswith("all "), arm.block, order[arm.setting]))
+    return sorted(found.values(), key=lambda arm: (arm.block != _all(len(bases)), arm.block, order[arm.setting]))
+
+
+def _all(n: int) -> str:
+    return "both blocks" if n == 2 else f"all {n} blocks"
 
 
 def _overall(setting: str, over: str, parts: list[gather.Arm]) -> Overall:

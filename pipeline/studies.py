@@ -20,6 +20,9 @@ from pipeline.measures import higher_is_better
 
 COLUMNS = 5  # studies that the printed table has a column for
 MOST = 10_000  # studies, in a search for the fewest
+NOTE = """Means over seeds, with the rank within the study in brackets: 1 is the best, in the direction of the study's
+metric, and equal means share a rank. The tests take the studies for a sample of all that could be asked. With few of
+them F's p is rough; it is never given as less than the chance that all studies rank alike."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def _places(means: np.ndarray, higher: bool) -> np.ndarray:
     worth = np.where(np.isnan(means), np.inf, -means if higher else means)
     order = np.argsort(worth, kind="stable")
     known = np.abs(means[~np.isnan(means)])
-    gaps = np.diff(worth[order], prepend=worth[order][:1])
+    with np.errstate(invalid="ignore"):  # of two that diverged
+        gaps = np.diff(worth[order], prepend=worth[order][:1])
     steps = np.cumsum(np.nan_to_num(gaps, nan=0.0, posinf=np.inf) > stats.RESOLUTION * known.max(initial=0))
     places = np.empty(len(means))
     places[order] = steps
@@ -148,7 +152,8 @@ def _remarks(answers: list[Answer], arms: list[str]) -> list[str]:
 
 def headings(found: Ranking) -> list[str]:
     """Of `cells`."""
-    return ["arm", "mean rank", *(found.studies if len(found.studies) <= COLUMNS else [])]
+    each = found.table.groupby("study", sort=False)["metric"].first()
+    return ["arm", "mean rank", *(f"{study}: {metric}" for study, metric in each.items() if len(each) <= COLUMNS)]
 
 
 def cells(found: Ranking, answers: list[Answer], all_studies: bool = False) -> list[list[str]]:
@@ -173,8 +178,3 @@ def write(found: Ranking, answers: list[Answer], folder: Path) -> None:
     text = [f"# {', '.join(found.studies)}", "", found.said[0], "", *(f"- {sentence}" for sentence in found.said[1:])]
     text += ["", *(f"| {' | '.join(row)} |" for row in rows), "", NOTE]
     (folder / "studies.md").write_text("\n".join(text) + "\n")
-
-
-NOTE = """Means over seeds, with the rank within the study in brackets: 1 is the best, in the direction of the study's metric;
-equal means share a rank. The tests take the studies for a sample of all that could be asked: with few of them F's p is
-rough, and is never taken for less than the chance that all studies rank alike."""

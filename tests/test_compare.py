@@ -35,11 +35,13 @@ def put(
     results: Path, arm: str, seed: int, accuracy: float, *, study: str = "s", setting: str | None = None,
     status: str = "complete", kernels: str = "k", data: str = "d", key: str | None = None, biased: bool = True,
     device: str = "CPU", metrics: dict[str, float] | None = None,
-    bend: float = 0,
+    bend: float = 0, history: dict[str, Any] | None = None,
 ) -> store.Run:  # fmt: skip
     """Store a run with this test accuracy; its test loss is 1 - accuracy, unless `metrics` says otherwise."""
     curve = np.linspace(0.2, accuracy, 3)
-    history = {"loss": 2 - curve + bend, "accuracy": curve, "val_loss": 2.1 - curve, "val_accuracy": curve - 0.01}
+    history = history or {
+        "loss": 2 - curve + bend, "accuracy": curve, "val_loss": 2.1 - curve, "val_accuracy": curve - 0.01,
+    }  # fmt: skip
     diverged = status == "diverged"
     meta = {
         "key": key or f"{study}-{arm}-{seed}".replace(",", "-"),
