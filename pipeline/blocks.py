@@ -50,8 +50,7 @@ class Overall(gather.Arm):
         """The seeds that diverged in any of the blocks."""
         return sorted({seed for part in self.parts for seed in part.diverged})
 
-    def values(self, metric: str) -> dict[int, float]:
-        """The metric's mean over the blocks, of the seeds that have it in each."""
+    def _values(self, metric: str) -> dict[int, float]:
         found = [part.values(metric) for part in self.parts]
         seeds = [seed for seed in found[0] if all(seed in values for values in found)]
         return {seed: float(np.mean([values[seed] for values in found])) for seed in seeds}

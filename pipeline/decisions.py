@@ -62,12 +62,17 @@ def seeds_to_differ(effect: float, alpha: float = ALPHA, power: float = POWER) -
 
     By the noncentral t distribution. None when that takes more than `MOST_SEEDS`.
     """
-    from statsmodels.stats.power import TTestPower
+    from scipy.special import nctdtr, stdtrit
 
     if not np.isfinite(effect) or abs(effect) < 1e-6:
         return None
     effect = min(abs(effect), 50.0)  # beyond, the noncentral t has no digits left, and the fewest seeds are enough
-    return _first(lambda n: TTestPower().power(effect, n, alpha) >= power, max(2, fewest_seeds(alpha)))
+
+    def reached(n: int) -> float:
+        critical, shift = stdtrit(n - 1, 1 - alpha / 2), effect * np.sqrt(n)
+        return 1 - nctdtr(n - 1, shift, critical) + nctdtr(n - 1, shift, -critical)
+
+    return _first(lambda n: reached(n) >= power, max(2, fewest_seeds(alpha)))
 
 
 def seeds_to_equal(mean: float, std: float, margin: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
@@ -75,15 +80,15 @@ def seeds_to_equal(mean: float, std: float, margin: float, alpha: float = ALPHA,
 
     By the t distribution shifted to the true mean. None when they are not, or when it takes more than `MOST_SEEDS`.
     """
-    from scipy.stats import nct, t
+    from scipy.special import nctdtr, stdtrit
 
     if not abs(mean) < margin:
         return None
 
     def reached(n: int) -> float:
-        critical = t.ppf(1 - alpha, n - 1)
+        critical = stdtrit(n - 1, 1 - alpha)
         below, above = (min((margin + side * mean) / std * np.sqrt(n), 100.0) for side in (-1, 1))
-        return float(nct.sf(critical, n - 1, above) + nct.sf(critical, n - 1, below) - 1)
+        return 1 - nctdtr(n - 1, above, critical) - nctdtr(n - 1, below, critical)
 
     return _first(lambda n: reached(n) >= power, 2)
 

@@ -61,9 +61,23 @@ class Arm:
 
     def values(self, metric: str) -> dict[int, float]:
         """A final or derived metric of the complete runs that have it, by seed."""
+        if metric not in self._known:
+            self._known[metric] = self._values(metric)
+        return self._known[metric]
+
+    @cached_property
+    def _known(self) -> dict[str, dict[int, float]]:
+        return {}
+
+    def _values(self, metric: str) -> dict[int, float]:
         final = {seed: run.meta["metrics"].get(metric) for seed, run in self.complete.items()}
         found = {seed: self.derived.get(seed, {}).get(metric, value) for seed, value in final.items()}
         return {seed: value for seed, value in found.items() if is_number(value)}
+
+    @cached_property
+    def proofs(self) -> dict[int, tuple]:
+        """What `PROOF` says of the complete runs, by seed."""
+        return {seed: tuple(of(run) for of in PROOF.values()) for seed, run in self.complete.items()}
 
     def censored(self, metric: str) -> list[int]:
         """The seeds that did not get there in all their epochs, for which the epochs are one more."""
@@ -122,9 +136,10 @@ def mismatches(arm: Arm, base: Arm) -> dict[int, list[str]]:
     """Seeds that both arms completed, but not from the same start: what of `PROOF` differs."""
     differ: dict[int, list[str]] = {}
     for mine, theirs in zip(arm.parts, base.parts, strict=True):
-        for seed in sorted(mine.complete.keys() & theirs.complete.keys()):
-            runs = (mine.complete[seed], theirs.complete[seed])
-            if kinds := [what for what, of in PROOF.items() if of(runs[0]) != of(runs[1])]:
+        for seed, proof in mine.proofs.items():
+            other = theirs.proofs.get(seed, proof)
+            if proof != other:
+                kinds = [what for what, a, b in zip(PROOF, proof, other, strict=True) if a != b]
                 differ.setdefault(seed, []).extend(kinds)
     return differ
 
