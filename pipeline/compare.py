@@ -1,10 +1,11 @@
 """The answer, from stored results alone: `python -m pipeline.compare study=digits-mlp`.
 
 Options, each `key=value`: study (one, or several with commas; default: the only one there is), baseline (zeros), metric
-(what the verdict is about; test_accuracy, or test_mae), margin (a difference of that metric which does not matter;
-0.005), results (results), reports (reports). Writes, for each study, `<reports>/<study>/`: summary.csv,
-differences.csv, metrics.json (for DVC), answer.md, figures/*.png and *.svg. Exit code 2: nothing to compare, or an
-option that does not exist.
+(what the verdict is about; test_accuracy, or test_mae; best_val_accuracy, ...: see summary.csv), margin (a difference
+of that metric which does not matter; 0.005), threshold (of epochs_to_val_accuracy; default: 95 % of the baseline's
+way), results (results), reports (reports). Writes, for each study, `<reports>/<study>/`: summary.csv, differences.csv,
+metrics.json (for DVC), answer.md, figures/*.png and *.svg; for several studies also `<reports>/studies.md` and
+studies.csv, where the arms that all have are ranked. Exit code 2: nothing to compare, or an option that does not exist.
 """
 
 import sys
@@ -54,12 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _print(found)
             _say_where(folder / "answer.md")
         if ranking is not None:
-            studies.write(ranking, answers, reports)
             print()
-            title = f"{', '.join(ranking.studies)}: mean (rank)"
-            _print_table(title, studies.headings(ranking), studies.cells(ranking, answers))
+            if not ranking.table.empty:
+                studies.write(ranking, answers, reports)
+                title = f"{', '.join(ranking.studies)}: mean (rank)"
+                _print_table(title, studies.headings(ranking), studies.cells(ranking, answers))
+                _say_where(reports / "studies.md")
             print(*ranking.said, sep="\n")
-            _say_where(reports / "studies.md")
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

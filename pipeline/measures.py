@@ -122,7 +122,7 @@ def _target(
     column = named[1] if named else f"val_{of[1]}" if of else ""
     if column not in there:
         if given:
-            raise ConfigError(f"threshold: no run of {study} has {column}; {closest(column, there)}")
+            raise ConfigError(f"threshold: no run of {study} has {column or 'such a curve'}; {closest(column, there)}")
         return column, None
     higher = higher_is_better(column)
     if named and not given:

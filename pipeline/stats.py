@@ -3,13 +3,13 @@
 `scipy.stats` takes longer to import than a study takes to compare: only rare comparisons wait for it.
 
 Sources: Bouthillier et al. 2021, "Accounting for Variance in Machine Learning Benchmarks"; Agarwal et al. 2021, "Deep
-Reinforcement Learning at the Edge of the Statistical Precipice"; Demsar 2006, "Statistical Comparisons of Classifiers
-over Multiple Data Sets"; Hesterberg 2015, "What Teachers Should Know About the Bootstrap".
+Reinforcement Learning at the Edge of the Statistical Precipice"; Hesterberg 2015, "What Teachers Should Know
+About the Bootstrap".
 """
 
 import warnings
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -299,35 +299,3 @@ def interaction(differences: np.ndarray) -> float:
         copies = np.broadcast_to(differences, (min(block, SHUFFLES - start), n, k))
         found += np.sum(rng.permuted(copies, axis=2).mean(1).var(1) >= enough)
     return float((1 + found) / (1 + SHUFFLES))
-
-
-def friedman(table: np.ndarray, higher_is_better: bool = True) -> dict[str, float | np.ndarray]:
-    """Arms [k] over datasets [n], table [n, k]: do they differ at all, and by how much must mean ranks differ?
-
-    ranks: mean rank of each arm, 1 the best. chi2; F and p of Iman and Davenport; critical_difference of Nemenyi, 5 %.
-    Source: Demsar 2006. Raises ValueError for fewer than 2 datasets or arms.
-    """
-    from scipy.stats import f, rankdata
-
-    table = np.asarray(table, np.float64)
-    n, k = table.shape
-    if n < 2 or k < 2:
-        raise ValueError(f"{n} datasets and {k} arms given; allowed: two or more of both")
-    ranks = rankdata(-table if higher_is_better else table, axis=1).mean(0)
-    chi2 = 12 * n / (k * (k + 1)) * (np.sum(ranks**2) - k * (k + 1) ** 2 / 4)
-    rest = n * (k - 1) - chi2
-    ratio = (n - 1) * chi2 / rest if rest > 1e-9 else np.inf
-    p = float(f.sf(ratio, k - 1, (k - 1) * (n - 1)))
-    return {"ranks": ranks, "chi2": float(chi2), "F": float(ratio), "p": p, "critical_difference": nemenyi(n, k)}
-
-
-def nemenyi(n: int, k: int) -> float:
-    """The difference of two of k arms' mean ranks over n datasets that is beyond chance, at 5 % (Demsar 2006)."""
-    return float(_nemenyi_quantile(k) * np.sqrt(k * (k + 1) / (6 * n)))
-
-
-@cache
-def _nemenyi_quantile(k: int) -> float:
-    from scipy.stats import studentized_range
-
-    return float(studentized_range.ppf(1 - ALPHA, k, np.inf) / np.sqrt(2))

@@ -7,19 +7,18 @@ Demsar 2006, "Statistical Comparisons of Classifiers over Multiple Data Sets".
 
 from dataclasses import dataclass
 from itertools import combinations
-from math import factorial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from pipeline import stats, verdicts
+from pipeline import ranks, stats, verdicts
 from pipeline.answer import Answer
 from pipeline.errors import ConfigError
 from pipeline.measures import higher_is_better
 
 COLUMNS = 5  # studies that the printed table has a column for
-MOST = 10_000  # studies, in a search for the fewest
+FEW = 4  # names in a message
 NOTE = """Means over seeds, with the rank within the study in brackets: 1 is the best, in the direction of the study's
 metric, and equal means share a rank. The tests take the studies for a sample of all that could be asked. With few of
 them F's p is rough; it is never given as less than the chance that all studies rank alike."""
@@ -31,7 +30,7 @@ class Ranking:
 
     studies: list[str]
     said: list[str]
-    table: pd.DataFrame  # a row per arm and study: arm, study, metric, mean, rank, mean_rank; best mean rank first
+    table: pd.DataFrame  # a row per arm and study: arm, study, metric, mean, rank, mean_rank; best first; may be empty
 
 
 def common(answers: list[Answer]) -> list[str]:
@@ -42,9 +41,14 @@ def common(answers: list[Answer]) -> list[str]:
     names = [[name for name in found.names if name in set(found.chosen["arm"])] for found in answers]
     shared = [name for name in names[0] if all(name in others for others in names[1:])]
     if not shared:
-        there = "; ".join(f"{found.study} has {', '.join(arms)}" for found, arms in zip(answers, names, strict=True))
+        there = "; ".join(f"{found.study} has {_few(arms)}" for found, arms in zip(answers, names, strict=True))
         raise ConfigError(f"study: no arm is in every one of these studies: {there}")
     return shared
+
+
+def _few(names: list[str]) -> str:
+    rest = len(names) - FEW
+    return ", ".join(names[:FEW]) + (f" and {rest} more" if rest > 0 else "") if names else "none"
 
 
 def rank(answers: list[Answer]) -> Ranking:
@@ -53,9 +57,9 @@ def rank(answers: list[Answer]) -> Ranking:
     means = np.array([found.chosen.set_index("arm")["mean"].reindex(arms) for found in answers], np.float64)
     if len(arms) < 2:
         said = [f"Over {len(studies)} studies nothing is ranked: {arms[0]} is the only arm that all of them have."]
-        return Ranking(studies, said, _table(answers, arms, means, np.ones_like(means)))
+        return Ranking(studies, said, _table(answers, [], means, np.empty((len(studies), 0))))
     places = np.array([_places(row, higher_is_better(a.metric)) for row, a in zip(means, answers, strict=True)])
-    found = stats.friedman(places, higher_is_better=False)
+    found = ranks.friedman(places, higher_is_better=False)
     table = _table(answers, arms, means, np.array([_ranks(row) for row in places]))
     return Ranking(studies, [*_words(arms, len(studies), found), *_remarks(answers, arms)], table)
 
@@ -81,43 +85,26 @@ def _ranks(places: np.ndarray) -> np.ndarray:
     return np.array([np.sum(places < place) + (np.sum(places == place) + 1) / 2 for place in places])
 
 
-def _table(answers: list[Answer], arms: list[str], means: np.ndarray, ranks: np.ndarray) -> pd.DataFrame:
-    overall = ranks.mean(0)
+def _table(answers: list[Answer], arms: list[str], means: np.ndarray, placed: np.ndarray) -> pd.DataFrame:
+    overall = placed.mean(0)
     rows = [
-        {"arm": arms[j], "study": found.study, "metric": found.metric, "mean": means[i, j], "rank": ranks[i, j],
+        {"arm": arms[j], "study": found.study, "metric": found.metric, "mean": means[i, j], "rank": placed[i, j],
          "mean_rank": overall[j]}
         for j in np.argsort(overall, kind="stable") for i, found in enumerate(answers)
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def fewest_studies(k: int) -> int:
-    """The fewest studies that could show that two of k arms differ.
-
-    If arms did not matter, all n studies would rank them alike by chance once in k!^(n - 1): the smallest p there is.
-    And two mean ranks, k - 1 apart at most, must be as far apart as Nemenyi's critical difference.
-    """
-
-    def enough(n: int) -> bool:
-        return _least_p(n, k) <= stats.ALPHA and stats.nemenyi(n, k) <= k - 1
-
-    return next(n for n in range(2, MOST) if enough(n))
-
-
-def _least_p(n: int, k: int) -> float:
-    return float(factorial(k)) ** (1 - n) if k < 100 else 0.0
-
-
 def _words(arms: list[str], n: int, found: dict) -> list[str]:
     """What Friedman's test and Nemenyi's difference say of n studies."""
-    k, ranks, critical = len(arms), found["ranks"], found["critical_difference"]
-    p = max(found["p"], _least_p(n, k))
-    order = np.argsort(ranks, kind="stable")
-    listed = ", ".join(f"{arms[j]} {ranks[j]:.2f}" for j in order)
+    k, means, critical = len(arms), found["ranks"], found["critical_difference"]
+    p = max(found["p"], ranks.least_p(n, k))
+    order = np.argsort(means, kind="stable")
+    listed = ", ".join(f"{arms[j]} {means[j]:.2f}" for j in order)
     ratio = f"{found['F']:.2f}" if np.isfinite(found["F"]) else "infinite, as all studies rank alike"
     tests = f"Friedman's chi2 = {found['chi2']:.2f}, Iman and Davenport's F = {ratio}, p {verdicts.p_value(p, '= ')}"
-    apart = [(i, j) for i, j in combinations(order, 2) if ranks[j] - ranks[i] >= critical]
-    fewest = fewest_studies(k)
+    apart = [(i, j) for i, j in combinations(order, 2) if means[j] - means[i] >= critical]
+    fewest = ranks.fewest_studies(k)
     if n < fewest:
         answer = f"Undecided: {n} studies can never show that two of {k} arms differ, {fewest} are the fewest"
     elif p > stats.ALPHA:

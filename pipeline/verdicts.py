@@ -93,7 +93,7 @@ def dependence(arms: list[gather.Arm], summary: pd.DataFrame, baseline: str, met
     for found in blocks.interactions(arms, baseline, metric):
         setting, p, where = found["setting"], found["p"], found["blocks"]
         names = [arm.name for block in where for arm in arms if (arm.setting, arm.block) == (setting, block)]
-        here = [rows[name] for name in names if name in rows and isinstance(rows[name]["baseline"], str)]
+        here = [rows[name] for name in names if name in rows and isinstance(rows[name].get("baseline"), str)]
         by_word: dict[str, list[str]] = {}
         for row in here:
             text = f"{blocks.spelled(row['block'])} ({number(row['difference'], '+')})"

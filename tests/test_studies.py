@@ -10,7 +10,7 @@ import pytest
 from test_compare import put
 from test_stats import DEMSAR
 
-from pipeline import answer, compare, report, stats, studies
+from pipeline import answer, compare, ranks, report, studies
 
 ARMS = ("zeros", "ones", "he_normal", "no_bias")
 
@@ -50,7 +50,7 @@ def test_arms_that_are_further_apart_are_named(tmp_path: Path) -> None:
     table = np.tile([0.9, 0.8, 0.7], (12, 1))
     table[::2, 1:] = table[::2, :0:-1]  # ones and he_normal take turns: mean ranks 1, 2.5, 2.5
     found = ranked(tmp_path, put_table(tmp_path, table, ARMS[:3]))
-    assert stats.nemenyi(12, 3) == pytest.approx(2.343 * (12 / (6 * 12)) ** 0.5, abs=1e-3)  # 0.957
+    assert ranks.nemenyi(12, 3) == pytest.approx(2.343 * (12 / (6 * 12)) ** 0.5, abs=1e-3)  # 0.957
     assert found.said[0] == (
         "Over 12 studies, by more than the critical difference: zeros is better than ones; "
         "zeros is better than he_normal."
@@ -103,15 +103,15 @@ def test_the_fewest_studies_are_those_that_could_show_it(k: int, fewest: int) ->
 
     By counting: how often do all n studies rank k arms alike, of all ways in which they could rank them?
     """
-    assert studies.fewest_studies(k) == fewest
+    assert ranks.fewest_studies(k) == fewest
     ways = list(permutations(range(k)))
 
     def alike(n: int) -> float:
         every = [len(set(chosen)) == 1 for chosen in product(ways, repeat=n)]
         return sum(every) / len(every)
 
-    short = alike(fewest - 1) > 0.05 or stats.nemenyi(fewest - 1, k) > k - 1
-    assert alike(fewest) <= 0.05 and stats.nemenyi(fewest, k) <= k - 1 and short
+    short = alike(fewest - 1) > 0.05 or ranks.nemenyi(fewest - 1, k) > k - 1
+    assert alike(fewest) <= 0.05 and ranks.nemenyi(fewest, k) <= k - 1 and short
 
 
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str, str]:
