@@ -62,7 +62,7 @@ def seeds_to_differ(effect: float, alpha: float = ALPHA, power: float = POWER) -
 
     By the noncentral t distribution. None when that takes more than `MOST_SEEDS`.
     """
-    from scipy.special import nctdtr, stdtrit
+    from scipy.special import stdtrit
 
     if not np.isfinite(effect) or abs(effect) < 1e-6:
         return None
@@ -70,7 +70,7 @@ def seeds_to_differ(effect: float, alpha: float = ALPHA, power: float = POWER) -
 
     def reached(n: int) -> float:
         critical, shift = stdtrit(n - 1, 1 - alpha / 2), effect * np.sqrt(n)
-        return 1 - nctdtr(n - 1, shift, critical) + nctdtr(n - 1, shift, -critical)
+        return 1 - _below(critical, n, shift) + _below(-critical, n, shift)
 
     return _first(lambda n: reached(n) >= power, max(2, fewest_seeds(alpha)))
 
@@ -80,7 +80,7 @@ def seeds_to_equal(mean: float, std: float, margin: float, alpha: float = ALPHA,
 
     By the t distribution shifted to the true mean. None when they are not, or when it takes more than `MOST_SEEDS`.
     """
-    from scipy.special import nctdtr, stdtrit
+    from scipy.special import stdtrit
 
     if not abs(mean) < margin:
         return None
@@ -88,9 +88,16 @@ def seeds_to_equal(mean: float, std: float, margin: float, alpha: float = ALPHA,
     def reached(n: int) -> float:
         critical = stdtrit(n - 1, 1 - alpha)
         below, above = (min((margin + side * mean) / std * np.sqrt(n), 100.0) for side in (-1, 1))
-        return 1 - nctdtr(n - 1, above, critical) - nctdtr(n - 1, below, critical)
+        return 1 - _below(critical, n, above) - _below(critical, n, below)
 
     return _first(lambda n: reached(n) >= power, 2)
+
+
+def _below(value: float, n: int, shift: float) -> float:
+    """P(noncentral t < value), n - 1 degrees of freedom. SciPy gives nan only far below the shift, where it is 0."""
+    from scipy.special import nctdtr
+
+    return float(np.nan_to_num(nctdtr(n - 1, shift, value)))
 
 
 def _first(enough: Callable[[int], bool], low: int) -> int | None:

@@ -65,6 +65,17 @@ def test_many_sign_flips_are_drawn_and_come_near_the_exact_ones(monkeypatch):
     assert stats.sign_flip(np.ones(40)) == 1 / (1 + stats.FLIPS)
 
 
+@pytest.mark.parametrize("n", [21, 32, 35])
+def test_drawn_sign_flips_take_in_every_difference(n):
+    """A difference at the end of a word of 16, or beyond the last whole word, would be lost or count twice."""
+    differences = np.zeros(n)
+    differences[[0, 15, 16, n - 1]] = (1, 2, 4, 8)
+    counts = np.zeros(n)
+    counts[-6:] = 1  # of six equal ones, all have one sign in 2 of 64 choices
+    assert stats.sign_flip(differences) == pytest.approx(2 / 16, abs=0.005)
+    assert stats.sign_flip(counts) == pytest.approx(2 / 64, abs=0.003)
+
+
 def test_the_smallest_p_is_known_beforehand():
     """A study too small to show anything would be called undecided for another reason."""
     assert stats.sign_flip(np.arange(1, 6)) == 2 / 2**5
@@ -116,6 +127,24 @@ def test_the_number_of_seeds_is_that_of_gpower():
     assert decisions.seeds_to_differ(50) == decisions.fewest_seeds()
 
 
+def test_the_power_is_that_of_statsmodels():
+    """The advised number of seeds would have less than 80 % power, or one seed less would have it too."""
+    from statsmodels.stats.power import TTestPower
+
+    for effect, alpha in ((0.3, 0.05), (0.7, 0.05 / 3), (1.5, 0.01)):
+        n = decisions.seeds_to_differ(effect, alpha)
+        power = [TTestPower().power(effect, seeds, alpha) for seeds in (n - 1, n)]
+        assert power[0] < 0.8 <= power[1]
+
+
+def test_a_larger_effect_takes_no_more_seeds():
+    """A noncentral t that has no digits left would send the search past the number that is enough."""
+    for alpha in (0.05, 0.025, 0.05 / 3, 0.01):
+        needed = [decisions.seeds_to_differ(effect, alpha) for effect in np.geomspace(0.2, 60, 200)]
+        assert needed == sorted(needed, reverse=True)
+        assert needed[-1] == decisions.fewest_seeds(alpha)
+
+
 def test_the_wilcoxon_is_scipys():
     """Zeros would be dropped without a word, or equal runs give nan."""
     assert stats.wilcoxon(MAIZE) == pytest.approx(scipy_stats.wilcoxon(MAIZE).pvalue)
@@ -132,6 +161,21 @@ def test_the_probability_of_improvement_is_mann_whitneys_u():
     mean, low, high = stats.improvement_interval(a, b, paired=True)
     assert mean == pytest.approx(u)
     assert low <= mean <= high
+
+
+@pytest.mark.parametrize(("n", "m"), [(7, 7), (9, 5)])
+def test_the_interval_of_improvement_is_that_of_all_resampled_pairs(n, m):
+    """The sums over sorted runs would differ from counting every pair of the runs drawn, ties included."""
+    rng = np.random.default_rng(n)
+    a, b = rng.integers(0, 5, n), rng.integers(0, 5, m)
+    paired = n == m
+    draws = np.random.default_rng(0)
+    rows = draws.multinomial(n, np.full(n, 1 / n), stats.RESAMPLES)
+    columns = rows if paired else draws.multinomial(m, np.full(m, 1 / m), stats.RESAMPLES)
+    wins = np.sign(np.subtract.outer(a, b)) / 2 + 0.5
+    shares = np.einsum("ri,ij,rj->r", rows, wins, columns) / (n * m)
+    expected = (wins.mean(), *np.quantile(shares, [0.025, 0.975]))
+    assert stats.improvement_interval(a, b, paired) == pytest.approx(expected)
 
 
 def test_the_probability_of_improvement_is_resampled_by_pairs_only_if_they_are_pairs():
