@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import ablation, dynamics, gather, summary, verdicts
+from pipeline import ablation, dynamics, gather, measures, summary, verdicts
 from pipeline.errors import ConfigError, closest
 
 
@@ -43,19 +43,33 @@ class Answer:
         return self.table[self.table["metric"] == self.metric]
 
 
-def of_study(results: Path, study: str, baseline: str, metric: str = "", margin: float = summary.MARGIN) -> Answer:
-    """Compare the arms of a study. metric: empty for the first. Raises ConfigError when there is nothing to compare."""
+def of_study(
+    results: Path, study: str, baseline: str, metric: str = "", margin: float = summary.MARGIN,
+    threshold: float | None = None,
+) -> Answer:  # fmt: skip
+    """Compare the arms of a study. metric: empty for the first. threshold: see `measures.measure`.
+
+    Raises ConfigError when there is nothing to compare.
+    """
     arms = gather.load_arms(results, study)
     if baseline not in {arm.setting for arm in arms}:
         raise ConfigError(f"baseline: {study} has no arm {baseline}; {closest(baseline, [a.setting for a in arms])}")
+    arms = measures.measure(study, arms, baseline, metric, threshold)
     known = gather.final_metrics(arms)
     metric = metric or known[0]
     if metric not in known:
         raise ConfigError(f"metric: no run of {study} has {metric}; {closest(metric, known)}")
     gather.require_common_seeds(study, arms, baseline)
     table = summary.summarize(arms, baseline, metric, margin)
-    said = verdicts.sentences(table[table["metric"] == metric], baseline, margin)
+    chosen = table[table["metric"] == metric]
+    said = verdicts.sentences(chosen, baseline, margin)
+    said[1:1] = verdicts.dependence(arms, chosen, baseline, metric)
     said += verdicts.remarks(arms, baseline, metric)
+    said += [
+        f"Warning: {block or 'without overrides'}: runs of {' and '.join(map(str, epochs))} epochs are compared; "
+        "their learning curves are not."
+        for block, epochs in measures.different_epochs(arms).items()
+    ]
     said += [f"Warning: {run} is damaged and left out." for run in gather.damaged(results, study, arms)]
     courses = dynamics.courses(arms)
     distances = dynamics.distances(courses, arms)

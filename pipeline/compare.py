@@ -1,21 +1,23 @@
 """The answer, from stored results alone: `python -m pipeline.compare study=digits-mlp`.
 
 Options, each `key=value`: study (one, or several with commas; default: the only one there is), baseline (zeros), metric
-(what the verdict is about; test_accuracy, or test_mae), margin (a difference of that metric which does not matter;
-0.005), results (results), reports (reports). Writes, for each study, `<reports>/<study>/`: summary.csv,
-differences.csv, metrics.json (for DVC), answer.md, figures/*.png and *.svg. Exit code 2: nothing to compare, or an
-option that does not exist.
+(what the verdict is about; test_accuracy, or test_mae; best_val_accuracy, ...: see summary.csv), margin (a difference
+of that metric which does not matter; 0.005), threshold (of epochs_to_val_accuracy; default: 95 % of the baseline's
+way), results (results), reports (reports). Writes, for each study, `<reports>/<study>/`: summary.csv, differences.csv,
+metrics.json (for DVC), answer.md, figures/*.png and *.svg; for several studies also `<reports>/studies.md` and
+studies.csv, where the arms that all have are ranked. Exit code 2: nothing to compare, or an option that does not exist.
 """
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline import answer, report, store, summary
+from pipeline import answer, report, store, studies, summary
 from pipeline.config import PROJECT, parse_options
 from pipeline.errors import ConfigError, require
 
@@ -24,6 +26,7 @@ OPTIONS = {
     "baseline": "zeros",
     "metric": "",
     "margin": str(summary.MARGIN),
+    "threshold": "",
     "results": "results",
     "reports": "reports",
 }
@@ -39,13 +42,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results, reports = PROJECT / options["results"], PROJECT / options["reports"]
         margin = _number(options["margin"])
         require(0 < margin < np.inf, "margin", options["margin"], "a positive number")
-        for study in store.chosen(results, options["study"]):
-            folder = reports / study
-            found = answer.of_study(results, study, options["baseline"], options["metric"], margin)
+        threshold = _number(options["threshold"]) if options["threshold"] else None
+        require(threshold is None or np.isfinite(threshold), "threshold", options["threshold"], "a number")
+        wanted = dict.fromkeys(store.chosen(results, options["study"]))
+        asked = (options["baseline"], options["metric"], margin, threshold)
+        answers = [answer.of_study(results, study, *asked) for study in wanted]
+        ranking = studies.rank(answers) if len(answers) > 1 else None
+        for found in answers:
+            folder = reports / found.study
             store.check_writable(folder, "reports")
             report.write(found, folder)
             _print(found)
-            print(f"Report: {folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder}/answer.md")
+            _say_where(folder / "answer.md")
+        if ranking is not None:
+            print()
+            if not ranking.table.empty:
+                studies.write(ranking, answers, reports)
+                title = f"{', '.join(ranking.studies)}: mean (rank)"
+                _print_table(title, studies.headings(ranking), studies.cells(ranking, answers))
+                _say_where(reports / "studies.md")
+            print(*ranking.said, sep="\n")
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
@@ -63,13 +79,21 @@ def _number(text: str) -> float:
 def _print(found: answer.Answer) -> None:
     """The chosen metric's table, at most 100 columns wide, and what it says."""
     title = f"{found.study}: {found.metric} against {found.baseline}, margin {found.margin:g}"
+    _print_table(title, report.HEADINGS, report.cells(found.chosen))
+    print(*found.said, sep="\n")
+
+
+def _print_table(title: str, headings: list[str], rows: list[list[str]]) -> None:
     table = Table(title=escape(title), title_justify="left")
-    for heading in report.HEADINGS:
-        table.add_column(heading, no_wrap=heading != "arm", overflow="fold")
-    for row in report.cells(found.chosen):
+    for heading in headings:
+        table.add_column(escape(heading), no_wrap=heading in report.HEADINGS[1:], overflow="fold")
+    for row in rows:
         table.add_row(*map(escape, row))
     Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(table)
-    print(*found.said, sep="\n")
+
+
+def _say_where(path: Path) -> None:
+    print(f"Report: {path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path}")
 
 
 if __name__ == "__main__":

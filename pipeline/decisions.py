@@ -65,17 +65,17 @@ def seeds_to_differ(effect: float, alpha: float = ALPHA, power: float = POWER) -
     By the noncentral t distribution; of the fewest seeds, which must all have the same sign, by the chance of that.
     None when that takes more than `MOST_SEEDS`.
     """
-    from scipy.stats import nct, norm, t
+    from scipy.special import ndtr, stdtrit
 
     if not np.isfinite(effect) or abs(effect) < 1e-6:
         return None
-    fewest, effect = max(2, fewest_seeds(alpha)), abs(effect)
+    fewest, effect = max(2, fewest_seeds(alpha)), min(abs(effect), 50.0)  # the noncentral t has no digits beyond
 
     def reached(n: int) -> float:
         if n == fewest:
-            return float(norm.cdf(effect)) ** n
-        # SciPy's other tail, which statsmodels' power adds, is nan for many an effect; here it is next to nothing
-        return float(nct.sf(t.isf(alpha / 2, n - 1), n - 1, min(effect * np.sqrt(n), 100.0)))
+            return float(ndtr(effect)) ** n
+        critical, shift = stdtrit(n - 1, 1 - alpha / 2), effect * np.sqrt(n)
+        return 1 - _below(critical, n, shift) + _below(-critical, n, shift)
 
     return _first(lambda n: reached(n) >= power, fewest)
 
@@ -85,17 +85,24 @@ def seeds_to_equal(mean: float, std: float, margin: float, alpha: float = ALPHA,
 
     By the t distribution shifted to the true mean. None when they are not, or when it takes more than `MOST_SEEDS`.
     """
-    from scipy.stats import nct, t
+    from scipy.special import stdtrit
 
     if not abs(mean) < margin:
         return None
 
     def reached(n: int) -> float:
-        critical = t.ppf(1 - alpha, n - 1)
+        critical = stdtrit(n - 1, 1 - alpha)
         below, above = (min((margin + side * mean) / std * np.sqrt(n), 100.0) for side in (-1, 1))
-        return float(nct.sf(critical, n - 1, above) + nct.sf(critical, n - 1, below) - 1)
+        return 1 - _below(critical, n, above) - _below(critical, n, below)
 
     return _first(lambda n: reached(n) >= power, 2)
+
+
+def _below(value: float, n: int, shift: float) -> float:
+    """P(noncentral t < value), n - 1 degrees of freedom. SciPy gives nan only far below the shift, where it is 0."""
+    from scipy.special import nctdtr
+
+    return float(np.nan_to_num(nctdtr(n - 1, shift, value)))
 
 
 def _first(enough: Callable[[int], bool], low: int) -> int | None:

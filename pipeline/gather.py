@@ -1,6 +1,7 @@
 """The arms of a study, gathered from its stored runs: their values, their pairs, their curves and biases."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pipeline.biases import GATES
 from pipeline.errors import ConfigError, is_number
 from pipeline.layout import layers_of
 
+EPOCHS_TO = "epochs_to_"  # a metric that begins like this may be censored
 FIRST = ("no_bias", "zeros", "ones")  # the settings that come first in every table
 # What a seed's runs of two arms must share to be a pair, and what a run calls it.
 PROOF = {
@@ -25,16 +27,21 @@ PROOF = {
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm's stored runs. `block` is what else was set, as in `zeros,optimizer=sgd`."""
+    """One arm's stored runs. `block` is what else was set, as in `zeros,optimizer=sgd`.
+
+    histories: the learning curves of the complete runs, by seed. derived: what they come to, see `measures.measure`.
+    """
 
     name: str
     setting: str
     runs: tuple[store.Run, ...]
+    histories: Mapping[int, dict[str, list[float]]] = field(default_factory=dict)
+    derived: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def block(self) -> str:
         """The overrides besides the bias setting; empty for a plain arm."""
-        return self.runs[0].block
+        return self.name.removeprefix(self.setting).lstrip(",")
 
     @cached_property
     def gates(self) -> dict[str, str]:
@@ -42,6 +49,16 @@ class Arm:
         model = {"class_name": "Sequential", "config": self.runs[0].meta["config"].get("model", {"layers": []})}
         known = {f"{layer.path}/bias": GATES.get(layer.class_name, "") for layer in layers_of(model, "", None)}
         return {path: gates for path, gates in known.items() if gates}
+
+    @property
+    def parts(self) -> tuple["Arm", ...]:
+        """The arms that it is made of: itself, see `blocks.Overall`."""
+        return (self,)
+
+    @property
+    def family(self) -> str:
+        """Whose comparisons are corrected together for their number: those of its block."""
+        return self.block
 
     @cached_property
     def complete(self) -> dict[int, store.Run]:
@@ -54,9 +71,30 @@ class Arm:
         return [run.seed for run in self.runs if run.meta["status"] == "diverged"]
 
     def values(self, metric: str) -> dict[int, float]:
-        """A final metric of the complete runs that have it, by seed."""
-        found = {seed: run.meta["metrics"].get(metric) for seed, run in self.complete.items()}
+        """A final or derived metric of the complete runs that have it, by seed."""
+        if metric not in self._known:
+            self._known[metric] = self._values(metric)
+        return self._known[metric]
+
+    @cached_property
+    def _known(self) -> dict[str, dict[int, float]]:
+        return {}
+
+    def _values(self, metric: str) -> dict[int, float]:
+        final = {seed: run.meta["metrics"].get(metric) for seed, run in self.complete.items()}
+        found = {seed: self.derived.get(seed, {}).get(metric, value) for seed, value in final.items()}
         return {seed: value for seed, value in found.items() if is_number(value)}
+
+    @cached_property
+    def proofs(self) -> dict[int, tuple]:
+        """What `PROOF` says of the complete runs, by seed."""
+        return {seed: tuple(of(run) for of in PROOF.values()) for seed, run in self.complete.items()}
+
+    def censored(self, metric: str) -> list[int]:
+        """The seeds that did not get there in all their epochs, for which the epochs are one more."""
+        if not metric.startswith(EPOCHS_TO):
+            return []
+        return [seed for seed, value in self.values(metric).items() if value >= len(self.histories[seed]["epoch"])]
 
 
 def load_arms(results: Path, study: str) -> list[Arm]:
@@ -65,7 +103,7 @@ def load_arms(results: Path, study: str) -> list[Arm]:
     for run in store.runs(results, study):
         if _says_all(run):
             by_arm.setdefault(run.arm, []).append(run)
-    arms = [Arm(name, runs[0].meta["config"]["bias_setting"], tuple(runs)) for name, runs in by_arm.items()]
+    arms = [_arm(name, runs) for name, runs in by_arm.items()]
     if not any(arm.complete for arm in arms):
         bad = [f"{arm.name} (diverged: {spans(arm.diverged)})" for arm in arms]
         bad += [f"{run} (damaged)" for run in damaged(results, study, arms)]
@@ -86,6 +124,11 @@ def _says_all(run: store.Run) -> bool:
         return False
 
 
+def _arm(name: str, runs: list[store.Run]) -> Arm:
+    histories = {run.seed: run.history() for run in runs if run.meta["status"] == "complete"}
+    return Arm(name, runs[0].meta["config"]["bias_setting"], tuple(runs), histories)
+
+
 def damaged(results: Path, study: str, arms: list[Arm]) -> list[str]:
     """Runs on disk that are not what was written, and so in no arm, as `zeros/seed=0`."""
     read = {run.path for arm in arms for run in arm.runs}
@@ -98,34 +141,41 @@ def baselines(arms: list[Arm], baseline: str) -> dict[str, Arm]:
 
 
 def final_metrics(arms: list[Arm]) -> list[str]:
-    """The test metrics that any complete run has, the one that counts first, then by name, the loss last.
-
-    Raises ConfigError when there is none.
+    """The test metrics that any complete run has, the one that counts first, then by name, the loss last; then what
+    is derived from the learning curves. Raises ConfigError when there is no test metric.
     """
     values = [item for arm in arms for run in arm.complete.values() for item in run.meta["metrics"].items()]
     names = dict.fromkeys(name for name, value in values if name.startswith("test_") and is_number(value))
     if not names:
         raise ConfigError("metric: no complete run of the study has a test metric that is a number")
     first = next((name for name in names if name != "test_loss"), None)
-    return sorted(names, key=lambda name: (name != first, name == "test_loss", name))
+    derived = dict.fromkeys(name for arm in arms for found in arm.derived.values() for name in found)
+    return [*sorted(names, key=lambda name: (name != first, name == "test_loss", name)), *derived]
 
 
 def pairs(arm: Arm, base: Arm, metric: str) -> list[int]:
-    """Seeds of which both arms have the metric, from the very same kernels, on the very same data and device."""
-    both = arm.values(metric).keys() & base.values(metric).keys()
-    return sorted(both - mismatches(arm, base).keys())
+    """Seeds of which both arms have the metric; none where any seed that both have shows that they are no pairs."""
+    return [] if mismatches(arm, base) else sorted(arm.values(metric).keys() & base.values(metric).keys())
 
 
 def mismatches(arm: Arm, base: Arm) -> dict[int, list[str]]:
     """Seeds that both arms completed, but not from the same start: what of `PROOF` differs."""
-    both = sorted(arm.complete.keys() & base.complete.keys())
-    differ = {s: [what for what, of in PROOF.items() if of(arm.complete[s]) != of(base.complete[s])] for s in both}
-    return {seed: what for seed, what in differ.items() if what}
+    differ: dict[int, list[str]] = {}
+    for mine, theirs in zip(arm.parts, base.parts, strict=True):
+        for seed, proof in mine.proofs.items():
+            other = theirs.proofs.get(seed, proof)
+            if proof != other:
+                kinds = [what for what, a, b in zip(PROOF, proof, other, strict=True) if a != b]
+                differ.setdefault(seed, []).extend(kinds)
+    return differ
 
 
 def same_curves(arm: Arm, base: Arm, seeds: list[int]) -> bool:
     """Whether these seeds have the same learning curves in both arms, bit for bit."""
-    digests = [[side.complete[seed].meta["digests"][store.HISTORY] for seed in seeds] for side in (arm, base)]
+    digests = [
+        [part.complete[seed].meta["digests"][store.HISTORY] for part in side.parts for seed in seeds]
+        for side in (arm, base)
+    ]
     return bool(seeds) and digests[0] == digests[1]
 
 
@@ -155,7 +205,7 @@ def curves(arms: list[Arm]) -> pd.DataFrame:
     """Learning curves over complete runs: columns arm, metric, epoch, mean, low, high."""
     parts = []
     for arm in arms:
-        histories = [run.history() for run in arm.complete.values()]
+        histories = list(arm.histories.values())
         for metric in dict.fromkeys(name for history in histories for name in history if name != "epoch"):
             mean, _, low, high = stats.band(np.array([h[metric] for h in histories if metric in h]))
             part = {"epoch": np.arange(len(mean)), "mean": mean, "low": low, "high": high}

@@ -51,6 +51,8 @@ def cells(summary: pd.DataFrame) -> list[list[str]]:
 def _row(row: dict[str, Any], number: Callable, is_baseline: bool) -> list[str]:
     seeds, total = row["seeds"], row["seeds"] + row["diverged"]
     cells = [row["arm"], str(seeds) if seeds == total else f"{seeds} of {total}", number(row["mean"])]
+    if pd.notna(never := row.get("censored", pd.NA)) and never:
+        cells[1] += f" ({never} censored)"
     if np.isfinite(row["std"]):
         cells[-1] += f" ± {number(row['ci_high'] - row['mean'])}"
     if not isinstance(row.get("baseline"), str):
@@ -65,7 +67,7 @@ def _row(row: dict[str, Any], number: Callable, is_baseline: bool) -> list[str]:
 def _nested(summary: pd.DataFrame) -> dict[str, dict[str, dict[str, float | str]]]:
     """The table as DVC reads metrics: arm -> metric -> statistic, without what is not known."""
     nested: dict[str, dict[str, dict[str, float | str]]] = {}
-    for row in summary.drop(columns=["baseline", "same_curves"], errors="ignore").to_dict("records"):
+    for row in summary.drop(columns=["baseline", "block", "same_curves"], errors="ignore").to_dict("records"):
         known = {k: v for k, v in row.items() if k not in ("arm", "metric") and pd.notna(v)}
         nested.setdefault(row["arm"], {})[row["metric"]] = known
     return nested

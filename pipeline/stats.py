@@ -1,19 +1,22 @@
-"""Statistics over seeds: pure functions on arrays, SciPy and statsmodels underneath.
+"""Statistics over seeds: pure functions on arrays, SciPy's special functions underneath.
+
+`scipy.stats` takes longer to import than a study takes to compare: only rare comparisons wait for it.
 
 Sources: Bouthillier et al. 2021, "Accounting for Variance in Machine Learning Benchmarks"; Agarwal et al. 2021, "Deep
-Reinforcement Learning at the Edge of the Statistical Precipice"; Demsar 2006, "Statistical Comparisons of Classifiers
-over Multiple Data Sets"; Hesterberg 2015, "What Teachers Should Know About the Bootstrap".
+Reinforcement Learning at the Edge of the Statistical Precipice"; Hesterberg 2015, "What Teachers Should Know
+About the Bootstrap".
 """
 
-import math
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 ALPHA = 0.05
 RESAMPLES = 4000  # of a bootstrap
 EXACT, FLIPS = 20, 100_000  # pairs up to which all signs are tried; how many are drawn beyond
+SHUFFLES = 5000  # of blocks within a seed
 RESOLUTION = 2.0**-22  # of a metric: it was computed in single precision
 
 
@@ -22,14 +25,14 @@ def mean_interval(values: np.ndarray, confidence: float = 1 - ALPHA) -> tuple[fl
 
     With one value there is no spread to estimate: standard deviation and interval are nan. With none all are nan.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     values = np.asarray(values, np.float64)
     n = len(values)
     if n < 2:
         return (float(values[0]) if n else np.nan, np.nan, np.nan, np.nan)
     mean, std = float(values.mean()), float(values.std(ddof=1))
-    half = float(t.ppf((1 + confidence) / 2, n - 1)) * std / np.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * std / np.sqrt(n)
     return mean, std, float(mean - half), float(mean + half)
 
 
@@ -155,7 +158,7 @@ def bootstrap_interval(values: np.ndarray, confidence: float = 1 - ALPHA) -> tup
     91 %. So neither end is nearer to the mean than Student's t puts it: 95 to 97 % there, and more than t where the
     values are skewed. Of equal values it is the value.
     """
-    from scipy.stats import bootstrap
+    from scipy.special import ndtr, ndtri
 
     values = np.asarray(values, np.float64)
     n = len(values)
@@ -163,20 +166,29 @@ def bootstrap_interval(values: np.ndarray, confidence: float = 1 - ALPHA) -> tup
         return np.nan, np.nan
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    tail = _expanded_tail(n, confidence)
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # of so few values that the level is 1, for which it gives nan
-        found = bootstrap((values,), np.mean, confidence_level=1 - 2 * tail, n_resamples=RESAMPLES, method="BCa",
-                          rng=np.random.default_rng(0)).confidence_interval  # fmt: skip
+    drawn, mean = values[_resamples(n)].mean(axis=1), values.mean()
+    bias = ndtri(np.mean((drawn < mean) / 2 + (drawn <= mean) / 2))
+    acceleration = np.sum((values - mean) ** 3) / np.sum((values - mean) ** 2) ** 1.5 / 6
+    tail = ndtri(_expanded_tail(n, confidence))
+    ends = bias + np.array([tail, -tail])
+    levels = ndtr(bias + ends / (1 - acceleration * ends))
     low, high = mean_interval(values, confidence)[2:]
-    return float(np.fmin(low, found.low)), float(np.fmax(high, found.high))
+    if np.isfinite(levels).all():  # not where no mean drawn was on one side
+        low, high = np.fmin(low, np.quantile(drawn, levels[0])), np.fmax(high, np.quantile(drawn, levels[1]))
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=2)
+def _resamples(n: int) -> np.ndarray:
+    """Which of n values each bootstrap draws: [RESAMPLES, n]."""
+    return np.random.default_rng(0).integers(0, n, (RESAMPLES, n))
 
 
 def _expanded_tail(n: int, confidence: float = 1 - ALPHA) -> float:
     """The share of a bootstrap of n values that lies beyond each end of its expanded interval (Hesterberg 2015)."""
-    from scipy.stats import norm, t
+    from scipy.special import ndtr, stdtrit
 
-    return float(norm.cdf(-np.sqrt(n / (n - 1)) * t.ppf((1 + confidence) / 2, n - 1)))
+    return float(ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + confidence) / 2)))
 
 
 def sign_flip(differences: np.ndarray, resolution: float = 0.0) -> float:
@@ -191,13 +203,19 @@ def sign_flip(differences: np.ndarray, resolution: float = 0.0) -> float:
         return np.nan
     enough = abs(differences.sum()) - max(n * resolution, 1e-12 * np.abs(differences).sum())
     if n > EXACT:
-        rng, found, block = np.random.default_rng(0), 0, max(1, 10**6 // n)
-        for start in range(0, FLIPS, block):
-            kept = rng.integers(0, 2, (min(block, FLIPS - start), n), np.int8).astype(np.float64) @ differences
-            found += np.sum(np.abs(2 * kept - differences.sum()) >= enough)
-        return float((1 + found) / (1 + FLIPS))
+        words = np.pad(differences, (0, -n % 16)).reshape(-1, 16)
+        sums = np.zeros(FLIPS)
+        for word, drawn in zip(words, _flips(len(words), FLIPS), strict=True):
+            sums += _signed_sums(word)[drawn]
+        return float((1 + np.sum(np.abs(sums) >= enough)) / (1 + FLIPS))
     halves = [_signed_sums(half) for half in np.array_split(differences, 2)]
     return float(np.mean(np.abs(np.add.outer(*halves)) >= enough))
+
+
+@lru_cache(maxsize=2)
+def _flips(words: int, flips: int) -> np.ndarray:
+    """The signs of 16 differences in one number each: [words, flips]."""
+    return np.random.default_rng(0).integers(0, 2**16, (words, flips), np.uint16)
 
 
 def _signed_sums(values: np.ndarray) -> np.ndarray:
@@ -212,9 +230,9 @@ def wilcoxon(differences: np.ndarray) -> float:
 
     That is the sign-flip test of the ranks, exact with ties too, for which SciPy takes half a second.
     """
-    from scipy.stats import rankdata
-
-    return sign_flip(np.sign(differences) * rankdata(np.abs(differences)))
+    _, places, counts = np.unique(np.abs(differences), return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    return sign_flip(np.sign(differences) * ranks[places])
 
 
 def improvement_interval(better: np.ndarray, worse: np.ndarray, paired: bool) -> tuple[float, float, float]:
@@ -229,18 +247,27 @@ def improvement_interval(better: np.ndarray, worse: np.ndarray, paired: bool) ->
     n, m = len(better), len(worse)
     if n == 0 or m == 0:
         return np.nan, np.nan, np.nan
-    gaps, sizes = np.subtract.outer(better, worse), np.maximum.outer(np.abs(better), np.abs(worse))
-    wins = np.where(np.abs(gaps) <= RESOLUTION * sizes, 0, np.sign(gaps)) / 2 + 0.5
+    order, rounding = np.argsort(worse), RESOLUTION * np.abs(better)
+    less = np.searchsorted(worse[order], better - rounding, "left")
+    least = np.searchsorted(worse[order], better + rounding, "right")
+    share = float(np.sum(less + least) / (2 * n * m))
     if min(n, m) < 2:
-        return float(wins.mean()), np.nan, np.nan
-    rng = np.random.default_rng(0)
-    rows = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n  # how often each seed is drawn
-    columns = rows if paired else rng.multinomial(m, np.full(m, 1 / m), RESAMPLES) / m
-    drawn = np.sum(rows @ wins * columns, axis=1)
+        return share, np.nan, np.nan
+    mine, theirs = _counts(n) * 2 if paired else _counts(n, m)
+    below = np.zeros((m + 1, RESAMPLES), np.int64)  # how many of the drawn ones are beaten
+    np.cumsum(theirs[order], axis=0, out=below[1:])
+    drawn = sum(np.einsum("ij,ij->j", mine, below[places]) for places in (less, least)) / (2 * n * m)
     tail, sure = _expanded_tail(min(n, m)), (ALPHA / 2) ** (1 / min(n, m))
     low, high = np.quantile(drawn, [tail, 1 - tail])
-    low, high = (sure if wins.min() == 1 else low), (1 - sure if wins.max() == 0 else high)
-    return float(wins.mean()), float(low), float(high)
+    low, high = (sure if share == 1 else low), (1 - sure if share == 0 else high)
+    return share, float(low), float(high)
+
+
+@lru_cache(maxsize=2)
+def _counts(*sizes: int) -> tuple[np.ndarray, ...]:
+    """How often each bootstrap draws each seed of arms of these sizes: [size, RESAMPLES] each."""
+    rng = np.random.default_rng(0)
+    return tuple(rng.multinomial(size, np.full(size, 1 / size), RESAMPLES).T.copy() for size in sizes)
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
@@ -260,7 +287,7 @@ def equivalence(differences: np.ndarray, margin: float) -> float:
 
     Differences that are all the same have no spread for a t test: then the signs alone count, 1 / 2^n.
     """
-    from scipy.stats import ttest_1samp
+    from scipy.special import stdtr
 
     differences = np.asarray(differences, np.float64)
     n = len(differences)
@@ -268,28 +295,23 @@ def equivalence(differences: np.ndarray, margin: float) -> float:
         return np.nan
     if np.ptp(differences) == 0:
         return 0.5**n if abs(differences[0]) < margin else 1.0
-    above = ttest_1samp(differences, -margin, alternative="greater").pvalue
-    below = ttest_1samp(differences, margin, alternative="less").pvalue
-    return float(max(above, below))
+    mean, error = differences.mean(), differences.std(ddof=1) / np.sqrt(n)
+    return float(max(stdtr(n - 1, -(mean + margin) / error), stdtr(n - 1, (mean - margin) / error)))
 
 
-def friedman(table: np.ndarray, higher_is_better: bool = True) -> dict[str, float | np.ndarray]:
-    """Arms [k] over datasets [n], table [n, k]: do they differ at all, and by how much must mean ranks differ?
+def interaction(differences: np.ndarray) -> float:
+    """p of paired differences [seeds, blocks] that differ between blocks as much as these if blocks did not matter.
 
-    ranks: mean rank of each arm, 1 the best. chi2; F and p of Iman and Davenport; critical_difference of Nemenyi, 5 %.
-    Where all datasets rank alike F is infinite, so p is no smaller than the chance of just that, 1 / k!^(n - 1).
-    Source: Demsar 2006. Raises ValueError for fewer than 2 datasets or arms.
+    Blocks change places within a seed, at random and from a fixed seed; of two blocks that is `sign_flip`. 1 where no
+    seed differs between blocks; nan for no seeds.
     """
-    from scipy.stats import f, rankdata, studentized_range
-
-    table = np.asarray(table, np.float64)
-    n, k = table.shape
-    if n < 2 or k < 2:
-        raise ValueError(f"{n} datasets and {k} arms given; allowed: two or more of both")
-    ranks = rankdata(-table if higher_is_better else table, axis=1).mean(0)
-    chi2 = 12 * n / (k * (k + 1)) * (np.sum(ranks**2) - k * (k + 1) ** 2 / 4)
-    rest = n * (k - 1) - chi2
-    ratio = (n - 1) * chi2 / rest if rest > 1e-9 else np.inf
-    critical = studentized_range.ppf(1 - ALPHA, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n))
-    p = max(float(f.sf(ratio, k - 1, (k - 1) * (n - 1))), float(math.factorial(k)) ** (1 - n))
-    return {"ranks": ranks, "chi2": float(chi2), "F": float(ratio), "p": p, "critical_difference": float(critical)}
+    differences = np.asarray(differences, np.float64)
+    n, k = differences.shape
+    if k == 2 or not n:
+        return sign_flip(differences[:, 0] - differences[:, 1])
+    enough, rng = differences.mean(0).var() * (1 - 1e-9), np.random.default_rng(0)
+    found, block = 0, max(1, 10**6 // (n * k))
+    for start in range(0, SHUFFLES, block):
+        copies = np.broadcast_to(differences, (min(block, SHUFFLES - start), n, k))
+        found += np.sum(rng.permuted(copies, axis=2).mean(1).var(1) >= enough)
+    return float((1 + found) / (1 + SHUFFLES))

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import decisions, gather, stats
+from pipeline import blocks, decisions, gather, stats
+from pipeline.measures import higher_is_better
 
 MARGIN = 0.005  # a difference of the metric that does not matter, unless the user says otherwise
 # What the statistics are called in the table.
@@ -14,31 +15,35 @@ AGAINST = {"low": "difference_ci_low", "high": "difference_ci_high"}
 
 
 def summarize(arms: list[gather.Arm], baseline: str, metric: str = "", margin: float = MARGIN) -> pd.DataFrame:
-    """A row per arm and final test metric.
+    """A row per arm and metric; where there are several blocks, first the settings over all of them.
 
-    Columns: arm, metric, seeds, diverged, and over seeds mean, median, iqm, std, ci_low, ci_high. Against `baseline`,
+    Columns: arm, block, metric, seeds, diverged, censored (how many of the seeds never got there, for metrics that can
+    be so), and over seeds mean, median, iqm, std, ci_low, ci_high. Against `baseline`,
     the arm with that setting in the same block (empty for itself): what `stats.paired` says, with pairs 0 where no seed
     could be paired, p_holm and p_equivalent over the arms of a block, family (how many those are), verdict,
-    seeds_needed, same_curves. Only `metric` (empty: the first) has a margin within which arms
-    are equal.
+    seeds_needed, same_curves. Only `metric` (empty: the first) has a margin within which arms are equal.
     """
-    bases, names, rows = gather.baselines(arms, baseline), gather.final_metrics(arms), []
+    names, rows = gather.final_metrics(arms), []
+    arms = [*blocks.overall(arms, baseline), *arms]
+    bases = gather.baselines(arms, baseline)
     for name in names:
         families: dict[str, list[dict[str, Any]]] = {}
         for arm in arms:
             values, base = arm.values(name), bases.get(arm.block)
             if arm.complete and not values:
                 continue  # the remarks say so
-            row = {"arm": arm.name, "metric": name, "seeds": len(values), "diverged": len(arm.diverged)}
+            row = {"arm": arm.name, "block": arm.block, "metric": name, "seeds": len(values)}
+            row |= {"diverged": len(arm.diverged)}
+            row |= {"censored": len(arm.censored(name)) if name.startswith(gather.EPOCHS_TO) else pd.NA}
             row |= {OVER_SEEDS.get(k, k): v for k, v in stats.describe(np.array(list(values.values()))).items()}
             rows.append(row)
             if base is not None and base is not arm and values and base.values(name):
                 row |= _against(arm, base, name)
-                families.setdefault(arm.block, []).append(row)
+                families.setdefault(arm.family, []).append(row)
         for family in families.values():
             _judge(family, higher_is_better(name), margin if name == (metric or names[0]) else 0.0)
     table = pd.DataFrame(rows)
-    whole = [name for name in ("pairs", "seeds_needed", "family") if name in table]
+    whole = [name for name in ("censored", "pairs", "seeds_needed", "family") if name in table]
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
@@ -66,11 +71,6 @@ def _judge(family: list[dict[str, Any]], higher_is_better: bool, margin: float) 
         else:
             word, seeds = decisions.direction(row["difference"], p, higher_is_better), None
         row |= {"p_holm": p, "p_equivalent": p_equal, "family": len(family), "verdict": word, "seeds_needed": seeds}
-
-
-def higher_is_better(metric: str) -> bool:
-    """Whether more of a metric is better: accuracies and areas under a curve; losses and errors are not."""
-    return metric.endswith(("accuracy", "auc"))
 
 
 def differences(arms: list[gather.Arm], baseline: str) -> pd.DataFrame:

@@ -6,17 +6,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import decisions, gather
+from pipeline import blocks, decisions, gather
 from pipeline.stats import ALPHA
 
 Row = dict[str, Any]
+EQUAL = dict.fromkeys(("identical", "equivalent"), "equal")
 OTHERS = ("worse", "equivalent", "identical", "undecided")  # the verdicts besides better
 
 
 def sentences(summary: pd.DataFrame, baseline: str, margin: float) -> list[str]:
-    """What to do, in one sentence for each block, then a sentence per arm.
+    """What to do, in one sentence over all blocks and for each, then a sentence per arm.
 
-    summary: the rows of one metric, as `compare.summarize` gives them.
+    summary: the rows of one metric, as `summary.summarize` gives them.
     """
     number = number_format(summary)
     rows = [row for row in summary.to_dict("records") if isinstance(row.get("baseline"), str)]
@@ -30,10 +31,22 @@ def sentences(summary: pd.DataFrame, baseline: str, margin: float) -> list[str]:
 
 def _overall(rows: list[Row], margin: float) -> str:
     """What to do, of the arms that are compared with one baseline."""
-    metric, base = rows[0]["metric"], rows[0]["baseline"]
+    over = _over(rows[0])
+    metric, base = rows[0]["metric"], rows[0]["baseline"].removesuffix(over)
     arms: dict[str, list[str]] = {word: [] for word in ("better", *OTHERS)}
     for row in rows:
-        arms[row["verdict"]].append(row["arm"])
+        arms[row["verdict"]].append(row["arm"].removesuffix(over))
+    said = _advice(arms, base, metric, margin, rows)
+    return f"{over.strip().capitalize()}: {said[0].lower()}{said[1:]}" if over else said
+
+
+def _over(row: Row) -> str:
+    """` over all 3 blocks`, which ends the names of a comparison over blocks; empty for any other."""
+    over = f" over {row['block']}"
+    return over if row["baseline"].endswith(over) else ""
+
+
+def _advice(arms: dict[str, list[str]], base: str, metric: str, margin: float, rows: list[Row]) -> str:
     better = arms["better"]
     if len(better) == 1:
         answer = f"Take {better[0]}: it is better than {base} by {metric}"
@@ -42,7 +55,7 @@ def _overall(rows: list[Row], margin: float) -> str:
             f"Take one of {', '.join(better)}: each is better than {base} by {metric}, which is best was not tested"
         )
     elif len(arms["undecided"]) == len(rows):
-        fewest = decisions.fewest_seeds(ALPHA / len(rows))
+        fewest = decisions.fewest_seeds(ALPHA / rows[0]["family"])
         if all(0 < row["pairs"] < fewest for row in rows):
             return f"Undecided: with fewer than {fewest} seeds no arm can be shown to differ from {base} by {metric}."
         return f"Undecided: these seeds tell no arm from {base} by {metric}."
@@ -61,7 +74,7 @@ def _overall(rows: list[Row], margin: float) -> str:
 
 def _of_arm(row: Row, margin: float, number: Callable) -> str:
     """What the seeds say of one arm."""
-    arm, base, n = row["arm"], row["baseline"], int(row["pairs"])
+    arm, base, n = row["arm"], row["baseline"].removesuffix(_over(row)), int(row["pairs"])
     if row["verdict"] == "identical":
         seeds = f"all {n} seeds" if n > 1 else "its one seed"
         return f"{arm}: identical to {base}: on {seeds} the same learning curves, bit for bit."
@@ -73,6 +86,33 @@ def _of_arm(row: Row, margin: float, number: Callable) -> str:
     if row["verdict"] in ("better", "worse"):
         return f"{arm}: {row['verdict']} than {base}: {evidence}."
     return f"{arm}: undecided against {base}: {evidence}; {_what_would_decide(row)}."
+
+
+def dependence(arms: list[gather.Arm], summary: pd.DataFrame, baseline: str, metric: str) -> list[str]:
+    """Where the answer depends on the block: a sentence per setting whose verdict or difference does.
+
+    summary: the rows of `metric`. That one block decides and another does not is no sign that they differ, so it says
+    which of both it is.
+    """
+    number, rows, said = number_format(summary), {row["arm"]: row for row in summary.to_dict("records")}, []
+    for found in blocks.interactions(arms, baseline, metric):
+        setting, p, where = found["setting"], found["p"], found["blocks"]
+        names = [arm.name for block in where for arm in arms if (arm.setting, arm.block) == (setting, block)]
+        here = [rows[name] for name in names if name in rows and isinstance(rows[name].get("baseline"), str)]
+        by_word: dict[str, list[str]] = {}
+        for row in here:
+            text = f"{blocks.spelled(row['block'])} ({number(row['difference'], '+')})"
+            by_word.setdefault(row["verdict"], []).append(text)
+        if p > ALPHA and not len({EQUAL.get(word, word) for word in by_word}) > 1:
+            continue
+        each = "; ".join(f"{word} {', '.join(texts)}" for word, texts in by_word.items())
+        on = ", ".join(blocks.factors(where)) or "the block"
+        if p <= ALPHA:
+            said.append(f"The answer for {setting} depends on {on} (p {p_value(p, '= ')}): {each}.")
+        else:
+            shown = f"p {p_value(p, '= ')}" if not np.isnan(p) else "no seed is paired in each"
+            said.append(f"{setting} by block: {each}; that its difference depends on {on} is not shown ({shown}).")
+    return said
 
 
 def _evidence(row: Row, number: Callable) -> str:
@@ -162,7 +202,9 @@ def remarks(arms: list[gather.Arm], baseline: str, metric: str) -> list[str]:
             said.append(f"{block or 'without overrides'}: there is no {baseline}, so nothing is compared.")
         elif not bases[block].values(metric):
             said.append(f"{bases[block].name}: no complete run has {metric}, so nothing is compared with it.")
-    for arm in arms:
+    pooled = blocks.overall(arms, baseline)
+    bases |= gather.baselines(pooled, baseline)
+    for arm in (*pooled, *arms):
         base = bases.get(arm.block)
         said += [f"{arm.name}: {text}" for text in _of_runs(arm, metric)]
         if base is not None and base is not arm and arm.values(metric) and base.values(metric):
@@ -172,10 +214,18 @@ def remarks(arms: list[gather.Arm], baseline: str, metric: str) -> list[str]:
 
 def _of_runs(arm: gather.Arm, metric: str) -> Iterator[str]:
     lacking = sorted(arm.complete.keys() - arm.values(metric).keys())
+    if len(arm.parts) > 1:
+        if some := sorted({seed for part in arm.parts for seed in part.values(metric)} - arm.values(metric).keys()):
+            yield f"not every block has {_seeds(some)}, which are in no mean over blocks."
+        return
     if arm.diverged:
         yield f"diverged, and in no mean: {_seeds(arm.diverged)}."
     if lacking:
         yield f"without {metric}, and in no mean of it: {_seeds(lacking)}."
+    if never := arm.censored(metric):
+        last = len(arm.histories[never[0]]["epoch"]) - 1
+        column, _, level = metric.removeprefix(gather.EPOCHS_TO).rpartition("_")
+        yield f"did not reach {column} {level} in {last} epochs, and counted as {last + 1}: {_seeds(never)}."
 
 
 def _of_pairs(arm: gather.Arm, base: gather.Arm, metric: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from pipeline import decisions, stats
+from pipeline import decisions, ranks, stats
 
 # Darwin's maize, eighths of an inch, crossed minus self-fertilised; Fisher 1935, The Design of Experiments, section 21.
 MAIZE = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48])
@@ -73,6 +73,17 @@ def test_many_sign_flips_are_drawn_and_come_near_the_exact_ones(monkeypatch):
     assert stats.sign_flip(np.ones(40)) == 1 / (1 + stats.FLIPS)
 
 
+@pytest.mark.parametrize("n", [21, 32, 35])
+def test_drawn_sign_flips_take_in_every_difference(n):
+    """A difference at the end of a word of 16, or beyond the last whole word, would be lost or count twice."""
+    differences = np.zeros(n)
+    differences[[0, 15, 16, n - 1]] = (1, 2, 4, 8)
+    counts = np.zeros(n)
+    counts[-6:] = 1  # of six equal ones, all have one sign in 2 of 64 choices
+    assert stats.sign_flip(differences) == pytest.approx(2 / 16, abs=0.005)
+    assert stats.sign_flip(counts) == pytest.approx(2 / 64, abs=0.003)
+
+
 def test_the_smallest_p_is_known_beforehand():
     """A study too small to show anything would be called undecided for another reason."""
     assert stats.sign_flip(np.arange(1, 6)) == 2 / 2**5
@@ -83,22 +94,22 @@ def test_the_smallest_p_is_known_beforehand():
 
 def test_friedman_gives_demsars_numbers():
     """Ranks, chi square, Iman and Davenport's F and Nemenyi's critical difference of his worked example."""
-    found = stats.friedman(DEMSAR)
+    found = ranks.friedman(DEMSAR)
     np.testing.assert_allclose(found["ranks"], [3.143, 2.000, 2.893, 1.964], atol=5e-4)
     assert found["chi2"] == pytest.approx(9.28, abs=0.01)
     assert found["F"] == pytest.approx(3.69, abs=0.01)
     assert found["p"] == pytest.approx(scipy_stats.f.sf(3.69, 3, 39), abs=5e-4)
     assert found["critical_difference"] == pytest.approx(1.25, abs=0.01)
-    np.testing.assert_allclose(stats.friedman(1 - DEMSAR, higher_is_better=False)["ranks"], found["ranks"])
+    np.testing.assert_allclose(ranks.friedman(1 - DEMSAR, higher_is_better=False)["ranks"], found["ranks"])
     with pytest.raises(ValueError, match="1 datasets"):
-        stats.friedman(DEMSAR[:1])
+        ranks.friedman(DEMSAR[:1])
 
 
 def test_few_datasets_that_rank_alike_are_no_certainty():
     """Two datasets on which the same of two arms wins would give p = 0: by chance that is every second study."""
-    assert stats.friedman([[0.9, 0.8], [0.7, 0.6]])["p"] == 0.5
-    assert stats.friedman([[0.9, 0.8, 0.7]] * 2)["p"] == pytest.approx(1 / 6)
-    assert stats.friedman([[0.9, 0.9, 0.9]] * 2)["p"] == 1
+    assert ranks.friedman([[0.9, 0.8], [0.7, 0.6]])["p"] == 0.5
+    assert ranks.friedman([[0.9, 0.8, 0.7]] * 2)["p"] == pytest.approx(1 / 6)
+    assert ranks.friedman([[0.9, 0.9, 0.9]] * 2)["p"] == 1
 
 
 def test_holm_gives_his_example():
@@ -139,6 +150,24 @@ def test_a_larger_effect_never_takes_more_seeds():
         assert seeds[-1] == decisions.fewest_seeds(alpha)
 
 
+def test_the_power_is_that_of_statsmodels():
+    """The advised number of seeds would have less than 80 % power, or one seed less would have it too."""
+    from statsmodels.stats.power import TTestPower
+
+    for effect, alpha in ((0.3, 0.05), (0.7, 0.05 / 3), (1.5, 0.01)):
+        n = decisions.seeds_to_differ(effect, alpha)
+        power = [TTestPower().power(effect, seeds, alpha) for seeds in (n - 1, n)]
+        assert power[0] < 0.8 <= power[1]
+
+
+def test_a_larger_effect_takes_no_more_seeds():
+    """A noncentral t that has no digits left would send the search past the number that is enough."""
+    for alpha in (0.05, 0.025, 0.05 / 3, 0.01):
+        needed = [decisions.seeds_to_differ(effect, alpha) for effect in np.geomspace(0.2, 60, 200)]
+        assert needed == sorted(needed, reverse=True)
+        assert needed[-1] == decisions.fewest_seeds(alpha)
+
+
 def test_the_wilcoxon_is_scipys():
     """Zeros would be dropped without a word, or equal runs give nan."""
     assert stats.wilcoxon(MAIZE) == pytest.approx(scipy_stats.wilcoxon(MAIZE).pvalue)
@@ -155,6 +184,22 @@ def test_the_probability_of_improvement_is_mann_whitneys_u():
     mean, low, high = stats.improvement_interval(a, b, paired=True)
     assert mean == pytest.approx(u)
     assert low <= mean <= high
+
+
+@pytest.mark.parametrize(("n", "m"), [(7, 7), (9, 5)])
+def test_the_interval_of_improvement_is_that_of_all_resampled_pairs(n, m):
+    """The sums over sorted runs would differ from counting every pair of the runs drawn, ties included."""
+    rng = np.random.default_rng(n)
+    a, b = rng.integers(0, 5, n), rng.integers(0, 5, m)
+    paired = n == m
+    draws = np.random.default_rng(0)
+    rows = draws.multinomial(n, np.full(n, 1 / n), stats.RESAMPLES)
+    columns = rows if paired else draws.multinomial(m, np.full(m, 1 / m), stats.RESAMPLES)
+    wins = np.sign(np.subtract.outer(a, b)) / 2 + 0.5
+    shares = np.einsum("ri,ij,rj->r", rows, wins, columns) / (n * m)
+    tail = stats._expanded_tail(min(n, m))
+    expected = (wins.mean(), *np.quantile(shares, [tail, 1 - tail]))
+    assert stats.improvement_interval(a, b, paired) == pytest.approx(expected)
 
 
 def test_the_probability_of_improvement_is_resampled_by_pairs_only_if_they_are_pairs():
