@@ -2,8 +2,9 @@
 
 Options, each `key=value`: study (one, or several with commas; default: the only one there is), baseline (zeros), metric
 (what the verdict is about; test_accuracy, or test_mae), margin (a difference of that metric which does not matter;
-0.005), results (results), reports (reports). Writes, for each study, `<reports>/<study>/`: summary.csv, metrics.json
-(for DVC), answer.md, figures/*.png and *.svg. Exit code 2: nothing to compare, or an option that does not exist.
+0.005), results (results), reports (reports), mlflow (true: MLflow gets the answer, if it has the study). Writes,
+for each study, `<reports>/<study>/`: summary.csv, metrics.json (for DVC), answer.md, figures/*.png and *.svg. Exit code
+2: nothing to compare, or an option that does not exist.
 """
 
 import json
@@ -18,8 +19,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline import decisions, figures, gather, stats, store, verdicts
-from pipeline.config import PROJECT, parse_options
+from pipeline import decisions, figures, gather, published, stats, store, verdicts
+from pipeline.config import PROJECT, Tracking, parse_options
 from pipeline.errors import ConfigError, closest, require
 
 OPTIONS = {
@@ -29,6 +30,7 @@ OPTIONS = {
     "margin": "0.005",
     "results": "results",
     "reports": "reports",
+    "mlflow": "true",
 }
 MARGIN = float(OPTIONS["margin"])
 # What the statistics are called in the table.
@@ -47,8 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results, reports = PROJECT / options["results"], PROJECT / options["reports"]
         margin = _number(options["margin"])
         require(0 < margin < np.inf, "margin", options["margin"], "a positive number")
+        require(options["mlflow"] in ("true", "false"), "mlflow", options["mlflow"], "true, false")
+        target = Tracking(enabled=options["mlflow"] == "true")
         for study in store.chosen(results, options["study"]):
             compare(results, study, options["baseline"], reports / study, options["metric"], margin)
+            if problem := published.publish(target, results, study, reports / study):
+                print(f"{problem}; python -m pipeline.sync sends it", file=sys.stderr)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

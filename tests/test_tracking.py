@@ -262,7 +262,7 @@ def test_an_arm_shows_mean_spread_and_interval_over_its_seeds(client: Any, train
     half = reference.t.ppf(0.975, SEEDS - 1) * error
     expected = {"": mean, "_std": error * SEEDS**0.5, "_ci_low": mean - half, "_ci_high": mean + half}
     for suffix, per_step in expected.items():
-        sent = curve(client, arm, f"{name}{suffix}")
+        sent = curve(client, arm, f"spread/{name}{suffix}" if suffix else name)
         assert [step for step, _ in sent] == steps
         assert [value for _, value in sent] == pytest.approx(per_step.tolist(), rel=1e-9, abs=1e-12)
 
