@@ -206,15 +206,19 @@ def _note(answer: _Answer, study: str, report: str, where: str) -> str:
 def _view(answer: _Answer, experiment: Any) -> str:
     """A saved view of MLflow's runs table, as its page saves one: a row per arm, the best first."""
     spread, against = f"spread/{answer.metric}", f"{DIFFERENCE}{answer.metric}"
-    metrics = [answer.metric, f"{spread}_ci_low", f"{spread}_ci_high"]
-    metrics += [f"{against}{end}" for end in ("", "_ci_low", "_ci_high", "_p_holm")]
+    metrics = [answer.metric, against, f"{against}_p_holm"]
+    metrics += [f"{name}{end}" for name in (against, spread) for end in ("_ci_low", "_ci_high")]
+    columns = {f"metrics.`{name}`": 40 + 7 * len(name) for name in metrics}  # in pixels: MLflow's own cut the names
+    columns = {"tags.`verdict`": 110} | columns | {"tags.`seeds`": 80}
     # Charts are made for all metrics that have none here, in these sections first.
     sections = {"Model metrics": True, DIFFERENCE.rstrip("/"): True, "spread": False}
     state = {
         "searchFilter": "tags.role = 'arm'",
         "orderByKey": f"metrics.`{answer.metric}`",
         "orderByAsc": not answer.metric.endswith(("accuracy", "auc")),
-        "selectedColumns": ["tags.`verdict`", *(f"metrics.`{name}`" for name in metrics), "tags.`seeds`"],
+        "selectedColumns": [*columns],
+        "columnOrder": ["attributes.`Run Name`", *columns],
+        "columnWidths": columns,
         "compareRunCharts": [],
         "compareRunSections": [
             {"uuid": name, "name": name, "display": shown, "isReordered": True, "deleted": False, "isGenerated": True}
