@@ -192,6 +192,8 @@ def _note(answer: _Answer, study: str, report: str, where: str) -> str:
     said = [line for line in answer.lines if line.strip()]
     sentences = [line for line in said if line.startswith("- ")]
     rest = [line for line in answer.lines if line not in (said[0], *sentences)]
+    # MLflow leaves no space between the columns of a note's table.
+    rest = [line.replace(" |", "&emsp; |") if line.startswith("| ") and "---" not in line else line for line in rest]
     view = f"{where}/runs?viewStateShareKey={VIEW}&workflowType=machine_learning"
     links = (
         f"[The arms, a row each]({view}) · [The whole report]({report}) · `python -m pipeline.compare study={study}`"

@@ -126,7 +126,7 @@ def only_sender(uri: str, results: Path) -> Iterator[None]:
 
 
 def client_class() -> Any:
-    """MLflow's client. What MLflow reads from the environment is set before it is imported."""
+    """MLflow's client, imported after what MLflow reads from the environment is set."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -207,12 +207,8 @@ def _fill(
 
     now = int(time.time() * 1000)
     metrics = [Metric(name, value, now, step) for name, value, step in points if np.isfinite(value)]
-    client.log_batch(
-        run_id,
-        metrics[:BATCH],
-        [Param(k, v[:6000]) for k, v in params.items()],
-        [RunTag(k, v) for k, v in tags.items()],
-    )
+    named = [Param(k, v[:6000]) for k, v in params.items()]
+    client.log_batch(run_id, metrics[:BATCH], named, [RunTag(k, v) for k, v in tags.items()])
     for start in range(BATCH, len(metrics), BATCH):
         client.log_batch(run_id, metrics[start : start + BATCH])
     source = run.meta["config"]["data"]
@@ -229,7 +225,7 @@ def _seed_points(run: Run, arrays: dict[str, np.ndarray]) -> Iterator[Point]:
         yield from ((name, value, epoch) for epoch, value in zip(epochs, values, strict=True))
     for name, value in run.meta["metrics"].items():
         if name.startswith("test_") and value is not None:
-            yield name, value, epochs[-1]
+            yield name, value, 0  # of no epoch: MLflow draws a single value as a bar, and at another step as a lone dot
     for key, trajectory in arrays.items():
         if key.startswith("trajectory/"):
             layer = key.removeprefix("trajectory/").removesuffix("/bias")

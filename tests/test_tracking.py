@@ -197,7 +197,7 @@ def test_curves_equal_the_stored_history_from_step_0(client: Any, trained: Train
             assert curve(client, runs[f"{arm}-s{run.seed}"], name) == list(zip(steps, values, strict=True))
         for name in ("test_loss", "test_accuracy"):
             sent = curve(client, runs[f"{arm}-s{run.seed}"], name)
-            assert sent == [(EPOCHS, run.meta["metrics"][name])]
+            assert sent == [(0, run.meta["metrics"][name])]
 
 
 def test_bias_curves_describe_the_stored_arrays(client: Any, trained: Trained) -> None:
@@ -225,7 +225,7 @@ def test_an_arm_shows_mean_spread_and_interval_over_its_seeds(client: Any, train
     arm = by_name(client, STUDY)[GLOROT]
     runs = store.runs(trained.results, STUDY, GLOROT)
     if name.startswith("test_"):
-        steps, values = [EPOCHS], np.array([[run.meta["metrics"][name]] for run in runs])
+        steps, values = [0], np.array([[run.meta["metrics"][name]] for run in runs])
     else:
         steps, values = [0, 1, 2], np.array([history(run)[name] for run in runs])
     mean, error = values.mean(0), reference.sem(values, 0)
