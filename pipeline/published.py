@@ -27,6 +27,7 @@ from pipeline.runtime import digest
 
 FORM = 1  # of what is published; in the digest, so that a change of form is sent too
 NOTE, DIGEST, VIEW = "mlflow.note.content", "published", "verdict"
+TRAINING = "workflowType=machine_learning"  # in an address: MLflow's pages for training, not those for chats
 DIFFERENCE = "difference/"  # prefix of the metrics against the baseline: a section of charts of its own
 LONGEST = 5000  # characters that every MLflow 3 takes as the value of an experiment's tag
 # Column of summary.csv -> end of the metric's name.
@@ -161,12 +162,14 @@ def _send(client: Any, experiment: Any, answer: _Answer, results: Path) -> None:
             earlier = {name: value for name, value in metrics.items() if name.startswith(DIFFERENCE)}
             if earlier and earlier != words.metrics:  # MLflow forgets no value of a metric: the run is made anew
                 runs = store.runs(results, study, arm)
+                if not runs:  # MLflow alone still has the arm
+                    continue
                 client.delete_run(run.info.run_id)
                 tracking.send_arm(client, experiment.experiment_id, arm, runs)
                 (run,) = _arms(client, experiment, f" AND tags.arm = '{arm}'")
                 earlier = {}
             run_id, now = run.info.run_id, int(time.time() * 1000)
-            note = f"{words.note}\n\n[The whole report]({where}/runs/{run_id}/artifacts/{page})"
+            note = f"{words.note}\n\n[The whole report]({where}/runs/{run_id}/artifacts/{page}?{TRAINING})"
             said = words.tags | {NOTE: note, "mlflow.runColor": colours[arm]}
             sent = [] if earlier else [Metric(name, value, now, 0) for name, value in words.metrics.items()]
             client.log_batch(run_id, sent, [], [RunTag(name, value) for name, value in said.items()])
@@ -176,7 +179,7 @@ def _send(client: Any, experiment: Any, answer: _Answer, results: Path) -> None:
         first = next(
             (given[arm] for arm in given if answer.arms[arm].tags["verdict"] == "baseline"), next(iter(given.values()))
         )
-        report = f"{where}/runs/{first}/artifacts/{page}"
+        report = f"{where}/runs/{first}/artifacts/{page}?{TRAINING}"
         client.set_experiment_tag(experiment.experiment_id, NOTE, _note(answer, study, report, where))
         client.set_experiment_tag(experiment.experiment_id, f"mlflow.sharedViewState.{VIEW}", _view(answer, experiment))
     for run_id in given.values():  # last: what was cut short is sent again
@@ -194,7 +197,7 @@ def _note(answer: _Answer, study: str, report: str, where: str) -> str:
     rest = [line for line in answer.lines if line not in (said[0], *sentences)]
     # MLflow leaves no space between the columns of a note's table.
     rest = [line.replace(" |", "&emsp; |") if line.startswith("| ") and "---" not in line else line for line in rest]
-    view = f"{where}/runs?viewStateShareKey={VIEW}&workflowType=machine_learning"
+    view = f"{where}/runs?viewStateShareKey={VIEW}&{TRAINING}"
     links = (
         f"[The arms, a row each]({view}) · [The whole report]({report}) · `python -m pipeline.compare study={study}`"
     )
