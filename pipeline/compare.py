@@ -3,9 +3,10 @@
 Options, each `key=value`: study (one, or several with commas; default: the only one there is), baseline (zeros), metric
 (what the verdict is about; test_accuracy, or test_mae; best_val_accuracy, ...: see summary.csv), margin (a difference
 of that metric which does not matter; 0.005), threshold (of epochs_to_val_accuracy; default: 95 % of the baseline's
-way), results (results), reports (reports). Writes, for each study, `<reports>/<study>/`: summary.csv, differences.csv,
-metrics.json (for DVC), answer.md, figures/*.png and *.svg; for several studies also `<reports>/studies.md` and
-studies.csv, where the arms that all have are ranked. Exit code 2: nothing to compare, or an option that does not exist.
+way), results (results), reports (reports), mlflow (true: MLflow gets the answer, if it has the study). Writes, for each
+study, `<reports>/<study>/`: summary.csv, differences.csv, biases.parquet, metrics.json (for DVC), answer.md,
+figures/*.png and *.svg; for several studies also `<reports>/studies.md` and studies.csv, where the arms that all have
+are ranked. Exit code 2: nothing to compare, or an option that does not exist.
 """
 
 import sys
@@ -17,8 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline import answer, report, store, studies, summary
-from pipeline.config import PROJECT, parse_options
+from pipeline import answer, published, report, store, studies, summary
+from pipeline.config import PROJECT, Tracking, parse_options
 from pipeline.errors import ConfigError, require
 
 OPTIONS = {
@@ -29,6 +30,7 @@ OPTIONS = {
     "threshold": "",
     "results": "results",
     "reports": "reports",
+    "mlflow": "true",
 }
 
 
@@ -44,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require(0 < margin < np.inf, "margin", options["margin"], "a positive number")
         threshold = _number(options["threshold"]) if options["threshold"] else None
         require(threshold is None or np.isfinite(threshold), "threshold", options["threshold"], "a number")
+        require(options["mlflow"] in ("true", "false"), "mlflow", options["mlflow"], "true, false")
+        target = Tracking(enabled=options["mlflow"] == "true")
         wanted = dict.fromkeys(store.chosen(results, options["study"]))
         asked = (options["baseline"], options["metric"], margin, threshold)
         answers = [answer.of_study(results, study, *asked) for study in wanted]
@@ -62,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _print_table(title, studies.headings(ranking), studies.cells(ranking, answers))
                 _say_where(reports / "studies.md")
             print(*ranking.said, sep="\n")
+        for found in answers:
+            if problem := published.publish(target, results, found.study, reports / found.study):
+                print(f"{problem}; python -m pipeline.sync sends it", file=sys.stderr)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

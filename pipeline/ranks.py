@@ -17,6 +17,7 @@ def friedman(table: np.ndarray, higher_is_better: bool = True) -> dict[str, floa
     """Arms [k] over datasets [n], table [n, k]: do they differ at all, and by how much must mean ranks differ?
 
     ranks: mean rank of each arm, 1 the best. chi2; F and p of Iman and Davenport; critical_difference of Nemenyi, 5 %.
+    Where all datasets rank alike F is infinite, so p is no smaller than the chance of just that, see `least_p`.
     Source: Demsar 2006. Raises ValueError for fewer than 2 datasets or arms.
     """
     from scipy.stats import f, rankdata
@@ -29,7 +30,7 @@ def friedman(table: np.ndarray, higher_is_better: bool = True) -> dict[str, floa
     chi2 = 12 * n / (k * (k + 1)) * (np.sum(ranks**2) - k * (k + 1) ** 2 / 4)
     rest = n * (k - 1) - chi2
     ratio = (n - 1) * chi2 / rest if rest > 1e-9 else np.inf
-    p = float(f.sf(ratio, k - 1, (k - 1) * (n - 1)))
+    p = max(float(f.sf(ratio, k - 1, (k - 1) * (n - 1))), least_p(n, k))
     return {"ranks": ranks, "chi2": float(chi2), "F": float(ratio), "p": p, "critical_difference": nemenyi(n, k)}
 
 

@@ -1,8 +1,8 @@
 """Send to MLflow what it has not received: `python -m pipeline.sync`.
 
-Options, each `key=value`: study (default: all), results (results), uri (default: MLFLOW_TRACKING_URI where it is set,
-else the embedded store), follow (true: read from standard input which arms to send, as a sweep does). Sending twice
-makes no second run. Exit code 1: MLflow did not take it.
+Options, each `key=value`: study (default: all), results (results), reports (reports: an answer that is there is sent
+too), uri (default: MLFLOW_TRACKING_URI where it is set, else the embedded store), follow (true: read from standard
+input which arms to send, as a sweep does). Sending twice makes no second run. Exit code 1: MLflow did not take it.
 """
 
 import contextlib
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from pipeline import store, tracking
+from pipeline import published, store, tracking
 from pipeline.config import PROJECT, Tracking, parse_options
 from pipeline.errors import ConfigError, require
 
-OPTIONS = {"study": "", "results": "results", "uri": "", "follow": "false"}
+OPTIONS = {"study": "", "results": "results", "reports": "reports", "uri": "", "follow": "false"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options is None:
             print(__doc__)
             return 0
-        results = PROJECT / options["results"]
+        results, reports = PROJECT / options["results"], PROJECT / options["reports"]
         target = Tracking(True, options["uri"] or None)
         require(options["follow"] in ("true", "false"), "follow", options["follow"], "true, false")
         if options["follow"] == "true":
@@ -34,10 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         studies = store.chosen(results, options["study"]) if options["study"] else store.studies(results)
         for study in studies:
             for arm, runs in groupby(store.runs(results, study), key=lambda run: run.arm):
-                problem = tracking.mirror(target, results, study, arm, list(runs))
-                if problem:
+                if problem := tracking.mirror(target, results, study, arm, list(runs)):
                     print(problem, file=sys.stderr)
                     return 1
+            if problem := published.publish(target, results, study, reports / study):
+                print(problem, file=sys.stderr)
+                return 1
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

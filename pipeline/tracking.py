@@ -1,4 +1,4 @@
-"""The MLflow mirror of the results. Only this module knows MLflow.
+"""The MLflow mirror of the results.
 
 A study is an experiment. Its top-level runs are the arms, with mean, standard deviation and 95 % interval over the
 seeds; the seeds are their children. Every run carries its key as a tag and is looked up by it, so that sending twice
@@ -26,6 +26,7 @@ from pipeline.store import Run
 
 EMBEDDED = f"sqlite:///{PROJECT / 'mlflow.db'}"
 BATCH = 1000  # metrics that MLflow takes in one call
+FORM = 2  # of what an arm's run holds; an arm that was sent in another form is sent anew
 ENVIRONMENT = {  # set before MLflow is imported, where the user has not set them
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -46,9 +47,9 @@ def mirror(tracking: Tracking, results: Path, study: str, arm: str, runs: Sequen
         return ""
     uri = store_uri(tracking)
     try:
-        with _only_sender(uri, results):
+        with only_sender(uri, results):
             client, experiment_id = _open(uri, study)
-            _send_arm(client, experiment_id, arm, runs)
+            send_arm(client, experiment_id, arm, runs)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost a result
         return f"MLflow at {uri} did not take it: {' '.join(str(error).split())[:300]}"
     return ""
@@ -65,18 +66,18 @@ def prepare(tracking: Tracking, results: Path, study: str = "") -> None:
     client_class()
     if study:
         uri = store_uri(tracking)
-        with _only_sender(uri, results):
+        with only_sender(uri, results):
             _open(uri, study)
 
 
 def store_uri(tracking: Tracking) -> str:
     """Where to send: `tracking.uri`, else the environment's `MLFLOW_TRACKING_URI`, else the embedded store."""
     uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED
-    database = _database(uri)
+    database = database_file(uri)
     return uri if database is None else f"sqlite:///{database}"
 
 
-def _database(uri: str) -> Path | None:
+def database_file(uri: str) -> Path | None:
     """The file behind an SQLite address; a relative one is relative to where the command was given."""
     return Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
 
@@ -86,33 +87,36 @@ def _keys(arm: str, runs: Sequence[Run]) -> set[str]:
 
 
 def _arm_key(arm: str, runs: Sequence[Run]) -> str:
-    return digest([arm, *sorted(run.key for run in runs)])
+    return digest([FORM, arm, *sorted(run.key for run in runs)])
 
 
 def _received(uri: str, study: str, arm: str) -> list[str] | None:
-    """Keys of the runs that an SQLite store holds of an arm, sorted; an unfinished run counts as key "".
-
-    Read without the five seconds of importing MLflow. None where that cannot be.
-    """
-    database = _database(uri)
-    if database is None or not database.is_file():
-        return None
-    query = """SELECT CASE runs.status WHEN 'FINISHED' THEN COALESCE(own.value, '') ELSE '' END
+    """Keys of the runs that an SQLite store holds of an arm, sorted; an unfinished run counts as key ""."""
+    found = """SELECT CASE runs.status WHEN 'FINISHED' THEN COALESCE(own.value, '') ELSE '' END
                FROM runs JOIN experiments USING (experiment_id)
                JOIN tags arm ON arm.run_uuid = runs.run_uuid AND arm.key = 'arm' AND arm.value = ?
                LEFT JOIN tags own ON own.run_uuid = runs.run_uuid AND own.key = 'key'
                WHERE runs.lifecycle_stage = 'active' AND experiments.name = ?"""
+    rows = read(uri, found, [arm, study])
+    return None if rows is None else sorted(key for (key,) in rows)
+
+
+def read(uri: str, query: str, values: list[str]) -> list[tuple] | None:
+    """Rows of an SQLite store, without the five seconds of importing MLflow. None where that cannot be."""
+    database = database_file(uri)
+    if database is None or not database.is_file():
+        return None
     try:
         with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
-            return sorted(key for (key,) in connection.execute(query, [arm, study]))
+            return connection.execute(query, values).fetchall()
     except sqlite3.Error:
         return None
 
 
 @contextmanager
-def _only_sender(uri: str, results: Path) -> Iterator[None]:
+def only_sender(uri: str, results: Path) -> Iterator[None]:
     """Hold the store, so that two processes neither make it twice nor take each other's runs for left-overs."""
-    database = _database(uri)
+    database = database_file(uri)
     place = results / ".aside" / f"mlflow-{digest(uri.encode())}.lock"
     if database is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +126,7 @@ def _only_sender(uri: str, results: Path) -> Iterator[None]:
 
 
 def client_class() -> Any:
-    """MLflow's client. What MLflow reads from the environment is set before it is imported."""
+    """MLflow's client, imported after what MLflow reads from the environment is set."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -133,7 +137,7 @@ def client_class() -> Any:
 def _open(uri: str, study: str) -> tuple[Any, str]:
     """A client, and the id of the study's experiment; both are made when they are not there."""
     MlflowClient = client_class()
-    location, database = None, _database(uri)
+    location, database = None, database_file(uri)
     if database is not None:
         location = (database.parent / "mlartifacts" / quote(study)).as_uri()
         if not database.exists():
@@ -150,7 +154,8 @@ def _open(uri: str, study: str) -> tuple[Any, str]:
     return client, experiment.experiment_id
 
 
-def _send_arm(client: Any, experiment_id: str, arm: str, runs: Sequence[Run]) -> None:
+def send_arm(client: Any, experiment_id: str, arm: str, runs: Sequence[Run]) -> None:
+    """Make the runs of an arm and its seeds that are not there, and take away those that are no longer so."""
     from mlflow.entities import ViewType
 
     there = client.search_runs([experiment_id], f"tags.arm = '{arm}'", ViewType.ACTIVE_ONLY, max_results=50_000)
@@ -202,12 +207,8 @@ def _fill(
 
     now = int(time.time() * 1000)
     metrics = [Metric(name, value, now, step) for name, value, step in points if np.isfinite(value)]
-    client.log_batch(
-        run_id,
-        metrics[:BATCH],
-        [Param(k, v[:6000]) for k, v in params.items()],
-        [RunTag(k, v) for k, v in tags.items()],
-    )
+    named = [Param(k, v[:6000]) for k, v in params.items()]
+    client.log_batch(run_id, metrics[:BATCH], named, [RunTag(k, v) for k, v in tags.items()])
     for start in range(BATCH, len(metrics), BATCH):
         client.log_batch(run_id, metrics[start : start + BATCH])
     source = run.meta["config"]["data"]
@@ -224,7 +225,7 @@ def _seed_points(run: Run, arrays: dict[str, np.ndarray]) -> Iterator[Point]:
         yield from ((name, value, epoch) for epoch, value in zip(epochs, values, strict=True))
     for name, value in run.meta["metrics"].items():
         if name.startswith("test_") and value is not None:
-            yield name, value, epochs[-1]
+            yield name, value, 0  # of no epoch: MLflow draws a single value as a bar, and at another step as a lone dot
     for key, trajectory in arrays.items():
         if key.startswith("trajectory/"):
             layer = key.removeprefix("trajectory/").removesuffix("/bias")
@@ -246,8 +247,9 @@ def _arm_points(runs: Sequence[Run]) -> Iterator[Point]:
     for (name, step), over_seeds in values.items():
         mean, std, low, high = stats.mean_interval(np.array(over_seeds))
         yield name, mean, step
-        if not name.startswith("bias/"):
-            yield from ((f"{name}_{what}", v, step) for what, v in (("std", std), ("ci_low", low), ("ci_high", high)))
+        if not name.startswith("bias/"):  # the prefix gives them charts of their own, beside those of the means
+            spread = (("std", std), ("ci_low", low), ("ci_high", high))
+            yield from ((f"spread/{name}_{what}", value, step) for what, value in spread)
 
 
 def _counts(runs: Sequence[Run]) -> dict[str, str]:

@@ -2,7 +2,13 @@
 
 import functools
 import logging
+import os
+import signal
+import socket
+import subprocess
 import sys
+import time
+import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +35,7 @@ DROPOUT_GRU = (
 
 
 # The files that take longest, started first so that no worker waits for another at the end.
-LONGEST = ("test_dvc.py", "test_layers.py", "test_training.py", "test_tracking.py")
+LONGEST = ("test_dvc.py", "test_layers.py", "test_training.py", "test_tracking.py", "test_browser.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -101,3 +107,37 @@ def cli(
 
     yield run
     root.handlers[:], root.level = handlers, level  # Hydra's write to this test's captured output
+
+
+@pytest.fixture(scope="module")
+def starting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A real `mlflow server` on loopback with a store of its own, that has begun to start: its address and its log."""
+    tmp = tmp_path_factory.mktemp("server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{tmp / 'server.db'}", "--artifacts-destination", str(tmp / "files")]
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (tmp / "log").open("w") as log:
+        server = subprocess.Popen(
+            command, env=os.environ | quiet, cwd=tmp, stdout=log, stderr=log, start_new_session=True
+        )
+    yield f"http://127.0.0.1:{port}", tmp / "log"
+    os.killpg(server.pid, signal.SIGTERM)
+    server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def server(starting_server: tuple[str, Path]) -> str:
+    """The address of that server, once it answers."""
+    uri, server_log = starting_server
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        try:
+            direct.open(f"{uri}/health", timeout=5).close()
+            return uri
+        except OSError:
+            time.sleep(0.2)
+    raise TimeoutError(f"the MLflow server did not start: {server_log.read_text()}")
