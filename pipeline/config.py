@@ -193,8 +193,13 @@ def arm_name(config: Config, defaults: dict[str, object]) -> str:
 
     `defaults` are those of the initializer's class; a setting that differs is named: `constant(value=0.1)`.
     """
+    return ",".join(filter(None, [_folder_name(bias_setting(config, defaults), 90), block_name(config)]))
+
+
+def block_name(config: Config) -> str:
+    """The overrides of the job besides the bias setting; empty without any. Arms of one block can be compared."""
     others = [o for o in config.overrides if not _in_study_or_unnamed(o, config)]
-    return _folder_name(",".join([bias_setting(config, defaults), *sorted(o.lstrip("+") for o in others)]))
+    return _folder_name(",".join(sorted(o.lstrip("+") for o in others)), 150)
 
 
 def bias_setting(config: Config, defaults: dict[str, object]) -> str:
@@ -260,10 +265,10 @@ def _in_study_or_unnamed(override: str, config: Config) -> bool:
     return names_data_or_model and config.study == f"{config.data.name}-{config.model.name}"
 
 
-def _folder_name(text: str) -> str:
+def _folder_name(text: str, most: int) -> str:
     """`text` as a folder can be named: what no name may hold replaced, what is too long cut and told apart."""
     name = re.sub(r"[^\w.,=()+-]", "_", text.lstrip("+"))
-    return name if len(name) <= 150 else f"{name[:130]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return name if len(name) <= most else f"{name[: most - 20]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _resolve(composed: DictConfig) -> DictConfig:

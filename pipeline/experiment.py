@@ -24,7 +24,7 @@ from pipeline import (
     tracking,
     training,
 )
-from pipeline.config import Config, arm_name, bias_setting
+from pipeline.config import Config, arm_name, bias_setting, block_name
 from pipeline.errors import ConfigError
 
 MOST_WEIGHTS = 1_000_000  # of a model whose weights are kept unasked: 8 MB per run, before and after
@@ -115,6 +115,7 @@ def plan(config: Config) -> Plan:
     identity = data.identity(config.data)
     effective = {
         "bias_setting": bias_setting(config, defaults),
+        "block": block_name(config),
         "use_bias": config.use_bias,
         "bias_initializer": asdict(config.bias_initializer) if config.use_bias else None,
         "bias_layers": config.bias_layers,

@@ -41,7 +41,7 @@ class Arm:
     @property
     def block(self) -> str:
         """The overrides besides the bias setting; empty for a plain arm."""
-        return self.name.removeprefix(self.setting).lstrip(",")
+        return self.runs[0].block if self.runs else ""
 
     @cached_property
     def gates(self) -> dict[str, str]:

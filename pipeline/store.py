@@ -59,7 +59,8 @@ class Run:
     @property
     def block(self) -> str:
         """The overrides besides the bias setting, as `optimizer=sgd` of `zeros,optimizer=sgd`."""
-        return self.arm.removeprefix(self.meta["config"]["bias_setting"]).lstrip(",")
+        said = self.meta["config"].get("block")  # runs of before it was kept have it only in their arm's name
+        return self.arm.removeprefix(self.meta["config"]["bias_setting"]).lstrip(",") if said is None else said
 
     def biases(self, *moments: str) -> dict[str, np.ndarray]:
         """Arrays by name: `before/<path>`, `after/<path>`, `trajectory/<path>`, `epoch`; or those of some moments."""

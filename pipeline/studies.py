@@ -98,7 +98,7 @@ def _table(answers: list[Answer], arms: list[str], means: np.ndarray, placed: np
 def _words(arms: list[str], n: int, found: dict) -> list[str]:
     """What Friedman's test and Nemenyi's difference say of n studies."""
     k, means, critical = len(arms), found["ranks"], found["critical_difference"]
-    p = max(found["p"], ranks.least_p(n, k))
+    p = found["p"]
     order = np.argsort(means, kind="stable")
     listed = ", ".join(f"{arms[j]} {means[j]:.2f}" for j in order)
     ratio = f"{found['F']:.2f}" if np.isfinite(found["F"]) else "infinite, as all studies rank alike"

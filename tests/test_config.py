@@ -195,6 +195,16 @@ def test_key_belongs_to_the_seed_not_to_the_list() -> None:
     assert plan("seeds=[3,7]").keys[3] != plan("seeds=[3,7]").keys[7]
 
 
+def test_arms_of_long_overrides_are_one_block() -> None:
+    """Where the overrides are too long for a folder's name, no arm would have a baseline."""
+    layers = ",".join(f"{{class_name: Dense, config: {{units: {units}, activation: relu}}}}" for units in range(20, 30))
+    given = f"model.layers=[{layers},{{class_name: Dense}}]"
+    zeros, ones = plan("bias_initializer=zeros", given), plan("bias_initializer=ones", given)
+    assert zeros.effective["block"] == ones.effective["block"]
+    assert zeros.arm == f"zeros,{zeros.effective['block']}" and len(zeros.arm) < 250
+    assert plan("bias_initializer=zeros", given.replace("20", "19")).arm != zeros.arm
+
+
 def test_glorot_is_short_for_glorot_uniform() -> None:
     """The two names are one arm, so that neither trains what the other has trained."""
     assert plan("bias_initializer=glorot").keys == plan("bias_initializer=glorot_uniform").keys
