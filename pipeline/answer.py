@@ -1,6 +1,6 @@
 """All that is known of a study when its arms are compared: words, tables, and what the figures are drawn from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +23,13 @@ class Answer:
     differences: pd.DataFrame  # see summary.differences
     curves: pd.DataFrame  # see gather.curves
     quantiles: pd.DataFrame  # see gather.bias_quantiles
+    trajectories: pd.DataFrame = field(default_factory=pd.DataFrame)  # columns arm, seed, layer, unit, epoch, value
+    drift: pd.DataFrame = field(default_factory=pd.DataFrame)  # columns arm, layer, epoch, drift, low, high
+    dynamics: pd.DataFrame = field(
+        default_factory=pd.DataFrame
+    )  # columns arm, layer, drift, cosine, sign_flips, half_life
+    distances: pd.DataFrame = field(default_factory=pd.DataFrame)  # columns arm, other, layer, before, after
+    ablation: pd.DataFrame = field(default_factory=pd.DataFrame)  # columns arm, biases, mean, low, high, seeds
 
     @property
     def names(self) -> list[str]:

@@ -81,7 +81,7 @@ def bias_trajectories(trajectories: pd.DataFrame, arms: list[str]) -> alt.Chart:
         line.transform_filter(alt.FieldEqualPredicate(field="layer", equal=layer))
         .transform_filter(alt.FieldEqualPredicate(field="arm", equal=arm))
         .transform_flatten(["epoch", "value"])
-        .properties(width=190, height=130, title=look.lines(layer, arm))
+        .properties(width=190, height=130, title=[layer, *look.lines(arm)])
         for layer in layers
         for arm in biased
         if (layer, arm) in there
@@ -93,7 +93,7 @@ def bias_trajectories(trajectories: pd.DataFrame, arms: list[str]) -> alt.Chart:
         columns=min(len(biased), 4),
         title=look.titled(
             f"How each bias moved: seed {seed}",
-            f"A line is a unit; every panel has a scale of its own. Of a large layer {MOST_LINES} units are drawn.{note}",
+            f"A line is a unit, at most {MOST_LINES} of a layer; every panel has a scale of its own.{note}",
         ),
     )
 

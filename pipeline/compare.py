@@ -3,27 +3,28 @@
 Options, each `key=value`: study (one, or several with commas; default: the only one there is), baseline (zeros), metric
 (what the verdict is about; test_accuracy, or test_mae), margin (a difference of that metric which does not matter;
 0.005), results (results), reports (reports). Writes, for each study, `<reports>/<study>/`: summary.csv,
-differences.csv, metrics.json (for DVC), answer.md, figures/*.png and *.svg. Exit code 2: nothing to compare, or an
-option that does not exist.
+differences.csv, metrics.json (for DVC), answer.md, report.html (one file, needs no network), figures/*.png and *.svg.
+Exit code 2: nothing to compare, or an option that does not exist.
 """
 
+import math
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from pipeline import answer, report, store, summary
+from pipeline import press, store
 from pipeline.config import PROJECT, parse_options
 from pipeline.errors import ConfigError, require
+
+if TYPE_CHECKING:
+    from pipeline.answer import Answer
 
 OPTIONS = {
     "study": "",
     "baseline": "zeros",
     "metric": "",
-    "margin": str(summary.MARGIN),
+    "margin": "0.005",
     "results": "results",
     "reports": "reports",
 }
@@ -38,12 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         results, reports = PROJECT / options["results"], PROJECT / options["reports"]
         margin = _number(options["margin"])
-        require(0 < margin < np.inf, "margin", options["margin"], "a positive number")
-        for study in store.chosen(results, options["study"]):
+        require(0 < margin < math.inf, "margin", options["margin"], "a positive number")
+        studies = store.chosen(results, options["study"])
+        press.start()  # it takes as long as the imports below, which wait for it here
+        from pipeline import answer, report
+
+        for study in studies:
             folder = reports / study
             found = answer.of_study(results, study, options["baseline"], options["metric"], margin)
             store.check_writable(folder, "reports")
-            report.write(found, folder)
+            report.write(found, folder, _commands(study, options))
             _print(found)
             print(f"Report: {folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder}/answer.md")
     except ConfigError as error:
@@ -57,11 +62,25 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        return np.nan
+        return math.nan
 
 
-def _print(found: answer.Answer) -> None:
+def _commands(study: str, options: Mapping[str, str]) -> dict[str, str]:
+    """How this study is compared again with these options: what the command does -> how it is typed."""
+    given = {key: value for key, value in options.items() if value != OPTIONS[key]} | {"study": study}
+    typed = [f"{key}={given[key]}" for key in OPTIONS if key in given]
+    again = shlex.join(["uv", "run", "python", "-m", "pipeline.compare", *typed])
+    return {"Compare the stored results again, which writes this page:": again}
+
+
+def _print(found: "Answer") -> None:
     """The chosen metric's table, at most 100 columns wide, and what it says."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from pipeline import report
+
     title = f"{found.study}: {found.metric} against {found.baseline}, margin {found.margin:g}"
     table = Table(title=title, title_justify="left")
     for heading in report.HEADINGS:

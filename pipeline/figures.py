@@ -26,16 +26,17 @@ def learning_curves(curves: pd.DataFrame, arms: list[str]) -> alt.Chart:
     for metric in dict.fromkeys(curves["metric"]):
         here = curves[curves["metric"] == metric]
         positive = "loss" in metric and here[["mean", "low"]].min().min() > 0
-        scale = alt.Scale(type="log" if positive else "linear", zero=False, nice=False)
+        scale = alt.Scale(type="log", nice=False) if positive else alt.Scale(zero=False, nice=False)
         y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=6))
         band = base.mark_area(fillOpacity=0.18).encode(
             y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q", color=colour
         )
-        line = alt.Chart(name="curve") if not panels else alt.Chart()
-        line = line.mark_line(strokeWidth=2).encode(
+        zoom = alt.selection_interval(name=f"zoom{len(panels)}", bind="scales", zoom="wheel![event.shiftKey]")
+        line = alt.Chart(name=f"curve{len(panels)}").mark_line(strokeWidth=2)
+        line = line.encode(
             x=base.encoding.x, y=y, color=colour, strokeDash=look.dash_by_arm(arms), opacity=look.bright(pick)
         )
-        line = line if panels else line.add_params(pick)
+        line = line.add_params(zoom) if panels else line.add_params(zoom, pick)
         point = (
             base.transform_filter(f"indexof({epochs[::every]}, datum.epoch) >= 0")
             .mark_point(filled=True, size=90, fillOpacity=0, strokeOpacity=0)
@@ -69,9 +70,9 @@ def forest(table: pd.DataFrame, arms: list[str], margin: float, more_is_better: 
     domain = [min(-margin, ends.min().min()), max(margin, ends.max().max())]
     edge = 0.06 * (domain[1] - domain[0])
     scale = alt.Scale(domain=[domain[0] - edge, domain[1] + edge], nice=False, zero=False)
-    toward = "right" if more_is_better else "left"
+    title = f"difference in {metric} (better →)" if more_is_better else f"difference in {metric} (← better)"
     y = alt.Y("arm:N", sort=here, title=None, axis=alt.Axis(labelExpr=look.WRAP, grid=False))
-    x = alt.X("difference:Q", scale=scale, title=f"difference in {metric} ({toward} of 0 is better)")
+    x = alt.X("difference:Q", scale=scale, title=title, axis=alt.Axis(tickCount=8))
     colour = look.by_arm(arms, legend=False)
     found = [alt.Tooltip(f"{name}:N") for name in ("arm", "baseline", "verdict", "pairs")]
     found += [alt.Tooltip(f"{name}:Q") for name in ("difference", "low", "high")]

@@ -1,8 +1,7 @@
-"""How every figure looks, on paper and on the page: colours, sizes, theme; and how it is written as PNG and SVG."""
+"""How every figure looks, on paper and on the page: colours, sizes, theme, data."""
 
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import altair as alt
@@ -37,7 +36,8 @@ def theme(dark: bool = False) -> Spec:
         "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
         "view": {"stroke": grid},
         "range": {"category": category},
-        "axis": text | {"gridColor": grid, "domainColor": soft, "tickColor": soft, "labelLimit": 190},
+        "axis": text
+        | {"gridColor": grid, "domainColor": soft, "tickColor": soft, "labelLimit": 190, "labelSeparation": 8},
         "header": text | {"labelFontSize": 12, "labelColor": ink, "labelLimit": 300},
         "legend": text | {"symbolStrokeWidth": 3, "symbolSize": 160, "labelLimit": 420, "orient": "top", "columns": 4},
         "title": {
@@ -108,21 +108,9 @@ def kept(values: Sequence[Any], most: int) -> list[Any]:
     return [values[i] for i in evenly(len(values), most)]
 
 
-def lines(*names: str) -> list[str]:
-    """A panel's title: in one line if it is short, else a line for each name, long names of arms broken at commas."""
-    if sum(map(len, names)) < 26:
-        return [" · ".join(names)]
-    return [line for name in names for line in (name.replace(",", ",\n").split("\n") if len(name) > 24 else [name])]
-
-
-def save(spec: Spec, path: Path) -> None:
-    """Write `path`.svg and `path`.png, twice as large, without a browser."""
-    import vl_convert
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    svg = vl_convert.vegalite_to_svg(spec, config=theme())
-    path.with_name(f"{path.name}.svg").write_text(svg)
-    path.with_name(f"{path.name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
+def lines(name: str) -> list[str]:
+    """The name of an arm as a title: a long one in several lines, broken after its commas."""
+    return name.replace(",", ",\n").split("\n") if len(name) > 24 else [name]
 
 
 def _plain(column: pd.Series) -> list[Any]:

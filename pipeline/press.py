@@ -1,0 +1,92 @@
+"""Draws figures as SVG and PNG, and bundles the script that draws them on a page: both in a process beside this one.
+
+Bundling takes seconds of a core, and so does the first figure. `start` begins with both while the results are still
+being read; the process stays for the figures of the next study, and ends with this one.
+"""
+
+import functools
+import json
+import queue
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+
+class _Press:
+    """The process, and its answers: first the script, then an empty line for each figure that is drawn."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-P", __file__]  # -P: this folder's modules must not shadow those of Python
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        )
+        self.said: queue.Queue[str] = queue.Queue()
+        self.waiting = 0
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        """Take every line as it comes, so that the process never waits for a reader; an empty text at the end."""
+        for line in self.process.stdout or ():
+            self.said.put(line)
+        self.said.put("")
+
+    def answer(self) -> str:
+        """The next line. Raises RuntimeError when the process has ended instead; why stands in standard error."""
+        line = self.said.get()
+        if not line:
+            raise RuntimeError(f"the process that draws the figures ended ({self.process.wait()})")
+        return line
+
+    @functools.cached_property
+    def script(self) -> str:
+        """The bundled script, once it is ready."""
+        return json.loads(self.answer())
+
+
+@functools.cache
+def start() -> _Press:
+    """Begin with what takes long, unless that has been done."""
+    return _Press()
+
+
+def draw(spec: dict[str, Any], path: Path) -> None:
+    """Have `path`.svg and `path`.png drawn, the latter twice as large. They are there after `finish`."""
+    press = start()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert press.process.stdin is not None
+    press.process.stdin.write(json.dumps({"spec": spec, "path": str(path)}) + "\n")
+    press.process.stdin.flush()
+    press.waiting += 1
+
+
+def finish() -> str:
+    """Wait until all is drawn; the script that defines `vegaEmbed` for a page."""
+    press = start()
+    script = press.script
+    for _ in range(press.waiting):
+        press.answer()
+        press.waiting -= 1
+    return script
+
+
+def _work() -> None:
+    """What the process does: the script first, then each figure as it comes."""
+    import vl_convert
+
+    print(json.dumps(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")), flush=True)
+    vl_convert.vegalite_to_svg({"mark": "point", "data": {"values": []}})  # the first takes longest
+    for line in sys.stdin:
+        figure = json.loads(line)
+        svg = vl_convert.vegalite_to_svg(figure["spec"])
+        Path(figure["path"] + ".svg").write_text(svg, encoding="utf-8")
+        Path(figure["path"] + ".png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
+        print(flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        _work()
+    except (KeyboardInterrupt, BrokenPipeError):
+        sys.exit(1)
