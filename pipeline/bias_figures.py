@@ -29,9 +29,11 @@ def bias_distributions(quantiles: pd.DataFrame, arms: list[str]) -> alt.Chart:
     found = [alt.Tooltip(f"{name}:N") for name in ("arm", "layer", "moment")]
     found += [alt.Tooltip(f"q{q}:Q", title=f"{int(q)} %") for q in ("05", "25", "50", "75", "95")]
     base = alt.Chart().encode(y=y, yOffset=offset, color=look.by_arm(arms, legend=False), tooltip=found)
-    x = alt.X("q05:Q", title="bias", scale=alt.Scale(zero=False))
+    step = max(17, 7 * max(len(look.lines(arm)) for arm in biased))  # room for the lines of a name
     panels = []
     for layer in layers:
+        here = quantiles[quantiles["layer"] == layer]
+        x = alt.X("q05:Q", title="bias", scale=look.around(here["q05"], here["q95"]), axis=alt.Axis(tickCount=6))
         panel = alt.layer(
             base.mark_rule(strokeWidth=1.5).encode(x=x, x2="q95:Q"),
             base.mark_bar(size=9, strokeWidth=1).encode(
@@ -40,7 +42,7 @@ def bias_distributions(quantiles: pd.DataFrame, arms: list[str]) -> alt.Chart:
             base.mark_tick(size=13, thickness=3).encode(x=alt.X("q50:Q", title="bias")),
         )
         panel = panel.transform_filter(alt.FieldEqualPredicate(field="layer", equal=layer))
-        panels.append(panel.properties(width=300, height=alt.Step(17, **{"for": "offset"}), title=layer))
+        panels.append(panel.properties(width=300, height=alt.Step(step, **{"for": "offset"}), title=layer))
     return alt.concat(
         *panels,
         data=look.rows(quantiles[quantiles["layer"].isin(layers)]),
@@ -70,27 +72,29 @@ def bias_trajectories(trajectories: pd.DataFrame, arms: list[str]) -> alt.Chart:
         .mark_line(strokeWidth=1.1, strokeOpacity=0.65)
         .encode(
             x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, tickCount=5)),
-            y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
             color=look.by_arm(arms, legend=False),
             detail="unit:N",
             tooltip=[alt.Tooltip(f"{name}:N") for name in ("arm", "layer", "unit")],
         )
     )
-    there = set(zip(drawn["layer"], drawn["arm"], strict=True))
+    values = dict(iter(drawn.groupby(["layer", "arm"])["value"]))
     panels = [
         line.transform_filter(alt.FieldEqualPredicate(field="layer", equal=layer))
         .transform_filter(alt.FieldEqualPredicate(field="arm", equal=arm))
         .transform_flatten(["epoch", "value"])
+        .encode(
+            y=alt.Y("value:Q", title=None, scale=look.around(values[layer, arm]), axis=alt.Axis(tickCount=5)),
+        )
         .properties(width=190, height=130, title=[layer, *look.lines(arm)])
         for layer in layers
         for arm in biased
-        if (layer, arm) in there
+        if (layer, arm) in values
     ]
     seed = ", ".join(str(seed) for seed in dict.fromkeys(drawn["seed"]))
     return alt.concat(
         *panels,
         data=look.series(drawn, ["arm", "layer", "unit"], ["epoch", "value"]),
-        columns=min(len(biased), 4),
+        columns=len(biased) if 1 < len(biased) < 4 else 4,
         title=look.titled(
             f"How each bias moved: seed {seed}",
             f"A line is a unit, at most {MOST_LINES} of a layer; every panel has a scale of its own.{note}",

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             store.check_writable(folder, "reports")
             report.write(found, folder, _commands(study, options))
             _print(found)
-            print(f"Report: {folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder}/answer.md")
+            print(f"Report: {folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder}/report.html")
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

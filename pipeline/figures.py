@@ -26,7 +26,7 @@ def learning_curves(curves: pd.DataFrame, arms: list[str]) -> alt.Chart:
     for metric in dict.fromkeys(curves["metric"]):
         here = curves[curves["metric"] == metric]
         positive = "loss" in metric and here[["mean", "low"]].min().min() > 0
-        scale = alt.Scale(type="log", nice=False) if positive else alt.Scale(zero=False, nice=False)
+        scale = alt.Scale(type="log", nice=False) if positive else look.around(here["mean"], here["low"], nice=False)
         y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=6))
         band = base.mark_area(fillOpacity=0.18).encode(
             y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q", color=colour
@@ -42,7 +42,9 @@ def learning_curves(curves: pd.DataFrame, arms: list[str]) -> alt.Chart:
             .mark_point(filled=True, size=90, fillOpacity=0, strokeOpacity=0)
             .encode(y=y, tooltip=found)
         )
-        panel = alt.layer(band, line, point).transform_filter(alt.FieldEqualPredicate(field="metric", equal=metric))
+        panel = alt.layer(*([band] if here["low"].notna().any() else []), line, point).transform_filter(
+            alt.FieldEqualPredicate(field="metric", equal=metric)
+        )
         title = f"{metric} (log scale)" if positive else metric
         panels.append(panel.transform_flatten(along).properties(width=330, height=230, title=title))
     return alt.concat(
@@ -68,6 +70,7 @@ def forest(table: pd.DataFrame, arms: list[str], margin: float, more_is_better: 
     here = [arm for arm in arms if arm in set(compared["arm"])]
     ends = compared[["difference", "low", "high"]].astype(float)
     domain = [min(-margin, ends.min().min()), max(margin, ends.max().max())]
+    known = ends["low"].notna().any()  # one pair has no interval
     edge = 0.06 * (domain[1] - domain[0])
     scale = alt.Scale(domain=[domain[0] - edge, domain[1] + edge], nice=False, zero=False)
     title = f"difference in {metric} (better →)" if more_is_better else f"difference in {metric} (← better)"
@@ -85,7 +88,7 @@ def forest(table: pd.DataFrame, arms: list[str], margin: float, more_is_better: 
         .mark_rect(style="margin")
         .encode(x=alt.X("from:Q", scale=scale), x2="to:Q"),
         alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(style="neutral").encode(x=alt.X("zero:Q", scale=scale)),
-        base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", scale=scale), x2="high:Q"),
+        *([base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")] if known else []),
         base.mark_point(filled=True, size=130, opacity=1).encode(x=x, shape=shape),
         alt.Chart().mark_text(align="left", dx=6, dy=-15).encode(y=y, x=alt.value(0), text="verdict:N"),
         data=look.rows(compared.astype({"pairs": int})),
@@ -118,14 +121,14 @@ def paired_differences(differences: pd.DataFrame, arms: list[str], more_is_bette
     colour = alt.Color(
         "became:N", title="with this arm the seed is", sort=words,
         scale=alt.Scale(domain=words, range=[look.COLOURS[0], look.COLOURS[1], look.COLOURS[7]]),
-        legend=alt.Legend(symbolType="stroke", symbolOpacity=1),
+        legend=alt.Legend(symbolType="stroke", symbolOpacity=1, columns=3),
     )  # fmt: skip
     dash = alt.StrokeDash(
         "became:N", sort=words, title="with this arm the seed is",
         scale=alt.Scale(domain=words, range=[look.DASHES[0], look.DASHES[1], look.DASHES[2]]),
     )  # fmt: skip
     panels = []
-    y = alt.Y("of:Q", title=None, scale=alt.Scale(zero=False))
+    y = alt.Y("of:Q", title=None, scale=look.around(shown["baseline_value"], shown["value"]))
     for arm in here:
         base = alt.Chart().encode(
             x=alt.X("side:N", sort=["baseline", "arm"], title=None, axis=alt.Axis(labelAngle=0, labelPadding=6)),

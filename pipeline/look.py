@@ -98,6 +98,16 @@ def series(frame: pd.DataFrame, by: list[str], along: list[str]) -> alt.Data:
     ])  # fmt: skip
 
 
+def around(*columns: pd.Series, **more: Any) -> alt.Scale:
+    """A scale that need not begin at 0; around a value that is always the same it has room, so that it says which."""
+    values = np.concatenate([column.to_numpy(float) for column in columns])
+    values = values[np.isfinite(values)]
+    if len(values) and np.ptp(values) == 0:
+        room = abs(float(values[0])) / 10 or 1.0
+        more["domain"] = [float(f"{values[0] + sign * room:.6g}") for sign in (-1, 1)]
+    return alt.Scale(zero=False, **more)
+
+
 def evenly(count: int, most: int) -> np.ndarray:
     """At most `most` of the places 0 to count - 1, the first and the last among them."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))

@@ -162,9 +162,11 @@ def _facts(answer: Answer, compared: pd.DataFrame) -> dict[str, Any]:
     config = answer.arms[0].runs[0].meta["config"]
     data, optimizer = config.get("data", {}), config.get("optimizer", {})
     rates = {arm.runs[0].meta["config"].get("optimizer", {}).get("learning_rate") for arm in answer.arms}
+    seeds = sorted({run.seed for arm in answer.arms for run in arm.runs})
     family = int(compared["family"].max()) if len(compared) else 0
     return {
-        "seeds": gather.spans(sorted({run.seed for arm in answer.arms for run in arm.runs})),
+        "seeds": gather.spans(seeds),
+        "one_seed": len(seeds) == 1,
         "runs": sum(len(arm.runs) for arm in answer.arms),
         "pairs": sorted(set(compared["pairs"].astype(int))) if len(compared) else [],
         "fewest": decisions.fewest_seeds(ALPHA / family) if family else None,

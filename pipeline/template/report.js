@@ -3,15 +3,15 @@ const island = JSON.parse(document.getElementById("island").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const touch = matchMedia("(pointer: coarse)");
 
-// Panels stand side by side while there is room; below that a single panel becomes narrower.
+// Panels stand side by side while there is room; a single column is as wide as the page.
 function fitted(spec, room, drawn) {
   const panels = spec.concat || [spec];
   const columns = Math.min(spec.columns || 1, panels.length);
   const each = drawn / columns;
-  const fitting = Math.max(1, Math.floor(room / each));
-  if (spec.concat) spec.columns = Math.min(columns, fitting);
-  const over = each - room;
-  if (over > 0) panels.forEach((panel) => { panel.width = Math.max(110, panel.width - Math.ceil(over)); });
+  const fitting = Math.min(columns, Math.max(1, Math.floor(room / each)));
+  if (spec.concat) spec.columns = fitting;
+  const spare = fitting === 1 ? Math.floor(room - each) : 0;
+  panels.forEach((panel) => { panel.width = Math.max(110, Math.min(panel.width + spare, 560)); });
 }
 
 async function draw(box) {
