@@ -8,7 +8,7 @@ from pipeline import look
 MOST_LAYERS = 12  # that are drawn: evenly chosen, the first and the last among them
 MOST_PANELS = 36
 MOST_LINES = 32  # units of a layer
-MOST_POINTS = 30_000  # of all trajectories together
+MOST_POINTS = 20_000  # of all trajectories together
 MOST_COLUMNS = 60  # epochs of the heatmap
 
 
@@ -18,7 +18,7 @@ def bias_distributions(quantiles: pd.DataFrame, arms: list[str]) -> alt.Chart:
     quantiles: columns arm, layer, moment (before | after), q05, q25, q50, q75, q95; a row per box. An arm keeps the
     colour that it has among `arms`, whether it has biases or not.
     """
-    biased = [arm for arm in arms if arm in set(quantiles["arm"])]
+    biased = [arm for arm in arms if arm in set(quantiles["arm"].unique())]
     layers, note = _drawn(quantiles["layer"], MOST_LAYERS)
     moments = ["before", "after"]
     y = alt.Y("arm:N", sort=biased, title=None, axis=alt.Axis(labelExpr=look.WRAP, grid=False))
@@ -60,13 +60,14 @@ def bias_trajectories(trajectories: pd.DataFrame, arms: list[str]) -> alt.Chart:
 
     trajectories: columns arm, seed, layer, unit, epoch, value.
     """
-    biased = [arm for arm in arms if arm in set(trajectories["arm"])]
+    biased = [arm for arm in arms if arm in set(trajectories["arm"].unique())]
     layers, note = _drawn(trajectories["layer"], max(1, min(MOST_LAYERS, MOST_PANELS // len(biased))))
     drawn = trajectories[trajectories["layer"].isin(layers)]
-    units = {layer: set(look.kept(sorted(set(part["unit"])), MOST_LINES)) for layer, part in drawn.groupby("layer")}
-    drawn = drawn[[unit in units[layer] for layer, unit in zip(drawn["layer"], drawn["unit"], strict=True)]]
-    most = max(2, MOST_POINTS // drawn.groupby(["arm", "layer", "unit"]).ngroups)
-    drawn = drawn[drawn["epoch"].isin(look.kept(sorted(set(drawn["epoch"])), most))]
+    most = max(8, min(MOST_LINES, MOST_LINES * 20 // (len(biased) * len(layers))))
+    units = drawn.groupby("layer")["unit"].transform(lambda unit: unit.isin(look.kept(sorted(unit.unique()), most)))
+    drawn = drawn[units.astype(bool)]
+    epochs = max(2, MOST_POINTS // drawn.groupby(["arm", "layer", "unit"]).ngroups)
+    drawn = drawn[drawn["epoch"].isin(look.kept(sorted(drawn["epoch"].unique()), epochs))]
     line = (
         alt.Chart()
         .mark_line(strokeWidth=1.1, strokeOpacity=0.65)
@@ -90,14 +91,14 @@ def bias_trajectories(trajectories: pd.DataFrame, arms: list[str]) -> alt.Chart:
         for arm in biased
         if (layer, arm) in values
     ]
-    seed = ", ".join(str(seed) for seed in dict.fromkeys(drawn["seed"]))
+    seed = ", ".join(str(seed) for seed in drawn["seed"].unique())
     return alt.concat(
         *panels,
         data=look.series(drawn, ["arm", "layer", "unit"], ["epoch", "value"]),
         columns=len(biased) if 1 < len(biased) < 4 else 4,
         title=look.titled(
             f"How each bias moved: seed {seed}",
-            f"A line is a unit, at most {MOST_LINES} of a layer; every panel has a scale of its own.{note}",
+            f"A line is a unit, at most {most} of a layer; every panel has a scale of its own.{note}",
         ),
     )
 
@@ -107,9 +108,9 @@ def drift_heatmap(drift: pd.DataFrame, arms: list[str]) -> alt.Chart:
 
     drift: columns arm, layer, epoch, drift, low, high.
     """
-    biased = [arm for arm in arms if arm in set(drift["arm"])]
-    layers = list(dict.fromkeys(drift["layer"]))
-    epochs = look.kept(sorted(set(drift["epoch"])), MOST_COLUMNS)
+    biased = [arm for arm in arms if arm in set(drift["arm"].unique())]
+    layers = drift["layer"].unique().tolist()
+    epochs = look.kept(sorted(drift["epoch"].unique().tolist()), MOST_COLUMNS)
     until = dict(
         zip(epochs, [*epochs[1:], epochs[-1] + (epochs[-1] - epochs[-2] if len(epochs) > 1 else 1)], strict=True)
     )
@@ -150,5 +151,5 @@ def drift_heatmap(drift: pd.DataFrame, arms: list[str]) -> alt.Chart:
 
 def _drawn(layers: pd.Series, most: int) -> tuple[list[str], str]:
     """The layers that are drawn, and a remark when some are not."""
-    names = list(dict.fromkeys(layers))
+    names = layers.unique().tolist()
     return look.kept(names, most), f" {most} of {len(names)} layers are drawn." if len(names) > most else ""

@@ -16,14 +16,14 @@ def learning_curves(curves: pd.DataFrame, arms: list[str]) -> alt.Chart:
     curves: columns arm, metric, epoch, mean, low, high; a row per point.
     """
     pick, colour = look.picked(), look.by_arm(arms)
-    epochs = look.kept(sorted(set(curves["epoch"])), MOST_EPOCHS)
+    epochs = look.kept(sorted(curves["epoch"].unique().tolist()), MOST_EPOCHS)
     curves = curves[curves["epoch"].isin(epochs)]
     along = ["epoch", "mean", "low", "high"]
     base = alt.Chart().encode(x=alt.X("epoch:Q", title="epoch (0 = before training)", axis=alt.Axis(tickMinStep=1)))
     every = max(1, len(epochs) // 25)  # points that a pointer can find
     found = [alt.Tooltip(f"{name}:{'N' if name == 'arm' else 'Q'}") for name in ("arm", *along)]
     panels = []
-    for metric in dict.fromkeys(curves["metric"]):
+    for metric in curves["metric"].unique():
         here = curves[curves["metric"] == metric]
         positive = "loss" in metric and here[["mean", "low"]].min().min() > 0
         scale = alt.Scale(type="log", nice=False) if positive else look.around(here["mean"], here["low"], nice=False)

@@ -7,6 +7,7 @@ being read; the process stays for the figures of the next study, and ends with t
 import functools
 import json
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -71,6 +72,16 @@ def finish() -> str:
     return script
 
 
+def _renumbered(svg: str) -> str:
+    """The same picture with its definitions counted from 0: Vega counts on from one picture to the next."""
+    numbers: dict[str, int] = {}
+
+    def number(match: re.Match[str]) -> str:
+        return f"{match[1]}{numbers.setdefault(match[2], len(numbers))}{match[3]}"
+
+    return re.sub(r"""((?:id="|url\(#)(?:clip|gradient_))(\d+)(["\)])""", number, svg)
+
+
 def _work() -> None:
     """What the process does: the script first, then each figure as it comes."""
     import vl_convert
@@ -79,7 +90,7 @@ def _work() -> None:
     vl_convert.vegalite_to_svg({"mark": "point", "data": {"values": []}})  # the first takes longest
     for line in sys.stdin:
         figure = json.loads(line)
-        svg = vl_convert.vegalite_to_svg(figure["spec"])
+        svg = _renumbered(vl_convert.vegalite_to_svg(figure["spec"]))
         Path(figure["path"] + ".svg").write_text(svg, encoding="utf-8")
         Path(figure["path"] + ".png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
         print(flush=True)

@@ -65,7 +65,10 @@ def _draw(answer: Answer, folder: Path) -> dict[str, dict[str, Any]]:
     specs = {}
     for name, chart in _charts(answer):
         specs[name] = chart.to_dict(validate=False) | {"description": name.replace("_", " ")}
-        press.draw(specs[name] | {"config": look.theme()}, folder / name)
+        params = [
+            param for param in specs[name].get("params", []) if param.get("bind") != "scales"
+        ]  # paper has no zoom
+        press.draw(specs[name] | {"config": look.theme(), "params": params}, folder / name)
     return specs
 
 

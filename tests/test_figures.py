@@ -54,11 +54,12 @@ def quantiles(arms: list[str] = ARMS, spread: float = 1.0) -> pd.DataFrame:
 
 
 def trajectories(arms: list[str] = ARMS, epochs: int = 5, layers: dict[str, int] = LAYERS) -> pd.DataFrame:
-    return pd.DataFrame([
-        {"arm": arm, "seed": 3, "layer": layer, "unit": unit, "epoch": t, "value": i + 0.1 * unit + 0.01 * t}
-        for (i, arm), layer, t in product(enumerate(arms), layers, range(epochs + 1))
-        for unit in range(layers[layer])
-    ])  # fmt: skip
+    parts = []
+    for (i, arm), layer in product(enumerate(arms), layers):
+        part = pd.DataFrame(product(range(epochs + 1), range(layers[layer])), columns=["epoch", "unit"])
+        value = i + 0.1 * part["unit"] + 0.01 * part["epoch"]
+        parts.append(part.assign(arm=arm, seed=3, layer=layer, value=value))
+    return pd.concat(parts, ignore_index=True)[["arm", "seed", "layer", "unit", "epoch", "value"]]
 
 
 def drift(arms: list[str] = ARMS, epochs: int = 5) -> pd.DataFrame:
