@@ -28,8 +28,8 @@ def learning_curves(curves: pd.DataFrame, arms: list[str]) -> alt.Chart:
         positive = "loss" in metric and here[["mean", "low"]].min().min() > 0
         scale = alt.Scale(type="log", nice=False) if positive else look.around(here["mean"], here["low"], nice=False)
         y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=6))
-        band = base.mark_area(fillOpacity=0.18).encode(
-            y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q", color=colour
+        band = base.mark_area(strokeWidth=0).encode(
+            y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q", color=colour, fillOpacity=look.bright(pick, 0.18)
         )
         zoom = alt.selection_interval(name=f"zoom{len(panels)}", bind="scales", zoom="wheel![event.shiftKey]")
         line = alt.Chart(name=f"curve{len(panels)}").mark_line(strokeWidth=2)

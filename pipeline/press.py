@@ -4,8 +4,10 @@ Bundling takes seconds of a core, and so does the first figure. `start` begins w
 being read; the process stays for the figures of the next study, and ends with this one.
 """
 
+import atexit
 import functools
 import json
+import os
 import queue
 import re
 import subprocess
@@ -23,6 +25,7 @@ class _Press:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )
+        atexit.register(self.process.kill)  # it may still be busy when a request has been refused
         self.said: queue.Queue[str] = queue.Queue()
         self.waiting = 0
         threading.Thread(target=self._listen, daemon=True).start()
@@ -100,4 +103,4 @@ if __name__ == "__main__":
     try:
         _work()
     except (KeyboardInterrupt, BrokenPipeError):
-        sys.exit(1)
+        os._exit(1)  # without a last attempt to write to what is closed

@@ -64,7 +64,7 @@ def _draw(answer: Answer, folder: Path) -> dict[str, dict[str, Any]]:
     """Have the figures drawn into `folder`; their Vega-Lite specifications by name."""
     specs = {}
     for name, chart in _charts(answer):
-        specs[name] = chart.to_dict(validate=False) | {"description": name.replace("_", " ")}
+        specs[name] = chart.to_dict(validate=False) | {"description": chart.title.text}
         params = [
             param for param in specs[name].get("params", []) if param.get("bind") != "scales"
         ]  # paper has no zoom

@@ -119,7 +119,9 @@ def test_repro_trains_the_default_study_and_answers_it(copy: Copy, repro: Repro)
     """From the files in git, `dvc repro` does not come to the results, the report and the MLflow store."""
     assert set(repro.stored) == {f"{arm}/seed={seed}" for arm in ARMS for seed in (0, 1)}
     answer = copy.folder / "reports" / STUDY
-    assert {"answer.md", "report.html", "figures", "metrics.json", "summary.csv"} <= {path.name for path in answer.iterdir()}
+    assert {"answer.md", "report.html", "figures", "metrics.json", "summary.csv"} <= {
+        path.name for path in answer.iterdir()
+    }
     assert (copy.folder / "mlflow.db").is_file()
 
 
