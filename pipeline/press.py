@@ -1,10 +1,12 @@
 """Draws figures as SVG and PNG, and bundles the script that draws them on a page: both in a process beside this one.
 
-Bundling takes seconds of a core, and so does the first figure. `start` begins with both while the results are still
-being read; the process stays for the figures of the next study, and ends with this one.
+Bundling takes three seconds of a core, so the script is kept in the user's cache folder (`$XDG_CACHE_HOME`, else
+`~/.cache`), a file per version of vl-convert. The first figure takes one. `start` begins with both while the results
+are still being read; the process stays for the figures of the next study, and ends with this one.
 """
 
 import atexit
+import contextlib
 import functools
 import json
 import os
@@ -85,11 +87,30 @@ def _renumbered(svg: str) -> str:
     return re.sub(r"""((?:id="|url\(#)(?:clip|gradient_))(\d+)(["\)])""", number, svg)
 
 
+def _script() -> str:
+    """The script that defines `vegaEmbed`, from the cache, or bundled and put there. No cache is no error."""
+    import vl_convert
+
+    kept = None
+    with contextlib.suppress(OSError, RuntimeError, UnicodeError):  # not there, no home, damaged
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        kept = cache / "keras-bias-initializers" / f"vega-{vl_convert.__version__}.js"
+        return kept.read_text(encoding="utf-8")
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    if kept is not None:
+        with contextlib.suppress(OSError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            aside = kept.with_suffix(f".{os.getpid()}")
+            aside.write_text(script, encoding="utf-8")
+            aside.replace(kept)
+    return script
+
+
 def _work() -> None:
     """What the process does: the script first, then each figure as it comes."""
     import vl_convert
 
-    print(json.dumps(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")), flush=True)
+    print(json.dumps(_script()), flush=True)
     vl_convert.vegalite_to_svg({"mark": "point", "data": {"values": []}})  # the first takes longest
     for line in sys.stdin:
         figure = json.loads(line)

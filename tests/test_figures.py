@@ -1,7 +1,10 @@
 """Figures hold the numbers of their frames, and can be drawn: checked in their Vega-Lite and in what comes out."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -237,3 +240,24 @@ def test_what_draws_is_ready_for_the_next_study(tmp_path: Path) -> None:
         script = press.finish()
         assert (tmp_path / name / "figure.png").stat().st_size > 1000
         assert "vegaEmbed" in script
+
+
+def test_the_script_is_bundled_once_and_a_cache_is_not_needed(tmp_path: Path) -> None:
+    """Every comparison bundles the script again, or fails where it cannot be kept."""
+
+    def script(cache: Path) -> str:
+        command = [sys.executable, "-P", press.__file__]
+        done = subprocess.run(
+            command, input="", env=os.environ | {"XDG_CACHE_HOME": str(cache)}, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return json.loads(done.stdout)
+
+    bundled = script(tmp_path / "cache")
+    (kept,) = (tmp_path / "cache").rglob("*.*")
+    assert kept.read_text(encoding="utf-8") == bundled
+    assert "vegaEmbed" in bundled and len(bundled) > 500_000
+    kept.write_text("kept")
+    assert script(tmp_path / "cache") == "kept"
+    (tmp_path / "file").write_text("")
+    assert script(tmp_path / "file") == bundled
