@@ -29,7 +29,9 @@ class Answer:
         default_factory=pd.DataFrame
     )  # columns arm, layer, drift, cosine, sign_flips, half_life
     distances: pd.DataFrame = field(default_factory=pd.DataFrame)  # columns arm, other, layer, before, after
-    ablation: pd.DataFrame = field(default_factory=pd.DataFrame)  # columns arm, biases, mean, low, high, seeds
+    ablation: pd.DataFrame = field(default_factory=pd.DataFrame)  # columns arm, biases, seeds, mean, change, low, high
+    dead_units: pd.DataFrame = field(default_factory=pd.DataFrame)  # columns arm, layer, units, before, after
+    of_biases: list[str] = field(default_factory=list)  # what is said of the biases
 
     @property
     def names(self) -> list[str]:

@@ -3,7 +3,7 @@
 import functools
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,26 +19,37 @@ SIGNS = {
     "better": "▲", "worse": "▼", "equivalent": "≈", "identical": "=", "undecided": "?", "baseline": "◆",
     "diverged": "✕",
 }  # fmt: skip
-# Columns of the tables of biases: what they are called, and what they mean.
-OF_BIASES = {
-    "arm": ("arm", ""),
-    "other": ("other arm", ""),
-    "layer": ("layer", ""),
-    "biases": ("tested with", "the biases that the trained model was tested with"),
+# The columns of the tables of biases: what they are called, and what they mean.
+PLACE = {"arm": ("arm", ""), "layer": ("layer", "")}
+DYNAMICS = PLACE | {
     "seeds": ("seeds", ""),
     "drift": ("drift", "distance between before and after training"),
     "cosine": ("cosine", "of the angle between before and after; 1: the direction was kept"),
     "sign_flips": ("sign flips", "share of the units whose bias changed its sign"),
     "half_life": ("half way at epoch", "the first epoch by which half the final distance was covered"),
-    "dead_before": ("dead before", "share of ReLU units that never fire, before training"),
-    "dead_after": ("dead after", "the same after training"),
+}
+DISTANCES = {
+    "arm": ("arm", ""),
+    "other": ("other arm", ""),
+    "layer": ("layer", ""),
     "before": ("apart before", "distance between the two arms' biases, before training"),
     "after": ("apart after", "the same after training"),
-    "mean": ("mean", "over seeds"),
-    "low": ("from", "95 % interval"),
-    "high": ("to", "95 % interval"),
 }
-SHARES = ("sign_flips", "dead_before", "dead_after")
+ABLATION = {
+    "arm": ("arm", ""),
+    "biases": ("tested with", "the biases that the trained model was tested with"),
+    "seeds": ("seeds", ""),
+    "mean": ("mean", "of the metric, over seeds"),
+    "change": ("change", "from the model's own biases"),
+    "low": ("from", "95 % interval of the change"),
+    "high": ("to", "its other end"),
+}
+DEAD = PLACE | {
+    "units": ("ReLU units", ""),
+    "before": ("dead before", "share of the units that are 0 on every row, before training"),
+    "after": ("dead after", "the same after training"),
+}
+FORMATS = {"mean": ".4g", "change": "+.3g", "low": "+.3g", "high": "+.3g"}  # others: three digits that count
 ENVIRONMENT = {"python": "Python", "device": "device", "platform": "platform", "threads": "threads"}
 OF_THE_ARM = ("bias_setting", "use_bias", "bias_initializer", "bias_layers")  # settings that make the arm
 
@@ -69,21 +80,21 @@ def render(
     """
     chosen = answer.chosen
     compared = chosen[chosen["baseline"].notna()] if "baseline" in chosen else chosen.iloc[:0]
-    blocks = max(1, compared["baseline"].nunique()) if len(compared) else 1
-    first, arms, rest = _parts(answer.said, blocks, len(compared))
+    first, arms, rest = _parts(answer.said, compared["arm"].tolist())
     words = [row["verdict"] for row in compared.to_dict("records")]
     metrics = {metric: _metric_sheet(answer, metric, rows, headings) for metric, rows in tables.items()}
     return _environment().get_template("report.html.jinja").render(
         answer=answer,
         signs=SIGNS,
         first=first,
-        verdicts=list(zip(words, arms, strict=True)),
+        verdicts=list(zip(words, arms, strict=bool(arms))),
         warnings=rest,
         main=metrics.pop(answer.metric, None),
         metrics=metrics,
-        dynamics=of_biases("What training did to the biases, means over seeds", answer.dynamics),
-        distances=of_biases("How far apart two arms' biases are, before and after training", answer.distances),
-        ablation=of_biases(f"Trained models tested with other biases: {answer.metric}", answer.ablation),
+        dynamics=_sheet("What training did to the biases, means over seeds", answer.dynamics, DYNAMICS),
+        distances=_sheet("How far apart two arms' biases are", answer.distances, DISTANCES),
+        ablation=_sheet(f"Trained models tested with other biases: {answer.metric}", answer.ablation, ABLATION),
+        dead=_sheet("Dead ReLU units, means over seeds", answer.dead_units, DEAD, shares=("before", "after")),
         figures={name: _figure(spec) for name, spec in figures.items()},
         island={
             "figures": {name: {k: v for k, v in spec.items() if k != "title"} for name, spec in figures.items()},
@@ -110,9 +121,12 @@ def _environment() -> Any:
     )
 
 
-def _parts(said: list[str], blocks: int, arms: int) -> tuple[list[str], list[str], list[str]]:
-    """What is said: the answer of each block, a sentence per arm, and what a reader must know of the runs."""
-    return said[:blocks], said[blocks : blocks + arms], said[blocks + arms :]
+def _parts(said: list[str], arms: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """What is said: the answer, a sentence per arm in their order, and what a reader must know of the runs."""
+    for i in range(len(said) - len(arms) + 1) if arms else ():
+        if all(sentence.startswith(f"{arm}: ") for sentence, arm in zip(said[i:], arms, strict=False)):
+            return said[:i], said[i : i + len(arms)], said[i + len(arms) :]
+    return said[:1], [], said[1:]
 
 
 def _metric_sheet(answer: Answer, metric: str, rows: list[list[str]], headings: list[str]) -> Sheet:
@@ -126,23 +140,25 @@ def _metric_sheet(answer: Answer, metric: str, rows: list[list[str]], headings: 
     return Sheet(metric, [(heading, "") for heading in headings], cells)
 
 
-def of_biases(caption: str, frame: pd.DataFrame) -> Sheet | None:
+def _sheet(
+    caption: str, frame: pd.DataFrame, columns: Mapping[str, tuple[str, str]], shares: Sequence[str] = ("sign_flips",)
+) -> Sheet | None:
     """A frame as a table of the page, without columns that are nowhere known; None where there is no row."""
-    shown = [name for name in OF_BIASES if name in frame and frame[name].notna().any()]
+    shown = [name for name in columns if name in frame and frame[name].notna().any()]
     if not shown:
         return None
-    rows = [[_cell(name, row[name]) for name in shown] for row in frame.to_dict("records")]
-    return Sheet(caption, [OF_BIASES[name] for name in shown], rows)
+    rows = [[_cell(name, row[name], shares) for name in shown] for row in frame.to_dict("records")]
+    return Sheet(caption, [columns[name] for name in shown], rows)
 
 
-def _cell(name: str, value: Any) -> Cell:
+def _cell(name: str, value: Any, shares: Sequence[str]) -> Cell:
     if isinstance(value, str) or value is None:
         return Cell(value or "–", value or "")
     if not math.isfinite(value):
         return Cell("–", "")
-    if name in SHARES:
+    if name in shares:
         return Cell(f"{value:.0%}".replace("%", " %"), float(value))
-    return Cell(f"{value:.4g}" if name in ("mean", "low", "high") else f"{value:.3g}", float(value))
+    return Cell(format(value, FORMATS.get(name, ".3g")), float(value))
 
 
 def _key(value: Any) -> float | str:

@@ -18,7 +18,7 @@ import pytest
 from test_compare import put, put_all
 from test_figures import drift, found, quantiles, trajectories
 
-from pipeline import answer, compare, report, summary
+from pipeline import answer, compare, page, report, summary
 from pipeline.config import PROJECT
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -81,12 +81,15 @@ def full(results: Path, study: str = "s") -> answer.Answer:
     distances = pd.DataFrame(
         {"arm": ["zeros"], "other": ["ones"], "layer": ["dense/bias"], "before": [8.0], "after": 7.5}
     )
-    ablation = pd.DataFrame(
-        {"arm": ["ones"], "biases": ["zeroed"], "mean": [0.4321], "low": 0.4, "high": 0.5, "seeds": 8}
-    )
+    ablation = pd.DataFrame({
+        "arm": ["ones"] * 2, "biases": ["own", "zeroed"], "seeds": 8, "mean": [0.5, 0.4321],
+        "change": [np.nan, -0.0679], "low": [np.nan, -0.1], "high": [np.nan, -0.01],
+    })  # fmt: skip
+    dead = pd.DataFrame({"arm": ["ones"], "layer": ["dense"], "units": [64], "before": [0.125], "after": [0.25]})
     return dataclasses.replace(
         answer.of_study(results, study, "zeros"), quantiles=quantiles(), trajectories=trajectories(), drift=drift(),
-        dynamics=dynamics, distances=distances, ablation=ablation,
+        dynamics=dynamics, distances=distances, ablation=ablation, dead_units=dead,
+        of_biases=["ones: its biases began 8 away."],
     )  # fmt: skip
 
 
@@ -114,36 +117,37 @@ def comparing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..
 
 def test_the_page_asks_for_nothing(written: Path) -> None:
     """The page refers to another file or host, lets itself be asked to, or one of its figures loads data."""
-    page = Page(written / "report.html")
-    assert not [(tag, attrs) for tag, attrs in page.tags if {"src", "href", "action", "srcset", "data"} & set(attrs)]
-    assert not {tag for tag, _ in page.tags} & {"link", "img", "iframe", "object", "base", "form"}
-    assert not found(page.island, "url")
-    style = next(code for code in page.code if "prefers-color-scheme" in code and "{ box-sizing" in code)
+    shown = Page(written / "report.html")
+    assert not [(tag, attrs) for tag, attrs in shown.tags if {"src", "href", "action", "srcset", "data"} & set(attrs)]
+    assert not {tag for tag, _ in shown.tags} & {"link", "img", "iframe", "object", "base", "form"}
+    assert not found(shown.island, "url")
+    style = next(code for code in shown.code if "prefers-color-scheme" in code and "{ box-sizing" in code)
     assert "url(" not in style and "@import" not in style
-    policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    policy = next(a["content"] for _, a in shown.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None and policy.startswith("default-src 'none';") and "connect-src" not in policy
     assert "http" not in policy
 
 
 def test_the_verdict_comes_first_and_every_part_is_there(written: Path) -> None:
     """A reader has to look for the answer, or a part of the report is missing."""
-    page = Page(written / "report.html")
-    assert [tag for tag, _ in page.tags if tag in ("h1", "h2", "table")][:3] == ["h1", "h2", "table"]
-    assert page.text.index("Take ones: it is better than zeros by test_accuracy") < page.text.index("Verdict per arm")
-    assert page.headings("h2") == [
+    shown = Page(written / "report.html")
+    assert [tag for tag, _ in shown.tags if tag in ("h1", "h2", "table")][:3] == ["h1", "h2", "table"]
+    assert shown.text.index("Take ones: it is better than zeros by test_accuracy") < shown.text.index("Verdict per arm")
+    assert shown.headings("h2") == [
         "Verdict per arm", "How the arms differ", "How training went", "What the biases did",
         "Do the trained biases do anything?", "All other metrics", "Method, and what to be careful about", "Settings",
         "How to make this page again",
     ]  # fmt: skip
-    assert page.figures == ["intervals", "paired_differences", "learning_curves", "biases", "trajectories", "drift"]
-    assert set(page.island["figures"]) == set(page.figures)
+    assert shown.figures == ["intervals", "paired_differences", "learning_curves", "biases", "trajectories", "drift"]
+    assert set(shown.island["figures"]) == set(shown.figures)
     for words in (
-        "ones: diverged, and in no mean: seed 8.", "0.4321", "25 %", "7.5", "One learning rate for all.",
+        "ones: diverged, and in no mean: seed 8.", "0.4321", "-0.0679", "12 %", "began 8 away", "25 %",
+        "7.5", "One learning rate for all.",
         "fewer than 7", "uv run python -m pipeline.compare study=s", "CPU",
     ):  # fmt: skip
-        assert words in page.text
-    assert page.text.count("▲ better") >= 1
-    for name in page.figures:
+        assert words in shown.text
+    assert shown.text.count("▲ better") >= 1
+    for name in shown.figures:
         assert (written / "figures" / f"{name}.png").is_file() and (written / "figures" / f"{name}.svg").is_file()
         assert f"figures/{name}.svg" in (written / "answer.md").read_text()
     assert "(report.html)" in (written / "answer.md").read_text()
@@ -151,8 +155,8 @@ def test_the_verdict_comes_first_and_every_part_is_there(written: Path) -> None:
 
 def test_the_page_can_be_read_by_everyone(written: Path) -> None:
     """The page does not say its language, is not scaled to a phone, jumps in its headings, or has a figure unnamed."""
-    page = Page(written / "report.html")
-    tags = page.tags
+    shown = Page(written / "report.html")
+    tags = shown.tags
     assert ("html", {"lang": "en"}) in tags
     assert any(
         attrs.get("name") == "viewport" and "width=device-width" in (attrs["content"] or "") for _, attrs in tags
@@ -168,9 +172,9 @@ def test_the_page_can_be_read_by_everyone(written: Path) -> None:
 
 def test_what_a_table_is_sorted_by_are_its_numbers(written: Path) -> None:
     """`10 of 11` or `-0.004 [...]` is sorted as a word."""
-    page = Page(written / "report.html")
+    shown = Page(written / "report.html")
     table = pd.read_csv(written / "summary.csv").query("metric == 'test_accuracy'")
-    keys = [attrs["data-key"] for tag, attrs in page.tags if tag == "td" and "data-key" in attrs][:18]
+    keys = [attrs["data-key"] for tag, attrs in shown.tags if tag == "td" and "data-key" in attrs][:18]
     rows = [keys[i : i + 6] for i in range(0, 18, 6)]
     assert [row[0] for row in rows] == table["arm"].tolist()
     assert [float(row[2] or 0) for row in rows] == pytest.approx(table["mean"].tolist())
@@ -201,11 +205,11 @@ def test_hostile_names_stay_text(written: Path, tmp_path: Path) -> None:
         arms=[dataclasses.replace(arm, name=arm.name.replace("ones", HOSTILE)) for arm in told.arms],
     )  # fmt: skip
     report.write(hostile, tmp_path, {"Again:": HOSTILE})
-    page = Page(tmp_path / "report.html")
-    assert [tag for tag, _ in page.tags].count("script") == 3
-    assert not any(tag == "img" or any(name.startswith("on") for name in attrs) for tag, attrs in page.tags)
-    assert page.text.count(HOSTILE) > 10
-    assert HOSTILE in json.dumps(page.island["figures"], ensure_ascii=False)
+    shown = Page(tmp_path / "report.html")
+    assert [tag for tag, _ in shown.tags].count("script") == 3
+    assert not any(tag == "img" or any(name.startswith("on") for name in attrs) for tag, attrs in shown.tags)
+    assert shown.text.count(HOSTILE) > 10
+    assert HOSTILE in json.dumps(shown.island["figures"], ensure_ascii=False)
 
 
 def test_the_page_of_a_large_study_is_below_5_mb(written: Path, tmp_path: Path) -> None:
@@ -267,12 +271,12 @@ def test_a_study_with_little_to_say_says_that(
 ) -> None:
     """A degenerate study breaks the page, leaves an empty figure, or prints nan or None."""
     make(tmp_path / "results")
-    page = comparing()
-    assert all(words in page.text for words in says)
-    assert not set(without) & set(page.figures) and "learning_curves" in page.figures
-    assert not re.search(r"\b(nan|None|undefined|Infinity)\b", page.text.replace("nothing", ""))
-    assert all(spec.get("concat", spec.get("layer")) for spec in page.island["figures"].values())
-    assert not re.search(r"\bNaN\b|Infinity", json.dumps(page.island))
+    shown = comparing()
+    assert all(words in shown.text for words in says)
+    assert not set(without) & set(shown.figures) and "learning_curves" in shown.figures
+    assert not re.search(r"\b(nan|None|undefined|Infinity)\b", shown.text.replace("nothing", ""))
+    assert all(spec.get("concat", spec.get("layer")) for spec in shown.island["figures"].values())
+    assert not re.search(r"\bNaN\b|Infinity", json.dumps(shown.island))
 
 
 def test_the_settings_are_told_in_words(written: Path, tmp_path: Path) -> None:
@@ -293,21 +297,21 @@ def test_the_settings_are_told_in_words(written: Path, tmp_path: Path) -> None:
         runs = [dataclasses.replace(r, meta=r.meta | {"config": config, "environment": environment}) for r in arm.runs]
         arms.append(dataclasses.replace(arm, runs=tuple(runs)))
     report.write(dataclasses.replace(told, arms=arms), tmp_path)
-    page = Page(tmp_path / "report.html")
+    shown = Page(tmp_path / "report.html")
     for words in (
         "Ones(gain=2) in dense", "optimizer.learning_rate by arm: 0.01 | 0.02", "data.standardize yes",
         "model.layers 1 Bidirectional(layer=GRU(units=4))", "training.class_weight none", "keras 3.0.01 | 3.0.02",
         "Each seed holds back 25 % of the rows for the test, and 10 % of the rest for validation",
         "Every arm trained with Adam for 7 epochs.",
     ):  # fmt: skip
-        assert words in page.text
+        assert words in shown.text
 
 
 def test_the_command_that_rebuilds_the_page_is_given_whole(tmp_path: Path, comparing: Callable) -> None:
     """Typed again, the command of the page compares something else, or fails for a space in a name."""
     one_seed(tmp_path / "results")
-    page = comparing("margin=0.01", "metric=test_loss", "baseline=ones")
-    typed = next(text for tag, text in page.texts if tag == "code")
+    shown = comparing("margin=0.01", "metric=test_loss", "baseline=ones")
+    typed = next(text for tag, text in shown.texts if tag == "code")
     assert shlex.split(typed)[:5] == ["uv", "run", "python", "-m", "pipeline.compare"]
     assert set(shlex.split(typed)[5:]) == {
         "study=s", "margin=0.01", "metric=test_loss", "baseline=ones", f"results={tmp_path / 'results'}",
@@ -329,3 +333,12 @@ def test_the_answer_of_what_is_not_there_comes_without_waiting() -> None:
     code = "import sys; from pipeline import compare; compare.main(['--help']); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert not {"pandas", "scipy", "altair", "tensorflow"} & set(done.stderr.split())
+
+
+def test_each_sentence_stands_where_it_belongs() -> None:
+    """With several blocks, or a remark between, an arm's sentence is told under another arm's verdict."""
+    said = ["Take ones.", "Keep zeros,b.", "The answer depends.", "ones: better.", "ones,b: worse.", "ones: diverged."]
+    assert page._parts(said, ["ones", "ones,b"]) == (said[:3], said[3:5], said[5:])
+    assert page._parts(["No arm can be compared.", "ones: diverged."], []) == (
+        ["No arm can be compared."], [], ["ones: diverged."],
+    )  # fmt: skip
