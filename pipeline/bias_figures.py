@@ -29,7 +29,7 @@ def bias_distributions(quantiles: pd.DataFrame, arms: list[str]) -> alt.Chart:
     found = [alt.Tooltip(f"{name}:N") for name in ("arm", "layer", "moment")]
     found += [alt.Tooltip(f"q{q}:Q", title=f"{int(q)} %") for q in ("05", "25", "50", "75", "95")]
     base = alt.Chart().encode(y=y, yOffset=offset, color=look.by_arm(arms, legend=False), tooltip=found)
-    step = max(17, 7 * max(len(look.lines(arm)) for arm in biased))  # room for the lines of a name
+    step = max(17, 7 * max(1 + arm.count(",") for arm in biased))  # room for the lines of a name
     panels = []
     for layer in layers:
         here = quantiles[quantiles["layer"] == layer]
@@ -42,7 +42,7 @@ def bias_distributions(quantiles: pd.DataFrame, arms: list[str]) -> alt.Chart:
             base.mark_tick(size=13, thickness=3).encode(x=alt.X("q50:Q", title="bias")),
         )
         panel = panel.transform_filter(alt.FieldEqualPredicate(field="layer", equal=layer))
-        panels.append(panel.properties(width=300, height=alt.Step(step, **{"for": "offset"}), title=layer))
+        panels.append(panel.properties(width=300, height=alt.Step(step, **{"for": "offset"}), title=look.lines(layer)))
     return alt.concat(
         *panels,
         data=look.rows(quantiles[quantiles["layer"].isin(layers)]),
@@ -86,7 +86,7 @@ def bias_trajectories(trajectories: pd.DataFrame, arms: list[str]) -> alt.Chart:
         .encode(
             y=alt.Y("value:Q", title=None, scale=look.around(values[layer, arm]), axis=alt.Axis(tickCount=5)),
         )
-        .properties(width=190, height=130, title=[layer, *look.lines(arm)])
+        .properties(width=190, height=130, title=[*look.lines(layer), *look.lines(arm)])
         for layer in layers
         for arm in biased
         if (layer, arm) in values

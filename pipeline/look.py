@@ -1,5 +1,6 @@
 """How every figure looks, on paper and on the page: colours, sizes, theme, data."""
 
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -118,9 +119,14 @@ def kept(values: Sequence[Any], most: int) -> list[Any]:
     return [values[i] for i in evenly(len(values), most)]
 
 
-def lines(name: str) -> list[str]:
-    """The name of an arm as a title: a long one in several lines, broken after its commas."""
-    return name.replace(",", ",\n").split("\n") if len(name) > 24 else [name]
+def lines(name: str, most: int = 26) -> list[str]:
+    """The name of an arm or a layer as a title: a long one in lines of about `most` letters, broken after , and /."""
+    found = [""]
+    for piece in re.split("(?<=[,/])", name):
+        if found[-1] and len(found[-1] + piece) > most:
+            found.append("")
+        found[-1] += piece
+    return found
 
 
 def _plain(column: pd.Series) -> list[Any]:

@@ -261,3 +261,15 @@ def test_the_script_is_bundled_once_and_a_cache_is_not_needed(tmp_path: Path) ->
     assert script(tmp_path / "cache") == "kept"
     (tmp_path / "file").write_text("")
     assert script(tmp_path / "file") == bundled
+
+
+def test_a_long_name_is_broken_where_it_can_be() -> None:
+    """A title loses a letter, or runs over its panel although it has a comma or a slash."""
+    for name in (LONG, "bidirectional/forward_lstm/lstm_cell/bias", "zeros", "dense/bias"):
+        assert "".join(look.lines(name)) == name
+    assert look.lines("zeros") == ["zeros"] and look.lines("dense/bias") == ["dense/bias"]
+    assert look.lines("bidirectional/forward_lstm/lstm_cell/bias") == [
+        "bidirectional/",
+        "forward_lstm/lstm_cell/",
+        "bias",
+    ]
