@@ -4,29 +4,30 @@ Options, each `key=value`: study (one, or several with commas; default: the only
 (what the verdict is about; test_accuracy, or test_mae; best_val_accuracy, ...: see summary.csv), margin (a difference
 of that metric which does not matter; 0.005), threshold (of epochs_to_val_accuracy; default: 95 % of the baseline's
 way), results (results), reports (reports), mlflow (true: MLflow gets the answer, if it has the study). Writes, for each
-study, `<reports>/<study>/`: summary.csv, differences.csv, biases.parquet, metrics.json (for DVC), answer.md,
-figures/*.png and *.svg; for several studies also `<reports>/studies.md` and studies.csv, where the arms that all have
-are ranked. Exit code 2: nothing to compare, or an option that does not exist.
+study, `<reports>/<study>/`: report.html (one file, needs no network), answer.md, figures/*.png and *.svg, summary.csv,
+differences.csv, biases.parquet, metrics.json and plots/ (for DVC); for several studies also `<reports>/studies.md` and
+studies.csv, where the arms that all have are ranked. Exit code 2: nothing to compare, or an option that does not exist.
 """
 
+import math
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from pipeline import answer, published, report, store, studies, summary
+from pipeline import press, store
 from pipeline.config import PROJECT, Tracking, parse_options
 from pipeline.errors import ConfigError, require
+
+if TYPE_CHECKING:
+    from pipeline.answer import Answer
 
 OPTIONS = {
     "study": "",
     "baseline": "zeros",
     "metric": "",
-    "margin": str(summary.MARGIN),
+    "margin": "0.005",
     "threshold": "",
     "results": "results",
     "reports": "reports",
@@ -43,21 +44,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         results, reports = PROJECT / options["results"], PROJECT / options["reports"]
         margin = _number(options["margin"])
-        require(0 < margin < np.inf, "margin", options["margin"], "a positive number")
+        require(0 < margin < math.inf, "margin", options["margin"], "a positive number")
         threshold = _number(options["threshold"]) if options["threshold"] else None
-        require(threshold is None or np.isfinite(threshold), "threshold", options["threshold"], "a number")
+        require(threshold is None or math.isfinite(threshold), "threshold", options["threshold"], "a number")
         require(options["mlflow"] in ("true", "false"), "mlflow", options["mlflow"], "true, false")
-        target = Tracking(enabled=options["mlflow"] == "true")
         wanted = dict.fromkeys(store.chosen(results, options["study"]))
+        press.start()  # it takes as long as the imports below, which wait for it here
+        from pipeline import answer, published, report, studies
+
         asked = (options["baseline"], options["metric"], margin, threshold)
         answers = [answer.of_study(results, study, *asked) for study in wanted]
         ranking = studies.rank(answers) if len(answers) > 1 else None
         for found in answers:
             folder = reports / found.study
             store.check_writable(folder, "reports")
-            report.write(found, folder)
+            report.write(found, folder, _commands(found.study, options))
             _print(found)
-            _say_where(folder / "answer.md")
+            _say_where(folder / "report.html")
         if ranking is not None:
             print()
             if not ranking.table.empty:
@@ -66,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _print_table(title, studies.headings(ranking), studies.cells(ranking, answers))
                 _say_where(reports / "studies.md")
             print(*ranking.said, sep="\n")
+        target = Tracking(enabled=options["mlflow"] == "true")
         for found in answers:
             if problem := published.publish(target, results, found.study, reports / found.study):
                 print(f"{problem}; python -m pipeline.sync sends it", file=sys.stderr)
@@ -80,20 +84,35 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        return np.nan
+        return math.nan
 
 
-def _print(found: answer.Answer) -> None:
+def _commands(study: str, options: Mapping[str, str]) -> dict[str, str]:
+    """How this study is compared again with these options: what the command does -> how it is typed."""
+    given = {key: value for key, value in options.items() if value != OPTIONS[key]} | {"study": study}
+    typed = [f"{key}={given[key]}" for key in OPTIONS if key in given]
+    again = shlex.join(["uv", "run", "python", "-m", "pipeline.compare", *typed])
+    return {"Compare the stored results again, which writes this page:": again}
+
+
+def _print(found: "Answer") -> None:
     """The chosen metric's table, at most 100 columns wide, and what it says."""
+    from pipeline import report
+
     title = f"{found.study}: {found.metric} against {found.baseline}, margin {found.margin:g}"
-    _print_table(title, report.HEADINGS, report.cells(found.chosen))
+    _print_table(title, report.HEADINGS, report.cells(found.chosen), folded=report.HEADINGS[:1])
     print(*found.said, sep="\n")
 
 
-def _print_table(title: str, headings: list[str], rows: list[list[str]]) -> None:
+def _print_table(title: str, headings: list[str], rows: list[list[str]], folded: Sequence[str] = ()) -> None:
+    """folded: the headings of the columns that may be broken; where there are none, all may."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(title=escape(title), title_justify="left")
     for heading in headings:
-        table.add_column(escape(heading), no_wrap=heading in report.HEADINGS[1:], overflow="fold")
+        table.add_column(escape(heading), no_wrap=bool(folded) and heading not in folded, overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
     Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(table)

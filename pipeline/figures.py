@@ -1,13 +1,13 @@
-"""Figures, one function each: a data frame in, an Altair chart out. `save` writes PNG and SVG without a browser."""
-
-from pathlib import Path
+"""Figures of what the arms achieve, one function each: a data frame in, an Altair chart out."""
 
 import altair as alt
 import pandas as pd
 
-# Okabe and Ito's palette, told apart by colour-blind eyes too; the order is the order of the arms.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+from pipeline import look
+
+MOST_EPOCHS = 200  # that are drawn of a curve
+MOST_SEEDS = 200  # that are drawn of an arm's pairs
+SIGNS = {"better": "triangle-up", "worse": "triangle-down", "equivalent": "square", "identical": "diamond"}
 
 
 def learning_curves(curves: pd.DataFrame, arms: list[str]) -> alt.Chart:
@@ -15,79 +15,137 @@ def learning_curves(curves: pd.DataFrame, arms: list[str]) -> alt.Chart:
 
     curves: columns arm, metric, epoch, mean, low, high; a row per point.
     """
-    colour = _by_arm(arms)
+    pick, colour = look.picked(), look.by_arm(arms)
+    epochs = look.kept(sorted(curves["epoch"].unique().tolist()), MOST_EPOCHS)
+    curves = curves[curves["epoch"].isin(epochs)]
+    along = ["epoch", "mean", "low", "high"]
     base = alt.Chart().encode(x=alt.X("epoch:Q", title="epoch (0 = before training)", axis=alt.Axis(tickMinStep=1)))
-    dash = alt.StrokeDash("arm:N", sort=arms, scale=alt.Scale(domain=arms, range=_cycled(DASHES, arms)), title="arm")
+    every = max(1, len(epochs) // 25)  # points that a pointer can find
+    found = [alt.Tooltip(f"{name}:{'N' if name == 'arm' else 'Q'}") for name in ("arm", *along)]
     panels = []
-    for metric in dict.fromkeys(curves["metric"]):
+    for metric in curves["metric"].unique():
         here = curves[curves["metric"] == metric]
-        positive = "loss" in metric and (here[["mean", "low"]].min().min() > 0)
-        scale = alt.Scale(type="log" if positive else "linear", zero=False, nice=False)
+        positive = "loss" in metric and here[["mean", "low"]].min().min() > 0
+        scale = alt.Scale(type="log", nice=False) if positive else look.around(here["mean"], here["low"], nice=False)
+        y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=6))
+        band = base.mark_area(strokeWidth=0).encode(
+            y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q", color=colour, fillOpacity=look.bright(pick, 0.18)
+        )
+        zoom = alt.selection_interval(name=f"zoom{len(panels)}", bind="scales", zoom="wheel![event.shiftKey]")
+        line = alt.Chart(name=f"curve{len(panels)}").mark_line(strokeWidth=2)
+        line = line.encode(
+            x=base.encoding.x, y=y, color=colour, strokeDash=look.dash_by_arm(arms), opacity=look.bright(pick)
+        )
+        line = line.add_params(zoom) if panels else line.add_params(zoom, pick)
+        point = (
+            base.transform_filter(f"indexof({epochs[::every]}, datum.epoch) >= 0")
+            .mark_point(filled=True, size=90, fillOpacity=0, strokeOpacity=0)
+            .encode(y=y, tooltip=found)
+        )
+        panel = alt.layer(*([band] if here["low"].notna().any() else []), line, point).transform_filter(
+            alt.FieldEqualPredicate(field="metric", equal=metric)
+        )
         title = f"{metric} (log scale)" if positive else metric
-        band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q", color=colour)
-        line = base.mark_line(strokeWidth=2).encode(y=alt.Y("mean:Q", scale=scale), color=colour, strokeDash=dash)
-        panels.append(alt.layer(band, line, data=here).properties(width=330, height=230, title=title))
-    return _styled(
-        alt.concat(*panels, columns=2),
-        "Learning curves by arm",
-        "Mean over seeds; the band is its 95 % interval. Without val_: running means within the epoch.",
+        panels.append(panel.transform_flatten(along).properties(width=330, height=230, title=title))
+    return alt.concat(
+        *panels,
+        data=look.series(curves, ["arm", "metric"], along),
+        columns=2,
+        title=look.titled(
+            "Learning curves by arm",
+            "Mean over seeds; the band is its 95 % interval. Without val_: running means within the epoch.",
+        ),
     )
 
 
-def bias_distributions(quantiles: pd.DataFrame, arms: list[str]) -> alt.Chart:
-    """Each layer's bias values before and after training: median, middle half and 5 % to 95 %, over units and seeds.
+def forest(table: pd.DataFrame, arms: list[str], margin: float, more_is_better: bool) -> alt.Chart:
+    """Each arm's difference from its baseline with the 95 % interval, the margin shaded, the verdict in words.
 
-    quantiles: columns arm, layer, moment (before | after), q05, q25, q50, q75, q95; a row per box. An arm keeps the
-    colour that it has among `arms`, whether it has biases or not.
+    table: one metric's rows of `summary.summarize`; those without a baseline are left out.
     """
-    biased = [arm for arm in arms if arm in set(quantiles["arm"])]
-    x = alt.X("arm:N", sort=biased, title=None, axis=alt.Axis(labelAngle=-35, labelLimit=250))
-    colour = _by_arm(arms, legend=False)
-    base = alt.Chart().encode(x=x, color=colour)
-    value = alt.Y("q05:Q", title="bias", scale=alt.Scale(zero=False))
-    whisker = base.mark_rule(strokeWidth=2).encode(y=value, y2="q95:Q")
-    box = base.mark_bar(size=16, opacity=0.6).encode(y="q25:Q", y2="q75:Q")
-    median = base.mark_tick(size=24, thickness=3).encode(y="q50:Q")
-    rows = []
-    for layer in dict.fromkeys(quantiles["layer"]):
-        here = quantiles[quantiles["layer"] == layer]
-        panel = alt.layer(whisker, box, median, data=here).properties(width=60 + 34 * len(biased), height=150)
-        moments = alt.Column("moment:N", sort=["before", "after"], title=None, header=alt.Header(labelFontSize=12))
-        rows.append(panel.facet(column=moments, title=alt.Title(layer, anchor="start", fontSize=12)))
-    return _styled(
-        alt.vconcat(*rows),
-        "Bias values before and after training",
-        "Tick: median; bar: middle half; line: 5 % to 95 %, over all units and seeds. Arms without a bias are absent.",
+    metric = table["metric"].iloc[0]
+    compared = table[table["baseline"].notna()]
+    columns = {"difference_ci_low": "low", "difference_ci_high": "high"}
+    compared = compared.rename(columns=columns)[["arm", "baseline", "difference", "low", "high", "pairs", "verdict"]]
+    here = [arm for arm in arms if arm in set(compared["arm"])]
+    ends = compared[["difference", "low", "high"]].astype(float)
+    domain = [min(-margin, ends.min().min()), max(margin, ends.max().max())]
+    known = ends["low"].notna().any()  # one pair has no interval
+    edge = 0.06 * (domain[1] - domain[0])
+    scale = alt.Scale(domain=[domain[0] - edge, domain[1] + edge], nice=False, zero=False)
+    title = f"difference in {metric} (better →)" if more_is_better else f"difference in {metric} (← better)"
+    y = alt.Y("arm:N", sort=here, title=None, axis=alt.Axis(labelExpr=look.WRAP, grid=False))
+    x = alt.X("difference:Q", scale=scale, title=title, axis=alt.Axis(tickCount=8))
+    colour = look.by_arm(arms, legend=False)
+    found = [alt.Tooltip(f"{name}:N") for name in ("arm", "baseline", "verdict", "pairs")]
+    found += [alt.Tooltip(f"{name}:Q") for name in ("difference", "low", "high")]
+    base = alt.Chart().encode(y=y, color=colour, tooltip=found)
+    shape = alt.Shape(
+        "verdict:N", legend=None, scale=alt.Scale(domain=[*SIGNS, "undecided"], range=[*SIGNS.values(), "circle"])
+    )
+    return alt.layer(
+        alt.Chart(alt.Data(values=[{"from": -margin, "to": margin}]))
+        .mark_rect(style="margin")
+        .encode(x=alt.X("from:Q", scale=scale), x2="to:Q"),
+        alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(style="neutral").encode(x=alt.X("zero:Q", scale=scale)),
+        *([base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")] if known else []),
+        base.mark_point(filled=True, size=130, opacity=1).encode(x=x, shape=shape),
+        alt.Chart().mark_text(align="left", dx=6, dy=-15).encode(y=y, x=alt.value(0), text="verdict:N"),
+        data=look.rows(compared.astype({"pairs": int})),
+        width=620,
+        height=alt.Step(48),
+        title=look.titled(
+            f"Difference from the baseline in {metric}",
+            f"Mean difference over seeds with its 95 % interval. Shaded: the margin of {margin:g}, within which a "
+            "difference does not matter.",
+        ),
     )
 
 
-def save(chart: alt.Chart, path: Path) -> None:
-    """Write `path`.png and `path`.svg."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    chart.save(f"{path}.png", scale_factor=2)
-    chart.save(f"{path}.svg")
+def paired_differences(differences: pd.DataFrame, arms: list[str], more_is_better: bool) -> alt.Chart:
+    """A line per seed from the baseline's value to the arm's, a panel per arm.
 
-
-def _by_arm(arms: list[str], legend: bool = True) -> alt.Color:
-    scale = alt.Scale(domain=arms, range=_cycled(COLOURS, arms))
-    return alt.Color(
-        "arm:N",
-        sort=arms,
-        scale=scale,
-        title="arm",
-        legend=alt.Legend(symbolType="stroke", symbolOpacity=1) if legend else None,
-    )
-
-
-def _cycled(values: tuple, arms: list[str]) -> list:
-    return [values[i % len(values)] for i in range(len(arms))]
-
-
-def _styled(chart: alt.Chart, title: str, subtitle: str) -> alt.Chart:
-    heading = alt.Title(title, subtitle=subtitle, anchor="start", fontSize=16, subtitleColor="#555555", offset=12)
-    return (
-        chart.properties(title=heading, background="white", padding=12)
-        .configure_view(stroke="#DDDDDD")
-        .configure_axis(gridColor="#EEEEEE", labelFontSize=11, titleFontSize=12)
-        .configure_legend(symbolStrokeWidth=3, symbolSize=200, labelLimit=400, labelFontSize=12)
-    )
+    differences: one metric's rows of `summary.differences`.
+    """
+    metric = differences["metric"].iloc[0]
+    here = [arm for arm in arms if arm in set(differences["arm"])]
+    best = differences["difference"] * (1 if more_is_better else -1)
+    became = best.map(lambda d: "better" if d > 0 else "worse" if d < 0 else "the same")
+    shown = differences.assign(became=became)[
+        ["arm", "baseline", "seed", "baseline_value", "value", "difference", "became"]
+    ]
+    shown = shown[shown.groupby("arm").cumcount() < MOST_SEEDS]
+    words = ["better", "worse", "the same"]
+    found = [alt.Tooltip(f"{name}:N") for name in ("seed", "arm", "baseline", "became")]
+    found += [alt.Tooltip(f"{name}:Q") for name in ("baseline_value", "value", "difference")]
+    colour = alt.Color(
+        "became:N", title="with this arm the seed is", sort=words,
+        scale=alt.Scale(domain=words, range=[look.COLOURS[0], look.COLOURS[1], look.COLOURS[7]]),
+        legend=alt.Legend(symbolType="stroke", symbolOpacity=1, columns=3),
+    )  # fmt: skip
+    dash = alt.StrokeDash(
+        "became:N", sort=words, title="with this arm the seed is",
+        scale=alt.Scale(domain=words, range=[look.DASHES[0], look.DASHES[1], look.DASHES[2]]),
+    )  # fmt: skip
+    panels = []
+    y = alt.Y("of:Q", title=None, scale=look.around(shown["baseline_value"], shown["value"]))
+    for arm in here:
+        base = alt.Chart().encode(
+            x=alt.X("side:N", sort=["baseline", "arm"], title=None, axis=alt.Axis(labelAngle=0, labelPadding=6)),
+            y=y, color=colour, detail="seed:N", tooltip=found,
+        )  # fmt: skip
+        panel = alt.layer(
+            base.mark_line(strokeWidth=1.8).encode(strokeDash=dash), base.mark_point(filled=True, size=36, opacity=1)
+        )
+        panel = panel.transform_filter(alt.FieldEqualPredicate(field="arm", equal=arm))
+        panel = panel.transform_fold(["baseline_value", "value"], as_=["end", "of"])
+        panel = panel.transform_calculate(side="datum.end === 'value' ? 'arm' : 'baseline'")
+        panels.append(panel.properties(width=190, height=220, title=look.lines(arm)))
+    bases = ", ".join(dict.fromkeys(shown["baseline"]))
+    return alt.concat(
+        *panels, data=look.rows(shown), columns=4,
+        title=look.titled(
+            f"Seed by seed: {metric} with the baseline and with the arm",
+            f"A line is a seed, from its {metric} with the baseline ({bases}) to that with the arm.",
+        ),
+    ).resolve_scale(y="shared")  # fmt: skip

@@ -144,7 +144,7 @@ def _send(client: Any, experiment: Any, answer: _Answer, results: Path) -> None:
     """Give the answer to each arm's run that it speaks of, then to the experiment."""
     from mlflow.entities import Metric, RunTag
 
-    from pipeline.figures import COLOURS
+    from pipeline.look import COLOURS
 
     study, where = experiment.name, f"#/experiments/{experiment.experiment_id}"
     colours = {arm: COLOURS[place % len(COLOURS)] for place, arm in enumerate(answer.arms)}

@@ -1,30 +1,36 @@
 """The answer as files: `write` puts tables, figures and text into a study's report folder."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline import dynamics, figures, verdicts
+from pipeline import bias_figures, dynamics, figures, look, page, press, summary, verdicts
 from pipeline.answer import Answer
 
 ENDS = {"difference_ci_low": "low", "difference_ci_high": "high"}
 HEADINGS = ["arm", "seeds", "mean ± 95 %", "difference [95 %]", "p (Holm)", "verdict"]
 
 
-def write(answer: Answer, folder: Path) -> None:
-    """Write the tables (summary, differences, biases), metrics.json for DVC, figures/ and answer.md into `folder`."""
+def write(answer: Answer, folder: Path, commands: Mapping[str, str] | None = None) -> None:
+    """Write tables, biases.parquet, metrics.json and plots/ (for DVC), figures/, answer.md and report.html.
+
+    commands: how the study is trained and compared again; what a command does -> how it is typed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    specs = _draw(answer, folder / "figures")
     answer.table.to_csv(folder / "summary.csv", index=False)
     answer.differences.to_csv(folder / "differences.csv", index=False)
     dynamics.write_values(answer.courses, folder / "biases.parquet")
     (folder / "metrics.json").write_text(json.dumps(_nested(answer.table), indent=2) + "\n")
     _write_plots(answer, folder / "plots")
-    pictures = _draw(answer, folder / "figures")
-    (folder / "answer.md").write_text(_markdown(answer, pictures))
+    tables = {metric: cells(rows) for metric, rows in answer.table.groupby("metric", sort=False)}
+    (folder / "answer.md").write_text(_markdown(answer, tables, specs))
+    html = page.render(answer, tables, HEADINGS, specs, press.finish(), commands or {})
+    (folder / "report.html").write_text(html, encoding="utf-8")
 
 
 def _write_plots(answer: Answer, folder: Path) -> None:
@@ -73,24 +79,44 @@ def _nested(summary: pd.DataFrame) -> dict[str, dict[str, dict[str, float | str]
     return nested
 
 
-def _draw(answer: Answer, folder: Path) -> list[str]:
-    """Draw the figures into `folder`; their names."""
-    names, quantiles = answer.names, answer.quantiles
-    pictures = {"learning_curves": figures.learning_curves(answer.curves, names)}
-    if not quantiles.empty:
-        pictures["biases"] = figures.bias_distributions(quantiles, names)
-    for name, chart in pictures.items():
-        figures.save(chart, folder / name)
-    return list(pictures)
+def _draw(answer: Answer, folder: Path) -> dict[str, dict[str, Any]]:
+    """Have the figures drawn into `folder`; their Vega-Lite specifications by name."""
+    specs = {}
+    for name, chart in _charts(answer):
+        specs[name] = chart.to_dict(validate=False) | {"description": chart.title.text}
+        params = [
+            param for param in specs[name].get("params", []) if param.get("bind") != "scales"
+        ]  # paper has no zoom
+        press.draw(specs[name] | {"config": look.theme(), "params": params}, folder / name)
+    return specs
 
 
-def _markdown(answer: Answer, pictures: list[str]) -> str:
-    tables = []
-    for metric in dict.fromkeys(answer.table["metric"]):
-        rows = [HEADINGS, ["---"] * len(HEADINGS), *cells(answer.table[answer.table["metric"] == metric])]
-        tables += [f"**{metric}**", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
+def _charts(answer: Answer) -> Iterator[tuple[str, Any]]:
+    """Every figure that there is something to draw for, in the order of the page."""
+    names, more = answer.names, summary.higher_is_better(answer.metric)
+    if "baseline" in answer.table and answer.chosen["baseline"].notna().any():
+        yield "intervals", figures.forest(answer.chosen, names, answer.margin, more)
+    pairs = answer.differences[answer.differences["metric"] == answer.metric]
+    if not pairs.empty:
+        yield "paired_differences", figures.paired_differences(pairs, names, more)
+    yield "learning_curves", figures.learning_curves(answer.curves, names)
+    if not answer.quantiles.empty:
+        yield "biases", bias_figures.bias_distributions(answer.quantiles, names)
+    if not answer.trajectories.empty:
+        yield "trajectories", bias_figures.bias_trajectories(answer.trajectories, names)
+    if not answer.drift.empty:
+        yield "drift", bias_figures.drift_heatmap(answer.drift, names)
+
+
+def _markdown(answer: Answer, tables: Mapping[str, list[list[str]]], pictures: Iterable[str]) -> str:
+    lines = []
+    for metric, rows in tables.items():
+        table = [HEADINGS, ["---"] * len(HEADINGS), *rows]
+        lines += [f"**{metric}**", "", *(f"| {' | '.join(row)} |" for row in table), ""]
     return "\n".join([
-        f"# {answer.study}", "", answer.said[0], "", *(f"- {sentence}" for sentence in answer.said[1:]), "", *tables,
+        f"# {answer.study}", "", answer.said[0], "", *(f"- {sentence}" for sentence in answer.said[1:]), "",
+        "The same with figures that answer to the pointer, method and settings: [report.html](report.html).", "",
+        *lines,
         "± is the half width of Student's 95 % interval. Differences are paired by seed, since a seed starts every arm",
         "from the same kernels, split and data order; their interval is a bootstrap (BCa), nowhere narrower than",
         "Student's; p is of sign flips, after Holm over the arms.", "",

@@ -145,16 +145,24 @@ def test_the_metrics_for_dvc_say_what_the_table_says(answer: Answer) -> None:
     assert "difference" not in metrics["zeros"]["test_accuracy"]
 
 
-@pytest.mark.parametrize("figure", ["learning_curves", "biases"])
-def test_each_figure_is_drawn_as_png_and_svg(answer: Answer, figure: str) -> None:
-    """A figure is missing, cannot be decoded, or is blank."""
+@pytest.mark.parametrize(
+    ("figure", "words"),
+    [
+        ("learning_curves", ["zeros", "ones", "no_bias"]),
+        ("biases", ["zeros", "ones"]),
+        ("intervals", ["ones", "no_bias", "undecided", "identical"]),
+        ("paired_differences", ["ones", "no_bias", "baseline"]),
+    ],
+)
+def test_each_figure_is_drawn_as_png_and_svg(answer: Answer, figure: str, words: list[str]) -> None:
+    """A figure is missing, cannot be decoded, is blank, or leaves an arm out."""
     with Image.open(answer.folder / "figures" / f"{figure}.png") as image:
         colours = {colour: pixels for pixels, colour in image.convert("RGB").getcolors(2**24)}
     assert len(colours) > 40
     assert 1 - colours[255, 255, 255] / sum(colours.values()) > 0.02
     svg = (answer.folder / "figures" / f"{figure}.svg").read_text()
     assert svg.startswith("<svg") and svg.count("<path") > 10
-    assert "zeros" in svg and "ones" in svg
+    assert all(word in svg for word in words)
 
 
 def test_the_answer_needs_neither_tensorflow_nor_mlflow(answer: Answer) -> None:
@@ -458,7 +466,7 @@ def test_metric_and_margin_change_the_verdict(
     tmp_path: Path, comparing: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`metric=test_loss` takes more for better, or `margin` is not the difference that does not matter."""
-    monkeypatch.setattr(report, "_draw", lambda *_: [])
+    monkeypatch.setattr(report, "_charts", lambda *_: [])
     put_all(tmp_path / "results", "zeros", [*EIGHT])
     put_all(tmp_path / "results", "ones", [*(EIGHT + APART)])  # their loss is 1 - accuracy
     assert "Take ones: it is better than zeros by test_loss." in comparing("metric=test_loss")[1]
@@ -526,7 +534,7 @@ def test_a_study_can_be_named_with_commas(tmp_path: Path, comparing: Callable) -
 
 def test_the_table_fits_100_columns(tmp_path: Path, comparing: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long name of an arm, a small or a large number makes the table wider, or breaks an interval in two."""
-    monkeypatch.setattr(report, "_draw", lambda *_: [])
+    monkeypatch.setattr(report, "_charts", lambda *_: [])
     long = "constant(value=0.1),optimizer.learning_rate=0.001,training.batch_size=64"
     rng = np.random.default_rng(0)
     for name in ("zeros", "ones", long, long.replace("constant(value=0.1)", "zeros")):

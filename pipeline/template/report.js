@@ -1,0 +1,82 @@
+"use strict";
+const island = JSON.parse(document.getElementById("island").textContent);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const touch = matchMedia("(pointer: coarse)");
+
+// Panels stand side by side while there is room; a single column is as wide as the page.
+function fitted(spec, room, drawn) {
+  const panels = spec.concat || [spec];
+  const columns = Math.min(spec.columns || 1, panels.length);
+  const each = drawn / columns;
+  const fitting = Math.min(columns, Math.max(1, Math.floor(room / each)));
+  if (spec.concat) spec.columns = fitting;
+  const spare = fitting === 1 ? Math.floor(room - each) : 0;
+  panels.forEach((panel) => { panel.width = Math.max(110, Math.min(panel.width + spare, 560)); });
+}
+
+async function draw(box) {
+  const spec = structuredClone(island.figures[box.dataset.figure]);
+  const room = box.parentElement.clientWidth;
+  const theme = structuredClone(island.themes[dark.matches ? "dark" : "light"]);
+  theme.legend.columns = Math.max(1, Math.floor(room / (60 + 7 * Math.min(island.longest, 60))));
+  theme.legend.labelLimit = Math.min(theme.legend.labelLimit, room - 60);
+  theme.axis.labelLimit = Math.min(theme.axis.labelLimit, room * 0.4);
+  theme.padding = 4;
+  if (touch.matches) dropZoom(spec); // a finger scrolls the page
+  const options = {
+    config: theme, renderer: "svg", tooltip: { theme: dark.matches ? "dark" : "light" },
+    actions: false,
+  };
+  for (let tries = 0; tries < 4; tries++) {
+    const done = await vegaEmbed(box, spec, options);
+    const drawn = box.querySelector("svg").getBoundingClientRect().width;
+    if (drawn <= room + 1) break;
+    done.finalize();
+    fitted(spec, room, drawn);
+  }
+}
+
+function dropZoom(spec) {
+  if (spec.params) spec.params = spec.params.filter((param) => param.bind !== "scales");
+}
+
+async function drawAll() {
+  for (const box of document.querySelectorAll("[data-figure]")) {
+    try {
+      await draw(box);
+    } catch (error) {
+      box.textContent = "This figure could not be drawn: " + error.message;
+      console.error(error);
+    }
+  }
+}
+
+// Sort a table by a column: numbers by size, words by letters; what is not known stays last.
+function sort(heading) {
+  const table = heading.closest("table"), place = heading.cellIndex;
+  const down = heading.getAttribute("aria-sort") === "ascending";
+  table.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
+  heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+  const key = (row) => row.cells[place].dataset.key;
+  const rows = [...table.tBodies[0].rows];
+  const numbers = rows.every((row) => key(row) === "" || !Number.isNaN(Number(key(row))));
+  rows.sort((a, b) => {
+    if (key(a) === "" || key(b) === "") return (key(a) === "") - (key(b) === "");
+    const order = numbers ? Number(key(a)) - Number(key(b)) : key(a).localeCompare(key(b));
+    return down ? -order : order;
+  });
+  table.tBodies[0].append(...rows);
+}
+
+document.querySelectorAll(".sortable th").forEach((heading) => {
+  heading.querySelector("button").addEventListener("click", () => sort(heading));
+});
+dark.addEventListener("change", drawAll);
+let width = innerWidth, later;
+addEventListener("resize", () => {
+  clearTimeout(later);
+  later = setTimeout(() => {
+    if (innerWidth !== width) { width = innerWidth; drawAll(); }
+  }, 250);
+});
+drawAll();
