@@ -114,11 +114,14 @@ def render(
 @functools.cache
 def _environment() -> Any:
     import jinja2
+    import markupsafe
 
     loader = jinja2.FileSystemLoader(TEMPLATES)
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["breakable"] = lambda text: markupsafe.Markup(",<wbr>").join(text.split(","))  # long names
+    return environment
 
 
 def _parts(said: list[str], arms: list[str]) -> tuple[list[str], list[str], list[str]]:
