@@ -139,7 +139,7 @@ def _metric_sheet(answer: Answer, metric: str, rows: list[list[str]], headings: 
     known = [[row.get(key) for key in keys] for row in table.to_dict("records")]
     cells = [[Cell(t, _key(k)) for t, k in zip(*both, strict=True)] for both in zip(rows, known, strict=True)]
     for row in cells:
-        row[-1] = Cell(f"{SIGNS.get(row[-1].text, '')} {row[-1].text}".strip(), row[-1].text)
+        row[-1] = Cell(f"{SIGNS.get(row[-1].text, '')}\u00a0{row[-1].text}".strip(), row[-1].text)
     return Sheet(metric, [(heading, "") for heading in headings], cells)
 
 
