@@ -123,7 +123,7 @@ def drift_heatmap(drift: pd.DataFrame, arms: list[str]) -> alt.Chart:
         .encode(
             x=alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False), axis=alt.Axis(tickMinStep=1, grid=False)),
             x2="until:Q",
-            y=alt.Y("layer:N", sort=layers, title=None, axis=alt.Axis(grid=False)),
+            y=alt.Y("layer:N", sort=layers, title=None, axis=alt.Axis(grid=False, labelLimit=260)),
             color=alt.Color(
                 "drift:Q", title="drift", scale=alt.Scale(scheme="viridis", domain=[0, top or 1]),
                 legend=alt.Legend(orient="top", gradientLength=180),

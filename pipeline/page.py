@@ -114,11 +114,14 @@ def render(
 @functools.cache
 def _environment() -> Any:
     import jinja2
+    import markupsafe
 
     loader = jinja2.FileSystemLoader(TEMPLATES)
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["breakable"] = lambda text: markupsafe.Markup(",<wbr>").join(text.split(","))  # long names
+    return environment
 
 
 def _parts(said: list[str], arms: list[str]) -> tuple[list[str], list[str], list[str]]:
@@ -136,7 +139,7 @@ def _metric_sheet(answer: Answer, metric: str, rows: list[list[str]], headings: 
     known = [[row.get(key) for key in keys] for row in table.to_dict("records")]
     cells = [[Cell(t, _key(k)) for t, k in zip(*both, strict=True)] for both in zip(rows, known, strict=True)]
     for row in cells:
-        row[-1] = Cell(f"{SIGNS.get(row[-1].text, '')} {row[-1].text}".strip(), row[-1].text)
+        row[-1] = Cell(f"{SIGNS.get(row[-1].text, '')}\u00a0{row[-1].text}".strip(), row[-1].text)
     return Sheet(metric, [(heading, "") for heading in headings], cells)
 
 
