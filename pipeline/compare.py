@@ -90,7 +90,7 @@ def _number(text: str) -> float:
 def _commands(study: str, options: Mapping[str, str]) -> dict[str, str]:
     """How this study is compared again with these options: what the command does -> how it is typed."""
     given = {key: value for key, value in options.items() if value != OPTIONS[key]} | {"study": study}
-    typed = [f"{key}={given[key]}" for key in OPTIONS if key in given]
+    typed = [f"{key}={given[key]}" for key in OPTIONS if key in given and key != "mlflow"]  # which changes no page
     again = shlex.join(["uv", "run", "python", "-m", "pipeline.compare", *typed])
     return {"Compare the stored results again, which writes this page:": again}
 

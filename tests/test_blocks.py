@@ -148,7 +148,7 @@ def test_the_table_of_blocks_fits_100_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The rows over all blocks are not printed, or make the table wider."""
-    monkeypatch.setattr(report, "_draw", lambda *_: [])
+    monkeypatch.setattr(report, "_charts", lambda *_: [])
     put_blocks(tmp_path / "results", {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT - APART]})
     put_blocks(tmp_path / "results", {"constant(value=0.1)": [EIGHT + APART[::-1], EIGHT + APART]})
     assert compare.main([f"results={tmp_path / 'results'}", f"reports={tmp_path / 'reports'}"]) == 0

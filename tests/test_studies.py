@@ -124,7 +124,7 @@ def test_the_command_answers_each_study_and_all_together(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`study=a,b` prints or writes no ranking, counts a study twice, or is wider than 100 columns."""
-    monkeypatch.setattr(report, "_draw", lambda *_: [])
+    monkeypatch.setattr(report, "_charts", lambda *_: [])
     names = put_table(tmp_path / "results", DEMSAR[:4])
     code, out, _ = run(tmp_path, capsys, f"study={','.join([*names, names[0]])}")
     assert code == 0
