@@ -29,6 +29,7 @@ FORM = 1  # of what is published; in the digest, so that a change of form is sen
 NOTE, DIGEST, VIEW = "mlflow.note.content", "published", "verdict"
 TRAINING = "workflowType=machine_learning"  # in an address: MLflow's pages for training, not those for chats
 DIFFERENCE = "difference/"  # prefix of the metrics against the baseline: a section of charts of its own
+TEST = "test_"
 LONGEST = 5000  # characters that every MLflow 3 takes as the value of an experiment's tag
 # Column of summary.csv -> end of the metric's name.
 AGAINST = {
@@ -38,7 +39,7 @@ AGAINST = {
 
 @dataclass(frozen=True)
 class _Words:
-    """What is said of one arm. mean: of the metric that the verdict is about; None where every seed diverged."""
+    """What is said of one arm. mean: of the metric `tested`; None where every seed diverged."""
 
     mean: float | None
     metrics: dict[str, float]
@@ -48,9 +49,13 @@ class _Words:
 
 @dataclass(frozen=True)
 class _Answer:
-    """A report folder, read. metric: what the verdict is about; lines: answer.md's, without headings and pictures."""
+    """A report folder, read. metric: what the verdict is about; lines: answer.md's, without headings and pictures.
+
+    tested: the same, or where that is derived from the learning curves, of which MLflow has no means, the test metric.
+    """
 
     metric: str
+    tested: str
     lines: list[str]
     arms: dict[str, _Words]
     files: dict[str, Path]  # by their path among the artifacts
@@ -69,7 +74,7 @@ def publish(target: Tracking, results: Path, study: str, folder: Path) -> str:
         return ""
     try:
         answer = _read(folder)
-        held = _held(uri, study, answer.metric)
+        held = _held(uri, study, answer.tested)
         if held is not None and all(_is_settled(answer, *row) for row in held):
             return ""
         with tracking.only_sender(uri, results):
@@ -112,24 +117,28 @@ def _read(folder: Path) -> _Answer:
         rows = list(csv.DictReader(file))
     # Only the metric of the verdict has a margin, and so a p of equivalence.
     metric = next((row["metric"] for row in rows if row.get("p_equivalent")), rows[0]["metric"])
+    tested = (
+        metric if metric.startswith(TEST) else next(row["metric"] for row in rows if row["metric"].startswith(TEST))
+    )
     lines = [line for line in (folder / "answer.md").read_text().splitlines() if not line.startswith(("# ", "!["))]
     by_path = {f"report/{path.relative_to(folder).as_posix()}": path for path in files}
     return _Answer(
         metric,
+        tested,
         lines,
-        {arm: _words(arm, metric, rows, lines) for arm in dict.fromkeys(row["arm"] for row in rows)},
+        {arm: _words(arm, metric, tested, rows, lines) for arm in dict.fromkeys(row["arm"] for row in rows)},
         by_path,
         digest([FORM, *([path, digest(file.read_bytes())] for path, file in by_path.items())]),
     )
 
 
-def _words(arm: str, metric: str, rows: list[dict[str, str]], lines: list[str]) -> _Words:
+def _words(arm: str, metric: str, tested: str, rows: list[dict[str, str]], lines: list[str]) -> _Words:
     own = {row["metric"]: row for row in rows if row["arm"] == arm}
     metrics = {
         f"{DIFFERENCE}{name}{end}": float(row[column])
         for name, row in own.items()
         for column, end in AGAINST.items()
-        if row.get(column)
+        if row.get(column) and (name == metric or name.startswith(TEST))
     }
     row = own[metric]
     is_baseline = any(other.get("baseline") == arm for other in rows)
@@ -137,7 +146,8 @@ def _words(arm: str, metric: str, rows: list[dict[str, str]], lines: list[str]) 
     said = [line.removeprefix("- ") for line in lines if line.startswith((f"- {arm}: ", f"- Warning: {arm}: "))]
     said = said or [f"{arm}: the baseline that other arms are compared with." if is_baseline else f"{arm}: {verdict}."]
     tags = {"verdict": verdict} | ({"baseline": row["baseline"]} if row.get("baseline") else {})
-    return _Words(float(row["mean"]) if row["mean"] else None, metrics, tags, "\n\n".join(said))
+    mean = own[tested]["mean"]
+    return _Words(float(mean) if mean else None, metrics, tags, "\n\n".join(said))
 
 
 def _send(client: Any, experiment: Any, answer: _Answer, results: Path) -> None:
@@ -156,7 +166,7 @@ def _send(client: Any, experiment: Any, answer: _Answer, results: Path) -> None:
             shutil.copy(file, Path(folder) / path)
         for run in _arms(client, experiment):
             arm, metrics, tags = run.data.tags["arm"], run.data.metrics, run.data.tags
-            if _is_settled(answer, arm, metrics.get(answer.metric), tags.get(DIGEST)):
+            if _is_settled(answer, arm, metrics.get(answer.tested), tags.get(DIGEST)):
                 continue
             words = answer.arms[arm]
             earlier = {name: value for name, value in metrics.items() if name.startswith(DIFFERENCE)}
@@ -210,8 +220,8 @@ def _note(answer: _Answer, study: str, report: str, where: str) -> str:
 
 def _view(answer: _Answer, experiment: Any) -> str:
     """A saved view of MLflow's runs table, as its page saves one: a row per arm, the best first."""
-    spread, against = f"spread/{answer.metric}", f"{DIFFERENCE}{answer.metric}"
-    metrics = [answer.metric, against, f"{against}_p_holm"]
+    spread, against = f"spread/{answer.tested}", f"{DIFFERENCE}{answer.metric}"
+    metrics = [answer.tested, against, f"{against}_p_holm"]
     metrics += [f"{name}{end}" for name in (against, spread) for end in ("_ci_low", "_ci_high")]
     columns = {f"metrics.`{name}`": 40 + 7 * len(name) for name in metrics}  # in pixels: MLflow's own cut the names
     columns = {"tags.`verdict`": 110} | columns | {"tags.`seeds`": 80}
@@ -219,8 +229,8 @@ def _view(answer: _Answer, experiment: Any) -> str:
     sections = {"Model metrics": True, DIFFERENCE.rstrip("/"): True, "spread": False}
     state = {
         "searchFilter": "tags.role = 'arm'",
-        "orderByKey": f"metrics.`{answer.metric}`",
-        "orderByAsc": not answer.metric.endswith(("accuracy", "auc")),
+        "orderByKey": f"metrics.`{answer.tested}`",
+        "orderByAsc": not answer.tested.endswith(("accuracy", "auc")),
         "selectedColumns": [*columns],
         "columnOrder": ["attributes.`Run Name`", *columns],
         "columnWidths": columns,

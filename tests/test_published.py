@@ -220,3 +220,13 @@ def test_the_saved_view_asks_for_what_the_arms_have(sent: Study) -> None:
     known = {f"metrics.`{name}`" for name in data.metrics} | {f"tags.`{name}`" for name in data.tags}
     assert set(state["selectedColumns"]) <= known
     assert state["orderByKey"] in known and state["orderByAsc"] is False
+
+
+def test_a_verdict_about_a_learning_curve_is_shown_too(study: Study) -> None:
+    """MLflow has no mean of what is derived from the curves, so its verdict would be of other runs, and not be sent."""
+    study.compare("metric=best_val_accuracy")
+    assert study.publish() == ""
+    assert "best_val_accuracy" in study.note()
+    ones = study.arms()["ones"].data
+    assert ones.metrics["difference/best_val_accuracy"] == study.row("ones", "best_val_accuracy")["difference"]
+    assert "difference/area_under_val_loss" not in ones.metrics
