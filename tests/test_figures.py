@@ -147,6 +147,11 @@ def test_the_intervals_reach_what_they_are_said_to_reach() -> None:
         assert low < -0.03 and high > 0.04
     assert {"from": -0.005, "to": 0.005} in [row for rows in found(spec, "values") for row in rows]
     assert "(better →)" in json.dumps(spec, ensure_ascii=False)
+    overall = pd.concat([table().assign(arm=lambda rows: rows["arm"] + " over both blocks"), table()])
+    spec = figures.forest(overall, ARMS, 0.005, more_is_better=True).to_dict()
+    coloured = {name for domain in found([layer["encoding"].get("color", {}) for layer in spec["layer"]], "domain")
+                for name in domain}  # fmt: skip
+    assert coloured >= {row["arm"] for row in spec["data"]["values"]}, "what has no colour is not drawn"
     loss = figures.forest(table("test_loss"), ARMS, 0.005, more_is_better=False).to_dict()
     assert "(← better)" in json.dumps(loss, ensure_ascii=False)
 
