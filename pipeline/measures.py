@@ -20,6 +20,7 @@ import numpy as np
 from pipeline import gather
 from pipeline.errors import ConfigError, closest
 
+INITIAL = "initial_loss"
 SHARE = 0.95  # of the baseline's way from before training to its best epoch: the level of `epochs_to`
 _EPOCHS = re.compile(rf"{gather.EPOCHS_TO}(val_\w+?)_(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
 _OF_COLUMN = re.compile(r"(?:test|best_val|area_under_val)_(\w+)")
@@ -51,7 +52,7 @@ def of_history(history: Mapping[str, Sequence[float]]) -> dict[str, float]:
     columns = sorted((name for name in history if name.startswith("val_")), key=lambda name: name == "val_loss")
     found = {f"best_{name}": best(history[name], higher_is_better(name)) for name in columns}
     found |= {f"area_under_{name}": mean_height(history[name]) for name in columns}
-    return found | {"initial_loss": history["loss"][0]}
+    return found | {INITIAL: history["loss"][0]}
 
 
 def level(curves: Iterable[np.ndarray], higher: bool) -> float | None:
@@ -93,12 +94,12 @@ def measure(
     for arm in arms:
         derived = {seed: of_history(history) for seed, history in arm.histories.items()}
         for seed, found in derived.items():
-            start = found.pop("initial_loss")
+            start = found.pop(INITIAL)
             if arm.block in uneven:
                 found.clear()
             if (arm.name, seed) in paces:
                 found[name] = paces[arm.name, seed]
-            found["initial_loss"] = start
+            found[INITIAL] = start
         measured.append(replace(arm, derived=derived))
     return measured
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import blocks, decisions, gather, stats
+from pipeline import blocks, decisions, gather, measures, stats
 from pipeline.measures import higher_is_better
 
 MARGIN = 0.005  # a difference of the metric that does not matter, unless the user says otherwise
@@ -66,7 +66,9 @@ def _judge(family: list[dict[str, Any]], higher_is_better: bool, margin: float) 
     for row, p, p_equal in corrected:
         differences = row.pop("differences")
         if row["pairs"]:
-            shown = (differences, p, p_equal, higher_is_better, margin, len(family), row["same_curves"])
+            # One number from before training is no luck: where it is the same, the arms began the same.
+            same = row["same_curves"] or row["metric"] == measures.INITIAL
+            shown = (differences, p, p_equal, higher_is_better, margin, len(family), same)
             word, seeds = decisions.verdict(*shown)
         else:
             word, seeds = decisions.direction(row["difference"], p, higher_is_better), None

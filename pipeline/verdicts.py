@@ -77,7 +77,8 @@ def _of_arm(row: Row, margin: float, number: Callable) -> str:
     arm, base, n = row["arm"], row["baseline"].removesuffix(_over(row)), int(row["pairs"])
     if row["verdict"] == "identical":
         seeds = f"all {n} seeds" if n > 1 else "its one seed"
-        return f"{arm}: identical to {base}: on {seeds} the same learning curves, bit for bit."
+        what = "learning curves, bit for bit" if row["same_curves"] else row["metric"]
+        return f"{arm}: identical to {base}: on {seeds} the same {what}."
     evidence = _evidence(row, number)
     if row["verdict"] == "equivalent":
         if row["p_holm"] <= ALPHA:

@@ -183,3 +183,14 @@ def test_a_level_of_what_no_run_has_is_refused() -> None:
     """`measure` of arms without curves ends in another error than the one for the person who asked."""
     with pytest.raises(ConfigError, match="threshold: no run of s has"):
         measures.measure("s", [gather.Arm("zeros", "zeros", ())], "zeros", "test_accuracy", 0.5)
+
+
+def test_the_same_start_is_identical_whatever_comes_of_it(tmp_path: Path) -> None:
+    """Arms whose loss before training is the same on every seed would be `undecided` by it, with p = 1."""
+    for seed in range(3):
+        put(tmp_path, "zeros", seed, 0.5)
+        put(tmp_path, "no_bias", seed, 0.5, history={"loss": [1.5, 1, 0.5 + seed], "accuracy": [0.2, 0.3, 0.5]})
+        put(tmp_path, "zeros", seed, 0.5, history={"loss": [1.5, 1, 0.5], "accuracy": [0.2, 0.3, 0.5]})
+    found = answer.of_study(tmp_path, "s", "zeros", "initial_loss")
+    assert found.chosen.set_index("arm").loc["no_bias", "verdict"] == "identical"
+    assert "no_bias: identical to zeros: on all 3 seeds the same initial_loss." in found.said
