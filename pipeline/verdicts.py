@@ -11,6 +11,7 @@ from pipeline.stats import ALPHA
 
 Row = dict[str, Any]
 EQUAL = dict.fromkeys(("identical", "equivalent"), "equal")
+BAR = r"\|"  # as a cell of a table in Markdown holds it
 OTHERS = ("worse", "equivalent", "identical", "undecided")  # the verdicts besides better
 
 
@@ -274,3 +275,8 @@ def p_value(p: float, equals: str = "") -> str:
         return "< 0.001"
     short = f"{p:.2g}"
     return equals + (short if float(short) != ALPHA else f"{p:.4f}")
+
+
+def markdown_row(cells: list[str]) -> str:
+    """A row of a table in Markdown; a name may hold the sign that parts the cells."""
+    return f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"

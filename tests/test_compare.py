@@ -8,6 +8,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -650,6 +651,17 @@ def test_every_picture_that_the_answer_shows_exists(tmp_path: Path, comparing: C
     folder = tmp_path / "reports" / "s"
     links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (folder / "answer.md").read_text())
     assert links and all((folder / link).is_file() for link in links)
+
+
+def test_a_name_with_a_bar_keeps_the_columns_of_the_table(tmp_path: Path, comparing: Callable) -> None:
+    """The name of an arm adds a column to its row of answer.md or studies.md."""
+    for study, arm in product(("first", "second"), ("zeros", "a|b")):
+        put_all(tmp_path / "results", arm, [0.5, 0.7], study=study)
+    assert comparing("study=first,second")[0] == 0
+    for file in ("first/answer.md", "studies.md"):
+        rows = [line for line in (tmp_path / "reports" / file).read_text().splitlines() if line.startswith("|")]
+        assert any(r"a\|b" in row for row in rows)
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
