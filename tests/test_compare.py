@@ -300,6 +300,17 @@ def test_each_verdict_is_said(tmp_path: Path) -> None:
     assert re.search(r"about \d+ seeds would decide \(80 % power", said[1])
 
 
+def test_the_answer_for_many_arms_stays_a_sentence(tmp_path: Path) -> None:
+    """A sweep of thirty arms has an answer, and a heading of its page, of a hundred words."""
+    put_all(tmp_path, "zeros", [0.5, 0.6])
+    put_all(tmp_path, "ones", [0.5, 0.6])
+    for i in range(30):
+        put_all(tmp_path, f"constant(value={i})", [0.5 + i / 100, 0.5])
+    said = words(tmp_path)
+    assert said[0] == "Keep zeros: no arm is shown to be better by test_accuracy (identical: ones; undecided: 30 arms)."
+    assert len(said) >= 1 + 31
+
+
 def test_of_several_better_arms_none_is_the_winner(tmp_path: Path) -> None:
     """Arms that were only held against the baseline are ranked among themselves."""
     put_all(tmp_path, "zeros", [*EIGHT])
