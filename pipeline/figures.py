@@ -61,13 +61,13 @@ def learning_curves(curves: pd.DataFrame, arms: list[str]) -> alt.Chart:
 def forest(table: pd.DataFrame, arms: list[str], margin: float, more_is_better: bool) -> alt.Chart:
     """Each arm's difference from its baseline with the 95 % interval, the margin shaded, the verdict in words.
 
-    table: one metric's rows of `summary.summarize`; those without a baseline are left out.
+    table: one metric's rows of `summary.summarize`, drawn in their order; those without a baseline are left out.
     """
     metric = table["metric"].iloc[0]
     compared = table[table["baseline"].notna()]
     columns = {"difference_ci_low": "low", "difference_ci_high": "high"}
     compared = compared.rename(columns=columns)[["arm", "baseline", "difference", "low", "high", "pairs", "verdict"]]
-    here = list(compared["arm"])  # those over all blocks, which are no arms of their own, among them
+    here = compared["arm"].tolist()
     ends = compared[["difference", "low", "high"]].astype(float)
     domain = [min(-margin, ends.min().min()), max(margin, ends.max().max())]
     known = ends["low"].notna().any()  # one pair has no interval
@@ -76,7 +76,7 @@ def forest(table: pd.DataFrame, arms: list[str], margin: float, more_is_better: 
     title = f"difference in {metric} (better →)" if more_is_better else f"difference in {metric} (← better)"
     y = alt.Y("arm:N", sort=here, title=None, axis=alt.Axis(labelExpr=look.WRAP, grid=False))
     x = alt.X("difference:Q", scale=scale, title=title, axis=alt.Axis(tickCount=8))
-    colour = look.by_arm([*arms, *(arm for arm in here if arm not in arms)], legend=False)
+    colour = look.by_arm([*arms, *(arm for arm in here if arm not in arms)], legend=False)  # over blocks: not in arms
     found = [alt.Tooltip(f"{name}:N") for name in ("arm", "baseline", "verdict", "pairs")]
     found += [alt.Tooltip(f"{name}:Q") for name in ("difference", "low", "high")]
     base = alt.Chart().encode(y=y, color=colour, tooltip=found)

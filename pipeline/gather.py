@@ -202,10 +202,11 @@ def spans(seeds: list[int]) -> str:
 
 
 def curves(arms: list[Arm]) -> pd.DataFrame:
-    """Learning curves over complete runs: columns arm, metric, epoch, mean, low, high."""
+    """Learning curves over complete runs, an arm's longest ones: columns arm, metric, epoch, mean, low, high."""
     parts = []
     for arm in arms:
-        histories = list(arm.histories.values())
+        longest = max((len(history["epoch"]) for history in arm.histories.values()), default=0)
+        histories = [history for history in arm.histories.values() if len(history["epoch"]) == longest]
         for metric in dict.fromkeys(name for history in histories for name in history if name != "epoch"):
             mean, _, low, high = stats.band(np.array([h[metric] for h in histories if metric in h]))
             part = {"epoch": np.arange(len(mean)), "mean": mean, "low": low, "high": high}

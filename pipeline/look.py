@@ -13,7 +13,8 @@ import pandas as pd
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 DIMMED = 0.12  # opacity of the arms that were not picked in the legend
-WRAP = "length(datum.label) > 24 ? split(replace(datum.label, /,/g, ',\\n'), '\\n') : datum.label"  # long names of arms
+# Long names of arms, broken after a comma and before the blocks that they are over.
+WRAP = "length(datum.label) > 24 ? split(replace(datum.label, /, ?| (?=over )/g, '$&\\n'), '\\n') : datum.label"
 
 Spec = dict[str, Any]
 

@@ -82,7 +82,8 @@ def measure(
     """
     uneven = different_epochs(arms)
     even = [arm for arm in arms if arm.block not in uneven]
-    column, threshold = _target(study, even, baseline, metric, threshold)
+    asked = metric if _OF_COLUMN.fullmatch(metric) or _EPOCHS.fullmatch(metric) else gather.final_metrics(arms)[0]
+    column, threshold = _target(study, even, baseline, asked, threshold)
     higher, name = higher_is_better(column), f"{gather.EPOCHS_TO}{column}_{threshold or 0:.10g}"
     paces = {
         (arm.name, seed): epochs_to(history[column], threshold, higher)
@@ -119,7 +120,7 @@ def _target(
     histories = [history for arm in arms for history in arm.histories.values()]
     there = list(dict.fromkeys(name for history in histories for name in history if name.startswith("val_")))
     named, given = _EPOCHS.fullmatch(metric), threshold is not None
-    of = _OF_COLUMN.fullmatch(metric) or _OF_COLUMN.fullmatch(next(iter(gather.final_metrics(arms)), ""))
+    of = _OF_COLUMN.fullmatch(metric)
     column = named[1] if named else f"val_{of[1]}" if of else ""
     if column not in there:
         if given:

@@ -188,6 +188,7 @@ def _facts(answer: Answer, compared: pd.DataFrame) -> dict[str, Any]:
         "one_seed": len(seeds) == 1,
         "runs": sum(len(arm.runs) for arm in answer.arms),
         "pairs": sorted(set(compared["pairs"].astype(int))) if len(compared) else [],
+        "unpaired": bool((compared["pairs"] == 0).any()) if len(compared) else False,
         "fewest": decisions.fewest_seeds(ALPHA / family) if family else None,
         "family": family,
         "test": _percent(data.get("test_fraction")),

@@ -115,8 +115,8 @@ def _read(folder: Path) -> _Answer:
     files += sorted((folder / "figures").glob("*.png"))
     with (folder / "summary.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    # Only the metric of the verdict has a margin, and so a p of equivalence.
-    metric = next((row["metric"] for row in rows if row.get("p_equivalent")), rows[0]["metric"])
+    with (folder / "plots" / "values.csv").open(newline="") as file:
+        metric = next(csv.DictReader(file))["metric"]  # that of the verdict, and of no other
     tested = (
         metric if metric.startswith(TEST) else next(row["metric"] for row in rows if row["metric"].startswith(TEST))
     )
@@ -140,13 +140,13 @@ def _words(arm: str, metric: str, tested: str, rows: list[dict[str, str]], lines
         for column, end in AGAINST.items()
         if row.get(column) and (name == metric or name.startswith(TEST))
     }
-    row = own[metric]
+    row = own.get(metric, {"verdict": "not compared", "mean": ""})  # no run of it has that metric
     is_baseline = any(other.get("baseline") == arm for other in rows)
     verdict = row.get("verdict") or ("baseline" if is_baseline else "not compared" if row["mean"] else "diverged")
     said = [line.removeprefix("- ") for line in lines if line.startswith((f"- {arm}: ", f"- Warning: {arm}: "))]
     said = said or [f"{arm}: the baseline that other arms are compared with." if is_baseline else f"{arm}: {verdict}."]
     tags = {"verdict": verdict} | ({"baseline": row["baseline"]} if row.get("baseline") else {})
-    mean = own[tested]["mean"]
+    mean = own[tested]["mean"] if tested in own else ""
     return _Words(float(mean) if mean else None, metrics, tags, "\n\n".join(said))
 
 

@@ -112,7 +112,7 @@ def _markdown(answer: Answer, tables: Mapping[str, list[list[str]]], pictures: I
     lines = []
     for metric, rows in tables.items():
         table = [HEADINGS, ["---"] * len(HEADINGS), *rows]
-        lines += [f"**{metric}**", "", *(f"| {' | '.join(row)} |" for row in table), ""]
+        lines += [f"**{metric}**", "", *map(verdicts.markdown_row, table), ""]
     return "\n".join([
         f"# {answer.study}", "", answer.said[0], "", *(f"- {sentence}" for sentence in answer.said[1:]), "",
         "The same with figures that answer to the pointer, method and settings: [report.html](report.html).", "",

@@ -163,5 +163,5 @@ def write(found: Ranking, answers: list[Answer], folder: Path) -> None:
     head = ["arm", "mean rank", *(f"{a.study}: {a.metric}" for a in answers)]
     rows = [head, ["---"] * len(head), *cells(found, answers, all_studies=True)]
     text = [f"# {', '.join(found.studies)}", "", found.said[0], "", *(f"- {sentence}" for sentence in found.said[1:])]
-    text += ["", *(f"| {' | '.join(row)} |" for row in rows), "", NOTE]
+    text += ["", *map(verdicts.markdown_row, rows), "", NOTE]
     (folder / "studies.md").write_text("\n".join(text) + "\n")

@@ -11,6 +11,8 @@ from pipeline.stats import ALPHA
 
 Row = dict[str, Any]
 EQUAL = dict.fromkeys(("identical", "equivalent"), "equal")
+BAR = r"\|"  # as a cell of a table in Markdown holds it
+FEW = 8  # arms with one verdict that the answer names
 OTHERS = ("worse", "equivalent", "identical", "undecided")  # the verdicts besides better
 
 
@@ -68,7 +70,8 @@ def _advice(arms: dict[str, list[str]], base: str, metric: str, margin: float, r
     for row in rows:
         if row["verdict"] == "better" and row["diverged"]:
             answer += f", but {row['arm']} diverged on {row['diverged']} of {row['seeds'] + row['diverged']} seeds"
-    rest = "; ".join(f"{word}: {', '.join(arms[word])}" for word in OTHERS if arms[word])
+    names = {word: ", ".join(arms[word]) if len(arms[word]) <= FEW else f"{len(arms[word])} arms" for word in OTHERS}
+    rest = "; ".join(f"{word}: {names[word]}" for word in OTHERS if arms[word])
     return f"{answer} ({rest})." if rest else f"{answer}."
 
 
@@ -275,3 +278,8 @@ def p_value(p: float, equals: str = "") -> str:
         return "< 0.001"
     short = f"{p:.2g}"
     return equals + (short if float(short) != ALPHA else f"{p:.4f}")
+
+
+def markdown_row(cells: list[str]) -> str:
+    """A row of a table in Markdown; a name may hold the sign that parts the cells."""
+    return f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"

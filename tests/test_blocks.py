@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from test_compare import APART, EIGHT, put, put_all
 
-from pipeline import answer, blocks, compare, gather, report, stats
+from pipeline import answer, blocks, compare, figures, gather, report, stats
 
 RATES = ("optimizer.learning_rate=0.001", "optimizer.learning_rate=0.01", "optimizer.learning_rate=0.1")
 
@@ -50,6 +50,16 @@ def test_over_all_blocks_a_seed_counts_once(tmp_path: Path) -> None:
     assert any(s.startswith("ones over all 3 blocks: better than zeros: +0.017 test_accuracy") for s in found.said)
     assert list(found.chosen["arm"][:3]) == [f"{a} over all 3 blocks" for a in ("zeros", "ones", "he_normal")]
     assert sorted(set(found.chosen["block"])) == ["all 3 blocks", *RATES]
+
+
+def test_the_comparison_over_all_blocks_is_drawn_first(tmp_path: Path) -> None:
+    """Its row has the verdict but no mark, as an arm without a colour is not drawn, or it stands below the blocks."""
+    put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT + APART[::-1]]})
+    found = asked(tmp_path)
+    spec = figures.forest(found.chosen, found.names, 0.005, True).to_dict()
+    (mark,) = [layer["encoding"] for layer in spec["layer"] if "shape" in layer["encoding"]]
+    assert mark["y"]["sort"] == ["ones over both blocks", *(f"ones,{rate}" for rate in RATES[:2])]
+    assert mark["color"]["scale"]["domain"] == [*found.names, "ones over both blocks"]
 
 
 def test_an_answer_that_depends_on_the_block_says_so(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -297,6 +298,17 @@ def test_each_verdict_is_said(tmp_path: Path) -> None:
     assert said[3].startswith("lecun_normal: equivalent to zeros within 0.005: +0.002 test_accuracy")
     assert "two one-sided tests p < 0.001 after Holm" in said[3]
     assert re.search(r"about \d+ seeds would decide \(80 % power", said[1])
+
+
+def test_the_answer_for_many_arms_stays_a_sentence(tmp_path: Path) -> None:
+    """A sweep of thirty arms has an answer, and a heading of its page, of a hundred words."""
+    put_all(tmp_path, "zeros", [0.5, 0.6])
+    put_all(tmp_path, "ones", [0.5, 0.6])
+    for i in range(30):
+        put_all(tmp_path, f"constant(value={i})", [0.5 + i / 100, 0.5])
+    said = words(tmp_path)
+    assert said[0] == "Keep zeros: no arm is shown to be better by test_accuracy (identical: ones; undecided: 30 arms)."
+    assert len(said) >= 1 + 31
 
 
 def test_of_several_better_arms_none_is_the_winner(tmp_path: Path) -> None:
@@ -650,6 +662,17 @@ def test_every_picture_that_the_answer_shows_exists(tmp_path: Path, comparing: C
     folder = tmp_path / "reports" / "s"
     links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (folder / "answer.md").read_text())
     assert links and all((folder / link).is_file() for link in links)
+
+
+def test_a_name_with_a_bar_keeps_the_columns_of_the_table(tmp_path: Path, comparing: Callable) -> None:
+    """The name of an arm adds a column to its row of answer.md or studies.md."""
+    for study, arm in product(("first", "second"), ("zeros", "a|b")):
+        put_all(tmp_path / "results", arm, [0.5, 0.7], study=study)
+    assert comparing("study=first,second")[0] == 0
+    for file in ("first/answer.md", "studies.md"):
+        rows = [line for line in (tmp_path / "reports" / file).read_text().splitlines() if line.startswith("|")]
+        assert any(r"a\|b" in row for row in rows)
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {

@@ -162,6 +162,19 @@ def test_runs_of_different_lengths_are_not_compared_by_their_curves(tmp_path: Pa
     assert any("without overrides: runs of 2 and 3 epochs are compared" in sentence for sentence in found.said)
 
 
+@pytest.mark.parametrize("block", ["", ",optimizer=sgd"], ids=["all blocks", "one block"])
+def test_seeds_of_different_lengths_in_one_arm_are_no_refusal(tmp_path: Path, block: str) -> None:
+    """Seeds that were added with more epochs break the figure of the curves, or the study is said to have no metric."""
+    for arm in ("zeros", "ones"):
+        put_curves(tmp_path, f"{arm}{block}", [(0.1, 0.5, 0.6), (0.1, 0.5, 0.6)], setting=arm)
+        put(tmp_path, arm, 2, 0.7, history=curve(0.1, 0.5, 0.6, 0.7))
+        put(tmp_path, arm, 3, 0.6, history=curve(0.1, 0.5, 0.6))
+    found = asked(tmp_path)
+    drawn = found.curves[(found.curves["arm"] == "zeros") & (found.curves["metric"] == "accuracy")]
+    assert drawn["mean"].tolist() == [0.1, 0.5, 0.6, 0.7]
+    assert sum("runs of 2 and 3 epochs are compared" in sentence for sentence in found.said) == 1
+
+
 def test_a_study_without_validation_curves_is_still_compared(tmp_path: Path) -> None:
     """Runs whose history has no such column break the answer."""
     for arm in ("zeros", "ones"):

@@ -254,6 +254,11 @@ def no_baseline(results: Path) -> None:
     put_all(results, "ones", [0.5, 0.7])
 
 
+def unpaired(results: Path) -> None:
+    put_all(results, "zeros", [0.5, 0.7])
+    put_all(results, "ones", [0.5, 0.7], kernels="other")
+
+
 @pytest.mark.parametrize(
     ("make", "says", "without"),
     [
@@ -262,6 +267,7 @@ def no_baseline(results: Path) -> None:
         (no_biases, ["No arm of this study has a bias."], ["biases", "trajectories", "drift"]),
         (all_equal, ["= identical", "Keep zeros"], []),
         (diverged, ["✕ diverged", "ones: diverged, and in no mean"], ["intervals"]),
+        (unpaired, ["but for arms that are named above as unpaired", "have Welch's interval"], ["paired_differences"]),
         (no_baseline, ["no complete run has test_accuracy", "There is no arm to compare with zeros"], ["intervals"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

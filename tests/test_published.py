@@ -8,9 +8,11 @@ import sqlite3
 import subprocess
 import sys
 import zlib
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_compare import put
@@ -230,3 +232,26 @@ def test_a_verdict_about_a_learning_curve_is_shown_too(study: Study) -> None:
     ones = study.arms()["ones"].data
     assert ones.metrics["difference/best_val_accuracy"] == study.row("ones", "best_val_accuracy")["difference"]
     assert "difference/area_under_val_loss" not in ones.metrics
+
+
+def test_the_verdict_of_a_single_seed_is_of_the_metric_that_was_asked_for(tmp_path: Path) -> None:
+    """One seed has no p of equivalence: when that tells which metric the verdict is about, it is taken for another."""
+    one = Study(tmp_path, Tracking(False))
+    for arm, accuracies in ACCURACIES.items():
+        one.put(arm, 0, accuracies[0])
+    one.compare("metric=best_val_loss")
+    ones = published._read(tmp_path / "reports" / "s").arms["ones"]
+    assert ones.metrics["difference/best_val_loss"] == one.row("ones", "best_val_loss")["difference"]
+
+
+def test_an_arm_without_the_metric_of_the_verdict_does_not_cost_the_others_theirs(tmp_path: Path) -> None:
+    """Runs of different lengths have no best epoch to compare: then nothing can be sent, of no arm."""
+    curve = np.linspace(0.3, 0.5, 9)
+    history = {"loss": 1 - curve, "accuracy": curve, "val_loss": 1 - curve, "val_accuracy": curve}
+    for arm, seed in product(("zeros", "ones"), range(2)):
+        put(tmp_path / "results", arm, seed, 0.5 + seed / 10)
+        put(tmp_path / "results", f"{arm},optimizer=sgd", seed, 0.5, setting=arm, history=history if seed else None)
+    Study(tmp_path, Tracking(False)).compare("metric=best_val_accuracy")
+    arms = published._read(tmp_path / "reports" / "s").arms
+    assert arms["ones"].tags["verdict"] == "identical"
+    assert arms["ones,optimizer=sgd"].tags["verdict"] == "not compared"
