@@ -39,7 +39,7 @@ def _overall(rows: list[Row], margin: float) -> str:
     for row in rows:
         arms[row["verdict"]].append(row["arm"].removesuffix(over))
     said = _advice(arms, base, metric, margin, rows)
-    return f"{over.strip().capitalize()}: {said[0].lower()}{said[1:]}" if over else said
+    return f"On average{over}: {said[0].lower()}{said[1:]}" if over else said
 
 
 def _over(row: Row) -> str:

@@ -45,7 +45,7 @@ def test_over_all_blocks_a_seed_counts_once(tmp_path: Path) -> None:
     assert (ones["family"], ones["p_holm"]) == (2, 2 * 2 / 2**8)  # of the two overall comparisons, not of all eight
     assert row(found, "zeros over all 3 blocks")["mean"] == pytest.approx(EIGHT.mean())
     assert found.said[0] == (
-        "Over all 3 blocks: take ones: it is better than zeros by test_accuracy (worse: he_normal)."
+        "On average over all 3 blocks: take ones: it is better than zeros by test_accuracy (worse: he_normal)."
     )
     assert any(s.startswith("ones over all 3 blocks: better than zeros: +0.017 test_accuracy") for s in found.said)
     assert list(found.chosen["arm"][:3]) == [f"{a} over all 3 blocks" for a in ("zeros", "ones", "he_normal")]
@@ -66,7 +66,7 @@ def test_an_answer_that_depends_on_the_block_says_so(tmp_path: Path) -> None:
     """An arm that is better with one learning rate and worse with another is called equal to the baseline, no more."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT - APART]})
     said = asked(tmp_path).said
-    assert said[0].startswith("Over both blocks: keep zeros: no arm differs from it by more than 0.005 test_accuracy")
+    assert said[0].startswith("On average over both blocks: keep zeros: no arm differs from it by more than 0.005")
     assert said[1] == (
         f"The answer for ones depends on optimizer.learning_rate (p = 0.0078): better with {RATES[0]} (+0.020); "
         f"worse with {RATES[1]} (-0.020)."
