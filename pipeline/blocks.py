@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import gather, stats
+from pipeline import gather, permutations, stats
 
 OVERALL = "overall"
 
@@ -130,5 +130,5 @@ def _interaction(arm: gather.Arm, base: gather.Arm, metric: str) -> dict[str, An
         values, others = mine.values(metric), theirs.values(metric)
         sides = [np.array([side[seed] for seed in seeds]) for side in (values, others)]
         columns.append(stats.paired_differences(*sides)[0])
-    p = stats.interaction(np.stack(columns, axis=1)) if seeds else np.nan
+    p = permutations.interaction(np.stack(columns, axis=1)) if seeds else np.nan
     return {"setting": arm.setting, "blocks": blocks, "p": p}

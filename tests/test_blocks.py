@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from test_compare import APART, EIGHT, put, put_all
 
-from pipeline import answer, blocks, compare, figures, gather, report, stats
+from pipeline import answer, blocks, compare, figures, gather, permutations, report, stats
 
 RATES = ("optimizer.learning_rate=0.001", "optimizer.learning_rate=0.01", "optimizer.learning_rate=0.1")
 
@@ -78,7 +78,7 @@ def test_one_block_that_decides_and_one_that_does_not_are_no_interaction(tmp_pat
     noisy = APART * [3, -1, 2, -1, 3, -1, 2, 1]
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT + noisy]})
     found = asked(tmp_path)
-    p = stats.sign_flip(APART - noisy)
+    p = permutations.sign_flip(APART - noisy)
     assert [row(found, f"ones,{block}")["verdict"] for block in RATES[:2]] == ["better", "undecided"] and p > 0.05
     (sentence,) = [sentence for sentence in found.said if "depend" in sentence]
     assert sentence.startswith(f"ones by block: better with {RATES[0]} (+0.020); undecided with {RATES[1]}")
@@ -94,12 +94,12 @@ def test_blocks_that_agree_are_not_spoken_of(tmp_path: Path) -> None:
 def test_the_interaction_of_several_blocks_is_found_and_rarely_where_there_is_none() -> None:
     """Three blocks with one mean would be told apart in more than 6.5 % of studies, or three with others not."""
     rng = np.random.default_rng(0)
-    found = [stats.interaction(rng.normal(size=(8, 1)) + rng.normal(size=(8, 3))) <= 0.05 for _ in range(300)]
+    found = [permutations.interaction(rng.normal(size=(8, 1)) + rng.normal(size=(8, 3))) <= 0.05 for _ in range(300)]
     assert np.mean(found) < 0.075
-    assert stats.interaction(rng.normal(size=(8, 3)) + np.array([0, 0, 3])) < 0.01
-    assert stats.interaction(np.tile(APART[:, None], 3)) == 1
-    assert stats.interaction(np.stack([APART, 0 * APART], 1)) == stats.sign_flip(APART)
-    assert np.isnan(stats.interaction(np.empty((0, 3))))
+    assert permutations.interaction(rng.normal(size=(8, 3)) + np.array([0, 0, 3])) < 0.01
+    assert permutations.interaction(np.tile(APART[:, None], 3)) == 1
+    assert permutations.interaction(np.stack([APART, 0 * APART], 1)) == permutations.sign_flip(APART)
+    assert np.isnan(permutations.interaction(np.empty((0, 3))))
 
 
 def test_a_seed_that_one_block_lacks_is_in_no_overall_mean(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ NO_DEPENDENCY = {
         "tracking",
         "sender",
         "stats",
+        "permutations",
     },  # the command line, the MLflow mirror, what both say of the seeds
     "compare": {"published", "tracking"},  # the MLflow mirror
 }

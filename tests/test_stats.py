@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from pipeline import decisions, ranks, stats
+from pipeline import decisions, permutations, ranks, stats
 
 # Darwin's maize, eighths of an inch, crossed minus self-fertilised; Fisher 1935, The Design of Experiments, section 21.
 MAIZE = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48])
@@ -24,7 +24,7 @@ STUDIES, SEEDS = 2000, 10
 
 def test_sign_flips_give_fishers_number():
     """Of Darwin's 15 pairs, 1726 of 32768 sign choices lie as far from zero."""
-    assert stats.sign_flip(MAIZE) == 1726 / 32768
+    assert permutations.sign_flip(MAIZE) == 1726 / 32768
 
 
 @pytest.mark.parametrize("n", [2, 5, 10, 12])
@@ -32,19 +32,19 @@ def test_sign_flips_agree_with_scipy(n):
     """The exact p would be another than that of SciPy's permutation test."""
     differences = np.random.default_rng(n).normal(0.3, 1, n)
     found = scipy_stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf)
-    assert stats.sign_flip(differences) == pytest.approx(found.pvalue)
+    assert permutations.sign_flip(differences) == pytest.approx(found.pvalue)
 
 
 def test_sums_that_only_rounding_tells_apart_are_as_far():
     """Ties would be lost: 2 * 1/360 and 1/360 + 1/360 differ in single precision, and 0.1 + 0.2 - 0.3 is not 0."""
-    assert stats.sign_flip([0.3]) == 1
-    assert stats.sign_flip([0.1, 0.2, -0.3]) == 1
+    assert permutations.sign_flip([0.3]) == 1
+    assert permutations.sign_flip([0.1, 0.2, -0.3]) == 1
     rng = np.random.default_rng(1)
     for _ in range(100):  # pictures of 360 that were told right; the differences of the counts are whole numbers
         right, other = rng.integers(330, 350, (2, 10))
         found = stats.paired(*(np.float64(np.float32(count / 360)) for count in (right, other)), True)
-        assert found["p"] == stats.sign_flip(right - other)
-        assert found["p_wilcoxon"] == stats.wilcoxon(right - other)
+        assert found["p"] == permutations.sign_flip(right - other)
+        assert found["p_wilcoxon"] == permutations.wilcoxon(right - other)
         wins = np.mean(right > other) + np.mean(right == other) / 2
         assert found["won"] == pytest.approx(wins)
 
@@ -66,11 +66,11 @@ def test_one_huge_value_blurs_no_other_seed():
 def test_many_sign_flips_are_drawn_and_come_near_the_exact_ones(monkeypatch):
     """Beyond 20 pairs, the drawn p would be another than the exact one, differ from call to call, or be 0."""
     differences = np.random.default_rng(4).normal(0.5, 1, 16)
-    exact = stats.sign_flip(differences)
-    monkeypatch.setattr(stats, "EXACT", 10)
-    assert stats.sign_flip(differences) == pytest.approx(exact, abs=0.003)
-    assert stats.sign_flip(differences) == stats.sign_flip(differences)
-    assert stats.sign_flip(np.ones(40)) == 1 / (1 + stats.FLIPS)
+    exact = permutations.sign_flip(differences)
+    monkeypatch.setattr(permutations, "EXACT", 10)
+    assert permutations.sign_flip(differences) == pytest.approx(exact, abs=0.003)
+    assert permutations.sign_flip(differences) == permutations.sign_flip(differences)
+    assert permutations.sign_flip(np.ones(40)) == 1 / (1 + permutations.FLIPS)
 
 
 @pytest.mark.parametrize("n", [21, 32, 35])
@@ -80,16 +80,16 @@ def test_drawn_sign_flips_take_in_every_difference(n):
     differences[[0, 15, 16, n - 1]] = (1, 2, 4, 8)
     counts = np.zeros(n)
     counts[-6:] = 1  # of six equal ones, all have one sign in 2 of 64 choices
-    assert stats.sign_flip(differences) == pytest.approx(2 / 16, abs=0.005)
-    assert stats.sign_flip(counts) == pytest.approx(2 / 64, abs=0.003)
+    assert permutations.sign_flip(differences) == pytest.approx(2 / 16, abs=0.005)
+    assert permutations.sign_flip(counts) == pytest.approx(2 / 64, abs=0.003)
 
 
 def test_the_smallest_p_is_known_beforehand():
     """A study too small to show anything would be called undecided for another reason."""
-    assert stats.sign_flip(np.arange(1, 6)) == 2 / 2**5
+    assert permutations.sign_flip(np.arange(1, 6)) == 2 / 2**5
     assert decisions.fewest_seeds(0.05) == 6
     assert decisions.fewest_seeds(0.05 / 3) == 7
-    assert stats.sign_flip(np.arange(1, 7)) <= 0.05 < stats.sign_flip(np.arange(1, 6))
+    assert permutations.sign_flip(np.arange(1, 7)) <= 0.05 < permutations.sign_flip(np.arange(1, 6))
 
 
 def test_friedman_gives_demsars_numbers():
@@ -170,10 +170,10 @@ def test_a_larger_effect_takes_no_more_seeds():
 
 def test_the_wilcoxon_is_scipys():
     """Zeros would be dropped without a word, or equal runs give nan."""
-    assert stats.wilcoxon(MAIZE) == pytest.approx(scipy_stats.wilcoxon(MAIZE).pvalue)
+    assert permutations.wilcoxon(MAIZE) == pytest.approx(scipy_stats.wilcoxon(MAIZE).pvalue)
     tied = [3.0, -1, 1, 2, 0, 2, -1, 4, 0]
-    assert stats.wilcoxon(tied) == pytest.approx(scipy_stats.wilcoxon(tied, zero_method="pratt").pvalue)
-    assert stats.wilcoxon(np.zeros(5)) == 1
+    assert permutations.wilcoxon(tied) == pytest.approx(scipy_stats.wilcoxon(tied, zero_method="pratt").pvalue)
+    assert permutations.wilcoxon(np.zeros(5)) == 1
 
 
 def test_the_probability_of_improvement_is_mann_whitneys_u():
@@ -301,7 +301,7 @@ def simulated(effect, n=SEEDS, studies=STUDIES, draw="normal"):
 @pytest.mark.parametrize("draw", ["normal", "laplace"])
 def test_without_a_difference_few_studies_find_one(draw):
     """More than 6.5 % of studies of ten seeds would find a difference where there is none."""
-    found = np.mean([stats.sign_flip(d) <= 0.05 for d in simulated(0, draw=draw)])
+    found = np.mean([permutations.sign_flip(d) <= 0.05 for d in simulated(0, draw=draw)])
     assert 0.035 < found < 0.065
 
 
@@ -311,7 +311,7 @@ def test_the_familys_error_stays_below_its_level():
     found = 0
     for _ in range(STUDIES):
         baseline = rng.normal(size=SEEDS)
-        p = [stats.sign_flip(rng.normal(size=SEEDS) - baseline) for _ in range(7)]
+        p = [permutations.sign_flip(rng.normal(size=SEEDS) - baseline) for _ in range(7)]
         found += bool((stats.holm(p) <= 0.05).any())
     assert found / STUDIES < 0.065
 
@@ -348,17 +348,17 @@ def test_the_advised_number_of_seeds_has_its_power(effect):
 def test_few_seeds_are_advised_only_where_they_have_the_power(effect, arms):
     """Of so few seeds that all must agree, a t test's power is not that of the signs: 61 % would be taken for 80 %."""
     n = decisions.seeds_to_differ(effect, 0.05 / arms)
-    assert np.mean([stats.sign_flip(d) <= 0.05 / arms for d in simulated(effect, n, 1000)]) > 0.75
+    assert np.mean([permutations.sign_flip(d) <= 0.05 / arms for d in simulated(effect, n, 1000)]) > 0.75
     if n > decisions.fewest_seeds(0.05 / arms):
-        assert np.mean([stats.sign_flip(d) <= 0.05 / arms for d in simulated(effect, n - 1, 1000)]) < 0.8
+        assert np.mean([permutations.sign_flip(d) <= 0.05 / arms for d in simulated(effect, n - 1, 1000)]) < 0.8
 
 
 def quick_sign_flip(differences):
     """The p of many pairs, from as few draws as a simulation needs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stats, "EXACT", 14)
-        patch.setattr(stats, "FLIPS", 4000)
-        return stats.sign_flip(differences)
+        patch.setattr(permutations, "EXACT", 14)
+        patch.setattr(permutations, "FLIPS", 4000)
+        return permutations.sign_flip(differences)
 
 
 def test_the_seeds_that_would_show_equivalence_do():
@@ -373,7 +373,7 @@ def test_the_seeds_that_would_show_equivalence_do():
 def test_an_undecided_arm_of_three_is_decided_by_the_advised_seeds():
     """The advice would leave out that several arms are compared, so that too few seeds were advised."""
     undecided = standardised(10) * 0.01 + 0.008
-    p = stats.holm([stats.sign_flip(undecided), 0.9, 0.9])
+    p = stats.holm([permutations.sign_flip(undecided), 0.9, 0.9])
     word, n = decisions.verdict(undecided, p[0], np.nan, True, 0.005, 3, False)
     assert word == "undecided" and n == decisions.seeds_to_differ(0.8, 0.05 / 3) > 10
     rng = np.random.default_rng(5)
@@ -396,7 +396,7 @@ def test_verdicts():
     spread = standardised(12) * 0.001
 
     def word(differences, higher=True, margin=0.005, same=False):
-        p, equal = stats.sign_flip(differences), stats.equivalence(differences, margin)
+        p, equal = permutations.sign_flip(differences), stats.equivalence(differences, margin)
         return decisions.verdict(differences, p, equal, higher, margin, 1, same)
 
     assert word(spread + 0.02) == ("better", None)
