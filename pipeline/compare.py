@@ -56,8 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answers = [answer.of_study(results, study, *asked) for study in wanted]
         ranking = studies.rank(answers) if len(answers) > 1 else None
         for found in answers:
+            store.check_writable(reports / found.study, "reports")
+        for found in answers:
             folder = reports / found.study
-            store.check_writable(folder, "reports")
             report.write(found, folder, _commands(found.study, options))
             _print(found)
             _say_where(folder / "report.html")

@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import stats, store
+from pipeline import look, stats, store
 from pipeline.biases import Vector, parts
 from pipeline.gather import Arm
 
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 MOST_UNITS, MOST_EPOCHS = 64, 101  # that are drawn of one layer
-MOST_VALUES = (
-    20_000_000  # rows of biases.parquet that hold every epoch; a larger study has the first and the last there
-)
+MOST_VALUES = 20_000_000  # kept of all epochs together; of a larger study the first and the last epoch are
 
 
 @dataclass(frozen=True)
@@ -162,17 +160,12 @@ def trajectories(arms: list[Arm]) -> pd.DataFrame:
     seed, tables = counts.most_common(1)[0][0], []
     for arm in [arm for arm in arms if seed in arm.complete]:
         for layer, one in _of_run(arm.complete[seed], {}, ends_only=False).items():
-            at, units = _evenly(len(one.values), MOST_EPOCHS), _evenly(one.values.shape[1], MOST_UNITS)
+            at, units = look.evenly(len(one.values), MOST_EPOCHS), look.evenly(one.values.shape[1], MOST_UNITS)
             chosen = {"epoch": np.repeat(one.epoch[at], len(units)), "unit": np.tile(units, len(at))}
             chosen["value"] = one.values[np.ix_(at, units)].ravel()
             tables.append(pd.DataFrame({"arm": arm.name, "seed": seed, "layer": layer} | chosen))
     columns = ["arm", "seed", "layer", "unit", "epoch", "value"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
-
-
-def _evenly(count: int, most: int) -> np.ndarray:
-    """At most `most` places of `count`, the first and the last among them."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
 def write_values(of: Courses, path: Path) -> None:

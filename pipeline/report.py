@@ -18,7 +18,7 @@ HEADINGS = ["arm", "seeds", "mean ± 95 %", "difference [95 %]", "p (Holm)", "ve
 def write(answer: Answer, folder: Path, commands: Mapping[str, str] | None = None) -> None:
     """Write tables, biases.parquet, metrics.json and plots/ (for DVC), figures/, answer.md and report.html.
 
-    commands: how the study is trained and compared again; what a command does -> how it is typed.
+    commands: how the study is compared again; what a command does -> how it is typed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     specs = _draw(answer, folder / "figures")
