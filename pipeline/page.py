@@ -83,6 +83,9 @@ def render(
     first, arms, rest = _parts(answer.said, compared["arm"].tolist())
     words = [row["verdict"] for row in compared.to_dict("records")]
     metrics = {metric: _metric_sheet(answer, metric, rows, headings) for metric, rows in tables.items()}
+    tested = next(
+        iter(answer.ablation.get("metric", [])), answer.metric
+    )  # a metric of the curves is tested by its loss
     return _environment().get_template("report.html.jinja").render(
         answer=answer,
         signs=SIGNS,
@@ -93,7 +96,7 @@ def render(
         metrics=metrics,
         dynamics=_sheet("What training did to the biases, means over seeds", answer.dynamics, DYNAMICS),
         distances=_sheet("How far apart two arms' biases are", answer.distances, DISTANCES),
-        ablation=_sheet(f"Trained models tested with other biases: {answer.metric}", answer.ablation, ABLATION),
+        ablation=_sheet(f"Trained models tested with other biases: {tested}", answer.ablation, ABLATION),
         dead=_sheet("Dead ReLU units, means over seeds", answer.dead_units, DEAD, shares=("before", "after")),
         figures={name: _figure(spec) for name, spec in figures.items()},
         island={

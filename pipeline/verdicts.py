@@ -177,17 +177,14 @@ def of_ablation(table: pd.DataFrame, arms: list[gather.Arm]) -> list[str]:
     said = []
     for arm in arms:
         rows = {row["biases"]: row for row in table[table["arm"] == arm.name].to_dict("records")}
-        if len(rows) < 2:
+        own = rows.pop("own", None)
+        rows = {name: row for name, row in rows.items() if np.isfinite(row["change"])}  # tested with its own ones too
+        if own is None or not rows:
             continue
-        size = np.nanmax([abs(row["change"]) for row in rows.values()])
+        size = max(abs(row["change"]) for row in rows.values())
         digits = int(np.clip(2 - np.floor(np.log10(size)), 0, 7)) if size else 4
         names = {"zeroed": "set to zero", "before": "put back to where they began"}
-        parts = [
-            f"{names.get(name) or f'from {name}'} {_signed(row['change'], digits)}"
-            for name, row in rows.items()
-            if name != "own"
-        ]
-        own = rows["own"]
+        parts = [f"{names.get(name) or f'from {name}'} {_signed(row['change'], digits)}" for name, row in rows.items()]
         said.append(f"{arm.name}: {own['metric']} {own['mean']:.{digits}f} with its own biases; {', '.join(parts)}.")
     return said
 

@@ -151,6 +151,22 @@ def test_other_biases_are_compared_with_a_models_own(tmp_path: Path) -> None:
     ]
 
 
+def test_biases_that_were_not_tested_are_not_spoken_of(tmp_path: Path) -> None:
+    """A model whose own biases could not be tested, or whose test came to no number, would end the whole comparison."""
+    rows = [
+        ("zeros", 0, "ones", 0.8),
+        ("ones", 0, "own", 0.1),
+        ("ones", 0, "zeroed", np.nan),
+        ("ones", 0, "before", 0.2),
+    ]
+    rows += [("twos", 0, "own", 0.1), ("twos", 1, "zeroed", 0.2)]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "biases", "test_accuracy"])
+    for arm in ("zeros", "ones", "twos"):
+        put(tmp_path, arm, 0, {})
+    said = verdicts.of_ablation(ablation.over_seeds(table, "test_accuracy"), gather.load_arms(tmp_path, "s"))
+    assert said == ["ones: test_accuracy 0.100 with its own biases; put back to where they began +0.100."]
+
+
 def test_dead_units_are_shares_of_a_layer() -> None:
     """A count would stand for a share, or the moments change places."""
     rows = [("zeros", seed, "dense", moment, 8, dead)
