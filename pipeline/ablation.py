@@ -1,9 +1,9 @@
 """What a trained model's biases do for it, and which of its ReLU units are dead: two tables per study, and their rows.
 
-    ablation.csv     arm, seed, biases, <test metrics>, key, from_key, code
+    ablation.csv     arm, seed, biases, <test metrics>, key, from_key, version
                      biases: what the trained model was tested with. `own`: its own ones; `zeroed`; `before`: those that
                      it started with; an arm's name: the trained ones of that arm's run of the same seed
-    dead_units.csv   arm, seed, layer, moment (before | after training), units, dead, key, code
+    dead_units.csv   arm, seed, layer, moment (before | after training), units, dead, key, version
                      dead: units whose output is 0 for every test row (and every position)
 
 Biases are what a `bias_initializer` sets; the offsets of normalisation layers (beta) stay as they are. Trained biases
@@ -12,8 +12,9 @@ same kernels, on the same data, with biases of the same shapes: each arm gets th
 more than `MOST_ARMS` arms those of its first arm only, and that one those of all. A run without biases has its `own`
 row; one that diverged, or whose weights are not kept, has none.
 
-key, from_key: those of the run and of the one that the biases are from, code: what computed the row; by these a row is
-known to be out of date. The rows are computed in `evaluation`; this module reads, and needs neither Keras nor models.
+key, from_key: those of the run and of the one that the biases are from; version: `VERSION` of the code that computed
+the row. A row whose three no longer agree with today's is out of date. The rows are computed in `evaluation`; this
+module reads, and needs neither Keras nor models.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from typing import Any
 
 from pipeline import stats, store
 
+VERSION = "1"  # raise it when the evaluation gives other numbers: all rows are then computed anew
 OWN, ZEROED, BEFORE = "own", "zeroed", "before"
 MOST_ARMS = 12
 FIRST = ("zeros", "ones")  # the settings whose arm is the first of a block, before all others by name
@@ -93,14 +95,14 @@ def _load(results: Path, study: str, name: str) -> Any:
     return frame.astype({"seed": int} | (dict.fromkeys(numbers, int) if name == store.DEAD_UNITS else {}))
 
 
-def stored(results: Path, study: str, name: str, code: str | None = None) -> dict[tuple[str, ...], Row]:
-    """The rows of a table by their labels; where `code` is given, only those that it computed."""
+def stored(results: Path, study: str, name: str, version: str | None = None) -> dict[tuple[str, ...], Row]:
+    """The rows of a table by their labels; where `version` is given, only those of that one."""
     numbers = NUMBERS[name]
     whole = [
         row for row in store.read_table(results, study, name)
-        if {*LABELS[name], *numbers, "code"} <= set(row) and None not in (*row, *row.values())
+        if {*LABELS[name], *numbers, "version"} <= set(row) and None not in (*row, *row.values())
     ]  # fmt: skip
-    return {identity(name, row): row for row in whole if code in (None, row["code"])}
+    return {identity(name, row): row for row in whole if version in (None, row["version"])}
 
 
 def identity(name: str, row: Row) -> tuple[str, ...]:

@@ -26,8 +26,8 @@ def update(results: Path, study: str, device: str, files: Mapping[str, str]) -> 
     """
     with store.lock(results, study, ""):
         runs = store.runs(results, study)
-        wanted, code = ablation.rows(runs), runtime.code_digest(("ablation", "evaluation"))
-        rows = {name: ablation.stored(results, study, name, code) for name in wanted}
+        wanted = ablation.rows(runs)
+        rows = {name: ablation.stored(results, study, name, ablation.VERSION) for name in wanted}
         missing: dict[tuple[str, str], list[tuple[str, ablation.Row]]] = {}
         for name, all_of_them in wanted.items():
             for row in all_of_them:
@@ -44,7 +44,7 @@ def update(results: Path, study: str, device: str, files: Mapping[str, str]) -> 
                     if not found:
                         problems.append(f"{run.arm}, seed {run.seed}: it does not come to its stored test loss")
                     for name, row in found:
-                        rows[name][ablation.identity(name, row)] = row | {"code": code}
+                        rows[name][ablation.identity(name, row)] = row | {"version": ablation.VERSION}
             except Exception as error:  # what is made from results must not cost any
                 problems.append(f"{same[0].arm}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
         for name, all_of_them in wanted.items():
@@ -59,7 +59,7 @@ def _columns(name: str, rows: Sequence[ablation.Row]) -> list[str]:
     labels = [label for label in ablation.LABELS[name] if not label.endswith("key")]
     keys = [label for label in ablation.LABELS[name] if label.endswith("key")]
     metrics = [column for row in rows for column, value in row.items() if column.startswith("test_") and value]
-    return [*labels, *dict.fromkeys([*ablation.NUMBERS[name], *metrics]), *keys, "code"]
+    return [*labels, *dict.fromkeys([*ablation.NUMBERS[name], *metrics]), *keys, "version"]
 
 
 def _file(run: store.Run) -> str | None:

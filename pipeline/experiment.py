@@ -26,11 +26,10 @@ from pipeline import (
 )
 from pipeline.config import Config, arm_name, bias_setting, block_name
 from pipeline.errors import ConfigError
+from pipeline.identity import NUMERICS_VERSION, Recipe
+from pipeline.identity import recipe as identify
 
 MOST_WEIGHTS = 1_000_000  # of a model whose weights are kept unasked: 8 MB per run, before and after
-# The modules that decide the numbers: a change in what they do makes earlier results another experiment's.
-NUMBERS_FROM = ("runtime", "data", "models", "vectorize", "objectives", "optimizers", "memory", "own_initializers",
-                "stack", "training", "biases")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ class Plan:
     config: Config
     arm: str
     effective: dict[str, Any]
-    recipe: str  # digest of all that decides the numbers, the seed excepted
-    keys: dict[int, str]  # by seed
+    recipe: Recipe
+    keys: dict[int, tuple[str, ...]]  # by seed: the key of a new run, then those under which an older one may be stored
     missing: tuple[int, ...]
 
     @property
@@ -96,7 +95,7 @@ def run_arm(
                     weights[i] |= _weights("after", built[i])
                 _store(todo, seed, before[i], after[i], trained[i], digests, device, weights[i])
         for run in store.runs(results, study, arm):
-            if run.meta["recipe"] != todo.recipe:  # a seed not asked for now, trained under other settings
+            if run.meta["recipe"] not in todo.recipe.digests:  # a seed not asked for now, trained under other settings
                 store.retire(results, run)
         runs = store.runs(results, study, arm)
         asked = [run for run in runs if run.seed in todo.keys]
@@ -124,13 +123,12 @@ def plan(config: Config) -> Plan:
         "optimizer": asdict(config.optimizer),
         "training": {k: v for k, v in asdict(config.training).items() if k != "seeds_at_once"},
     }
-    decisive = [layers, identity, effective["optimizer"], effective["training"]]
     versions = runtime.environment("")["packages"]
-    recipe = runtime.digest([*decisive, versions, runtime.code_digest(NUMBERS_FROM)])
-    keys = {seed: runtime.digest([recipe, seed]) for seed in config.seeds}
+    recipe = identify(layers, identity, config.optimizer, config.training, versions)
+    keys = {seed: recipe.keys(seed) for seed in config.seeds}
     arm = arm_name(config, defaults)
     done = {run.key for run in store.runs(config.results_dir, config.study, arm) if run.has(*_files(config))}
-    return Plan(config, arm, effective, recipe, keys, tuple(s for s, key in keys.items() if key not in done))
+    return Plan(config, arm, effective, recipe, keys, tuple(s for s, own in keys.items() if done.isdisjoint(own)))
 
 
 def to_train(p: Plan) -> tuple[int, ...]:
@@ -226,8 +224,9 @@ def _store(
     arrays["epoch"] = np.arange(p.config.training.epochs + 1)
     final = {name: _json_number(values[-1]) for name, values in trained.history.items()}
     meta = {
-        "key": p.keys[seed],
-        "recipe": p.recipe,
+        "key": p.keys[seed][0],
+        "recipe": p.recipe.current,
+        "numerics_version": NUMERICS_VERSION,
         "arm": p.arm,
         "seed": seed,
         "status": "diverged" if trained.diverged else "complete",

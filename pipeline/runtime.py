@@ -1,6 +1,5 @@
 """The machine: which device trains, what makes it deterministic, what must be recorded with a result."""
 
-import ast
 import gc
 import hashlib
 import json
@@ -123,16 +122,3 @@ def noise_to(path: Path) -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(screen, 2)
         os.close(screen)
-
-
-def code_digest(modules: tuple[str, ...]) -> str:
-    """Digest of what these modules of the package do; comments, docstrings and layout do not count."""
-    parts = []
-    for name in modules:
-        tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
-                node.body = body[1:] or [ast.Pass()]
-        parts.append(ast.unparse(tree))
-    return digest("\n".join(parts).encode())

@@ -150,22 +150,25 @@ def write(
     return Run(_place(results, study, meta["arm"], meta["seed"], files), meta)
 
 
-def adoptable(results: Path, study: str, keys: Mapping[int, str], needed: tuple[str, ...] = ()) -> dict[int, Run]:
+def adoptable(
+    results: Path, study: str, keys: Mapping[int, Sequence[str]], needed: tuple[str, ...] = ()
+) -> dict[int, Run]:
     """Finished runs that can be taken over: those of another arm of the study, or those replaced since.
 
-    keys: seed -> key of what is wanted. needed: files that a run must have besides the usual ones.
+    keys: seed -> the keys of what is wanted. needed: files that a run must have besides the usual ones.
     """
     known = {run.key: run for run in runs(results, study) if run.has(*needed)}
-    for key in keys.values():
+    for key in [key for own in keys.values() for key in own]:
         path = results / REPLACED / key
         meta = _read_meta(path)
         if meta is not None and Run(path, meta).has(*needed):
             known.setdefault(key, Run(path, meta))
-    return {seed: known[key] for seed, key in keys.items() if key in known}
+    found = {seed: [known[key] for key in own if key in known] for seed, own in keys.items()}
+    return {seed: runs[0] for seed, runs in found.items() if runs}
 
 
 def adopt(
-    results: Path, study: str, keys: Mapping[int, str], own: dict[str, Any], needed: tuple[str, ...] = ()
+    results: Path, study: str, keys: Mapping[int, Sequence[str]], own: dict[str, Any], needed: tuple[str, ...] = ()
 ) -> set[int]:
     """Take over what is `adoptable`. own: what run.json says of this arm (arm, config). The seeds that were found."""
     found = adoptable(results, study, keys, needed)
