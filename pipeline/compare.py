@@ -16,12 +16,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import press, store
-from pipeline.config import PROJECT, Tracking, parse_options
+from pipeline.config.options import parse_options
+from pipeline.config.schema import PROJECT, Tracking
 from pipeline.errors import ConfigError, require
+from pipeline.report.console import print_comparison, print_table
+from pipeline.report.render import start_renderer
+from pipeline.store.files import check_writable
+from pipeline.store.runs import choose_studies
 
 if TYPE_CHECKING:
-    from pipeline.answer import Answer
+    pass
 
 OPTIONS = {
     "study": "",
@@ -48,31 +52,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threshold = _number(options["threshold"]) if options["threshold"] else None
         require(threshold is None or math.isfinite(threshold), "threshold", options["threshold"], "a number")
         require(options["mlflow"] in ("true", "false"), "mlflow", options["mlflow"], "true, false")
-        wanted = dict.fromkeys(store.chosen(results, options["study"]))
-        press.start()  # it takes as long as the imports below, which wait for it here
-        from pipeline import answer, published, report, studies
+        wanted = dict.fromkeys(choose_studies(results, options["study"]))
+        start_renderer()  # it takes as long as the imports below, which wait for it here
+        from pipeline.analysis.across_studies import rank_arms
+        from pipeline.analysis.comparison import compare_study
+        from pipeline.report.ranking import ranking_cells, ranking_headings, write_ranking
+        from pipeline.report.write import write_report
+        from pipeline.tracking.comparison import publish_comparison
 
         asked = (options["baseline"], options["metric"], margin, threshold)
-        answers = [answer.of_study(results, study, *asked) for study in wanted]
-        ranking = studies.rank(answers) if len(answers) > 1 else None
+        answers = [compare_study(results, study, *asked) for study in wanted]
+        ranking = rank_arms(answers) if len(answers) > 1 else None
         for found in answers:
-            store.check_writable(reports / found.study, "reports")
+            check_writable(reports / found.study, "reports")
         for found in answers:
             folder = reports / found.study
-            report.write(found, folder, _commands(found.study, options))
-            _print(found)
+            write_report(found, folder, _commands(found.study, options))
+            print_comparison(found)
             _say_where(folder / "report.html")
         if ranking is not None:
             print()
             if not ranking.table.empty:
-                studies.write(ranking, answers, reports)
+                write_ranking(ranking, answers, reports)
                 title = f"{', '.join(ranking.studies)}: mean (rank)"
-                _print_table(title, studies.headings(ranking), studies.cells(ranking, answers))
+                print_table(title, ranking_headings(ranking), ranking_cells(ranking, answers))
                 _say_where(reports / "studies.md")
             print(*ranking.said, sep="\n")
         target = Tracking(enabled=options["mlflow"] == "true")
         for found in answers:
-            if problem := published.publish(target, results, found.study, reports / found.study):
+            if problem := publish_comparison(target, results, found.study, reports / found.study):
                 print(f"{problem}; python -m pipeline.sync sends it", file=sys.stderr)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -94,29 +102,6 @@ def _commands(study: str, options: Mapping[str, str]) -> dict[str, str]:
     typed = [f"{key}={given[key]}" for key in OPTIONS if key in given and key != "mlflow"]  # which changes no page
     again = shlex.join(["uv", "run", "python", "-m", "pipeline.compare", *typed])
     return {"Compare the stored results again, which writes this page:": again}
-
-
-def _print(found: "Answer") -> None:
-    """The chosen metric's table, at most 100 columns wide, and what it says."""
-    from pipeline import report
-
-    title = f"{found.study}: {found.metric} against {found.baseline}, margin {found.margin:g}"
-    _print_table(title, report.HEADINGS, report.cells(found.chosen), folded=report.HEADINGS[:1])
-    print(*found.said, sep="\n")
-
-
-def _print_table(title: str, headings: list[str], rows: list[list[str]], folded: Sequence[str] = ()) -> None:
-    """folded: the headings of the columns that may be broken; where there are none, all may."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=escape(title), title_justify="left")
-    for heading in headings:
-        table.add_column(escape(heading), no_wrap=bool(folded) and heading not in folded, overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(table)
 
 
 def _say_where(path: Path) -> None:

@@ -21,8 +21,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from pipeline import biases, saved, untrusted
-from pipeline.biases import Vector
+from pipeline.biases.extraction import find_biases, with_arrays
+from pipeline.biases.model_files import read_biases
+from pipeline.biases.safe_files import one_line_error
+from pipeline.biases.tables import bias_differences, bias_rows, long_table
+from pipeline.biases.variables import Bias
 from pipeline.errors import ConfigError, closest, require
 
 KINDS = ("bias", "beta", "absent", "unknown")
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _options(sys.argv[1:] if arguments is None else arguments)
         vectors = _chosen(options.model, options)
-        rows = difference(vectors, _chosen(options.diff, options)) if options.diff else biases.rows(vectors)
+        rows = bias_differences(vectors, _chosen(options.diff, options)) if options.diff else bias_rows(vectors)
         content = _content(options.format, rows, vectors)
         if options.output:
             _write(content, options.output)
@@ -98,7 +101,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _chosen(model: str, options: argparse.Namespace) -> list[Vector]:
+def _chosen(model: str, options: argparse.Namespace) -> list[Bias]:
     """The vectors of a model that --layer and --kind leave."""
     vectors = _read(model, options.load)
     if not vectors:
@@ -114,83 +117,40 @@ def _chosen(model: str, options: argparse.Namespace) -> list[Vector]:
     return left
 
 
-def _read(model: str, load: bool) -> list[Vector]:
+def _read(model: str, load: bool) -> list[Bias]:
     if not model.startswith(RUNS):
-        return _loaded(Path(model)) if load else saved.read(Path(model))
-    from pipeline import logged
+        return _loaded(Path(model)) if load else read_biases(Path(model))
+    from pipeline.tracking.models import fetch_model
 
     with tempfile.TemporaryDirectory() as folder:
-        path = logged.fetch(model, folder)
+        path = fetch_model(model, folder)
         try:
-            return _loaded(path) if load else saved.read(path)
+            return _loaded(path) if load else read_biases(path)
         except ConfigError as error:
             raise ConfigError(str(error).replace(str(path), model)) from error
 
 
-def _loaded(path: Path) -> list[Vector]:
+def _loaded(path: Path) -> list[Bias]:
     """The biases of the model that Keras makes of a file, in safe mode. What `saved.read` refuses, it never sees."""
-    others = sorted({v.layer_type for v in saved.read(path) if v.kind == "unknown" and v.layer_type})
+    others = sorted({v.layer_type for v in read_biases(path) if v.kind == "unknown" and v.layer_type})
     require(path.suffix in (".keras", ".h5") and not path.name.endswith(".weights.h5"), "--load", path,
             "a .keras file, or a .h5 file of a whole model")  # fmt: skip
-    from pipeline import runtime
+    from pipeline.runtime.device import start_tensorflow
 
-    runtime.start("cpu")
+    start_tensorflow("cpu")
     import keras
-
-    from pipeline import own_initializers  # noqa: F401 (registers them with Keras)
 
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        found = biases.find(model)
+        found = find_biases(model)
     except Exception as error:  # whatever a model of unknown layers raises, Keras passes on
-        said = untrusted.one_line(error).split(". ")[0]
+        said = one_line_error(error).split(". ")[0]
         hint = f". For {', '.join(others)[:200]}: {OTHERS}" if others else ""
         raise ConfigError(f"--load: {path}: Keras: {said}{hint}") from error
-    return biases.with_arrays(found)
+    return with_arrays(found)
 
 
-def difference(ours: Sequence[Vector], theirs: Sequence[Vector]) -> list[dict[str, Any]]:
-    """A row per bias of two models.
-
-    Columns: variable, kind, shape, other_shape, drift (Euclidean distance), cosine, sign_flips (of the values that are
-    not 0 in either), only_in (first, second, or empty). What cannot be compared, for its shape, is None.
-    """
-    first, second = ({v.path: v for v in vectors if v.values is not None} for vectors in (ours, theirs))
-    rows = []
-    for path in dict.fromkeys([*first, *second]):
-        a, b = first.get(path), second.get(path)
-        row = {"variable": path, "kind": (a or b).kind, "shape": "", "other_shape": "", "drift": None,
-               "cosine": None, "sign_flips": None,
-               "only_in": "" if a and b else "first" if a else "second"}  # fmt: skip
-        row |= {name: str(v.values.shape) for name, v in (("shape", a), ("other_shape", b)) if v}
-        if a and b and a.values.shape == b.values.shape:
-            x, y = (np.asarray(v.values, np.float64).ravel() for v in (a, b))
-            with np.errstate(all="ignore"):  # of what is infinite
-                lengths = np.linalg.norm(x) * np.linalg.norm(y)
-                row["drift"] = float(np.linalg.norm(y - x))
-                row["cosine"] = None if lengths == 0 else float(x @ y / lengths)
-                row["sign_flips"] = int(np.sum(np.sign(x) * np.sign(y) < 0))
-        rows.append(row)
-    if not rows:
-        raise ConfigError("--diff: neither of the two has a bias of this kind")
-    return rows
-
-
-def long_table(vectors: Sequence[Vector]) -> Any:
-    """An Arrow table with a row per number: variable, role, gate, unit (its place within the gate, flat), value."""
-    import pyarrow as pa
-
-    tables = []
-    for vector in vectors:
-        for role, gate, values in biases.parts(vector):
-            flat = np.empty(0) if values is None else np.asarray(values, np.float64).ravel()
-            said = {"variable": vector.path, "role": role, "gate": gate}
-            columns = {name: pa.repeat(text, len(flat)) for name, text in said.items()}
-            tables.append(pa.table(columns | {"unit": np.arange(len(flat)), "value": flat}))
-    return pa.concat_tables(tables)
-
-
-def _content(form: str, rows: list[dict[str, Any]], vectors: Sequence[Vector]) -> bytes:
+def _content(form: str, rows: list[dict[str, Any]], vectors: Sequence[Bias]) -> bytes:
     """The whole file, in the chosen format."""
     if form in ("parquet", "npz") and all(vector.values is None for vector in vectors):
         raise ConfigError(f"--format: {form} holds values, and nothing that was chosen has any; allowed: csv, json")

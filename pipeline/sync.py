@@ -12,9 +12,13 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from pipeline import published, store, tracking
-from pipeline.config import PROJECT, Tracking, parse_options
+from pipeline.config.options import parse_options
+from pipeline.config.schema import PROJECT, Tracking
 from pipeline.errors import ConfigError, require
+from pipeline.store.runs import choose_studies, stored_runs, stored_studies
+from pipeline.tracking.client import prepare_store, store_uri
+from pipeline.tracking.comparison import publish_comparison
+from pipeline.tracking.runs import mirror_arm
 
 OPTIONS = {"study": "", "results": "results", "reports": "reports", "uri": "", "follow": "false"}
 
@@ -31,33 +35,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require(options["follow"] in ("true", "false"), "follow", options["follow"], "true, false")
         if options["follow"] == "true":
             return _follow(target, results)
-        studies = store.chosen(results, options["study"]) if options["study"] else store.studies(results)
+        studies = choose_studies(results, options["study"]) if options["study"] else stored_studies(results)
         for study in studies:
-            for arm, runs in groupby(store.runs(results, study), key=lambda run: run.arm):
-                if problem := tracking.mirror(target, results, study, arm, list(runs)):
+            for arm, runs in groupby(stored_runs(results, study), key=lambda run: run.arm):
+                if problem := mirror_arm(target, results, study, arm, list(runs)):
                     print(problem, file=sys.stderr)
                     return 1
-            if problem := published.publish(target, results, study, reports / study):
+            if problem := publish_comparison(target, results, study, reports / study):
                 print(problem, file=sys.stderr)
                 return 1
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"MLflow at {tracking.store_uri(target)} has all of: {', '.join(studies) or 'no study yet'}")
+    print(f"MLflow at {store_uri(target)} has all of: {', '.join(studies) or 'no study yet'}")
     return 0
 
 
 def _follow(target: Tracking, results: Path) -> int:
     """Send each arm named on standard input, as JSON `[study, arm]` a line; a study without an arm is made ready."""
     with contextlib.suppress(Exception):  # what is wrong with MLflow will be said when something is to be sent
-        tracking.prepare(target, results)
+        prepare_store(target, results)
     for line in sys.stdin:
         study, arm = json.loads(line)
         if not arm:
             with contextlib.suppress(Exception):
-                tracking.prepare(target, results, study)
+                prepare_store(target, results, study)
             continue
-        problem = tracking.mirror(target, results, study, arm, store.runs(results, study, arm))
+        problem = mirror_arm(target, results, study, arm, stored_runs(results, study, arm))
         if problem:  # most likely the server, which would be waited for again for every further arm
             print(problem, flush=True)
             return 1

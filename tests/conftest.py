@@ -1,6 +1,5 @@
 """What the tests share: composing the real configuration, and the command line run in this process."""
 
-import functools
 import logging
 import os
 import signal
@@ -12,26 +11,16 @@ import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-import hydra
 import pytest
 from absl import logging as absl_logging
+from factories import Said
 from hydra.core.global_hydra import GlobalHydra
 
 from pipeline import train
-from pipeline.config import CONF, Config, load, register_schema
 
 # Hydra closes all log handlers, and absl's (TensorFlow's) then closes its stream: it must not be one of pytest's.
 absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
-
-# Layers whose randomness is hard to keep apart: dropout, a recurrent layer, and two directions of it.
-DROPOUT_GRU = (
-    "model.name=dropout_gru",
-    "model.layers=[{class_name:Reshape,config:{target_shape:[8,8]}},{class_name:Dropout,config:{rate:0.5}},"
-    "{class_name:Bidirectional,config:{layer:{class_name:GRU,config:{units:4,dropout:0.5}}}},"
-    "{class_name:Dropout,config:{rate:0.5}},{class_name:Dense,config:{name:output}}]",
-)
 
 
 # The files that take longest, started first so that no worker waits for another at the end.
@@ -40,23 +29,6 @@ LONGEST = ("test_dvc.py", "test_layers.py", "test_training.py", "test_tracking.p
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
-
-
-class Said(NamedTuple):
-    """What a command left behind: its exit code, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-
-@functools.cache
-def compose_config(*overrides: str) -> Config:
-    """The checked config of a command line, composed from conf/ (half a second, hence the cache)."""
-    register_schema()
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        composed = hydra.compose("config", list(overrides))
-    return load(composed, list(overrides))
 
 
 @pytest.fixture(autouse=True)

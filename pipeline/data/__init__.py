@@ -1,0 +1,1 @@
+"""Datasets: where their rows come from, and how a seed splits them."""

@@ -1,0 +1,1 @@
+"""From a request to stored runs: plan, check, train, store, upload; `run_arm` is the whole of it."""

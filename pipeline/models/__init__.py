@@ -1,0 +1,1 @@
+"""Keras Sequential models built from YAML, with every random draw seeded."""

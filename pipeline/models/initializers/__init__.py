@@ -1,0 +1,1 @@
+"""Bias initializers: which there are, those that Keras does not ship, and what each should draw."""

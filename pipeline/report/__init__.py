@@ -1,0 +1,1 @@
+"""A comparison as a page, Markdown, tables and figures."""

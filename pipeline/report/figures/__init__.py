@@ -1,0 +1,1 @@
+"""Charts: a data frame in, an Altair chart out."""

@@ -1,0 +1,1 @@
+"""The machine: device, versions, hashes, and the noise of native libraries."""

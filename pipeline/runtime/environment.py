@@ -1,0 +1,33 @@
+"""What a result depends on besides its settings: versions, device, instruction sets, threads."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.runtime.device import n_cores
+
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
+# The instruction sets that numerical libraries choose their code by: two machines that agree here compute alike.
+INSTRUCTION_SETS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
+
+
+def describe_environment(device: str) -> dict[str, Any]:
+    """What a result depends on besides its config: versions, device, instruction sets, threads. No clock, no path."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "device": device,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "instruction_sets": _instruction_sets(),
+        "threads": n_cores(),
+    }
+
+
+def _instruction_sets() -> list[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    words = set(next((line for line in lines if line.lower().startswith(("flags", "features"))), "").split())
+    return [name for name in INSTRUCTION_SETS if name in words]

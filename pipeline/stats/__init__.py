@@ -1,0 +1,1 @@
+"""Statistics over seeds: functions of arrays, NumPy and SciPy only."""

@@ -1,0 +1,1 @@
+"""Results on disk: the truth that everything else is made from."""

@@ -1,0 +1,1 @@
+"""The MLflow mirror of the results. Only this package imports MLflow."""

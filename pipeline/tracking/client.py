@@ -1,0 +1,97 @@
+"""MLflow's client, its store, and the lock that one process holds to upload."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from filelock import FileLock
+
+from pipeline.config.schema import PROJECT, Tracking
+from pipeline.runtime.hashing import digest
+
+EMBEDDED = f"sqlite:///{PROJECT / 'mlflow.db'}"
+ENVIRONMENT = {  # set before MLflow is imported, where the user has not set them
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+
+
+def prepare_store(tracking: Tracking, results: Path, study: str = "") -> None:
+    """Import MLflow, and make its store and the study's experiment where they are not there."""
+    client_class()
+    if study:
+        uri = store_uri(tracking)
+        with store_lock(uri, results):
+            open_experiment(uri, study)
+
+
+def store_uri(tracking: Tracking) -> str:
+    """Where to send: `tracking.uri`, else the environment's `MLFLOW_TRACKING_URI`, else the embedded store."""
+    uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED
+    database = database_file(uri)
+    return uri if database is None else f"sqlite:///{database}"
+
+
+def database_file(uri: str) -> Path | None:
+    """The file behind an SQLite address; a relative one is relative to where the command was given."""
+    return Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
+
+
+def read_sqlite(uri: str, query: str, values: list[str]) -> list[tuple] | None:
+    """Rows of an SQLite store, without the five seconds of importing MLflow. None where that cannot be."""
+    database = database_file(uri)
+    if database is None or not database.is_file():
+        return None
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
+            return connection.execute(query, values).fetchall()
+    except sqlite3.Error:
+        return None
+
+
+@contextmanager
+def store_lock(uri: str, results: Path) -> Iterator[None]:
+    """Hold the store, so that two processes neither make it twice nor take each other's runs for left-overs."""
+    database = database_file(uri)
+    place = results / ".aside" / f"mlflow-{digest(uri.encode())}.lock"
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        place = database.with_name(f"{database.name}.lock")
+    with FileLock(place):
+        yield
+
+
+def client_class() -> Any:
+    """MLflow's client, imported after what MLflow reads from the environment is set."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    return MlflowClient
+
+
+def open_experiment(uri: str, study: str) -> tuple[Any, str]:
+    """A client, and the id of the study's experiment; both are made when they are not there."""
+    MlflowClient = client_class()
+    location, database = None, database_file(uri)
+    if database is not None:
+        location = (database.parent / "mlartifacts" / quote(study)).as_uri()
+        if not database.exists():
+            # Made aside and renamed: a store whose first migration is killed would stay half-made.
+            unfinished = database.with_name(f"{database.name}.{os.getpid()}.new")
+            MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
+            unfinished.rename(database)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(study)
+    if experiment is None:
+        return client, client.create_experiment(study, artifact_location=location)
+    if experiment.lifecycle_stage != "active":
+        client.restore_experiment(experiment.experiment_id)
+    return client, experiment.experiment_id

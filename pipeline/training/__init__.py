@@ -1,0 +1,1 @@
+"""Train all seeds of an arm as one TensorFlow program."""

@@ -1,0 +1,172 @@
+"""What tests share: configs of command lines, stored runs with made-up values, layers, data frames."""
+
+import functools
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import hydra
+import numpy as np
+import pandas as pd
+
+from pipeline.config.load import load_config, register_schema
+from pipeline.config.schema import CONF, Config
+from pipeline.data.sources import load_dataset
+from pipeline.data.splits import split_rows
+from pipeline.models.build import build_model
+from pipeline.models.spec import complete_layers
+from pipeline.runtime.device import start_tensorflow
+from pipeline.store.replaced import write_run
+from pipeline.store.runs import Run
+
+# Layers whose randomness is hard to keep apart: dropout, a recurrent layer, and two directions of it.
+DROPOUT_GRU = (
+    "model.name=dropout_gru",
+    "model.layers=[{class_name:Reshape,config:{target_shape:[8,8]}},{class_name:Dropout,config:{rate:0.5}},"
+    "{class_name:Bidirectional,config:{layer:{class_name:GRU,config:{units:4,dropout:0.5}}}},"
+    "{class_name:Dropout,config:{rate:0.5}},{class_name:Dense,config:{name:output}}]",
+)
+
+
+class Said(NamedTuple):
+    """What a command left behind: its exit code, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+@functools.cache
+def compose_config(*overrides: str) -> Config:
+    """The checked config of a command line, composed from conf/ (half a second, hence the cache)."""
+    register_schema()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        composed = hydra.compose("config", list(overrides))
+    return load_config(composed, list(overrides))
+
+
+ARRAYS = {
+    "before/dense/bias": np.zeros(4, np.float32),
+    "after/dense/bias": np.float32([-0.3, 0.1, 0.2, 0.5]),
+    "trajectory/dense/bias": np.float32([[0, 0, 0, 0], [-0.1, 0, 0.1, 0.2], [-0.3, 0.1, 0.2, 0.5]]),
+    "epoch": np.arange(3),
+}
+
+
+def put(
+    results: Path, arm: str, seed: int, accuracy: float, *, study: str = "s", setting: str | None = None,
+    status: str = "complete", kernels: str = "k", data: str = "d", key: str | None = None, biased: bool = True,
+    device: str = "CPU", metrics: dict[str, float] | None = None,
+    bend: float = 0, history: dict[str, Any] | None = None, **decisive: Any,
+) -> Run:  # fmt: skip
+    """Store a run with this test accuracy; its test loss is 1 - accuracy, unless `metrics` says otherwise."""
+    curve = np.linspace(0.2, accuracy, 3)
+    history = history or {
+        "loss": 2 - curve + bend, "accuracy": curve, "val_loss": 2.1 - curve, "val_accuracy": curve - 0.01,
+    }  # fmt: skip
+    diverged = status == "diverged"
+    meta = {
+        "key": key or f"{study}-{arm}-{seed}".replace(",", "-"),
+        "recipe": "r",
+        "arm": arm,
+        "seed": seed,
+        "status": status,
+        "metrics": {"test_accuracy": accuracy, "test_loss": None if diverged else 1 - accuracy} | (metrics or {}),
+        "initial_kernels_digest": f"{kernels}{seed}",
+        "data_digest": data,
+        "config": {"bias_setting": setting or arm.split(",")[0]} | decisive,
+        "environment": {"device": device},
+    }
+    arrays = ARRAYS if biased else {"epoch": np.arange(3)}
+    if diverged:
+        history = {name: np.array([2.0, np.nan, np.nan]) for name in history}
+    return write_run(results, study, meta, arrays, history)
+
+
+def put_all(results: Path, arm: str, accuracies: list[float], **more: Any) -> None:
+    for seed, accuracy in enumerate(accuracies):
+        put(results, arm, seed, accuracy, **more)
+
+
+EIGHT = np.array([0.5, 0.52, 0.47, 0.55, 0.49, 0.51, 0.53, 0.46])
+
+
+APART = np.array([0.01, 0.02, 0.03, 0.02, 0.01, 0.03, 0.02, 0.02])  # all on one side: p = 2 / 2^8 = 0.0078
+
+
+LSTM_LAYERS = "[{class_name: Reshape, config: {target_shape: [8, 8]}}, %s, {class_name: Dense, config: {name: output}}]"
+
+
+def layer(class_name, **config):
+    return f"{{class_name: {class_name}, config: {{{', '.join(f'{k}: {v}' for k, v in config.items())}}}}}"
+
+
+def build(*overrides, seed=0):
+    """The model of a command line for one seed, and what it trains on."""
+    start_tensorflow("cpu")
+    config = compose_config(*overrides)
+    dataset = load_dataset(config.data)
+    rows = split_rows(dataset, config.data, seed)
+    labels = dataset.y[rows.train]
+    if dataset.task == "regression":
+        labels = (labels - rows.target_mean) / rows.target_scale
+    shape = dataset.x.shape[1:]
+    return build_model(complete_layers(config), shape, dataset.task, len(dataset.classes), seed, labels), labels
+
+
+def wide(body):
+    """A model of digits with the given layers in front of its output."""
+    return ("model.name=wide", f"model.layers=[{', '.join(body)}, {{class_name: Dense, config: {{name: output}}}}]")
+
+
+FLAT = layer("Flatten")
+
+
+ARMS = ["zeros", "ones", "glorot_uniform"]
+
+
+LAYERS = {"dense/bias": 4, "output/bias": 2}
+
+
+def quantiles(arms: list[str] = ARMS, spread: float = 1.0) -> pd.DataFrame:
+    return pd.DataFrame([
+        {"arm": arm, "layer": layer, "moment": moment}
+        | {f"q{q:02}": 0.5 + spread * (q / 100 + j) for q in (5, 25, 50, 75, 95)}
+        for arm, layer, (j, moment) in product(arms, LAYERS, enumerate(("before", "after")))
+    ])  # fmt: skip
+
+
+def trajectories(arms: list[str] = ARMS, epochs: int = 5, layers: dict[str, int] = LAYERS) -> pd.DataFrame:
+    parts = []
+    for (i, arm), layer in product(enumerate(arms), layers):
+        part = pd.DataFrame(product(range(epochs + 1), range(layers[layer])), columns=["epoch", "unit"])
+        value = i + 0.1 * part["unit"] + 0.01 * part["epoch"]
+        parts.append(part.assign(arm=arm, seed=3, layer=layer, value=value))
+    return pd.concat(parts, ignore_index=True)[["arm", "seed", "layer", "unit", "epoch", "value"]]
+
+
+def drift(arms: list[str] = ARMS, epochs: int = 5) -> pd.DataFrame:
+    return pd.DataFrame([
+        {"arm": arm, "layer": layer, "epoch": t, "drift": 0.1 * t + i, "low": 0.09 * t + i, "high": 0.11 * t + i}
+        for (i, arm), layer, t in product(enumerate(arms), LAYERS, range(epochs + 1))
+    ])  # fmt: skip
+
+
+def found(spec: Any, key: str) -> list[Any]:
+    """Every value under this key, anywhere in a specification."""
+    if isinstance(spec, list):
+        return [value for inner in spec for value in found(inner, key)]
+    if not isinstance(spec, dict):
+        return []
+    return ([spec[key]] if key in spec else []) + [value for inner in spec.values() for value in found(inner, key)]
+
+
+# Demsar 2006, table 6: AUC of C4.5, with m, with cf, with both, on 14 datasets. The last row but one has 0.975 twice in
+# print, ranked 2 and 3: it was no tie before it was rounded.
+DEMSAR = np.array([
+    [0.763, 0.768, 0.771, 0.798], [0.599, 0.591, 0.590, 0.569], [0.954, 0.971, 0.968, 0.967],
+    [0.628, 0.661, 0.654, 0.657], [0.882, 0.888, 0.886, 0.898], [0.936, 0.931, 0.916, 0.931],
+    [0.661, 0.668, 0.609, 0.685], [0.583, 0.583, 0.563, 0.625], [0.775, 0.838, 0.866, 0.875],
+    [1.000, 1.000, 1.000, 1.000], [0.940, 0.962, 0.965, 0.962], [0.619, 0.666, 0.614, 0.669],
+    [0.972, 0.981, 0.9751, 0.975], [0.957, 0.978, 0.946, 0.970],
+])  # fmt: skip

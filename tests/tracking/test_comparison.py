@@ -1,0 +1,260 @@
+"""A study's answer in MLflow, read back through MLflow's own client from a real store."""
+
+import base64
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import zlib
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from factories import put
+
+from pipeline import compare, sync
+from pipeline.config.schema import PROJECT, Tracking
+from pipeline.store.replaced import write_run
+from pipeline.tracking.client import client_class
+from pipeline.tracking.comparison import _read, publish_comparison
+
+ACCURACIES = {"zeros": [0.8, 0.9, 0.7], "ones": [0.9, 0.8, 0.9], "no_bias": [0.8, 0.9, 0.7]}
+CONFIG = {
+    "use_bias": True, "bias_initializer": None, "bias_layers": "all", "data": {"name": "d", "source": "d"},
+    "model": {"name": "m", "layers": []}, "training": {},
+    "optimizer": {"class_name": "Adam", "learning_rate": 0.1, "schedule": None, "config": {}},
+}  # fmt: skip
+
+
+class Study(NamedTuple):
+    """Made-up runs of three arms, in a folder and a store of their own."""
+
+    folder: Path
+    target: Tracking
+
+    def put(self, arm: str, seed: int, accuracy: float) -> None:
+        run = put(self.folder / "results", arm, seed, accuracy)
+        meta = run.meta | {"config": CONFIG | {"bias_setting": arm}}
+        meta["environment"] = {"device": "CPU", "platform": "p", "python": "3", "packages": {}}
+        meta["key"] = f"{arm}{seed}{accuracy}"
+        history = {name: values for name, values in run.history().items() if name != "epoch"}
+        write_run(self.folder / "results", "s", meta, run.biases(), history)
+
+    def compare(self, *options: str) -> None:
+        places = [f"results={self.folder / 'results'}", f"reports={self.folder / 'reports'}"]
+        assert compare.main([*places, "mlflow=false", *options]) == 0
+
+    def sync(self) -> int:
+        places = [f"results={self.folder / 'results'}", f"reports={self.folder / 'reports'}"]
+        return sync.main([*places, f"uri={self.target.uri}"])
+
+    def publish(self) -> str:
+        return publish_comparison(self.target, self.folder / "results", "s", self.folder / "reports" / "s")
+
+    def client(self) -> Any:
+        return client_class()(self.target.uri)
+
+    def arms(self) -> dict[str, Any]:
+        client = self.client()
+        runs = client.search_runs([client.get_experiment_by_name("s").experiment_id], "tags.role = 'arm'")
+        arms = {run.data.tags["arm"]: run for run in runs}
+        assert len(arms) == len(runs)
+        return arms
+
+    def note(self) -> str:
+        return self.client().get_experiment_by_name("s").tags["mlflow.note.content"]
+
+    def row(self, arm: str, metric: str = "test_accuracy") -> pd.Series:
+        return (
+            pd.read_csv(self.folder / "reports" / "s" / "summary.csv").set_index(["arm", "metric"]).loc[(arm, metric)]
+        )
+
+
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The study, compared and sent."""
+    tmp = tmp_path_factory.mktemp("published")
+    study = Study(tmp, Tracking(True, f"sqlite:///{tmp / 'mlflow.db'}"))
+    for arm, accuracies in ACCURACIES.items():
+        for seed, accuracy in enumerate(accuracies):
+            study.put(arm, seed, accuracy)
+    study.compare()
+    assert study.sync() == 0
+    return study
+
+
+@pytest.fixture
+def study(sent: Study, tmp_path: Path) -> Study:
+    """A copy of it that a test may change; artifacts stay where the first one has them."""
+    for name in ("results", "reports"):
+        shutil.copytree(sent.folder / name, tmp_path / name)
+    shutil.copy(sent.folder / "mlflow.db", tmp_path)
+    return Study(tmp_path, Tracking(True, f"sqlite:///{tmp_path / 'mlflow.db'}"))
+
+
+def rows_of(study: Study) -> list[tuple]:
+    """Every value, tag and run that the store holds."""
+    connection = sqlite3.connect(study.folder / "mlflow.db")
+    tables = ("metrics", "latest_metrics", "tags", "experiment_tags", "runs")
+    rows = [row for table in tables for row in sorted(map(str, connection.execute(f"SELECT * FROM {table}")))]
+    connection.close()
+    return rows
+
+
+def test_an_arm_carries_its_differences_as_metrics_and_its_verdict_as_tag(sent: Study) -> None:
+    """A number of the answer cannot be sorted by in MLflow, is another one there, or is there though unknown."""
+    arms = sent.arms()
+    for metric in ("test_accuracy", "test_loss"):
+        row, prefix = sent.row("ones", metric), f"difference/{metric}"
+        names = {"": "difference", "_ci_low": "difference_ci_low", "_ci_high": "difference_ci_high",
+                 "_p": "p", "_p_holm": "p_holm"}  # fmt: skip
+        held = {end: arms["ones"].data.metrics[f"{prefix}{end}"] for end in names}
+        assert held == {end: pytest.approx(row[column], rel=1e-12) for end, column in names.items()}
+    assert {arm: run.data.tags["verdict"] for arm, run in arms.items()} == {
+        "zeros": "baseline", "ones": "undecided", "no_bias": "identical",
+    }  # fmt: skip
+    assert arms["ones"].data.tags["baseline"] == "zeros" and "baseline" not in arms["zeros"].data.tags
+    assert not [name for name in arms["zeros"].data.metrics if name.startswith("difference/")]
+
+
+def test_the_note_begins_with_the_verdict_and_names_no_file_that_mlflow_lacks(sent: Study) -> None:
+    """The experiments list shows something else than the verdict, or the note a picture that cannot be found."""
+    lines = (sent.folder / "reports" / "s" / "answer.md").read_text().splitlines()
+    note = sent.note()
+    assert note.splitlines()[0] == lines[2] and "![" not in note
+    assert "python -m pipeline.compare study=s" in note
+    assert "ones: undecided" in sent.arms()["ones"].data.tags["mlflow.note.content"]
+
+
+def test_every_arm_has_the_report_and_the_figures(sent: Study) -> None:
+    """An arm is opened, and the report is not among its artifacts."""
+    for run in sent.arms().values():
+        listed = [file.path for where in ("report", "report/figures") for file in
+                  sent.client().list_artifacts(run.info.run_id, where) if not file.is_dir]  # fmt: skip
+        assert {"report/answer.md", "report/summary.csv", "report/figures/learning_curves.png"} <= set(listed)
+
+
+def test_publishing_again_changes_nothing_and_does_not_import_mlflow(study: Study) -> None:
+    """The same answer adds a value or a run to MLflow, or waits for MLflow's import."""
+    study.compare()  # the page says from where it was made, and this is a copy elsewhere
+    assert study.publish() == ""
+    before = rows_of(study)
+    script = (
+        "import sys; from pipeline import compare; code = compare.main(sys.argv[1:]);"
+        "assert 'mlflow' not in sys.modules and not code"
+    )
+    options = [f"results={study.folder / 'results'}", f"reports={study.folder / 'reports'}"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *options], cwd=PROJECT, capture_output=True, text=True,
+        env={**os.environ, "MLFLOW_TRACKING_URI": study.target.uri},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows_of(study) == before
+
+
+def test_a_changed_answer_replaces_the_old_one(study: Study) -> None:
+    """Another baseline leaves the old differences in MLflow, gives a metric two values, or loses an arm's seeds."""
+    study.compare("baseline=ones")
+    assert study.publish() == ""
+    arms, client = study.arms(), study.client()
+    assert arms["ones"].data.tags["verdict"] == "baseline"
+    assert not [name for name in arms["ones"].data.metrics if name.startswith("difference/")]
+    assert arms["zeros"].data.metrics["difference/test_accuracy"] == pytest.approx(-1 / 15)
+    for arm, run in arms.items():
+        for name in filter(lambda name: name.startswith("difference/"), run.data.metrics):
+            assert len(client.get_metric_history(run.info.run_id, name)) == 1
+        children = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+        assert {child.info.run_name for child in children} == {f"{arm}-s{seed}" for seed in range(3)}
+    assert "against ones" in study.note() or "Keep ones" in study.note() or "ones" in study.note().splitlines()[0]
+
+
+def test_an_arm_that_gained_a_seed_waits_for_its_own_verdict(study: Study) -> None:
+    """MLflow shows the verdict over three seeds beside the mean of four, or not the new one after comparing."""
+    study.put("ones", 3, 0.2)
+    study.put("zeros", 3, 0.3)
+    assert study.sync() == 0
+    assert "verdict" not in study.arms()["ones"].data.tags
+    assert study.arms()["no_bias"].data.tags["verdict"] == "identical"
+    study.compare()
+    assert study.publish() == ""
+    arms = study.arms()
+    assert arms["ones"].data.metrics["difference/test_accuracy"] == pytest.approx(study.row("ones")["difference"])
+    assert len({run.data.tags["published"] for run in arms.values()}) == 1
+
+
+@pytest.mark.parametrize("missing", ["store", "study", "report"])
+def test_where_there_is_no_store_study_or_report_nothing_is_made(study: Study, missing: str) -> None:
+    """Comparing makes an MLflow store or an experiment that nobody asked for."""
+    name = "s" if missing != "study" else "other"
+    if missing == "store":
+        (study.folder / "mlflow.db").unlink()
+    folder = study.folder / "reports" / ("s" if missing != "report" else "none")
+    before = rows_of(study) if missing != "store" else []
+    assert publish_comparison(study.target, study.folder / "results", name, folder) == ""
+    assert (rows_of(study) if missing != "store" else []) == before
+    assert (study.folder / "mlflow.db").exists() == (missing != "store")
+
+
+def test_what_goes_wrong_with_mlflow_costs_one_line_and_not_the_answer(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A broken store fails the comparison, or prints a traceback."""
+    (study.folder / "mlflow.db").write_bytes(b"no database")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", study.target.uri)
+    places = [f"results={study.folder / 'results'}", f"reports={study.folder / 'reports'}"]
+    assert compare.main([*places]) == 0
+    said = capsys.readouterr()
+    assert "Report: " in said.out
+    assert [line for line in said.err.splitlines() if "did not take the report" in line]
+    assert "Traceback" not in said.err
+    assert compare.main([*places, "mlflow=false"]) == 0
+    assert capsys.readouterr().err == ""
+    assert compare.main([*places, "mlflow=no"]) == 2
+
+
+def test_the_saved_view_asks_for_what_the_arms_have(sent: Study) -> None:
+    """The view's columns name a metric or a tag that no arm has."""
+    view = json.loads(sent.client().get_experiment_by_name("s").tags["mlflow.sharedViewState.verdict"])
+    state = json.loads(zlib.decompress(base64.b64decode(view["state"].removeprefix("deflate;"))))
+    data = sent.arms()["ones"].data
+    known = {f"metrics.`{name}`" for name in data.metrics} | {f"tags.`{name}`" for name in data.tags}
+    assert set(state["selectedColumns"]) <= known
+    assert state["orderByKey"] in known and state["orderByAsc"] is False
+
+
+def test_a_verdict_about_a_learning_curve_is_shown_too(study: Study) -> None:
+    """MLflow has no mean of what is derived from the curves, so its verdict would be of other runs, and not be sent."""
+    study.compare("metric=best_val_accuracy")
+    assert study.publish() == ""
+    assert "best_val_accuracy" in study.note()
+    ones = study.arms()["ones"].data
+    assert ones.metrics["difference/best_val_accuracy"] == study.row("ones", "best_val_accuracy")["difference"]
+    assert "difference/area_under_val_loss" not in ones.metrics
+
+
+def test_the_verdict_of_a_single_seed_is_of_the_metric_that_was_asked_for(tmp_path: Path) -> None:
+    """One seed has no p of equivalence: when that tells which metric the verdict is about, it is taken for another."""
+    one = Study(tmp_path, Tracking(False))
+    for arm, accuracies in ACCURACIES.items():
+        one.put(arm, 0, accuracies[0])
+    one.compare("metric=best_val_loss")
+    ones = _read(tmp_path / "reports" / "s").arms["ones"]
+    assert ones.metrics["difference/best_val_loss"] == one.row("ones", "best_val_loss")["difference"]
+
+
+def test_an_arm_without_the_metric_of_the_verdict_does_not_cost_the_others_theirs(tmp_path: Path) -> None:
+    """Runs of different lengths have no best epoch to compare: then nothing can be sent, of no arm."""
+    curve = np.linspace(0.3, 0.5, 9)
+    history = {"loss": 1 - curve, "accuracy": curve, "val_loss": 1 - curve, "val_accuracy": curve}
+    for arm, seed in product(("zeros", "ones"), range(2)):
+        put(tmp_path / "results", arm, seed, 0.5 + seed / 10)
+        put(tmp_path / "results", f"{arm},optimizer=sgd", seed, 0.5, setting=arm, history=history if seed else None)
+    Study(tmp_path, Tracking(False)).compare("metric=best_val_accuracy")
+    arms = _read(tmp_path / "reports" / "s").arms
+    assert arms["ones"].tags["verdict"] == "identical"
+    assert arms["ones,optimizer=sgd"].tags["verdict"] == "not compared"

@@ -1,0 +1,106 @@
+"""The layers that a Sequential can hold train stacked with the numbers of `model.fit`."""
+
+import logging
+
+import pytest
+from factories import compose_config
+from reference import EPOCHS, assert_equal, train
+
+OUTPUT = "{class_name: Dense, config: {name: output}}"
+
+
+def layer(class_name, **config):
+    """A layer as a command line writes it."""
+    return f"{{class_name: {class_name}, config: {{{', '.join(f'{k}: {v}' for k, v in config.items())}}}}}"
+
+
+FLAT, GELU = layer("Flatten"), layer("Dense", units=6, activation="gelu")
+STEPS, CUBE = (layer("Reshape", target_shape=shape) for shape in ("[8, 8]", "[4, 4, 4, 1]"))
+MODELS = {
+    "two dimensions": [
+        layer("ZeroPadding2D"), layer("Conv2D", filters=4, kernel_size=3, strides=2, bias_regularizer="l2"),
+        layer("DepthwiseConv2D", kernel_size=2), layer("UpSampling2D"), layer("Cropping2D"),
+        layer("SeparableConv2D", filters=4, kernel_size=2), layer("GroupNormalization", groups=2),
+        layer("MaxPooling2D", padding="same"), layer("GlobalMaxPooling2D"),
+    ],
+    "one dimension": [
+        STEPS, layer("Conv1D", filters=4, kernel_size=3, padding="causal", dilation_rate=2),
+        layer("SeparableConv1D", filters=4, kernel_size=2), layer("DepthwiseConv1D", kernel_size=2),
+        layer("ZeroPadding1D"), layer("MaxPooling1D"), layer("UpSampling1D"), layer("Cropping1D"),
+        layer("Permute", dims="[2, 1]"),
+        layer("AveragePooling1D", pool_size=2), layer("GlobalAveragePooling1D"),
+    ],
+    "three dimensions": [
+        CUBE, layer("Conv3D", filters=3, kernel_size=2), layer("MaxPooling3D", padding="same"),
+        layer("GlobalAveragePooling3D"),
+    ],
+    "transposed": [
+        layer("Conv2D", filters=2, kernel_size=2, strides=4), layer("Conv2DTranspose", filters=2, kernel_size=2),
+        layer("AveragePooling2D", pool_size=2), FLAT, layer("RepeatVector", n=2),
+        layer("Conv1DTranspose", filters=2, kernel_size=2), FLAT,
+    ],
+    "grouped": [layer("Conv2D", filters=2, kernel_size=3), layer("Conv2D", filters=2, kernel_size=3, groups=2), FLAT],
+    "recurrent": [
+        STEPS, layer("TimeDistributed", layer=layer("Dense", units=3)), layer("GRU", units=3, return_sequences="true"),
+        layer("SimpleRNN", units=3, return_sequences="true"), layer("Bidirectional", layer=layer("LSTM", units=2)),
+    ],
+    "stacked cells": [
+        STEPS, f"{{class_name: RNN, config: {{cell: [{layer('LSTMCell', units=3)}, {layer('GRUCell', units=2)}]}}}}",
+    ],
+    "normalisation": [
+        FLAT, layer("Dense", units=6), layer("BatchNormalization"), layer("LayerNormalization"),
+        layer("UnitNormalization"),
+        layer("RMSNormalization"),
+    ],
+    "nested, activations, constraints": [
+        FLAT, f"{{class_name: Sequential, config: {{layers: [{GELU}, {layer('PReLU')}]}}}}",
+        layer("LeakyReLU"), layer("EinsumDense", equation="'ab,bc->ac'", output_shape=5, bias_axes="c"), layer("ELU"),
+        layer("Dense", units=6, kernel_constraint="max_norm", bias_constraint="non_neg", kernel_regularizer="l1",
+              bias_regularizer="l2"), layer("Softmax"),
+    ],
+    "embedding": [FLAT, layer("Embedding", input_dim=17, output_dim=3), layer("GlobalAveragePooling1D")],
+}  # fmt: skip
+
+# A bias before a normalisation has no gradient but float noise, which Adam would blow up. And where one row of an
+# embedding occurs twice in a batch, Keras' own Adam squares two gradients, not their sum; the stack squares the sum.
+PLAIN = ("training.xla=false",)  # compiling these takes XLA half a minute each
+OVERRIDES = {
+    **dict.fromkeys(("stacked cells", "transposed", "grouped", "three dimensions"), PLAIN),
+    "normalisation": ("optimizer=sgd",),
+    "embedding": ("optimizer=sgd", "data.standardize=false", "training.batch_size=32"),
+}
+
+# A row's gradient is a sum over all its places in a batch, which `fit` adds up one after the other: against the same
+# training in float64 (batches of 383 rows) it was wrong in the fifth decimal, and the stack in the eighth.
+TOLERANCE = {"embedding": 1e-4}
+
+
+def config_of(layers, *overrides):
+    model = ("model.name=layers", f"model.layers=[{', '.join([*layers, OUTPUT])}]")
+    common = ("bias_initializer=glorot", "seeds=[0,3]", f"training.epochs={EPOCHS}", "training.batch_size=383")
+    return compose_config(*common, *model, *overrides)  # three whole batches: a fourth size would cost another trace
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_stack_of_these_layers_equals_fit_alone(name, caplog):
+    """A layer would compute something else among other seeds, or lose its place in the stack."""
+    with caplog.at_level(logging.INFO, logger="pipeline.training"):
+        assert_equal(config_of(MODELS[name], *OVERRIDES.get(name, ())), TOLERANCE.get(name, 1e-5))
+    assert "cannot be stacked" not in caplog.text
+
+
+def test_a_layer_that_cannot_be_stacked_is_trained_seed_by_seed(caplog):
+    """Such a layer would end the sweep, or train to other numbers."""
+    layers = [layer("Reshape", target_shape="[2, 8, 4, 1]"), layer("ConvLSTM2D", filters=1, kernel_size=3), FLAT]
+    with caplog.at_level(logging.INFO, logger="pipeline.training"):
+        assert_equal(config_of(layers, "training.batch_size=1000", "training.xla=false"))
+    assert caplog.text.count("each seed has its own copy") == 1
+
+
+def test_noise_and_dropout_act_only_in_training():
+    """An evaluation would be noisy, or a training without noise."""
+    noise = [FLAT, layer("GaussianNoise", stddev=0.5), layer("Dropout", rate=0.5)]
+    _, trained = train(config_of(noise, "training.epochs=1", "optimizer.learning_rate=1e-30"))
+    for one in trained:  # weights do not move, so that only noise can tell two evaluations apart
+        assert one.history["val_loss"][0] == pytest.approx(one.history["val_loss"][1], rel=1e-5)
+        assert abs(one.history["loss"][0] - one.history["loss"][1]) > 1e-3
