@@ -23,14 +23,6 @@ from pipeline import train
 absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
-# The files that take longest, started first so that no worker waits for another at the end.
-LONGEST = ("test_dvc.py", "test_layers.py", "test_training.py", "test_tracking.py", "test_browser.py")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
-
-
 @pytest.fixture(autouse=True)
 def _no_hydra_left_over() -> Iterator[None]:
     GlobalHydra.instance().clear()

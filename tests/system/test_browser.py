@@ -23,7 +23,10 @@ PATIENCE = 60_000  # milliseconds; MLflow's pages ask a server that shares this 
 ML = "workflowType=machine_learning"
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: uv sync")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no browser: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="there is no browser: apt-get install chromium"),
+]
 
 
 class Shown(NamedTuple):

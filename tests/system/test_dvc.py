@@ -18,6 +18,8 @@ import yaml
 
 from pipeline.config.schema import PROJECT
 
+pytestmark = pytest.mark.slow
+
 ARMS = ("no_bias", "zeros")
 STUDY = "digits-mlp"
 

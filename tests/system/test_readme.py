@@ -11,6 +11,8 @@ from pipeline import compare, sync
 from pipeline.biases.extraction import extract_biases
 from pipeline.config.schema import CONF, PROJECT
 
+pytestmark = pytest.mark.slow
+
 README = (PROJECT / "README.md").read_text()
 COMMANDS = [
     shlex.split(line, comments=True)
