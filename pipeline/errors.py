@@ -1,26 +1,68 @@
-"""A request that cannot be carried out is refused in one line: the key, what was given, what is allowed."""
+"""Errors for requests that cannot be carried out. Each message is one line: the key, what was given, what is allowed.
+
+The commands print that line to standard error and exit with code 2.
+"""
 
 import math
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
+_ABSENT: Any = object()  # the default of `given`, since None is a value that a user can give
+
 
 class ConfigError(ValueError):
-    """A request that cannot be carried out; the message is one line for the person who made it."""
+    """A request that cannot be carried out.
+
+    `ConfigError(key, given, allowed)` reads "key: given given; allowed: ...". `allowed` is a phrase, or a sequence of
+    valid words, of which the message names those nearest to `given`. `reason` extends the first half of the line:
+    `reason="but the data has 3 classes"` makes it "key: given given, but the data has 3 classes; allowed: ...".
+    `ConfigError(line)` takes a finished line, for a message of another form.
+
+    Attributes: `key`, `given` and `allowed` as they were passed; all None where the line was passed finished.
+    """
+
+    def __init__(
+        self, key: str, given: Any = _ABSENT, allowed: str | Sequence[str] | None = None, *, reason: str = ""
+    ) -> None:
+        if given is _ABSENT:
+            super().__init__(key)
+            self.key = self.given = self.allowed = None
+        else:
+            super().__init__(_format(key, given, allowed, reason))
+            self.key, self.given, self.allowed = key, given, allowed
 
 
-def require(condition: Any, key: str, given: Any, allowed: str) -> None:
-    """Raise ConfigError with that line unless the condition holds."""
+class DataError(ConfigError):
+    """A dataset that cannot be read or trained on."""
+
+
+class ModelFileError(ConfigError):
+    """A model file that cannot be read: damaged, unsafe, or of an unknown format."""
+
+
+def require(condition: Any, key: str, given: Any, allowed: str | Sequence[str]) -> None:
+    """Raise `ConfigError(key, given, allowed)` unless the condition holds."""
     if not condition:
-        raise ConfigError(f"{key}: {'null' if given is None else given} given; allowed: {allowed}")
+        raise ConfigError(key, given, allowed)
 
 
-def closest(word: str, known: list[str]) -> str:
-    """The nearest valid words, or all of them when none is near."""
+def closest(word: str, known: Sequence[str]) -> str:
+    """Suggest what to write in place of `word`: "nearest: ..." with up to three similar words, else "allowed: ..."."""
     near = get_close_matches(word, known, n=3, cutoff=0.5)
     return f"nearest: {', '.join(near)}" if near else f"allowed: {', '.join(known) or 'none'}"
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number; true and false are none."""
+    """Whether `value` is a finite int or float; booleans do not count."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _format(key: str, given: Any, allowed: str | Sequence[str] | None, reason: str) -> str:
+    shown = "null" if given is None else str(given).lower() if isinstance(given, bool) else str(given)
+    line = f"{key}: {shown} given"
+    if reason:
+        line += f", {reason}"
+    if allowed is not None:
+        line += f"; allowed: {allowed}" if isinstance(allowed, str) else f"; {closest(shown, allowed)}"
+    return line

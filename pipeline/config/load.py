@@ -37,13 +37,10 @@ def load_config(composed: DictConfig, overrides: list[str]) -> Config:
     """The checked config of one Hydra job, with the overrides that made it. Raises ConfigError."""
     tree = {key: value for key, value in OmegaConf.to_container(_resolve(composed)).items() if key != "hydra"}
     if tree.get("bias_initializer") is None:
-        raise ConfigError(
-            "bias_initializer: null is not a choice, since Keras reads it as glorot_uniform; "
-            "allowed: a name from conf/bias_initializer, or use_bias=false for no bias"
-        )
+        reason, allowed = "which Keras reads as glorot_uniform", "a name from conf/bias_initializer, or use_bias=false"
+        raise ConfigError("bias_initializer", None, allowed, reason=reason)
     for group in ("model", "data", "optimizer", "training", "runtime", "tracking"):
-        if not isinstance(tree.get(group), dict):
-            raise ConfigError(f"{group}: {tree.get(group)} given; allowed: a name from conf/{group}")
+        require(isinstance(tree.get(group), dict), group, tree.get(group), f"a name from conf/{group}")
     try:
         checked = OmegaConf.merge(structured_schema(Config), tree | {"overrides": overrides})
         missing = sorted(OmegaConf.missing_keys(checked))

@@ -1,0 +1,57 @@
+"""How a refused request is put in one line."""
+
+import pickle
+
+import pytest
+
+from pipeline.errors import ConfigError, DataError, ModelFileError, closest, require
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ConfigError("seeds", 0, "a count from 1 up"), "seeds: 0 given; allowed: a count from 1 up"),
+        (ConfigError("data", None, "a name"), "data: null given; allowed: a name"),
+        (ConfigError("seeds", True, "a count"), "seeds: true given; allowed: a count"),
+        (ConfigError("data", "irish", ["iris", "wine"]), "data: irish given; nearest: iris"),
+        (ConfigError("data", "xyzzy", ["iris", "wine"]), "data: xyzzy given; allowed: iris, wine"),
+        (ConfigError("data", 5, []), "data: 5 given; allowed: none"),
+        (ConfigError("model", "cnn", "mlp", reason="but iris has no images"),
+         "model: cnn given, but iris has no images; allowed: mlp"),
+        (ConfigError("model", "cnn", reason="but iris has no images"), "model: cnn given, but iris has no images"),
+        (ConfigError("baseline: nothing to compare with"), "baseline: nothing to compare with"),
+    ],
+)  # fmt: skip
+def test_message_is_one_line(error: ConfigError, line: str) -> None:
+    """The line names the key, what was given in YAML's words, and what is allowed."""
+    assert str(error) == line
+
+
+@pytest.mark.parametrize("kind", [ConfigError, DataError, ModelFileError])
+def test_parts_survive_pickling(kind: type[ConfigError]) -> None:
+    """An error raised in a worker process arrives with its class, its line and its parts."""
+    error = pickle.loads(pickle.dumps(kind("data.path", "a.csv", "a file")))
+    assert (type(error), str(error)) == (kind, "data.path: a.csv given; allowed: a file")
+    assert (error.key, error.given, error.allowed) == ("data.path", "a.csv", "a file")
+    finished = pickle.loads(pickle.dumps(kind("data.path: gone")))
+    assert (str(finished), finished.key, finished.given, finished.allowed) == ("data.path: gone", None, None, None)
+
+
+def test_require_raises_only_where_the_condition_fails() -> None:
+    """`require` builds the same error as the constructor."""
+    require([1], "seeds", [1], "a list")
+    with pytest.raises(ConfigError, match=r"^seeds: \[\] given; allowed: a list$"):
+        require([], "seeds", [], "a list")
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "suggestion"),
+    [
+        ("glorot_unifrom", ["glorot_uniform", "zeros"], "nearest: glorot_uniform"),
+        ("zeroes", ["ones", "zeros"], "nearest: zeros, ones"),
+        ("xyzzy", ["ones", "zeros"], "allowed: ones, zeros"),
+    ],
+)
+def test_suggestions(word: str, known: list[str], suggestion: str) -> None:
+    """A misspelt word is answered with the nearest valid ones; one that resembles nothing, with all of them."""
+    assert closest(word, known) == suggestion
