@@ -1,20 +1,21 @@
-"""What the tests share: composing the real configuration, and the command line run in this process."""
+"""Fixtures for all tests: the command line run in this process, results trained once per session, an MLflow server."""
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from absl import logging as absl_logging
-from factories import Said
+from factories import CommandResult, TrainedStudy, compose_config
+from filelock import FileLock
 from hydra.core.global_hydra import GlobalHydra
 
 from pipeline import train
@@ -24,7 +25,7 @@ absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 @pytest.fixture(autouse=True)
-def _no_hydra_left_over() -> Iterator[None]:
+def _reset_hydra() -> Iterator[None]:
     GlobalHydra.instance().clear()
     yield
     GlobalHydra.instance().clear()
@@ -32,7 +33,7 @@ def _no_hydra_left_over() -> Iterator[None]:
 
 @pytest.fixture
 def small(tmp_path: Path) -> list[str]:
-    """Overrides that keep everything a command writes in this test's own folder."""
+    """Overrides that keep everything a command writes in the test's own folder."""
     return [
         f"results={tmp_path / 'results'}",
         f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}",
@@ -41,25 +42,25 @@ def small(tmp_path: Path) -> list[str]:
     ]
 
 
-def _print_warning(message: Warning, category: type, filename: str, lineno: int, *_: object) -> None:
-    """To standard error, as outside of pytest, which would take it away."""
-    print(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr)
-
-
 @pytest.fixture
 def cli(
     small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Said]]:
-    """`cli("-m", "seeds=2")` is `python -m pipeline.train -m seeds=2`, in this process and this test's own folder."""
+) -> Iterator[Callable[..., CommandResult]]:
+    """`cli("-m", "seeds=2")` runs `python -m pipeline.train -m seeds=2` in this process and the test's own folder.
+
+    MLflow is off (it costs some ten seconds per command) unless the arguments name `tracking`. For a command that
+    uploads, pass `tracking=mlflow` and request `mlflow_store`, which saves making the store.
+    """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # main sets it; this gives it back
-    monkeypatch.setattr(warnings, "showwarning", _print_warning)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # train.main sets it; monkeypatch restores it
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 
-    def run(*args: str) -> Said:
+    def run(*args: str) -> CommandResult:
         options = [arg for arg in args if arg.startswith("-")]  # argparse wants them in front of the overrides
         overrides = [arg for arg in args if not arg.startswith("-")]
+        if not any(arg.startswith("tracking") for arg in overrides):
+            overrides.append("tracking=none")
         monkeypatch.setattr("sys.argv", ["pipeline.train", *options, *small, *overrides])
         GlobalHydra.instance().clear()
         capfd.readouterr()
@@ -67,16 +68,83 @@ def cli(
             code = train.main()
         except SystemExit as stop:
             code = stop.code
-        return Said(code, *capfd.readouterr())
+        return CommandResult(code, *capfd.readouterr())
 
     yield run
-    root.handlers[:], root.level = handlers, level  # Hydra's write to this test's captured output
+    root.handlers[:], root.level = handlers, level  # Hydra's handlers write to this test's captured output
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all xdist workers of this session share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _make_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Let the first worker that asks fill a folder, while the others wait for it."""
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            unfinished = folder.with_name(f"{folder.name}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a worker that failed
+            unfinished.mkdir()
+            make(unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_study_files(session_folder: Path) -> TrainedStudy:
+    """The original of `trained_study`: read it, never write to it. For fixtures of module scope."""
+
+    def train_arms(results: Path) -> None:
+        from pipeline.experiment.run import run_arm
+
+        for setting in TrainedStudy.arms.values():
+            run_arm(compose_config(*TrainedStudy.overrides, "tracking=none", f"results={results}", setting))
+
+    return TrainedStudy(_make_once(session_folder / "results", train_arms))
+
+
+@pytest.fixture
+def trained_study(trained_study_files: TrainedStudy, tmp_path: Path) -> TrainedStudy:
+    """Results of a really trained study, copied to `tmp_path / "results"`, where `cli` looks for them.
+
+    It is trained once per session, without MLflow: iris, the linear model, two epochs, three seeds, three arms.
+    `TrainedStudy.overrides` are its settings, `TrainedStudy.arms` maps each arm's name to its override; a command with
+    them finds every run done.
+    """
+    return TrainedStudy(Path(shutil.copytree(trained_study_files.results, tmp_path / "results")))
+
+
+@pytest.fixture(scope="session")
+def mlflow_store_file(session_folder: Path) -> Path:
+    """The original of `mlflow_store`: copy it, never write to it. For fixtures of module scope."""
+
+    def migrate(folder: Path) -> None:
+        from pipeline.tracking.client import client_class
+
+        client_class()(f"sqlite:///{folder / 'mlflow.db'}").search_experiments(max_results=1)
+
+    return _make_once(session_folder / "store", migrate) / "mlflow.db"
+
+
+@pytest.fixture
+def mlflow_store(mlflow_store_file: Path, tmp_path: Path) -> str:
+    """Address of an empty MLflow store at `tmp_path / "mlflow.db"`, where `cli` looks for it.
+
+    Making such a store takes 3 to 7 seconds, so it is made once per session and copied.
+    """
+    return f"sqlite:///{shutil.copy(mlflow_store_file, tmp_path / 'mlflow.db')}"
 
 
 @pytest.fixture(scope="module")
-def starting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A real `mlflow server` on loopback with a store of its own, that has begun to start: its address and its log."""
+def starting_server(tmp_path_factory: pytest.TempPathFactory, mlflow_store_file: Path) -> Iterator[tuple[str, Path]]:
+    """Address and log file of a real `mlflow server` on loopback, just launched: not yet ready to answer."""
     tmp = tmp_path_factory.mktemp("server")
+    shutil.copy(mlflow_store_file, tmp / "server.db")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -94,7 +162,7 @@ def starting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
 
 @pytest.fixture(scope="module")
 def server(starting_server: tuple[str, Path]) -> str:
-    """The address of that server, once it answers."""
+    """Address of that server, once it answers."""
     uri, server_log = starting_server
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + 180

@@ -1,9 +1,10 @@
 """What tests share: configs of command lines, stored runs with made-up values, layers, data frames."""
 
 import functools
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import hydra
 import numpy as np
@@ -28,12 +29,29 @@ DROPOUT_GRU = (
 )
 
 
-class Said(NamedTuple):
-    """What a command left behind: its exit code, and what it wrote."""
+class CommandResult(NamedTuple):
+    """Exit code and output of a command."""
 
     code: int
     out: str
     err: str
+
+
+Said = CommandResult  # until test_bad_input.py says CommandResult
+
+
+@dataclass(frozen=True)
+class TrainedStudy:
+    """The study that the fixture `trained_study` trains; `overrides` and `arms` are the command lines that made it."""
+
+    results: Path
+    name: ClassVar = "iris-linear"
+    overrides: ClassVar = ("data=iris", "model=linear", "training.epochs=2", "seeds=3")
+    arms: ClassVar = {
+        "no_bias,training.epochs=2": "use_bias=false",
+        "zeros,training.epochs=2": "bias_initializer=zeros",
+        "glorot_uniform,training.epochs=2": "bias_initializer=glorot",
+    }
 
 
 @functools.cache
