@@ -243,7 +243,7 @@ class Model:
         losses = self._objective.losses(y[None], outputs[None])
         penalty = tf.add_n([tf.cast(v, tf.float32) for v in self._model.losses] or [tf.constant(0.0)])
         total = tf.reduce_sum(losses) + penalty * tf.reduce_sum(counts)
-        added = self._objective.added(y[None], outputs[None], counts)
+        added = self._objective.metric_sums(y[None], outputs[None], counts)
         return tf.concat([total[None], *(part[0] for part in added)], 0), [alive[path] for path in self._relu]
 
 

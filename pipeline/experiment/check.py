@@ -10,7 +10,8 @@ from pipeline.errors import ConfigError
 from pipeline.experiment.plan import Plan
 from pipeline.models.build import build_model
 from pipeline.runtime.device import start_tensorflow
-from pipeline.training.loop import fit_batch_size, stacks_at_once
+from pipeline.training.loop import fit_batch_size
+from pipeline.training.memory import stacks_at_once
 from pipeline.training.objectives import check_objective
 from pipeline.training.optimizers import check_optimizer_values
 

@@ -1,45 +1,75 @@
-"""What a stack of seeds takes of the memory, estimated from the model: how many share one, how many rows at a time."""
+"""Estimate memory: how many seeds share a stack, how many stacks train at once, how many rows an evaluation takes."""
 
 from typing import Any
 
 import numpy as np
 
+from pipeline.config.schema import Training
+from pipeline.errors import ConfigError
+from pipeline.runtime.device import free_memory, n_cores
 from pipeline.training.pfor import recurrent_layers
 
-EVALUATION_ROWS, FEWEST_ROWS = 512, 32  # of a seed in one step of an evaluation, as memory allows
-EVALUATION_BYTES = 64 * 2**20  # what such a step may touch
-PLACES = (20, 10, 5, 2)  # of one, TensorFlow makes no stack; the counts that people ask for fill these
-COPIES = 10  # of all weights: values and two moments, those of the program it is traced with, gradients, new values
-COMPILER_BYTES = 200 * 2**20  # what TensorFlow takes to trace and compile any model
-STACK_BYTES = 3 * 2**20  # what a step of a stack may touch before it is made narrower
+EVALUATION_ROWS, FEWEST_ROWS = 512, 32  # most and fewest rows of a seed in one step of an evaluation
+EVALUATION_BYTES = 64 * 2**20  # that such a step may touch
+WIDTHS = (20, 10, 5, 2)  # of a stack: TensorFlow makes no stack of one, and the seed counts people ask for fill these
+COPIES = 10  # of all weights: values, two moments, the same three in the program's trace, gradients, new values
+COMPILER_BYTES = 200 * 2**20  # that TensorFlow takes to trace and compile any model
+STACK_BYTES = 3 * 2**20  # that a step of a stack may touch before the stack is made narrower
 
 
-def seed_bytes(model: Any, batch_size: int) -> int:
-    """What a step of a seed touches: weights, gradients, optimizer state; outputs and their gradients."""
-    outputs = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
-    return 4 * (4 * _weights(model) + 2 * batch_size * (outputs + _gates(model)))
+def stack_width(model: Any, batch_size: int) -> int:
+    """How many seeds share a stack. It depends on model and batch size alone, so it is the same on every machine."""
+    fitting = [width for width in WIDTHS if width * step_bytes(model, batch_size) <= STACK_BYTES]
+    return max(fitting, default=WIDTHS[-1])
 
 
-def evaluation_rows(model: Any, width: int) -> int:
-    """How many rows of each seed an evaluation takes at once."""
-    return int(np.clip(EVALUATION_BYTES // (width * _row_bytes(model)), FEWEST_ROWS, EVALUATION_ROWS))
+def stacks_at_once(model: Any, training: Training) -> int:
+    """How many stacks train side by side: one on a GPU, else one per core, as memory and `seeds_at_once` allow.
+
+    Raises ConfigError when the machine's free memory does not hold one stack. TensorFlow does not report a GPU's free
+    memory beforehand, so there it is not checked.
+    """
+    import tensorflow as tf
+
+    if tf.config.get_visible_devices("GPU"):
+        return 1
+    width = stack_width(model, training.batch_size)
+    needed, free = stack_bytes(model, width, training.batch_size), free_memory()
+    if needed > free:
+        raise ConfigError(
+            f"training.batch_size, model: {width} seeds of this model, which train together, at a batch size of "
+            f"{training.batch_size} need about {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free; lower one"
+        )
+    wanted = n_cores() if training.seeds_at_once == "auto" else max(1, training.seeds_at_once // width)
+    return int(min(wanted, free // needed))
 
 
 def stack_bytes(model: Any, width: int, batch_size: int) -> int:
-    """An estimate of the memory that a stack takes: its weights, and one step of training or evaluation.
+    """Estimate the bytes of memory that training one stack takes: its weights, and one step or evaluation.
 
-    Held against measured peaks in tests/test_training.py.
+    tests/training/test_memory.py compares it to measured peaks.
     """
     rows = max(2 * batch_size, evaluation_rows(model, width))
-    return COMPILER_BYTES + width * (4 * COPIES * _weights(model) + rows * _row_bytes(model))
+    return COMPILER_BYTES + width * (4 * COPIES * _n_weights(model) + rows * _row_bytes(model))
 
 
-def _weights(model: Any) -> int:
+def step_bytes(model: Any, batch_size: int) -> int:
+    """Bytes that one training step of one seed touches: weights, gradients, optimizer state, outputs and theirs."""
+    outputs = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
+    return 4 * (4 * _n_weights(model) + 2 * batch_size * (outputs + _gate_floats(model)))
+
+
+def evaluation_rows(model: Any, width: int) -> int:
+    """How many rows of each seed one step of an evaluation takes."""
+    return int(np.clip(EVALUATION_BYTES // (width * _row_bytes(model)), FEWEST_ROWS, EVALUATION_ROWS))
+
+
+def _n_weights(model: Any) -> int:
     return sum(int(np.prod(v.shape)) for v in model.variables)
 
 
-def _gates(model: Any) -> int:
-    """Floats that recurrent layers keep of a row: per step four gates before and after activation, and two states."""
+def _gate_floats(model: Any) -> int:
+    """Floats that recurrent layers keep per row: per step four gates before and after activation, and two states."""
     floats = 0
     for layer in recurrent_layers(model):
         _, steps, *features = layer.get_build_config()["input_shape"]
@@ -48,8 +78,8 @@ def _gates(model: Any) -> int:
 
 
 def _row_bytes(model: Any) -> int:
-    """Bytes for one row of one seed on its way through the layers, with the patches that convolutions make of it."""
-    floats = int(np.prod(model.input_shape[1:])) + 2 * _gates(model)
+    """Bytes of one row of one seed on its way through the layers, with the patches that convolutions make of it."""
+    floats = int(np.prod(model.input_shape[1:])) + 2 * _gate_floats(model)
     for layer in model._flatten_layers():
         shapes = [tuple(node.outputs[0].shape[1:]) for node in layer._inbound_nodes]
         size = max((int(np.prod([n or 1 for n in shape])) for shape in shapes), default=0)
@@ -57,9 +87,3 @@ def _row_bytes(model: Any) -> int:
         patch = 2 * int(np.prod(kernel.shape[:-1])) / kernel.shape[-1] if kernel is not None else 0
         floats += int(size * (2 + patch))
     return 4 * floats
-
-
-def stack_width(model: Any, batch_size: int) -> int:
-    """How many seeds share a stack: it follows from the model and the batch alone, so it is the same everywhere."""
-    fitting = [n for n in PLACES if n * seed_bytes(model, batch_size) <= STACK_BYTES]
-    return max(fitting, default=PLACES[-1])

@@ -1,7 +1,7 @@
-"""What is minimised and what is measured: Keras' losses and metrics, class weights.
+"""Losses, metrics and class weights of stacked seeds, with Keras' own functions.
 
-Losses are taken row by row, so that rows can be weighted and each seed has its own mean. Metrics are Keras' own
-functions; for the area under the curve it is the hits by threshold that add up over batches.
+Losses are computed per row, so that rows can be weighted and each seed has its own mean. Over batches, losses and
+metrics are added up; for the area under the curve, the counts at each of Keras' thresholds are.
 """
 
 import contextlib
@@ -14,57 +14,65 @@ from pipeline.config.keras_signatures import class_names, constructor_arguments
 from pipeline.config.schema import Training
 from pipeline.errors import ConfigError, closest, is_number, require
 
-# The usual one of each task first. CategoricalCrossentropy takes the same integer labels here, coded one-hot.
+# Allowed losses and metrics by task, the default first. CategoricalCrossentropy gets the integer labels one-hot.
 LOSSES = {
     "binary": ("BinaryCrossentropy",),
     "multiclass": ("SparseCategoricalCrossentropy", "CategoricalCrossentropy"),
     "regression": ("MeanSquaredError", "MeanAbsoluteError", "Huber"),
 }
 METRICS = {"binary": ("accuracy", "auc"), "multiclass": ("accuracy",), "regression": ("mae", "mse")}
-ARGUMENTS = ("label_smoothing", "delta")
+ARGUMENTS = ("label_smoothing", "delta")  # of losses, that a config may set
 
 
 def check_objective(training: Training, task: str, n_classes: int) -> None:
-    """Refuse a loss, a metric or class weights that do not fit the task. Raises ConfigError."""
+    """Raise ConfigError for a loss, a metric or class weights that do not fit the task."""
     name, config = _loss(training, task)
     if name not in LOSSES[task]:
         raise ConfigError(f"training.loss: {name} given for a {task} target; allowed: auto, {', '.join(LOSSES[task])}")
-    known = [a for a in constructor_arguments("losses", name) if a in ARGUMENTS]
+    arguments = [a for a in constructor_arguments("losses", name) if a in ARGUMENTS]
     for key, value in config.items():
-        if key not in known:
-            raise ConfigError(f"training.loss.config.{key}: {name} takes no such argument; {closest(str(key), known)}")
+        if key not in arguments:
+            near = closest(str(key), arguments)
+            raise ConfigError(f"training.loss.config.{key}: {name} takes no such argument; {near}")
         smoothing = key == "label_smoothing"
         fits = is_number(value) and (0 <= value < 1 if smoothing else value > 0)
         allowed = "a number from 0 to below 1" if smoothing else "a positive number"
         require(fits, f"training.loss.config.{key}", value, allowed)
     metrics = [training.metrics] if isinstance(training.metrics, str) else training.metrics
-    known = isinstance(metrics, list) and metrics and all(m in METRICS[task] for m in metrics)
+    measurable = isinstance(metrics, list) and metrics and all(m in METRICS[task] for m in metrics)
     allowed = f"auto, or for a {task} target a list of {', '.join(METRICS[task])}"
-    require(known or metrics == ["auto"], "training.metrics", training.metrics, allowed)
+    require(measurable or metrics == ["auto"], "training.metrics", training.metrics, allowed)
     weights = training.class_weight
     if weights is not None:
         require(task != "regression", "training.class_weight", weights, "null, since a regression has no classes")
-        each = weights != "balanced" and isinstance(weights, list) and all(is_number(w) and w >= 0 for w in weights)
-        fits = weights == "balanced" or (each and len(weights) == n_classes and any(weights))
+        numbers = isinstance(weights, list) and all(is_number(w) and w >= 0 for w in weights)
+        fits = weights == "balanced" or (numbers and len(weights) == n_classes and any(weights))
         require(fits, "training.class_weight", weights, f"null, balanced, or a list of {n_classes} weights")
 
 
 def metric_names(training: Training, task: str) -> tuple[str, ...]:
-    """What is measured besides the loss; the first one counts: `accuracy`, or `mae` for a regression."""
-    given = METRICS[task][:1] if training.metrics in ("auto", ["auto"]) else training.metrics
-    return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
+    """The metrics measured besides the loss, the default metric of the task for `auto`, each once."""
+    names = METRICS[task][:1] if training.metrics in ("auto", ["auto"]) else training.metrics
+    return (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
 
 
-def class_weights(given: Any, y_train: np.ndarray, n_classes: int) -> np.ndarray:
-    """The weight of each class [classes], float32; `balanced` is rows / (classes * rows of the class)."""
-    if given == "balanced":
+def class_weights(setting: Any, y_train: np.ndarray, n_classes: int) -> np.ndarray:
+    """The weight of each class, [classes] float32, from `training.class_weight`: null, a list, or `balanced`.
+
+    `balanced` is rows / (classes * rows of the class), as `sklearn.utils.class_weight.compute_class_weight` has it,
+    where a class without rows counts as if it had one.
+    """
+    if setting == "balanced":
         return np.float32(len(y_train) / (n_classes * np.maximum(np.bincount(y_train, minlength=n_classes), 1)))
-    return np.ones(max(n_classes, 1), np.float32) if given is None else np.float32(given)
+    return np.ones(max(n_classes, 1), np.float32) if setting is None else np.float32(setting)
 
 
 @contextlib.contextmanager
 def without_output_activation(model: Any, training: Training, task: str) -> Iterator[str]:
-    """Take the softmax or sigmoid off the model's last layer for a while, for a cross-entropy; its name, or `none`."""
+    """Within the context, a model trained on a cross-entropy has no softmax or sigmoid in its last layer.
+
+    Yields the name of the activation that is left out, or `none`.
+    """
     import keras
 
     last = model.layers[-1]
@@ -82,9 +90,10 @@ def without_output_activation(model: Any, training: Training, task: str) -> Iter
 
 
 class Objective:
-    """Loss and metrics for outputs that are taken before `activation` where that is softmax or sigmoid.
+    """Loss and metrics of outputs taken in front of `activation` (softmax, sigmoid or none).
 
-    `size` counts the sums that describe some rows: their loss, then what each metric adds up.
+    Rows are described by sums that add up over batches: their loss, then those of each metric. `size` is the number of
+    sums, `names` are the metrics.
     """
 
     def __init__(self, training: Training, task: str, activation: str, units: int) -> None:
@@ -104,12 +113,12 @@ class Objective:
         self.names = metric_names(training, task)
         self._functions = [_row_metric(name, units) for name in self.names]  # None for the area under the curve
         self._auc = keras.metrics.AUC() if "auc" in self.names else None
-        held = sum(int(np.prod(v.shape)) for v in self._auc.variables) if self._auc else 0
-        self._sizes = [1 if function else held for function in self._functions]
+        auc_size = sum(int(np.prod(v.shape)) for v in self._auc.variables) if self._auc else 0
+        self._sizes = [1 if function else auc_size for function in self._functions]
         self.size = 1 + sum(self._sizes)
 
     def losses(self, y: Any, outputs: Any) -> Any:
-        """The loss of every row [seeds, rows]; y [seeds, rows], outputs [seeds, rows, units]."""
+        """The loss of every row, [seeds, rows], for y [seeds, rows] and outputs [seeds, rows, units]."""
         import tensorflow as tf
 
         if self._one_hot:
@@ -117,55 +126,57 @@ class Objective:
         y = y[..., None]
         return self._loss(y if outputs.shape[-1] > 1 else tf.cast(y, outputs.dtype), outputs)
 
-    def added(self, y: Any, outputs: Any, counts: Any) -> list[Any]:
-        """What these rows add to each metric, [seeds, n]; row i counts `counts[i]` times."""
+    def metric_sums(self, y: Any, outputs: Any, counts: Any) -> list[Any]:
+        """The sums of each metric over these rows, each [seeds, n]; row i counts `counts[i]` times."""
         import tensorflow as tf
 
         y, predictions = y[..., None], self._activation(outputs)
-        hits = [function and function(y, predictions) for function in self._functions]
+        by_row = [function and function(y, predictions) for function in self._functions]
         return [
-            self._hits_by_threshold(y, predictions, counts) if hit is None
-            else tf.reduce_sum(tf.cast(hit, tf.float32) * counts, 1, keepdims=True)
-            for hit in hits
+            self._auc_counts(y, predictions, counts) if values is None
+            else tf.reduce_sum(tf.cast(values, tf.float32) * counts, 1, keepdims=True)
+            for values in by_row
         ]  # fmt: skip
 
-    def means(self, sums: np.ndarray, rows: int) -> np.ndarray:
-        """Loss and metrics [seeds, 1 + metrics] of `rows` rows that were summed up as [seeds, size]."""
-        columns, *parts = np.split(sums, np.cumsum([1, *self._sizes[:-1]]), axis=1)
-        columns = [columns[:, 0] / np.float32(rows)]
-        for part, function in zip(parts, self._functions, strict=True):
-            columns.append(part[:, 0] / np.float32(rows) if function else self._areas(part))
+    def means(self, sums: np.ndarray, n_rows: int) -> np.ndarray:
+        """Loss and metrics [seeds, 1 + metrics] of `n_rows` rows, from their sums [seeds, size]."""
+        loss, *metrics = np.split(sums, np.cumsum([1, *self._sizes[:-1]]), axis=1)
+        columns = [loss[:, 0] / np.float32(n_rows)]
+        for metric, function in zip(metrics, self._functions, strict=True):
+            columns.append(metric[:, 0] / np.float32(n_rows) if function else self._auc_areas(metric))
         return np.stack(columns, 1)
 
-    def _hits_by_threshold(self, y: Any, predictions: Any, counts: Any) -> Any:
+    def _auc_counts(self, y: Any, predictions: Any, counts: Any) -> Any:
+        """True and false positives and negatives at each of Keras' thresholds, [seeds, 4 * thresholds]."""
         import tensorflow as tf
 
-        def one_seed(own: tuple[Any, Any]) -> Any:
+        def count(seed: tuple[Any, Any]) -> Any:
+            labels, outputs = seed
             empty = [tf.zeros(v.shape, v.dtype) for v in self._auc.variables]
-            positive = own[1][:, -1:]  # of two classes the second
-            return tf.concat(self._auc.stateless_update_state(empty, *own[:1], positive, sample_weight=counts), 0)
+            positive = outputs[:, -1:]  # the second of two classes
+            return tf.concat(self._auc.stateless_update_state(empty, labels, positive, sample_weight=counts), 0)
 
-        return tf.vectorized_map(one_seed, (y, predictions), fallback_to_while_loop=False)
+        return tf.vectorized_map(count, (y, predictions), fallback_to_while_loop=False)
 
-    def _areas(self, hits: np.ndarray) -> np.ndarray:
-        own = [np.split(row, len(self._auc.variables)) for row in hits]
-        return np.array([float(self._auc.stateless_result(values)) for values in own], np.float32)
+    def _auc_areas(self, counts: np.ndarray) -> np.ndarray:
+        by_seed = [np.split(row, len(self._auc.variables)) for row in counts]
+        return np.array([float(self._auc.stateless_result(values)) for values in by_seed], np.float32)
 
 
 def _loss(training: Training, task: str) -> tuple[str, dict[str, Any]]:
-    """Keras' class and its arguments, from `auto`, a name in any of Keras' spellings, or `{class_name, config}`."""
-    given = {"class_name": training.loss} if isinstance(training.loss, str) else training.loss
-    mapped = isinstance(given, Mapping) and {"class_name"} <= set(given) <= {"class_name", "config"}
-    fits = mapped and isinstance(given.get("config") or {}, Mapping)
-    require(fits, "training.loss", given, "auto, a loss, or {class_name, config: its arguments} of one")
-    name = LOSSES[task][0] if given["class_name"] == "auto" else str(given["class_name"])
+    """(class name, arguments) of the loss, from `auto`, a name in any spelling of Keras, or `{class_name, config}`."""
+    loss = {"class_name": training.loss} if isinstance(training.loss, str) else training.loss
+    mapped = isinstance(loss, Mapping) and {"class_name"} <= set(loss) <= {"class_name", "config"}
+    fits = mapped and isinstance(loss.get("config") or {}, Mapping)
+    require(fits, "training.loss", loss, "auto, a loss, or {class_name, config: its arguments} of one")
+    name = LOSSES[task][0] if loss["class_name"] == "auto" else str(loss["class_name"])
     name = {"mse": "MeanSquaredError", "mae": "MeanAbsoluteError"}.get(name, name)
-    known = {k.lower(): k for k in class_names("losses")}
-    return known.get(name.replace("_", "").lower(), name), dict(given.get("config") or {})
+    by_spelling = {k.lower(): k for k in class_names("losses")}
+    return by_spelling.get(name.replace("_", "").lower(), name), dict(loss.get("config") or {})
 
 
 def _row_metric(name: str, units: int) -> Any:
-    """Keras' function for a metric that is a mean over rows; None for one that is not."""
+    """Keras' function for a metric that is a mean over rows; None for the area under the curve, which is not."""
     import keras
 
     if name == "accuracy" and units == 1:

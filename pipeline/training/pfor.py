@@ -1,74 +1,96 @@
-"""Operations that `tf.vectorized_map` cannot take, or XLA not deterministically, written so that both can.
+"""Everything that uses TensorFlow's private names (TensorFlow 2.21): conversions for `tf.vectorized_map`, and calls of
+a traced function with other variables.
 
-- Convolutions with one filter per seed: the map would loop over the seeds. The filter's positions become slices of
-  the input, side by side in the channel axis, and one batched matrix product does all seeds.
+`tf.vectorized_map` cannot take some operations, and XLA has no deterministic form of others. There is no public way to
+add a conversion, so `install_converters` puts these into TensorFlow's table:
+
+- Convolutions with one filter per seed, which the map would loop over: the input seen by each position of the filter
+  becomes a slice, the slices are joined along the channel axis, and one batched matrix product does all seeds.
 - Transposed, grouped and three-dimensional convolutions, and the random numbers of dropout and noise: the operation
-  is written out once per seed, and only it.
-- Max pooling: XLA has no deterministic gradient for it. A running maximum over the same slices has one, and like
+  is repeated once per seed.
+- Max pooling, for which XLA has no deterministic gradient: a running maximum over the same slices has one, and like
   TensorFlow's own it sends the gradient to the first of equal values.
-
-TensorFlow offers no public way to add a conversion, so `install` puts ours into its table (TensorFlow 2.21).
 """
 
 import contextlib
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-# Stateless: each call gives what its own inputs say, so that one call per seed is what a map over them means.
+# Repeated once per seed. The random ones are stateless: what they return follows from their inputs alone, so one call
+# per seed means the same as a map over the seeds.
 ONE_BY_ONE = ("Conv2DBackpropInput", "Conv3D", "Conv3DBackpropInputV2", "StatelessRandomUniformV2",
               "StatelessRandomNormalV2", "StatelessTruncatedNormalV2", "StatelessRandomUniformIntV2",
               "StatelessRandomUniformFullIntV2", "StatelessRandomGetKeyCounter")  # fmt: skip
 
 
 def install_converters() -> None:
-    """Teach `tf.vectorized_map` our conversions; calling it again does nothing."""
+    """Add the conversions of this module to `tf.vectorized_map`; a second call does nothing."""
     from tensorflow.python.ops.parallel_for import pfor
 
     table = pfor._pfor_converter_registry
-    ours = {"Conv2D": _convolution, "MaxPool": _max_pool} | dict.fromkeys(ONE_BY_ONE, _one_by_one)
-    for name, converter in ours.items():
+    converters = {"Conv2D": _convolution, "MaxPool": _max_pool} | dict.fromkeys(ONE_BY_ONE, _one_by_one)
+    for name, converter in converters.items():
         standard = table.get(name)
         if not isinstance(standard, functools.partial) or standard.func is not converter:
             table[name] = functools.partial(converter, standard=standard)
 
 
+def with_variables(function: Any, replaced: Sequence[tuple[Any, Any]]) -> Callable[..., Any]:
+    """A traced function that reads and writes other variables than those it was traced with.
+
+    function: a concrete function. replaced: (traced variable, variable to use instead).
+    Raises RuntimeError when the function uses a variable that is not replaced.
+    """
+    import tensorflow as tf
+
+    handles = {id(traced.handle): used.handle for traced, used in replaced}
+    captured = [handles.get(id(handle), handle) for handle in function.captured_inputs]
+    for handle, traced in zip(captured, function.captured_inputs, strict=True):
+        if handle is traced and handle.dtype == tf.resource:
+            raise RuntimeError("a variable of this model has no value per seed, so seeds would share it")
+    return lambda *arguments: function._call_flat([tf.convert_to_tensor(a) for a in arguments], captured)
+
+
 def recurrent_layers(model: Any) -> list[Any]:
-    """The recurrent layers of a model, also those within other layers."""
+    """The recurrent layers of a model, those inside other layers included."""
     return [layer for layer in model._flatten_layers() if any(c.__name__ == "RNN" for c in type(layer).__mro__)]
 
 
 @contextlib.contextmanager
 def unrolled_recurrence(model: Any, xla: bool) -> Iterator[None]:
-    """Let recurrent layers write out their steps for a while, since XLA does not take the loop over them."""
-    kept = {layer: layer.unroll for layer in recurrent_layers(model)} if xla else {}
-    for layer in kept:
+    """Within the context, recurrent layers write out their steps if XLA compiles: it does not take their loop."""
+    before = {layer: layer.unroll for layer in recurrent_layers(model)} if xla else {}
+    for layer in before:
         layer.unroll = True
     try:
         yield
     finally:
-        for layer, unroll in kept.items():
+        for layer, unroll in before.items():
             layer.unroll = unroll
 
 
 def _one_by_one(pfor_input: Any, standard: Any = None) -> Any:
+    """Repeat the operation once per seed, whatever TensorFlow's `standard` conversion does."""
     import tensorflow as tf
     from tensorflow.python.ops.parallel_for import pfor
 
     op, inputs = pfor_input.op, pfor_input.inputs
-    seeds = next((own.t.shape[0] for own in inputs if own.is_stacked), None)
+    seeds = next((value.t.shape[0] for value in inputs if value.is_stacked), None)
     if seeds is None:
         raise ValueError(f"{op.type} has no stacked input")
     types, attributes = [output.dtype for output in op.outputs], op.node_def.attr
-    each = [
-        pfor._create_op(op.type, [own.t[i] if own.is_stacked else own.t for own in inputs], types, attributes).outputs
-        for i in range(seeds)
-    ]
-    return [pfor.wrap(tf.stack(outputs), True) for outputs in zip(*each, strict=True)]
+
+    def repeat(seed: int) -> Any:
+        of_seed = [value.t[seed] if value.is_stacked else value.t for value in inputs]
+        return pfor._create_op(op.type, of_seed, types, attributes).outputs
+
+    return [pfor.wrap(tf.stack(outputs), True) for outputs in zip(*map(repeat, range(seeds)), strict=True)]
 
 
 def _convolution(pfor_input: Any, standard: Any) -> Any:
+    """A Conv2D with one filter per seed as one batched matrix product."""
     import tensorflow as tf
     from tensorflow.python.ops.parallel_for import pfor
 
@@ -91,6 +113,7 @@ def _convolution(pfor_input: Any, standard: Any) -> Any:
 
 
 def _max_pool(pfor_input: Any, standard: Any) -> Any:
+    """Max pooling as a running maximum over the positions of the window."""
     import tensorflow as tf
     from tensorflow.python.ops.parallel_for import pfor
 
@@ -106,13 +129,13 @@ def _max_pool(pfor_input: Any, standard: Any) -> Any:
 
 
 def _spatial(pfor_input: Any, dilations: str | None) -> tuple[Sequence[int], Sequence[int], str] | None:
-    """(strides, dilations, padding) over the spatial axes; None for layouts that are not ours to convert."""
+    """(strides, dilations, padding) over the spatial axes; None for layouts that only TensorFlow itself converts."""
     padding = pfor_input.get_attr("padding").decode()
     strides = list(pfor_input.get_attr("strides"))[1:-1]
-    spread = list(pfor_input.get_attr(dilations))[1:-1] if dilations else [1] * len(strides)
+    dilation = list(pfor_input.get_attr(dilations))[1:-1] if dilations else [1] * len(strides)
     if padding not in ("SAME", "VALID") or pfor_input.get_attr("data_format").decode() != "NHWC":
         return None
-    return strides, spread, padding
+    return strides, dilation, padding
 
 
 def _join(x: Any, rows: Any) -> Any:
@@ -125,7 +148,7 @@ def _join(x: Any, rows: Any) -> Any:
 def _slices(
     x: Any, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: str, fill: float
 ) -> list[Any]:
-    """What each position of the window sees: a list of [rows, *output size, channels]."""
+    """The input as seen by each position of the window: a list of [rows, *output size, channels]."""
     import tensorflow as tf
 
     sizes, pads = [], [[0, 0]]

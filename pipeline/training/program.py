@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import cachetools
 import numpy as np
 
 from pipeline.config.schema import Optimizer, Training
@@ -18,167 +19,210 @@ log = logging.getLogger(__name__)
 
 
 class Program:
-    """An epoch and an evaluation of `width` seeds, traced once for all stacks and arms of one structure.
+    """An epoch and an evaluation of `width` seeds, traced once for all stacks and arms of one model structure.
 
-    `template` is a model of that structure; `like` shows how many rows a seed trains on and validates with.
+    Row numbers, int32 [width, n], say which rows of the dataset each seed reads.
+    epoch(order, validation, counts): one pass over the training rows `order`, batch by batch, then one over the
+    validation rows. Returns the sums of both, [width, objective.size] each. Row i of the validation counts `counts[i]`
+    times (1, or 0 for padding).
+    evaluation(rows, counts): the sums over `rows_per_evaluation` rows, [width, objective.size].
+    variables: everything the two read and write; `initial_values` are their values before training, and
+    `learning_rate_index` is the position of the learning rate, None under a schedule.
     """
 
     def __init__(
-        self, template: Any, like: Split, dataset: Dataset, optimizer: Optimizer, training: Training,
-        xla: bool,
-    ) -> None:  # fmt: skip
-        import keras
+        self, template: Any, split: Split, dataset: Dataset, optimizer: Optimizer, training: Training, xla: bool
+    ) -> None:
+        """Trace the program. template: a built model of the structure. split: one with the right number of rows."""
         import tensorflow as tf
 
         install_converters()
-        self.template, self.xla, self._dataset, self._weighted = template, xla, dataset, training.class_weight
+        self.template, self.xla = template, xla
         self.width = width = stack_width(template, training.batch_size)
-        self._clip = norm_clipping(optimizer)
-        self._by_seed = False
-        self._data = _on_device(dataset)
-        self._weights = [
-            keras.Variable(np.zeros([width, *v.shape]), dtype=v.dtype, name=v.name)
-            for v in template.trainable_variables
-        ]
-        for variable, own in zip(self._weights, template.trainable_variables, strict=True):
-            if own.constraint is not None:
-                variable.constraint = lambda w, c=own.constraint: tf.vectorized_map(c, tf.convert_to_tensor(w))
+        self._dataset, self._class_weight = dataset, training.class_weight
+        self._data = _on_device(dataset)[1:]
+        self._weights = _stacked_weights(template, width)
         self._state = [tf.Variable(tf.zeros([width, *v.shape], v.dtype)) for v in template.non_trainable_variables]
         self._optimizer = make_optimizer(optimizer)
         self._optimizer.build(self._weights)
-        # Variables, since TensorFlow rewrites arithmetic with constants by their values, and so by who is in the stack.
-        self._per_seed = [tf.Variable(values) for values in self.per_seed([like] * width)]
+        self._clip = norm_clipping(optimizer)
+        # Variables, not constants: TensorFlow simplifies arithmetic with constants according to their values, so a
+        # seed's last bits would depend on the seeds beside it.
+        self._seed_constants = [tf.Variable(values) for values in self.seed_constants([split] * width)]
         self.variables = [v.value for v in self._weights] + self._state
-        self.variables += [v.value for v in self._optimizer.variables] + self._per_seed
-        # Which variable is the learning rate; a schedule has none, and is part of the program.
-        rates = [n for n, v in enumerate(self.variables) if v is getattr(self._optimizer._learning_rate, "value", None)]
-        self.rate = rates[0] if rates else None
-        self.first_values = [np.array(v) for v in self.variables]
+        self.variables += [v.value for v in self._optimizer.variables] + self._seed_constants
+        learning_rate = getattr(self._optimizer._learning_rate, "value", None)
+        self.learning_rate_index = next((i for i, v in enumerate(self.variables) if v is learning_rate), None)
+        self.initial_values = [np.array(v) for v in self.variables]
         with (
             without_output_activation(template, training, dataset.task) as activation,
             unrolled_recurrence(template, xla),
         ):
             self.objective = Objective(training, dataset.task, activation, template.output_shape[-1])
+            row_counts = len(split.train), len(split.validation), training.batch_size
+            self._one_copy_per_seed = False
             try:
-                self._trace(len(like.train), len(like.validation), training.batch_size)
+                self._trace(*row_counts)
             except ValueError as error:
                 log.info("These layers cannot be stacked, so each seed has its own copy: %s", str(error)[:300])
-                self._by_seed = True
-                self._trace(len(like.train), len(like.validation), training.batch_size)
+                self._one_copy_per_seed = True
+                self._trace(*row_counts)
 
-    def per_seed(self, rows: Sequence[Split]) -> list[np.ndarray]:
-        """What standardises each seed's rows and weights its classes: each [width, 1, ..., *shape]."""
+    def seed_constants(self, splits: Sequence[Split]) -> list[np.ndarray]:
+        """Each seed's standardization and class weights, float32.
 
-        def spread(name: str, axes: int) -> np.ndarray:
-            values = np.stack([np.float32(getattr(r, name)) for r in rows])
-            return values.reshape(self.width, *[1] * (axes - values.ndim), *values.shape[1:])
+        Mean and scale of the inputs, then of the targets, each [width, 1, ..., *shape] so that it broadcasts over
+        batches; then the class weights [width, classes].
+        """
 
-        x_axes, classes, y = self._dataset.x.ndim + 1, len(self._dataset.classes), self._dataset.y
-        weights = [class_weights(self._weighted, y[r.train], classes) for r in rows]
+        def broadcastable(name: str, n_axes: int) -> np.ndarray:
+            values = np.stack([np.float32(getattr(split, name)) for split in splits])
+            return values.reshape(self.width, *[1] * (n_axes - values.ndim), *values.shape[1:])
+
+        y, n_classes, x_axes = self._dataset.y, len(self._dataset.classes), self._dataset.x.ndim + 1
         axes = {"mean": x_axes, "scale": x_axes, "target_mean": 2, "target_scale": 2}
-        return [*(spread(name, n) for name, n in axes.items()), np.stack(weights)]
+        weights = [class_weights(self._class_weight, y[split.train], n_classes) for split in splits]
+        return [*(broadcastable(name, n) for name, n in axes.items()), np.stack(weights)]
 
-    def _trace(self, training_rows: int, validation_rows: int, size: int) -> None:
-        """Make `epoch` (a pass over the training rows, then one over the validation rows) and `evaluation`."""
+    def _trace(self, n_train: int, n_validation: int, batch_size: int) -> None:
+        """Make `epoch` and `evaluation` for these numbers of rows."""
         import tensorflow as tf
 
-        def traced(function: Callable[..., Any], *like: Any) -> Any:
-            # Without AutoGraph, which Keras' layers do not need: it takes as long as all the rest.
-            return tf.function(function, autograph=False).get_concrete_function(*like)
-
-        steps, last = training_rows // size, training_rows % size
-        whole = traced(self._step, self._numbers(size)) if steps else None
-        rest = traced(self._step, self._numbers(last)) if last else None
-        pieces = -(-validation_rows // evaluation_rows(self.template, self.width))
-        self.piece = max(-(-validation_rows // pieces), FEWEST_ROWS)
-        self.evaluation = traced(
-            lambda numbers, counts: self._forward(numbers, counts, False)[1],
-            self._numbers(self.piece), tf.TensorSpec([self.piece]),
+        train = self._training_pass(n_train, batch_size)
+        n_pieces = -(-n_validation // evaluation_rows(self.template, self.width))
+        self.rows_per_evaluation = size = max(-(-n_validation // n_pieces), FEWEST_ROWS)
+        self.evaluation = _traced(
+            lambda rows, counts: self._forward(rows, counts, training=False)[1],
+            self._row_numbers(size), tf.TensorSpec([size]),
         )  # fmt: skip
 
-        def summed(times: int, sums: Callable[[Any], Any]) -> Any:
-            """What `sums` gives for 0, 1, ... `times` - 1, added up."""
-            nothing = tf.zeros([self.width, self.objective.size])
-            return tf.while_loop(lambda i, _: i < times, lambda i, so_far: (i + 1, so_far + sums(i)), (0, nothing))[1]
+        def validated(rows: Any, counts: Any, piece: Any) -> Any:
+            of_piece = tf.slice(rows, [0, piece * size], [self.width, size])
+            return self.evaluation(of_piece, tf.slice(counts, [piece * size], [size]))
 
-        def epoch(numbers: Any, validation: Any, counts: Any) -> Any:
-            trained = tf.zeros([self.width, self.objective.size])
-            if whole is not None:
-                trained += summed(steps, lambda i: whole(tf.slice(numbers, [0, i * size], [self.width, size])))
-            if rest is not None:
-                trained += rest(numbers[:, training_rows - last :])
+        def epoch(order: Any, validation: Any, counts: Any) -> Any:
+            return train(order), self._summed(n_pieces, lambda piece: validated(validation, counts, piece))
 
-            def validated(i: Any) -> Any:
-                part = tf.slice(validation, [0, i * self.piece], [self.width, self.piece])
-                return self.evaluation(part, tf.slice(counts, [i * self.piece], [self.piece]))
-
-            return trained, summed(pieces, validated)
-
-        self.epoch = tf.function(epoch, jit_compile=self.xla, autograph=False).get_concrete_function(
-            self._numbers(training_rows), self._numbers(pieces * self.piece), tf.TensorSpec([pieces * self.piece])
+        padded = n_pieces * size
+        self.epoch = _traced(
+            epoch, self._row_numbers(n_train), self._row_numbers(padded), tf.TensorSpec([padded]), jit_compile=self.xla
         )
 
-    def _numbers(self, size: int) -> Any:
+    def _training_pass(self, n_train: int, batch_size: int) -> Callable[[Any], Any]:
+        """A function of the row numbers [width, n_train] that trains on all of them and returns their sums.
+
+        The steps, one for whole batches and one for a smaller last batch, are traced here, before the loop over them.
+        """
         import tensorflow as tf
 
-        return tf.TensorSpec([self.width, size], tf.int32)
+        n_batches, n_last = divmod(n_train, batch_size)
+        step = _traced(self._step, self._row_numbers(batch_size)) if n_batches else None
+        last_step = _traced(self._step, self._row_numbers(n_last)) if n_last else None
 
-    def _step(self, numbers: Any) -> Any:
-        """One batch: forward, backward, update. What its rows add up to, [width, objective.size]."""
+        def train(order: Any) -> Any:
+            sums = tf.zeros([self.width, self.objective.size])
+            if step is not None:
+                size = [self.width, batch_size]
+                sums += self._summed(n_batches, lambda batch: step(tf.slice(order, [0, batch * batch_size], size)))
+            if last_step is not None:
+                sums += last_step(order[:, n_train - n_last :])
+            return sums
+
+        return train
+
+    def _summed(self, times: int, sums: Callable[[Any], Any]) -> Any:
+        """sums(0) + sums(1) + ... + sums(times - 1), looped over on the device."""
+        import tensorflow as tf
+
+        zeros = tf.zeros([self.width, self.objective.size])
+        return tf.while_loop(lambda i, _: i < times, lambda i, total: (i + 1, total + sums(i)), (0, zeros))[1]
+
+    def _row_numbers(self, n: int) -> Any:
+        import tensorflow as tf
+
+        return tf.TensorSpec([self.width, n], tf.int32)
+
+    def _step(self, rows: Any) -> Any:
+        """Train on one batch of each seed: forward, backward, update. Returns its sums [width, objective.size]."""
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
-            losses, sums, new_state = self._forward(numbers, tf.ones(numbers.shape[1]), True)
-            loss = tf.reduce_sum(losses)  # the seeds share nothing, so this gradient is each seed's own
+            losses, sums, new_state = self._forward(rows, tf.ones(rows.shape[1]), training=True)
+            loss = tf.reduce_sum(losses)  # the seeds share no variable, so each gets the gradient of its own loss
         gradients = tape.gradient(loss, [w.value for w in self._weights], unconnected_gradients="zero")
         self._optimizer.apply(self._clip(gradients), self._weights)
         for variable, new in zip(self._state, new_state, strict=True):
             variable.assign(new)
         return sums
 
-    def _forward(self, numbers: Any, counts: Any, training: bool) -> tuple[Any, Any, list[Any]]:
-        """(loss per seed, sums [width, size] over rows, new state); row i counts `counts[i]` times."""
+    def _forward(self, rows: Any, counts: Any, training: bool) -> tuple[Any, Any, list[Any]]:
+        """The forward pass of training and evaluation, for row numbers [width, n] of which row i counts `counts[i]`.
+
+        Returns the loss of each seed [width], the sums over its rows [width, objective.size], and the new state.
+        """
         import tensorflow as tf
 
-        mean, scale, target_mean, target_scale, weights = self._per_seed
-        x, y = (tf.gather(whole, numbers) for whole in self._data)
+        mean, scale, target_mean, target_scale, weights = self._seed_constants
+        x, y = (tf.gather(values, rows) for values in self._data)
         x = (x - mean) / scale
         y = (y - target_mean) / target_scale if self._dataset.task == "regression" else y
 
-        def one_seed(own: Any) -> Any:
-            outputs, new_state, losses = self.template.stateless_call(*own, training=training, return_losses=True)
+        def call(seed: Any) -> Any:
+            outputs, new_state, losses = self.template.stateless_call(*seed, training=training, return_losses=True)
             return outputs, new_state, tf.add_n([tf.cast(v, tf.float32) for v in losses] or [tf.constant(0.0)])
 
         stacked = [w.value for w in self._weights], [tf.convert_to_tensor(v) for v in self._state], x
-        outputs, new_state, penalty = self._each_seed(one_seed, stacked)
+        outputs, new_state, penalty = self._for_each_seed(call, stacked)
         loss = self.objective.losses(y, outputs) * counts
-        if training and self._weighted is not None:
+        if training and self._class_weight is not None:
             loss *= tf.gather(weights, y, batch_dims=1)
-        rows = tf.reduce_sum(counts)
-        total = tf.reduce_sum(loss, 1) + penalty * rows
-        return total / rows, tf.concat([total[:, None], *self.objective.added(y, outputs, counts)], 1), new_state
+        n_rows = tf.reduce_sum(counts)
+        total = tf.reduce_sum(loss, 1) + penalty * n_rows
+        return (
+            total / n_rows,
+            tf.concat([total[:, None], *self.objective.metric_sums(y, outputs, counts)], 1),
+            new_state,
+        )
 
-    def _each_seed(self, function: Callable[[Any], Any], stacked: Any) -> Any:
+    def _for_each_seed(self, function: Callable[[Any], Any], stacked: Any) -> Any:
+        """Call a function for all seeds at once, or seed by seed where its layers cannot be stacked."""
         import tensorflow as tf
 
-        if not self._by_seed:
+        if not self._one_copy_per_seed:
             return tf.vectorized_map(function, stacked, fallback_to_while_loop=False)
         each = [function(tf.nest.map_structure(lambda t, i=i: t[i], stacked)) for i in range(self.width)]
         return tf.nest.map_structure(lambda *values: tf.stack(values), *each)
 
 
-_last: list[Any] = []  # the dataset that was put on the device last, and its tensors
-
-
-def _on_device(dataset: Dataset) -> Any:
-    """Its x and y as tensors, the same ones for all programs."""
-    import tensorflow as tf
-
-    if not _last or _last[0] is not dataset:
-        _last[:] = [dataset, (tf.constant(dataset.x), tf.constant(dataset.y))]
-    return _last[1]
-
-
 def model_variables(model: Any) -> list[Any]:
     """A model's trainable variables, then the others."""
     return [*model.trainable_variables, *model.non_trainable_variables]
+
+
+def _traced(function: Callable[..., Any], *signature: Any, jit_compile: bool | None = None) -> Any:
+    """The concrete function. Without AutoGraph, which Keras' layers do not need and which doubles the tracing time."""
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=jit_compile, autograph=False).get_concrete_function(*signature)
+
+
+def _stacked_weights(template: Any, width: int) -> list[Any]:
+    """A variable [width, *shape] for each trainable variable; a constraint applies to each seed's part."""
+    import keras
+    import tensorflow as tf
+
+    stacked = []
+    for variable in template.trainable_variables:
+        weight = keras.Variable(np.zeros([width, *variable.shape]), dtype=variable.dtype, name=variable.name)
+        if variable.constraint is not None:
+            weight.constraint = lambda w, c=variable.constraint: tf.vectorized_map(c, tf.convert_to_tensor(w))
+        stacked.append(weight)
+    return stacked
+
+
+@cachetools.cached(cachetools.LRUCache(maxsize=1), key=id)
+def _on_device(dataset: Dataset) -> tuple[Dataset, Any, Any]:
+    """The dataset with x and y as tensors, which all programs share. Holding the dataset keeps its id taken."""
+    import tensorflow as tf
+
+    return dataset, tf.constant(dataset.x), tf.constant(dataset.y)

@@ -17,7 +17,7 @@ from pipeline.data.splits import Split
 from pipeline.errors import ConfigError
 from pipeline.experiment.run import run_arm
 from pipeline.store.runs import stored_runs
-from pipeline.training.cache import _programs
+from pipeline.training.cache import programs
 from pipeline.training.loop import train_seeds
 
 WHOLE = ("training.batch_size=383",)  # three whole batches of digits: a smaller fourth would be traced on its own
@@ -246,20 +246,20 @@ def test_a_sweep_of_four_arms_compiles_twice(tmp_path):
 
 def test_arms_of_one_structure_share_a_program():
     """Every arm would be traced and compiled anew."""
-    _programs.clear()
+    programs.clear()
     for arm in ("bias_initializer=zeros", "bias_initializer=ones", "bias_initializer=glorot", "use_bias=false"):
         train(compose_config("data=iris", "model=linear", "seeds=2", "training.epochs=1", arm))
-    assert len(_programs) == 2
+    assert len(programs) == 2
 
 
 def test_another_learning_rate_is_the_same_program():
     """Each learning rate of a sweep would be traced and compiled anew, or train at the first one's."""
-    _programs.clear()
+    programs.clear()
     rates = ("0.001", "0.1")
     common = ("data=iris", "model=linear", "seeds=2", f"training.epochs={EPOCHS}")
     for rate in rates:
         assert_equal(compose_config(*common, f"optimizer.learning_rate={rate}"))
-    assert len(_programs) == 1
+    assert len(programs) == 1
 
 
 def test_a_second_attempt_starts_where_the_first_one_did():
@@ -296,7 +296,7 @@ def test_how_many_train_at_once_does_not_matter():
 
 def test_what_does_not_fit_is_refused(monkeypatch):
     """A model too large for the memory would bring the machine down, not give a line that says what to lower."""
-    monkeypatch.setattr("pipeline.training.loop.free_memory", lambda: 2**20)
+    monkeypatch.setattr("pipeline.training.memory.free_memory", lambda: 2**20)
     with pytest.raises(ConfigError, match=r"^training.batch_size, model: .* need about .* GiB, but 0.0 GiB are free"):
         train(compose_config("data=iris", "model=mlp", "training.epochs=1", "training.batch_size=5000"))
 
