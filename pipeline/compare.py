@@ -12,7 +12,8 @@ studies.csv, where the arms that all have are ranked. Exit code 2: nothing to co
 import math
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,32 +28,33 @@ from pipeline.store.runs import choose_studies
 if TYPE_CHECKING:
     pass
 
-OPTIONS = {
-    "study": "",
-    "baseline": "zeros",
-    "metric": "",
-    "margin": "0.005",
-    "threshold": "",
-    "results": "results",
-    "reports": "reports",
-    "mlflow": "true",
-}
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """The options of the command; empty: the only study there is, and the usual metric of its task."""
+
+    study: str = ""
+    baseline: str = "zeros"
+    metric: str = ""
+    margin: float = 0.005
+    threshold: float | None = None
+    results: str = "results"
+    reports: str = "reports"
+    mlflow: bool = True
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare each study that is asked for; the exit code."""
     try:
-        options = parse_options(sys.argv[1:] if arguments is None else arguments, OPTIONS)
+        options = parse_options(sys.argv[1:] if arguments is None else arguments, CompareOptions)
         if options is None:
             print(__doc__)
             return 0
-        results, reports = PROJECT / options["results"], PROJECT / options["reports"]
-        margin = _number(options["margin"])
-        require(0 < margin < math.inf, "margin", options["margin"], "a positive number")
-        threshold = _number(options["threshold"]) if options["threshold"] else None
-        require(threshold is None or math.isfinite(threshold), "threshold", options["threshold"], "a number")
-        require(options["mlflow"] in ("true", "false"), "mlflow", options["mlflow"], "true, false")
-        wanted = dict.fromkeys(choose_studies(results, options["study"]))
+        results, reports = PROJECT / options.results, PROJECT / options.reports
+        margin, threshold = options.margin, options.threshold
+        require(0 < margin < math.inf, "margin", margin, "a positive number")
+        require(threshold is None or math.isfinite(threshold), "threshold", threshold, "a number")
+        wanted = dict.fromkeys(choose_studies(results, options.study))
         start_renderer()  # it takes as long as the imports below, which wait for it here
         from pipeline.analysis.across_studies import rank_arms
         from pipeline.analysis.comparison import compare_study
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pipeline.report.write import write_report
         from pipeline.tracking.comparison import publish_comparison
 
-        asked = (options["baseline"], options["metric"], margin, threshold)
+        asked = (options.baseline, options.metric, margin, threshold)
         answers = [compare_study(results, study, *asked) for study in wanted]
         ranking = rank_arms(answers) if len(answers) > 1 else None
         for found in answers:
@@ -78,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print_table(title, ranking_headings(ranking), ranking_cells(ranking, answers))
                 _say_where(reports / "studies.md")
             print(*ranking.said, sep="\n")
-        target = Tracking(enabled=options["mlflow"] == "true")
+        target = Tracking(enabled=options.mlflow)
         for found in answers:
             if problem := publish_comparison(target, results, found.study, reports / found.study):
                 print(f"{problem}; python -m pipeline.sync sends it", file=sys.stderr)
@@ -88,18 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _number(text: str) -> float:
-    """nan for what is no number."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _commands(study: str, options: Mapping[str, str]) -> dict[str, str]:
+def _commands(study: str, options: CompareOptions) -> dict[str, str]:
     """How this study is compared again with these options: what the command does -> how it is typed."""
-    given = {key: value for key, value in options.items() if value != OPTIONS[key]} | {"study": study}
-    typed = [f"{key}={given[key]}" for key in OPTIONS if key in given and key != "mlflow"]  # which changes no page
+    changed = {f.name for f in fields(options) if getattr(options, f.name) != f.default} - {"mlflow"}  # changes no page
+    values = asdict(options) | {"study": study}
+    typed = [f"{key}={value}" for key, value in values.items() if key == "study" or key in changed]
     again = shlex.join(["uv", "run", "python", "-m", "pipeline.compare", *typed])
     return {"Compare the stored results again, which writes this page:": again}
 

@@ -9,33 +9,42 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from pipeline.config.options import parse_options
 from pipeline.config.schema import PROJECT, Tracking
-from pipeline.errors import ConfigError, require
+from pipeline.errors import ConfigError
 from pipeline.store.runs import choose_studies, stored_runs, stored_studies
 from pipeline.tracking.client import prepare_store, store_uri
 from pipeline.tracking.comparison import publish_comparison
 from pipeline.tracking.runs import mirror_arm
 
-OPTIONS = {"study": "", "results": "results", "reports": "reports", "uri": "", "follow": "false"}
+
+@dataclass(frozen=True)
+class SyncOptions:
+    """The options of the command; empty: all studies, and the default store."""
+
+    study: str = ""
+    results: str = "results"
+    reports: str = "reports"
+    uri: str = ""
+    follow: bool = False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Mirror every arm of the chosen studies; the exit code."""
     try:
-        options = parse_options(sys.argv[1:] if arguments is None else arguments, OPTIONS)
+        options = parse_options(sys.argv[1:] if arguments is None else arguments, SyncOptions)
         if options is None:
             print(__doc__)
             return 0
-        results, reports = PROJECT / options["results"], PROJECT / options["reports"]
-        target = Tracking(True, options["uri"] or None)
-        require(options["follow"] in ("true", "false"), "follow", options["follow"], "true, false")
-        if options["follow"] == "true":
+        results, reports = PROJECT / options.results, PROJECT / options.reports
+        target = Tracking(True, options.uri or None)
+        if options.follow:
             return _follow(target, results)
-        studies = choose_studies(results, options["study"]) if options["study"] else stored_studies(results)
+        studies = choose_studies(results, options.study) if options.study else stored_studies(results)
         for study in studies:
             for arm, runs in groupby(stored_runs(results, study), key=lambda run: run.arm):
                 if problem := mirror_arm(target, results, study, arm, list(runs)):

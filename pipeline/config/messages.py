@@ -4,11 +4,10 @@ import re
 from typing import Any
 
 from hydra.errors import OverrideParseException
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.keras_signatures import constructor_arguments
-from pipeline.config.schema import CONF, Settings
+from pipeline.config.schema import CONF, key_types
 from pipeline.errors import ConfigError, closest
 
 
@@ -18,7 +17,7 @@ def explain_omegaconf(error: OmegaConfBaseException, tree: dict[str, Any], key: 
     key = key or str(error.full_key or error.key or "config")
     unknown = re.match(r"Key '(.+)' not in '(\w+)'", message)
     if unknown:
-        known = [f for f in known_keys() if f.rpartition(".")[0] == key.rpartition(".")[0]]
+        known = [f for f in key_types() if f.rpartition(".")[0] == key.rpartition(".")[0]]
         names = [name.rpartition(".")[2] for name in known]
         return f"{key}: no such key; {closest(unknown[1], names)}"
     wrong = re.match(r"(?:Value )?'(.*?)'.*(Integer|Float|Boolean|Bool|bool)", message)
@@ -28,14 +27,6 @@ def explain_omegaconf(error: OmegaConfBaseException, tree: dict[str, Any], key: 
     if "not Optional" in message:
         return f"{key}: null given; allowed: a value"
     return f"{key}: {message}"
-
-
-def known_keys() -> list[str]:
-    """Every dotted key of the config; the free-form `config` dictionaries end in their own name."""
-    keys = []
-    for name, value in OmegaConf.to_container(OmegaConf.structured(Settings)).items():
-        keys += [name, *(f"{name}.{key}" for key in value)] if isinstance(value, dict) else [name]
-    return keys
 
 
 def explain_refusal(error: Exception, arguments: list[str]) -> str:
@@ -64,7 +55,7 @@ def explain_refusal(error: Exception, arguments: list[str]) -> str:
     if unknown and "No match in the defaults list" in message:
         return f"{unknown[1]}: no such group; {closest(unknown[1], groups)}"
     if unknown:
-        return f"{unknown[1]}: no such key; {closest(unknown[1], known_keys())}"
+        return f"{unknown[1]}: no such key; {closest(unknown[1], list(key_types()))}"
     option = re.search(r"Could not find '([^/']+)/([^']+)'", message)
     if option:
         return f"{option[1]}: {option[2]} given; {closest(option[2], _choices(option[1]))}"

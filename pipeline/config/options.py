@@ -1,18 +1,38 @@
-"""`key=value` options of the commands that need no Hydra."""
+"""Parse the `key=value` options of the commands that do not need Hydra."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TypeVar, get_type_hints
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.config.schema import describe_type
 from pipeline.errors import ConfigError
 
+Options = TypeVar("Options")
 
-def parse_options(arguments: Sequence[str], known: Mapping[str, str]) -> dict[str, str] | None:
-    """`key=value` arguments over their defaults, for commands that need no Hydra; None when help is asked for."""
-    options = dict(known)
+
+def parse_options(arguments: Sequence[str], options_class: type[Options]) -> Options | None:
+    """Fill a dataclass from `key=value` arguments; None if the arguments ask for help (`-h`, `--help`).
+
+    OmegaConf converts each text to its field's type. (`OmegaConf.from_dotlist` is not used because it reads values as
+    YAML: a study named 007 would become 7.) An empty value keeps the default. Raises ConfigError.
+    """
+    if "-h" in arguments or "--help" in arguments:
+        return None
+    names = [field.name for field in fields(options_class)]  # type: ignore[arg-type]
+    options = OmegaConf.structured(options_class)
+    OmegaConf.set_readonly(options, False)  # the dataclasses are frozen
     for argument in arguments:
-        if argument in ("-h", "--help"):
-            return None
         key, equals, value = argument.partition("=")
-        if key not in known or not equals:
-            raise ConfigError(f"{argument}: no such option; allowed: {', '.join(f'{k}=...' for k in known)}")
-        options[key] = value
-    return options
+        if key not in names or not equals:
+            raise ConfigError(f"{argument}: no such option; allowed: {', '.join(f'{name}=...' for name in names)}")
+        if not value:
+            continue
+        try:
+            options[key] = value
+        except OmegaConfBaseException as error:
+            allowed = describe_type(get_type_hints(options_class)[key])
+            raise ConfigError(key, value, allowed) from error
+    return OmegaConf.to_object(options)  # type: ignore[return-value]

@@ -1,12 +1,13 @@
-"""What can be asked for: one dataclass per Hydra group, checked before anything starts.
+"""The settings of a training: one dataclass per Hydra group, with each key's type, default and meaning.
 
-`load` turns the composed Hydra config into a frozen `Config`. Whatever is wrong comes out as one `ConfigError`, whose
-message is a single line: the key, what was given, what is allowed.
+`load_config` turns a composed Hydra config into a frozen `Config`. conf/README.md lists the same keys; a test holds it
+to this module.
 """
 
-from dataclasses import dataclass, field
+import types
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING
 
@@ -18,91 +19,118 @@ DEVICES = ("auto", "cpu", "gpu")
 
 @dataclass(frozen=True)
 class BiasInitializer:
-    """A Keras initializer in Keras' own form."""
+    """The initializer of the biases, in Keras' form."""
 
     class_name: str = MISSING
+    """Class of the initializer: one of Keras' or of `pipeline/models/initializers/custom.py`."""
     config: dict[str, Any] = field(default_factory=dict)
+    """Arguments of its constructor; those not set here keep the class's defaults."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A Sequential model: Keras layers, each `{class_name, config}`, in order."""
+    """A Keras Sequential model."""
 
     name: str = MISSING
+    """Part of the default study name."""
     layers: list[Any] = MISSING
+    """The layers in order, each `{class_name, config}` as in Keras."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """A dataset and how it is cut. Fractions are of all rows (test) and of the rows left after it (validation)."""
+    """A dataset and how it is split."""
 
     name: str = MISSING
+    """Part of the default study name."""
     source: str = MISSING
+    """Loader of the dataset, see `pipeline/data/sources.py`; `file` reads `path`."""
     path: str | None = None
+    """With `source: file`: a .csv, .parquet or .npz file."""
     target: str | None = None
+    """With `source: file`: the column, or the array of an .npz file, to predict."""
     task: str | None = None
+    """`binary`, `multiclass` or `regression`; null: inferred from the target."""
     test_fraction: float | None = 0.2
+    """Share of all rows held out for testing; null: the dataset's own test set."""
     validation_fraction: float = 0.2
+    """Share of the remaining rows held out for validation."""
     standardize: bool = True
+    """Scale features to mean 0 and standard deviation 1 over the training rows."""
     standardize_target: bool = True
+    """The same for the target of a regression."""
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """A Keras optimizer: its class, its learning rate, and any other argument of its constructor under `config`.
-
-    `schedule` is one of Keras' learning-rate schedules, `{class_name, config}`, that starts at `learning_rate`.
-    """
+    """A Keras optimizer."""
 
     class_name: str = MISSING
+    """Class of the optimizer, one that updates element by element."""
     learning_rate: float = MISSING
+    """Learning rate; the first one where there is a schedule."""
     config: dict[str, Any] = field(default_factory=dict)
+    """Other arguments of its constructor."""
     schedule: Any = None
+    """A Keras learning-rate schedule, `{class_name, config}`; null: a constant rate."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """Length of training, in passes over the training rows, rows per step, what is minimised and what is measured.
-
-    `seeds_at_once` limits how many seeds share the memory, in whole stacks of the 2 to 20 seeds that train as one (one
-    stack at least), and `xla` says whether they train under XLA: auto, or a choice of one's own.
-    """
+    """How long and on what objective to train."""
 
     epochs: int = MISSING
+    """Passes over the training rows."""
     batch_size: int = MISSING
+    """Rows per step."""
     loss: Any = "auto"
+    """`auto` (from the task), a name such as `huber`, or `{class_name, config}` of a Keras loss."""
     metrics: Any = "auto"
+    """`auto` (from the task), or a list such as `[accuracy,auc]`."""
     class_weight: Any = None
+    """null, `balanced`, or a list with a weight per class."""
     seeds_at_once: Any = "auto"
+    """Most seeds in memory at once, rounded up to whole stacks of 2 to 20; `auto`: as fit."""
     xla: Any = "auto"
+    """Compile the training program with XLA: `auto`, true or false."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where to train: `auto` takes a GPU when TensorFlow sees one, `gpu` insists on it, `cpu` hides it."""
+    """Where to train."""
 
     device: str = "auto"
+    """`auto`: a GPU if TensorFlow sees one; `gpu`: refuse to run without one; `cpu`."""
 
 
 @dataclass(frozen=True)
 class Tracking:
-    """The MLflow mirror. Without `uri` it is `MLFLOW_TRACKING_URI`, else the embedded store in the project folder."""
+    """The copy of the results in MLflow."""
 
     enabled: bool = True
+    """Upload every run to MLflow."""
     uri: str | None = None
+    """Tracking server or store; null: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the project."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that conf/ can say. Arms that are compared share a study: a results folder, an MLflow experiment."""
+    """Every key of the configuration."""
 
     study: str = "${data.name}-${model.name}"
+    """Name of the study: its folder under `results`, its MLflow experiment."""
     use_bias: bool = True
+    """false: build the layers without biases."""
     bias_layers: Any = "all"
+    """Layers that the bias setting applies to: `all`, `hidden`, `output` or `[names]`."""
     seeds: Any = MISSING
+    """A count (10: the seeds 0 to 9) or a list such as `[3,7]`."""
     show_weights: bool = False
+    """Print the first seed's weights before and after training; store those of any model."""
     ablation: bool = True
+    """Afterwards test the trained models with other biases, and count dead ReLU units."""
     results: str = "results"
+    """Folder of the results; a relative one is in the project."""
     bias_initializer: BiasInitializer = field(default_factory=BiasInitializer)
     model: Model = field(default_factory=Model)
     data: Data = field(default_factory=Data)
@@ -113,7 +141,7 @@ class Settings:
 
     @property
     def results_dir(self) -> Path:
-        """The folder that holds the studies; a relative one is in the project, wherever the command was given."""
+        """The folder that holds the studies; a relative path is taken from the project, not the working directory."""
         return PROJECT / Path(self.results).expanduser()
 
 
@@ -122,3 +150,22 @@ class Config(Settings):
     """One arm over its seeds: what a Hydra job trains, with the overrides that made it."""
 
     overrides: tuple[str, ...] = ()
+
+
+def key_types() -> dict[str, Any]:
+    """Type of every dotted key, groups included: `{"study": str, "data": Data, "data.name": str, ...}`."""
+    keys: dict[str, Any] = {}
+    for name, hint in get_type_hints(Settings).items():
+        keys[name] = hint
+        if is_dataclass(hint):
+            keys |= {f"{name}.{inner}": inner_hint for inner, inner_hint in get_type_hints(hint).items()}
+    return keys
+
+
+def describe_type(hint: Any) -> str:
+    """What a user may write for a field of this type, e.g. "a whole number"."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(describe_type(part) for part in get_args(hint))
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
+    kind = get_origin(hint) or hint
+    return words.get(kind) or {list: "a list, [a,b]", dict: "named values, {name:value}"}.get(kind, "a value")

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -227,15 +228,23 @@ def measure(row: str) -> dict[str, float | None]:
     return {"ours": ours, "other": other, "ratio": other / ours}
 
 
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """Which rows to measure, separated by semicolons; or only the peak memory of this many seeds."""
+
+    rows: str = ";".join(ASKED)
+    peak: int = 0
+
+
 def main(arguments: list[str]) -> None:
     """Measure the rows asked for, print them, and write them with the machine's description."""
-    options = parse_options(arguments, {"rows": ";".join(ASKED), "peak": ""})
+    options = parse_options(arguments, BenchmarkOptions)
     if options is None:
         print(__doc__)
         return
     device = start_tensorflow("auto")
-    if options["peak"]:
-        together(int(options["peak"]), "model=mlp")
+    if options.peak:
+        together(options.peak, "model=mlp")
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return
     machine = describe_environment(device) | {"processor": processor()}
@@ -248,7 +257,7 @@ def main(arguments: list[str]) -> None:
         title=f"{machine['processor']}, {device}, {machine['threads']} threads",
     )
     measured = {}
-    for row in options["rows"].split(";"):
+    for row in options.rows.split(";"):
         found = measure(row)
         measured[row] = found | {"machine": machine, "day": time.strftime("%Y-%m-%d")}
         table.add_row(row, *_cells(row, found))

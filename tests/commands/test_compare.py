@@ -573,7 +573,7 @@ def test_each_block_has_its_own_answer(tmp_path: Path) -> None:
         ("study=nosuch", "study", ["first", "second"]),
         ("", "study", ["first", "second"]),
         ("metric=test_auc", "metric", ["test_accuracy", "test_loss"]),
-        ("margin=some", "margin", ["positive number"]),
+        ("margin=some", "margin", ["a number"]),
         ("margin=0", "margin", ["positive number"]),
         ("margin=nan", "margin", ["positive number"]),
         ("margin=inf", "margin", ["positive number"]),

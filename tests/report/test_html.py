@@ -20,7 +20,7 @@ from factories import drift, found, put, put_all, quantiles, trajectories
 from pipeline import compare
 from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.analysis.summary import MARGIN
-from pipeline.compare import OPTIONS, _commands
+from pipeline.compare import CompareOptions, _commands
 from pipeline.config.schema import PROJECT
 from pipeline.report.html import _parts
 from pipeline.report.write import write_report
@@ -327,7 +327,7 @@ def test_the_command_that_rebuilds_the_page_is_given_whole(tmp_path: Path, compa
         "study=s", "margin=0.01", "metric=test_loss", "baseline=ones", f"results={tmp_path / 'results'}",
         f"reports={tmp_path / 'reports'}",
     }  # fmt: skip
-    assert shlex.split(_commands("a b", OPTIONS | {"results": "my results"}).popitem()[1])[5:] == [
+    assert shlex.split(_commands("a b", CompareOptions(results="my results")).popitem()[1])[5:] == [
         "study=a b",
         "results=my results",
     ]
@@ -335,7 +335,7 @@ def test_the_command_that_rebuilds_the_page_is_given_whole(tmp_path: Path, compa
 
 def test_the_margin_of_the_command_is_that_of_the_table() -> None:
     """Without a `margin`, the command line and the library judge by different ones."""
-    assert float(OPTIONS["margin"]) == MARGIN
+    assert CompareOptions().margin == MARGIN
 
 
 def test_the_answer_of_what_is_not_there_comes_without_waiting() -> None:
