@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         margin, threshold = options.margin, options.threshold
         require(0 < margin < math.inf, "margin", margin, "a positive number")
         require(threshold is None or math.isfinite(threshold), "threshold", threshold, "a number")
-        wanted = dict.fromkeys(choose_studies(results, options.study))
+        stores = dict.fromkeys(choose_studies(results, options.study))
         start_renderer()  # it takes as long as the imports below, which wait for it here
         from pipeline.analysis.across_studies import rank_arms
         from pipeline.analysis.comparison import compare_study
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pipeline.tracking.comparison import publish_comparison
 
         asked = (options.baseline, options.metric, margin, threshold)
-        answers = [compare_study(results, study, *asked) for study in wanted]
+        answers = [compare_study(store, *asked) for store in stores]
         ranking = rank_arms(answers) if len(answers) > 1 else None
         for found in answers:
             check_writable(reports / found.study, "reports")
@@ -81,9 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _say_where(reports / "studies.md")
             print(*ranking.said, sep="\n")
         target = Tracking(enabled=options.mlflow)
-        for found in answers:
-            if problem := publish_comparison(target, results, found.study, reports / found.study):
-                print(f"{problem}; python -m pipeline.sync sends it", file=sys.stderr)
+        for store in stores:
+            if problem := publish_comparison(target, store, reports / store.study):
+                print(f"{problem} Run python -m pipeline.sync to retry.", file=sys.stderr)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,8 +1,8 @@
-"""Send to MLflow what it has not received: `python -m pipeline.sync`.
+"""Upload to MLflow what it lacks: `python -m pipeline.sync`.
 
-Options, each `key=value`: study (default: all), results (results), reports (reports: an answer that is there is sent
+Options, each `key=value`: study (default: all), results (results), reports (reports: a comparison there is uploaded
 too), uri (default: MLFLOW_TRACKING_URI where it is set, else the embedded store), follow (true: read from standard
-input which arms to send, as a sweep does). Sending twice makes no second run. Exit code 1: MLflow did not take it.
+input which arms to upload, as a sweep does). Uploading twice makes no second run. Exit code 1: MLflow refused.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.config.options import parse_options
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.errors import ConfigError
-from pipeline.store.runs import choose_studies, stored_runs, stored_studies
+from pipeline.store.runs import RunStore, choose_studies, stored_studies
 from pipeline.tracking.client import prepare_store, store_uri
 from pipeline.tracking.comparison import publish_comparison
 from pipeline.tracking.runs import mirror_arm
@@ -41,39 +41,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(__doc__)
             return 0
         results, reports = PROJECT / options.results, PROJECT / options.reports
-        target = Tracking(True, options.uri or None)
+        tracking = Tracking(True, options.uri or None)
         if options.follow:
-            return _follow(target, results)
-        studies = choose_studies(results, options.study) if options.study else stored_studies(results)
-        for study in studies:
-            for arm, runs in groupby(stored_runs(results, study), key=lambda run: run.arm):
-                if problem := mirror_arm(target, results, study, arm, list(runs)):
-                    print(problem, file=sys.stderr)
-                    return 1
-            if problem := publish_comparison(target, results, study, reports / study):
+            return _follow(tracking, results)
+        every = [RunStore(results, study) for study in stored_studies(results)]
+        stores = choose_studies(results, options.study) if options.study else every
+        for store in stores:
+            arms = [(arm, list(runs)) for arm, runs in groupby(store.runs(), key=lambda run: run.arm)]
+            uploads = (mirror_arm(tracking, store, arm, runs) for arm, runs in arms)
+            problem = next(filter(None, uploads), "") or publish_comparison(tracking, store, reports / store.study)
+            if problem:
                 print(problem, file=sys.stderr)
                 return 1
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"MLflow at {store_uri(target)} has all of: {', '.join(studies) or 'no study yet'}")
+    print(f"MLflow at {store_uri(tracking)} has all of: {', '.join(s.study for s in stores) or 'no study yet'}")
     return 0
 
 
-def _follow(target: Tracking, results: Path) -> int:
-    """Send each arm named on standard input, as JSON `[study, arm]` a line; a study without an arm is made ready."""
-    with contextlib.suppress(Exception):  # what is wrong with MLflow will be said when something is to be sent
-        prepare_store(target, results)
+def _follow(tracking: Tracking, results: Path) -> int:
+    """Upload each arm named on standard input, a line of JSON `[study, arm]`; without an arm, prepare the study."""
+    with contextlib.suppress(Exception):  # a broken MLflow is reported when there is something to upload
+        prepare_store(tracking, results)
     for line in sys.stdin:
         study, arm = json.loads(line)
+        store = RunStore(results, study)
         if not arm:
             with contextlib.suppress(Exception):
-                prepare_store(target, results, study)
-            continue
-        problem = mirror_arm(target, results, study, arm, stored_runs(results, study, arm))
-        if problem:  # most likely the server, which would be waited for again for every further arm
+                prepare_store(tracking, results, study)
+        elif problem := mirror_arm(tracking, store, arm, store.runs(arm)):
             print(problem, flush=True)
-            return 1
+            return 1  # most likely the server is away, and each further arm would wait for it again
     return 0
 
 

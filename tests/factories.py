@@ -18,7 +18,7 @@ from pipeline.models.build import build_model
 from pipeline.models.spec import complete_layers
 from pipeline.runtime.device import start_tensorflow
 from pipeline.store.replaced import write_run
-from pipeline.store.runs import Run
+from pipeline.store.runs import Run, RunStore
 
 # Layers whose randomness is hard to keep apart: dropout, a recurrent layer, and two directions of it.
 DROPOUT_GRU = (
@@ -98,7 +98,7 @@ def put(
     arrays = ARRAYS if biased else {"epoch": np.arange(3)}
     if diverged:
         history = {name: np.array([2.0, np.nan, np.nan]) for name in history}
-    return write_run(results, study, meta, arrays, history)
+    return write_run(RunStore(results, study), meta, arrays, history)
 
 
 def put_all(results: Path, arm: str, accuracies: list[float], **more: Any) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.stats.intervals import mean_interval
-from pipeline.store.runs import WEIGHTS, Run, stored_runs
+from pipeline.store.runs import WEIGHTS, Run, RunStore
 from pipeline.store.tables import ABLATION, DEAD_UNITS, read_table
 
 VERSION = "1"  # raise it when the evaluation gives other numbers: all rows are then computed anew
@@ -39,20 +39,20 @@ NUMBERS = {ABLATION: ("test_loss",), DEAD_UNITS: ("units", "dead")}  # those the
 Row = dict[str, str]
 
 
-def load_ablation(results: Path, study: str) -> Any:
+def load_ablation(store: RunStore) -> Any:
     """A DataFrame of ablation.csv, the rows of today's runs: arm, seed, biases, test_loss and the other test metrics.
 
     Empty where the file is missing. Rows are in the order of arms and seeds, `own`, `zeroed`, `before`, then arms.
     """
-    return _load(results, study, ABLATION)
+    return _load(store, ABLATION)
 
 
-def load_dead_units(results: Path, study: str) -> Any:
+def load_dead_units(store: RunStore) -> Any:
     """A DataFrame of dead_units.csv, the rows of today's runs: arm, seed, layer, moment, units, dead (counts).
 
     Empty where the file is missing.
     """
-    return _load(results, study, DEAD_UNITS)
+    return _load(store, DEAD_UNITS)
 
 
 def ablation_over_seeds(table: Any, metric: str) -> Any:
@@ -84,11 +84,11 @@ def dead_shares(table: Any) -> Any:
     return wide.reindex(columns=[*keys, "before", "after"]).rename_axis(columns=None)
 
 
-def _load(results: Path, study: str, name: str) -> Any:
+def _load(store: RunStore, name: str) -> Any:
     import pandas as pd
 
-    there = stored_rows(results, study, name)
-    wanted = wanted_rows(stored_runs(results, study))[name] if there else []
+    there = stored_rows(store, name)
+    wanted = wanted_rows(store.runs())[name] if there else []
     found = [there[key] for row in wanted if (key := row_identity(name, row)) in there]
     numbers = list(dict.fromkeys([*NUMBERS[name], *(c for row in found for c in row if c.startswith("test_"))]))
     labels = [label for label in LABELS[name] if not label.endswith("key")]
@@ -97,11 +97,11 @@ def _load(results: Path, study: str, name: str) -> Any:
     return frame.astype({"seed": int} | (dict.fromkeys(numbers, int) if name == DEAD_UNITS else {}))
 
 
-def stored_rows(results: Path, study: str, name: str, version: str | None = None) -> dict[tuple[str, ...], Row]:
+def stored_rows(store: RunStore, name: str, version: str | None = None) -> dict[tuple[str, ...], Row]:
     """The rows of a table by their labels; where `version` is given, only those of that one."""
     numbers = NUMBERS[name]
     whole = [
-        row for row in read_table(results, study, name)
+        row for row in read_table(store, name)
         if {*LABELS[name], *numbers, "version"} <= set(row) and None not in (*row, *row.values())
     ]  # fmt: skip
     return {row_identity(name, row): row for row in whole if version in (None, row["version"])}

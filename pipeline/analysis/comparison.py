@@ -1,7 +1,6 @@
 """All that is known of a study when its arms are compared: words, tables, and what the figures are drawn from."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -26,6 +25,7 @@ from pipeline.analysis.wording import (
     verdict_sentences,
 )
 from pipeline.errors import ConfigError, closest
+from pipeline.store.runs import RunStore
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,15 @@ class Comparison:
 
 
 def compare_study(
-    results: Path, study: str, baseline: str, metric: str = "", margin: float = MARGIN,
+    store: RunStore, baseline: str, metric: str = "", margin: float = MARGIN,
     threshold: float | None = None,
 ) -> Comparison:  # fmt: skip
     """Compare the arms of a study. metric: empty for the first. threshold: see `measures.measure`.
 
     Raises ConfigError when there is nothing to compare.
     """
-    arms = load_arms(results, study)
+    study = store.study
+    arms = load_arms(store)
     if baseline not in {arm.setting for arm in arms}:
         raise ConfigError(f"baseline: {study} has no arm {baseline}; {closest(baseline, [a.setting for a in arms])}")
     arms = measure_curves(study, arms, baseline, metric, threshold)
@@ -89,14 +90,14 @@ def compare_study(
         "their learning curves are not."
         for block, epochs in different_epochs(arms).items()
     ]
-    said += [f"Warning: {run} is damaged and left out." for run in damaged_runs(results, study, arms)]
+    said += [f"Warning: {run} is damaged and left out." for run in damaged_runs(store, arms)]
     courses = bias_trajectories(arms)
     distances = arm_distances(courses, arms)
     bases = {arm.name for arm in baseline_arms(arms, baseline).values()}
     place = {arm.name: i for i, arm in enumerate(arms)}
     tested, dead = (
         found.sort_values("arm", key=lambda names: names.map(place), kind="stable")
-        for found in (load_ablation(results, study), load_dead_units(results, study))
+        for found in (load_ablation(store), load_dead_units(store))
     )
     without = ablation_over_seeds(tested, metric)
     of_biases = bias_sentences(distances, bases) + ablation_sentences(without, arms)

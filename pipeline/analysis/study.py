@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 from pipeline.biases.keras_format import config_layers
 from pipeline.biases.variables import GATES
 from pipeline.errors import ConfigError, is_number
-from pipeline.store.runs import HISTORY, Run, stored_runs
+from pipeline.store.runs import HISTORY, Run, RunStore
 
 EPOCHS_TO = "epochs_to_"  # a metric that begins like this may be censored
 FIRST = ("no_bias", "zeros", "ones")  # the settings that come first in every table
@@ -94,18 +93,18 @@ class Arm:
         return [seed for seed, value in self.values(metric).items() if value >= len(self.histories[seed]["epoch"])]
 
 
-def load_arms(results: Path, study: str) -> list[Arm]:
+def load_arms(store: RunStore) -> list[Arm]:
     """The arms of a study, `no_bias` and the constants first. Raises ConfigError when it has no complete run."""
     by_arm: dict[str, list[Run]] = {}
-    for run in stored_runs(results, study):
+    for run in store.runs():
         if _says_all(run):
             by_arm.setdefault(run.arm, []).append(run)
     arms = [_arm(name, runs) for name, runs in by_arm.items()]
     if not any(arm.complete for arm in arms):
         bad = [f"{arm.name} (diverged: {seed_spans(arm.diverged)})" for arm in arms]
-        bad += [f"{run} (damaged)" for run in damaged_runs(results, study, arms)]
+        bad += [f"{run} (damaged)" for run in damaged_runs(store, arms)]
         there = f" ({', '.join(bad)})" if bad else ""
-        raise ConfigError(f"study: {study} has no complete run{there}; train one: python -m pipeline.train -m")
+        raise ConfigError(f"study: {store.study} has no complete run{there}; train one: python -m pipeline.train -m")
     order = {setting: place for place, setting in enumerate(FIRST)}
     return sorted(arms, key=lambda arm: (arm.block, order.get(arm.setting, len(order)), arm.name))
 
@@ -126,10 +125,10 @@ def _arm(name: str, runs: list[Run]) -> Arm:
     return Arm(name, runs[0].meta["config"]["bias_setting"], tuple(runs), histories)
 
 
-def damaged_runs(results: Path, study: str, arms: list[Arm]) -> list[str]:
+def damaged_runs(store: RunStore, arms: list[Arm]) -> list[str]:
     """Runs on disk that are not what was written, and so in no arm, as `zeros/seed=0`."""
     read = {run.path for arm in arms for run in arm.runs}
-    return sorted("/".join(path.parts[-2:]) for path in (results / study).glob("*/seed=*") if path not in read)
+    return sorted("/".join(path.parts[-2:]) for path in store.run_paths() if path not in read)
 
 
 def baseline_arms(arms: list[Arm], baseline: str) -> dict[str, Arm]:

@@ -20,7 +20,7 @@ def check_plans(plans: Sequence[Plan]) -> None:
     """Load the data and build the model of every plan that has seeds to train. Raises ConfigError."""
     seen = []
     for p in plans:
-        parts = (p.effective["data"], p.effective["model"], p.effective["optimizer"], p.config.data.path,
+        parts = (p.settings["data"], p.settings["model"], p.settings["optimizer"], p.config.data.path,
                  p.config.runtime, p.config.training)  # fmt: skip
         if p.missing and parts not in seen:
             seen.append(parts)
@@ -49,7 +49,7 @@ def first_model(p: Plan) -> tuple[Any, Dataset, Split]:
 
 def build_seed_model(p: Plan, dataset: Dataset, rows: Split) -> Any:
     """The model of one seed, with its initial weights."""
-    shape, layers = dataset.x.shape[1:], p.effective["model"]["layers"]
+    shape, layers = dataset.x.shape[1:], p.settings["model"]["layers"]
     labels = dataset.y[rows.train]
     if dataset.task == "regression":
         labels = (labels - rows.target_mean) / rows.target_scale

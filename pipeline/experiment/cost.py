@@ -29,7 +29,7 @@ def estimate_time(arms: Sequence[Plan], models: Sequence[Any], missing: Sequence
         if count:
             layers = [layer for layer in model._flatten_layers() if layer._trainable_variables]
             steps = sum(layer.get_build_config()["input_shape"][1] or 1 for layer in recurrent_layers(model))
-            structure = digest([model_structure(model.get_config()), model_structure(p.effective)])
+            structure = digest([model_structure(model.get_config()), model_structure(p.settings)])
             if structure not in structures:
                 structures.add(structure)
                 seconds += COMPILE + COMPILE_LAYER * len(layers) + COMPILE_STEP * min(steps, MOST_STEPS)

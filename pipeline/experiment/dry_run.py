@@ -58,8 +58,8 @@ def _remarks(names: Sequence[str], arms: Sequence[Plan], models: Sequence[Any]) 
     exact: dict[str, list[str]] = {}
     but_idle: dict[str, list[str]] = {}
     for name, p, model, found in zip(names, arms, models, idle, strict=True):
-        rest = {k: v for k, v in p.effective.items() if k not in bias_keys}
-        alike = [rest, model_structure(p.effective["model"]), p.config.study]
+        rest = {k: v for k, v in p.settings.items() if k not in bias_keys}
+        alike = [rest, model_structure(p.settings["model"]), p.config.study]
         shifts = [path for path, why in found.items() if why == SHIFT]
         without = {id(v) for path, v in bias_variables(model).items() if path in shifts}
         values = [(id(v) in without, np.array(v.value)) for v in model.variables]

@@ -1,19 +1,21 @@
-"""What Hydra is told before its first job: look at every job of the request, and refuse it whole if one cannot work.
+"""Hydra callback that validates every job of a sweep before the first starts.
 
-Hydra calls `BeforeTheFirstJob` (conf/config.yaml, hydra.callbacks) after composing and before it writes anything.
-Only this module and `train` know Hydra.
+Hydra calls `ValidateJobs` (conf/commandline.yaml, hydra.callbacks) after composing and before it writes anything. One
+invalid job aborts the whole sweep with exit code 2. Of the project, only this module, `job` and `pipeline.train` use
+Hydra beyond composing.
 """
 
-import logging
+import itertools
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -22,82 +24,147 @@ from pipeline.config.messages import explain_refusal
 from pipeline.errors import ConfigError
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.dry_run import show_plan
-from pipeline.experiment.plan import Plan, plan_job
+from pipeline.experiment.outcome import to_train_by_arm
+from pipeline.experiment.plan import Plan, plan_job, retrained_because
 from pipeline.runtime.logs import redirect_stderr
+from pipeline.store.failures import clear_failure
+from pipeline.store.runs import RunStore
 from pipeline.tracking.background import expect_study, start_upload, stop_uploads
 
+LOG = "sweep.log"
 
-class BeforeTheFirstJob(Callback):
-    """Plans the request's jobs, ends the process with exit code 2 where one is refused, and names the redundant.
 
-    plan_only: show the plan, and end the process with exit code 0.
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, as planned before the first job ran.
+
+    to_train: store and arm -> the seeds without a stored run. log: messages of the launching process.
+    """
+
+    plans: list[Plan]
+    to_train: dict[tuple[RunStore, str], tuple[int, ...]]
+    log: Path
+
+
+_requests: list[Request] = []  # at most one: what this process validated and launches; empty in a launcher's workers
+
+
+def current_request() -> Request | None:
+    """The request that this process launches; None before it is validated, and in a launcher's worker process."""
+    return _requests[-1] if _requests else None
+
+
+def forget_request() -> None:
+    """Forget the request of an earlier command in this process."""
+    _requests.clear()
+
+
+class ValidateJobs(Callback):
+    """Plan all jobs of a request, and end the process with exit code 2 where one of them is invalid.
+
+    plan_only: show the plan and end the process with exit code 0.
     """
 
     def __init__(self, plan_only: bool = False) -> None:
-        self._plan_only, self._noise = plan_only, ""
+        self._plan_only = plan_only
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Look at the one job of a run."""
-        self._look_at(lambda: [(config, list(config.hydra.overrides.task))])
+        """Validate the single job of a run."""
+        self._validate(config, Path(config.hydra.run.dir), is_sweep=False)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Look at all jobs of a sweep, and settle whether the default sweep is part of it."""
-        given = list(config.hydra.overrides.task)
-        default = OmegaConf.to_container(config.hydra.sweeper.params) or {}
-        if any(o.is_sweep_override() and o.get_key_element() in default for o in _parsed(given)):
-            with open_dict(config):
-                config.hydra.sweeper.params = default = {}  # who sweeps biases themselves gets that sweep alone
-        self._look_at(
-            lambda: [
-                (compose(config.hydra.job.config_name, list(job)), list(job))
-                for job in BasicSweeper.split_arguments(
-                    _parsed([f"{k}={v}" for k, v in default.items()] + given), None
-                )[0]
-            ]
-        )
+        """Validate all jobs of a sweep. A command line that sweeps biases itself replaces the default sweep."""
+        self._validate(config, Path(config.hydra.sweep.dir), is_sweep=True)
 
-    def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        """Put what TensorFlow said while the request was checked into the log of the first job."""
-        if self._noise:
-            logging.getLogger(__name__).info("while the request was checked:\n%s", self._noise)
-            self._noise = ""
-
-    def _look_at(self, jobs: Callable[[], list[tuple[DictConfig, list[str]]]]) -> None:
+    def _validate(self, config: DictConfig, folder: Path, is_sweep: bool) -> None:
+        """Hydra turns an exception in a callback into a warning and trains all the same: none may leave here."""
+        forget_request()
         try:
-            plans = [plan_job(load_config(composed, overrides)) for composed, overrides in jobs()]
-            arms: dict[tuple[str, str, str], Plan] = {}
-            for plan in plans:
-                twin = arms.setdefault((plan.config.results, plan.config.study, plan.arm), plan)
-                if twin.recipe != plan.recipe:
-                    raise ConfigError(
-                        f"study: two jobs of this sweep would both be {plan.config.study}/{plan.arm}, with different "
-                        "settings; allowed: a study=... that tells them apart"
-                    )
-                if twin is not plan and twin.keys == plan.keys:
-                    print(f"{' '.join(_bias_part(plan))}: the same as arm {plan.arm}, trained once")
-            with tempfile.TemporaryDirectory() as folder:
-                noise = Path(folder) / "noise"
+            overrides = list(config.hydra.overrides.task)
+            if is_sweep:
+                jobs = [(compose(config.hydra.job.config_name, job), job) for job in _expand(config, overrides)]
+            else:
+                jobs = [(config, overrides)]
+            plans = [plan_job(load_config(composed, job)) for composed, job in jobs]
+            _report_redundant(plans)
+            with tempfile.TemporaryDirectory() as aside:
+                noise = Path(aside) / "noise"
                 with redirect_stderr(noise):
-                    new = [plan.config for plan in plans if plan.missing and not self._plan_only]
-                    for config in new:
-                        start_upload(config.tracking, config.results_dir)
-                    check_plans(plans)
-                    for config in {config.study: config for config in new}.values():
-                        expect_study(config.tracking, config.results_dir, config.study)
-                    if self._plan_only:
-                        show_plan(plans)
-                self._noise = noise.read_text(errors="replace")
-        except Exception as error:  # Hydra would turn any into a warning, and train all the same
+                    self._check(plans)
+                request = Request(plans, to_train_by_arm(plans), folder.absolute() / LOG)
+                _append_log(request.log, "while the request was checked", noise.read_text(errors="replace"))
+        except Exception as error:
             print(explain_refusal(error, sys.argv[1:]), file=sys.stderr)
             stop_uploads()
             sys.exit(2)
         if self._plan_only:
             sys.exit(0)
+        _requests.append(request)
+
+    def _check(self, plans: list[Plan]) -> None:
+        """Check what needs TensorFlow, while MLflow is imported in a process beside."""
+        training = [] if self._plan_only else [plan for plan in plans if plan.missing]
+        for plan in training:
+            start_upload(plan.config.tracking, plan.store.results)
+        check_plans(plans)
+        if self._plan_only:
+            show_plan(plans)
+        for plan in training:
+            clear_failure(plan.store, plan.arm)
+        for plan in {plan.store: plan for plan in training}.values():
+            expect_study(plan.config.tracking, plan.store)
 
 
-def _parsed(overrides: list[str]) -> list[Any]:
-    return OverridesParser.create().parse_overrides(overrides)
+def _expand(config: DictConfig, overrides: list[str]) -> list[list[str]]:
+    """The overrides of each job of a sweep; takes the default sweep out of the config where it is replaced."""
+    parsed = _parse(overrides)
+    default = OmegaConf.to_container(config.hydra.sweeper.params) or {}
+    assert isinstance(default, dict)
+    if any(o.is_sweep_override() and o.get_key_element() in default for o in parsed):
+        with open_dict(config):
+            config.hydra.sweeper.params = default = {}
+    swept = [*_parse([f"{key}={value}" for key, value in default.items()]), *parsed]
+    choices = {o.get_key_element(): _choices(o) for o in swept}  # as in Hydra's sweeper, the last of two wins
+    return [list(job) for job in itertools.product(*choices.values())]
 
 
-def _bias_part(plan: Plan) -> list[str]:
-    return [o for o in plan.config.overrides if o.startswith(("use_bias", "bias_"))]
+def _parse(overrides: Iterable[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides(list(overrides))
+
+
+def _choices(override: Override) -> list[str]:
+    """The values of an override, as `key=value` each; one for an override that is not swept."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise ConfigError(f"{key}: {override.input_line} given; allowed: values with commas, choice(...) or range(...)")
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def _report_redundant(plans: list[Plan]) -> None:
+    """Name jobs that ask for the same arm, and stored runs that must be trained again.
+
+    Raises ConfigError for two jobs of one arm with different settings.
+    """
+    first: dict[tuple[Path, str], Plan] = {}
+    for plan in plans:
+        twin = first.setdefault((plan.store.folder, plan.arm), plan)
+        if twin.recipe != plan.recipe:
+            raise ConfigError(
+                f"study: two jobs of this sweep would both be {plan.config.study}/{plan.arm}, with different "
+                "settings; allowed: a study=... that tells them apart"
+            )
+        if twin is not plan and twin.keys == plan.keys:
+            bias = [o for o in plan.config.overrides if o.startswith(("use_bias", "bias_"))]
+            print(f"{' '.join(bias)}: the same as arm {plan.arm}, trained once")
+    for plan in first.values():
+        if reason := retrained_because(plan):
+            print(reason)
+
+
+def _append_log(path: Path, title: str, text: str) -> None:
+    if text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(f"{title}:\n{text}\n")

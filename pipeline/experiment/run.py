@@ -1,124 +1,124 @@
-"""The data flow, from a config to stored and mirrored runs. `run_arm` is the whole of it.
+"""The data flow from a config to stored and uploaded runs: `run_arm` is the whole of it."""
 
-`plan` says what a job asks for and what of it is missing, without TensorFlow; `check` finds, before anything is
-trained, what would make it fail.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline.biases.extraction import bias_variables, extract_biases, variable_paths
-from pipeline.config.schema import Config
+from pipeline.config.schema import Config, Tracking
+from pipeline.data.dataset import Dataset
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import split_rows
 from pipeline.experiment.check import build_seed_model
-from pipeline.experiment.plan import Plan, needed_files, plan_job
+from pipeline.experiment.outcome import Outcome
+from pipeline.experiment.plan import Plan, plan_job, stored_seeds
 from pipeline.models.initializers.distributions import audit_biases
 from pipeline.runtime.device import start_tensorflow
 from pipeline.runtime.environment import describe_environment
 from pipeline.runtime.hashing import NUMERICS_VERSION, digest
-from pipeline.store.files import arm_lock
+from pipeline.store.failures import clear_failure
 from pipeline.store.replaced import adopt_runs, retire_run, write_run
-from pipeline.store.runs import Run, stored_runs
+from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.runs import mirror_arm
 from pipeline.training.loop import Trained, train_seeds
 
-MOST_WEIGHTS = 1_000_000  # of a model whose weights are kept unasked: 8 MB per run, before and after
+log = logging.getLogger(__name__)
 
+MAX_KEPT_WEIGHTS = 1_000_000  # parameters up to which a run keeps its weights unasked: 8 MB, before and after
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job: its finished runs, the seeds trained for them, and what MLflow did not take (or "")."""
-
-    plan: Plan
-    runs: list[Run]
-    trained: tuple[int, ...]
-    not_mirrored: str = ""
+Arrays = Mapping[str, np.ndarray]
+Upload = Callable[[Tracking, RunStore, str, Sequence[Run]], str]
 
 
 def run_arm(
     config: Config,
     progress: Callable[[str, int, int], None] = lambda arm, done, total: None,
-    mirror: Callable[..., str] = mirror_arm,
+    upload: Upload = mirror_arm,
 ) -> Outcome:
-    """Train what is missing of one arm, store it, and mirror it to MLflow. progress(arm, epochs done, in all)."""
-    arm, results, study = plan_job(config).arm, config.results_dir, config.study
-    with arm_lock(results, study, arm):
-        todo = plan_job(config)  # again: another process may have trained it while this one waited for the lock
-        found = set()
-        if todo.missing:
-            wanted = {seed: todo.keys[seed] for seed in todo.missing}
-            own = {"arm": arm, "config": todo.effective}
-            found = adopt_runs(results, study, wanted, own, needed_files(config))
-        to_train = tuple(seed for seed in todo.missing if seed not in found)
-        if to_train:
-            device = start_tensorflow(config.runtime.device)
-            dataset = load_dataset(config.data)
-            rows = [split_rows(dataset, config.data, seed) for seed in to_train]
-            built = [build_seed_model(todo, dataset, one) for one in rows]
-            audit_biases(built)
-            before = [extract_biases(model) for model in built]
-            kernels = [_kernel_digest(model) for model in built]
-            keep = config.show_weights or built[0].count_params() <= MOST_WEIGHTS
-            weights = [_weights("before", model) if keep else {} for model in built]
-            trained = train_seeds(
-                built, rows, dataset, config.optimizer, config.training, bias_variables,
-                lambda done, total: progress(arm, done, total),
-            )  # fmt: skip
-            after = [extract_biases(model) for model in built]
-            for i, seed in enumerate(to_train):
-                digests = {"initial_kernels": kernels[i], "data": dataset.digest()}
-                if keep:
-                    weights[i] |= _weights("after", built[i])
-                _store(todo, seed, before[i], after[i], trained[i], digests, device, weights[i])
-        for run in stored_runs(results, study, arm):
-            if run.meta["recipe"] not in todo.recipe.digests:  # a seed not asked for now, trained under other settings
-                retire_run(results, run)
-        runs = stored_runs(results, study, arm)
-        asked = [run for run in runs if run.seed in todo.keys]
-        return Outcome(todo, asked, to_train, mirror(config.tracking, results, study, arm, runs))
+    """Train the missing seeds of one arm, store them, and upload the arm to MLflow.
+
+    progress(arm, epochs done, epochs in all). upload(tracking, store, arm, runs): what sends the arm to MLflow.
+    """
+    arm = plan_job(config).arm
+    store = RunStore(config.results_dir, config.study)
+    with store.lock(arm):
+        plan = plan_job(config)  # again: another process may have trained the arm while this one waited for the lock
+        adopted = adopt_runs(
+            store,
+            {seed: plan.keys[seed] for seed in plan.missing},
+            {"arm": arm, "config": plan.settings},
+            plan.required_files,
+        )
+        seeds = tuple(seed for seed in plan.missing if seed not in adopted)
+        if seeds:
+            _train_and_store(plan, seeds, progress)
+        for run in store.runs(arm):
+            if run.meta["recipe"] not in plan.recipe.digests:  # trained under other settings, whatever its seed
+                retire_run(store.results, run)
+        clear_failure(store, arm)
+        problem = upload(config.tracking, store, arm, store.runs(arm))
+        return Outcome(plan, list(stored_seeds(plan).values()), seeds, upload_problem=problem)
 
 
-def _weights(when: str, model: Any) -> dict[str, np.ndarray]:
+def _train_and_store(plan: Plan, seeds: Sequence[int], progress: Callable[[str, int, int], None]) -> None:
+    """Build one model per seed, train all of them together, and store each run."""
+    config = plan.config
+    device = start_tensorflow(config.runtime.device)
+    dataset = load_dataset(config.data)
+    splits = [split_rows(dataset, config.data, seed) for seed in seeds]
+    models = [build_seed_model(plan, dataset, split) for split in splits]
+    audit_biases(models)
+    keep_weights = config.show_weights or models[0].count_params() <= MAX_KEPT_WEIGHTS
+    arrays = [_moment("before", extract_biases(model)) for model in models]
+    weights = [_moment("before", _weights(model)) if keep_weights else {} for model in models]
+    kernel_digests = [_kernel_digest(model) for model in models]
+    log.info("training %d seeds of %s on %s", len(seeds), plan.arm, device)
+    trained = train_seeds(
+        models, splits, dataset, config.optimizer, config.training, bias_variables,
+        lambda done, total: progress(plan.arm, done, total),
+    )  # fmt: skip
+    for i, seed in enumerate(seeds):
+        arrays[i] |= _moment("after", extract_biases(models[i])) | _moment("trajectory", trained[i].trajectory)
+        arrays[i]["epoch"] = np.arange(config.training.epochs + 1)
+        if keep_weights:
+            weights[i] |= _moment("after", _weights(models[i]))
+        meta = _meta(plan, seed, trained[i], kernel_digests[i], dataset, device)
+        write_run(plan.store, meta, arrays[i], trained[i].history, weights[i])
+
+
+def _moment(moment: str, arrays: Arrays) -> dict[str, np.ndarray]:
+    return {f"{moment}/{path}": array for path, array in arrays.items()}
+
+
+def _weights(model: Any) -> dict[str, np.ndarray]:
     """All weights of a model in its order, by the paths that biases have everywhere else."""
     paths = variable_paths(model)
     names = [paths.get(id(v), v.path.removeprefix(f"{model.name}/")) for v in model.weights]
-    return {f"{when}/{name}": np.array(v.value) for name, v in zip(names, model.weights, strict=True)}
+    return {name: np.array(variable.value) for name, variable in zip(names, model.weights, strict=True)}
 
 
 def _kernel_digest(model: Any) -> str:
-    """Digest of everything that the model starts with, its biases excepted: equal in all arms of one seed."""
-    skipped = {id(v) for v in bias_variables(model).values()}
-    others = [v for v in model.variables if id(v) not in skipped]
+    """Digest of everything that the model starts with except its biases: equal in all arms of one seed."""
+    biases = {id(variable) for variable in bias_variables(model).values()}
+    others = [v for v in model.variables if id(v) not in biases]
     return digest(b"".join(f"{v.dtype}{v.shape}".encode() + np.asarray(v.value).tobytes() for v in others))
 
 
-def _store(
-    p: Plan, seed: int, before: dict, after: dict, trained: Trained, digests: dict[str, str], device: str,
-    weights: dict[str, np.ndarray],
-) -> None:  # fmt: skip
-    arrays = {f"before/{path}": a for path, a in before.items()} | {f"after/{path}": a for path, a in after.items()}
-    arrays |= {f"trajectory/{path}": a for path, a in trained.trajectory.items()}
-    arrays["epoch"] = np.arange(p.config.training.epochs + 1)
-    final = {name: _json_number(values[-1]) for name, values in trained.history.items()}
-    meta = {
-        "key": p.keys[seed][0],
-        "recipe": p.recipe.current,
+def _meta(plan: Plan, seed: int, trained: Trained, kernel_digest: str, dataset: Dataset, device: str) -> dict[str, Any]:
+    """The content of run.json."""
+    final = {name: values[-1] for name, values in trained.history.items()} | trained.test
+    return {
+        "key": plan.keys[seed][0],
+        "recipe": plan.recipe.current,
         "numerics_version": NUMERICS_VERSION,
-        "arm": p.arm,
+        "arm": plan.arm,
         "seed": seed,
         "status": "diverged" if trained.diverged else "complete",
-        "metrics": final | {name: _json_number(value) for name, value in trained.test.items()},
-        **{f"{name}_digest": value for name, value in digests.items()},
-        "config": p.effective,
+        "metrics": {name: float(value) if np.isfinite(value) else None for name, value in final.items()},
+        "initial_kernels_digest": kernel_digest,
+        "data_digest": dataset.digest(),
+        "config": plan.settings,
         "environment": describe_environment(device),
     }
-    write_run(p.config.results_dir, p.config.study, meta, arrays, trained.history, weights)
-
-
-def _json_number(value: Any) -> float | None:
-    """JSON has no nan and no infinity: a value that is not finite becomes null."""
-    return float(value) if np.isfinite(value) else None

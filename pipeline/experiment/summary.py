@@ -1,45 +1,75 @@
-"""The table that a sweep ends with, and the weights of its first seeds."""
+"""Print what a sweep ends with: the table of its arms, weights of their first seeds, and what to do next."""
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
-from pipeline.experiment.run import Outcome
+from pipeline.experiment.ablation import ablate_studies
+from pipeline.experiment.hydra_callback import Request
+from pipeline.experiment.outcome import Outcome, read_outcomes
 from pipeline.report.console import short_path
+from pipeline.runtime.logs import redirect_stderr
 from pipeline.stats.intervals import mean_interval
+from pipeline.tracking.background import finish_uploads, queue_arm
+from pipeline.tracking.client import EMBEDDED, store_uri
+
+SHOWN_METRICS = ("test_accuracy", "test_mae", "test_loss")
 
 
-def print_outcomes(outcomes: list[Outcome]) -> None:
-    """A table arm by arm, and where the results are."""
-    names = [name for name in ("test_accuracy", "test_mae", "test_loss")
-             if any(name in run.meta["metrics"] for o in outcomes for run in o.runs)]  # fmt: skip
-    arms: dict[tuple[str, str], list[Outcome]] = {}
-    for o in outcomes:
-        arms.setdefault((o.plan.config.study, o.plan.arm), []).append(o)
-    several = len({study for study, _ in arms}) > 1
+def finish_request(request: Request, error: Exception | None) -> int:
+    """Report a request that has run: table, ablation, uploads, failures. Returns the exit code, 0 or 1.
+
+    Everything is read from the store. error: what the launcher raised.
+    """
+    outcomes = read_outcomes(request.plans, request.to_train)
+    if any(outcome.runs for outcome in outcomes):
+        print_outcomes(outcomes)
+        with redirect_stderr(request.log):
+            problems = ablate_studies([outcome.plan for outcome in outcomes])
+        for line in problems:
+            print(line, file=sys.stderr)
+        for outcome in outcomes:  # those that a launcher's workers have trained
+            plan = outcome.plan
+            queue_arm(plan.config.tracking, plan.store, plan.arm, plan.store.runs(plan.arm))
+    upload_problems = finish_uploads(request.log)
+    if any(outcome.runs for outcome in outcomes):
+        _print_next_steps(outcomes, upload_problems)
+    failures = [outcome.problem for outcome in outcomes if outcome.problem]
+    if error is not None and not any(outcome.failure for outcome in outcomes):
+        failures.append(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    for line in failures:
+        print(f"failed: {line}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Print a row per arm: seeds, how many are new since the command started, how many diverged, test metrics."""
+    runs_of = [[run.meta["metrics"] for run in outcome.runs] for outcome in outcomes]
+    metrics = [name for name in SHOWN_METRICS if any(name in values for runs in runs_of for values in runs)]
+    several = len({outcome.plan.store for outcome in outcomes}) > 1
     table = Table(*(["study"] if several else []))
     table.add_column("arm", overflow="fold")
-    for heading in ("seeds", "trained", "diverged", *(f"{name} (mean ± std)" for name in names)):
+    for heading in ("seeds", "new", "diverged", *(f"{name} (mean ± std)" for name in metrics)):
         table.add_column(heading)
-    for (study, arm), same in arms.items():
-        runs = {run.path: run for o in same for run in o.runs}.values()
-        complete = [run.meta["metrics"] for run in runs if run.meta["status"] == "complete"]
-        means = [mean_interval([m[name] for m in complete if name in m])[:2] for name in names]
-        cells = [f"{mean:.4f} ± {std:.4f}" if std == std else f"{mean:.4f}" for mean, std in means]
-        counts = (len(runs), sum(len(o.trained) for o in same), len(runs) - len(complete))
-        table.add_row(*([study] if several else []), arm, *map(str, counts), *cells)
+    for outcome in outcomes:
+        complete = [run.meta["metrics"] for run in outcome.runs if run.complete]
+        spreads = [mean_interval(np.array([m[name] for m in complete if name in m]))[:2] for name in metrics]
+        cells = [f"{mean:.4f}" if np.isnan(std) else f"{mean:.4f} ± {std:.4f}" for mean, std in spreads]
+        counts = (len(outcome.runs), len(outcome.trained), len(outcome.runs) - len(complete))
+        study = [outcome.plan.config.study] if several else []
+        table.add_row(*study, outcome.plan.arm, *map(str, counts), *cells)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+    for outcome in outcomes:
+        if outcome.plan.config.show_weights and outcome.runs:
+            _print_weights(outcome)
+    print(f"Results: {', '.join(sorted({short_path(outcome.plan.store.folder) for outcome in outcomes}))}")
 
-    for o in {(o.plan.config.study, o.plan.arm): o for o in outcomes if o.plan.config.show_weights}.values():
-        print_weights(o)
-    folders = sorted({short_path(o.plan.config.results_dir / o.plan.config.study) for o in outcomes})
-    print(f"Results: {', '.join(folders)}")
 
-
-def print_weights(outcome: Outcome) -> None:
-    """The weights and biases of an arm's first seed before and after training, each marked with what it is."""
+def _print_weights(outcome: Outcome) -> None:
+    """Print weights and biases of an arm's first seed before and after training, each marked with what it is."""
     run = outcome.runs[0]
     values, biases = run.weights(), {name.partition("/")[2] for name in run.biases()}
     epochs = run.meta["config"]["training"]["epochs"]
@@ -47,10 +77,26 @@ def print_weights(outcome: Outcome) -> None:
                   show_lines=True, title=f"{run.arm}, seed {run.seed}", title_justify="left")  # fmt: skip
     for name in [name.removeprefix("before/") for name in values if name.startswith("before/")]:
         layer, _, variable = name.rpartition("/")
-        shown = [np.array2string(values[f"{when}/{name}"], precision=3, suppress_small=True, threshold=60,
-                                 max_line_width=27) for when in ("before", "after")]  # fmt: skip
+        moments = [_array_text(values[f"{moment}/{name}"]) for moment in ("before", "after")]
         kind = "biases" if name in biases else f"weights:\n{variable}"
-        table.add_row(layer, kind, str(values[f"before/{name}"].shape), *shown)
+        table.add_row(layer, kind, str(values[f"before/{name}"].shape), *moments)
     Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
     if not run.meta["config"]["use_bias"]:
         print("No biases: the layers are built with use_bias=False.")
+
+
+def _array_text(values: np.ndarray) -> str:
+    return np.array2string(values, precision=3, suppress_small=True, threshold=60, max_line_width=27)
+
+
+def _print_next_steps(outcomes: Sequence[Outcome], upload_problems: Sequence[str]) -> None:
+    """Print upload problems, where MLflow shows the runs, and the command that compares the arms."""
+    tracking = outcomes[0].plan.config.tracking
+    for problem in upload_problems:
+        print(f"{problem}\nThe results are safe. Run python -m pipeline.sync to retry.", file=sys.stderr)
+    if tracking.enabled and not upload_problems:
+        uri = store_uri(tracking)
+        option = "" if uri == EMBEDDED else f" --backend-store-uri {uri}"
+        print(f"In MLflow: {uri}" if uri.startswith("http") else f"In MLflow: uv run mlflow ui{option}")
+    studies = ",".join(sorted({outcome.plan.config.study for outcome in outcomes}))
+    print(f"The answer: uv run python -m pipeline.compare study={studies}")

@@ -12,11 +12,19 @@ PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 INSTRUCTION_SETS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
 
 
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that decide numbers, by name."""
+    return {name: version(name) for name in PACKAGES}
+
+
 def describe_environment(device: str) -> dict[str, Any]:
-    """What a result depends on besides its config: versions, device, instruction sets, threads. No clock, no path."""
+    """Describe what a result depends on besides its settings; free of the clock and of paths.
+
+    device: the device that trained, e.g. `CPU`.
+    """
     return {
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": package_versions(),
         "device": device,
         "platform": f"{platform.system()} {platform.machine()}",
         "instruction_sets": _instruction_sets(),

@@ -1,40 +1,36 @@
-"""Write files whole or not at all."""
+"""Files of the results folder, written whole or not at all."""
 
 import csv
 import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import ConfigError
-from pipeline.runtime.hashing import digest
 
 
 def check_writable(folder: Path, key: str) -> None:
-    """Refuse, as the setting `key`, a folder that cannot be made or written."""
-    there = next(p for p in (folder, *folder.parents) if p.exists())
+    """Raise ConfigError, naming the setting `key`, for a folder that cannot be made or written."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
-        if not there.is_dir():
-            raise NotADirectoryError(f"{there} is not a folder")
-        with tempfile.TemporaryFile(dir=there):
+        if not existing.is_dir():
+            raise NotADirectoryError(f"{existing} is not a folder")
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         raise ConfigError(f"{key}: {folder} cannot be written: {error.strerror or error}") from error
 
 
-@contextmanager
-def arm_lock(results: Path, study: str, arm: str) -> Iterator[None]:
-    """Hold an arm: another process that wants it waits here, and then finds it done."""
-    from filelock import FileLock
-
-    with FileLock(aside_folder(results) / f"{digest([study, arm])}.lock"):
-        yield
+def aside_folder(results: Path) -> Path:
+    """The folder for locks and half-written files; created where it is missing."""
+    folder = results / ".aside"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def write_flushed(path: Path, content: bytes) -> None:
@@ -45,27 +41,27 @@ def write_flushed(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def aside_folder(results: Path) -> Path:
-    """The folder for locks and half-written runs; it is made where it is missing."""
-    folder = results / ".aside"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def replace_file(results: Path, path: Path, content: bytes) -> None:
+    """Put a file in place of the one there is: written aside, flushed, renamed."""
+    with tempfile.TemporaryDirectory(dir=aside_folder(results)) as aside:
+        write_flushed(Path(aside) / path.name, content)
+        (Path(aside) / path.name).replace(path)
 
 
-def json_bytes(meta: dict[str, Any]) -> bytes:
-    """The content of a JSON file."""
-    return (json.dumps(meta, indent=2) + "\n").encode()
+def json_bytes(content: Any) -> bytes:
+    """Encode as indented JSON."""
+    return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The content of an npz file."""
+    """Encode arrays as an npz file."""
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, allow_pickle=False, **dict(arrays))
     return buffer.getvalue()
 
 
 def csv_bytes(history: Mapping[str, np.ndarray]) -> bytes:
-    """The content of history.csv."""
+    """Encode learning curves [epochs + 1] as CSV with an `epoch` column, every digit kept."""
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow(["epoch", *history])

@@ -1,4 +1,8 @@
-"""Runs that made place for others."""
+"""Write runs, and keep those that make room for them.
+
+A run that is replaced moves to `<results>/.replaced/<key>`, and comes back from there when its settings are asked for
+again.
+"""
 
 import shutil
 import tempfile
@@ -10,77 +14,87 @@ import numpy as np
 
 from pipeline.runtime.hashing import digest
 from pipeline.store.files import aside_folder, csv_bytes, json_bytes, npz_bytes, write_flushed
-from pipeline.store.runs import BIASES, HISTORY, RUN, WEIGHTS, Run, read_meta, stored_runs
+from pipeline.store.runs import BIASES, HISTORY, RUN, WEIGHTS, Run, RunStore, read_meta
 
 REPLACED = ".replaced"
 
 
 def write_run(
-    results: Path, study: str, meta: dict[str, Any], arrays: Mapping[str, np.ndarray],
-    history: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray] | None = None,
-) -> Run:  # fmt: skip
-    """Store one run, in place of any earlier one of that arm and seed."""
-    files = {BIASES: npz_bytes(arrays), HISTORY: csv_bytes(history)} | (
-        {WEIGHTS: npz_bytes(weights)} if weights else {}
-    )
+    store: RunStore,
+    meta: dict[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    history: Mapping[str, np.ndarray],
+    weights: Mapping[str, np.ndarray] | None = None,
+) -> Run:
+    """Store one run in place of any earlier one of its arm and seed.
+
+    meta: run.json without its digests. arrays, weights: see the layout in `store.runs`. history: column ->
+    [epochs + 1].
+    """
+    files = {BIASES: npz_bytes(arrays), HISTORY: csv_bytes(history)}
+    if weights:
+        files[WEIGHTS] = npz_bytes(weights)
     meta = meta | {"digests": {name: digest(content) for name, content in files.items()}}
     files[RUN] = json_bytes(meta)
-    return Run(place_run(results, study, meta["arm"], meta["seed"], files), meta)
+    return Run(_place(store, meta["arm"], meta["seed"], files), meta)
 
 
 def adoptable_runs(
-    results: Path, study: str, keys: Mapping[int, Sequence[str]], needed: tuple[str, ...] = ()
+    store: RunStore, keys: Mapping[int, Sequence[str]], required_files: tuple[str, ...] = ()
 ) -> dict[int, Run]:
-    """Finished runs that can be taken over: those of another arm of the study, or those replaced since.
+    """Find finished runs that need no training: those of another arm of the study, or replaced ones.
 
-    keys: seed -> the keys of what is wanted. needed: files that a run must have besides the usual ones.
+    keys: seed -> the keys that fit. required_files: what a run must have besides the usual files. Returns seed -> run.
     """
-    known = {run.key: run for run in stored_runs(results, study) if run.has(*needed)}
-    for key in [key for own in keys.values() for key in own]:
-        path = results / REPLACED / key
+    by_key = {run.key: run for run in store.runs() if run.has(*required_files)}
+    for key in (key for seed_keys in keys.values() for key in seed_keys):
+        path = store.results / REPLACED / key
         meta = read_meta(path)
-        if meta is not None and Run(path, meta).has(*needed):
-            known.setdefault(key, Run(path, meta))
-    found = {seed: [known[key] for key in own if key in known] for seed, own in keys.items()}
-    return {seed: runs[0] for seed, runs in found.items() if runs}
+        if meta is not None and Run(path, meta).has(*required_files):
+            by_key.setdefault(key, Run(path, meta))
+    candidates = {seed: [by_key[key] for key in seed_keys if key in by_key] for seed, seed_keys in keys.items()}
+    return {seed: runs[0] for seed, runs in candidates.items() if runs}
 
 
 def adopt_runs(
-    results: Path, study: str, keys: Mapping[int, Sequence[str]], own: dict[str, Any], needed: tuple[str, ...] = ()
+    store: RunStore,
+    keys: Mapping[int, Sequence[str]],
+    arm_meta: dict[str, Any],
+    required_files: tuple[str, ...] = (),
 ) -> set[int]:
-    """Take over what is `adoptable`. own: what run.json says of this arm (arm, config). The seeds that were found."""
-    found = adoptable_runs(results, study, keys, needed)
-    for seed, run in found.items():
-        meta = run.meta | own
+    """Copy the `adoptable_runs` into an arm. arm_meta: what run.json says of it (arm, config). Returns their seeds."""
+    adopted = adoptable_runs(store, keys, required_files)
+    for seed, run in adopted.items():
+        meta = run.meta | arm_meta
         files = {name: (run.path / name).read_bytes() for name in run.meta["digests"]}
-        place_run(results, study, meta["arm"], seed, files | {RUN: json_bytes(meta)})
-    return set(found)
+        _place(store, meta["arm"], seed, files | {RUN: json_bytes(meta)})
+    return set(adopted)
 
 
 def retire_run(results: Path, run: Run) -> None:
-    """Take a run out of its study; it stays in `.replaced`, of two that differ only in what was kept the fuller one."""
+    """Move a run out of its study into `.replaced`; of two with the same key, the one with more files is kept."""
     target = results / REPLACED / run.key
     target.parent.mkdir(parents=True, exist_ok=True)
-    there = read_meta(target)
-    if there is not None and set(run.meta["digests"]) <= set(there["digests"]):
+    earlier = read_meta(target)
+    if earlier is not None and set(run.meta["digests"]) <= set(earlier["digests"]):
         shutil.rmtree(run.path)
     else:
         shutil.rmtree(target, ignore_errors=True)
         run.path.rename(target)
 
 
-def place_run(results: Path, study: str, arm: str, seed: int, files: dict[str, bytes]) -> Path:
-    """Put the files of a run in its place, the run that was there aside."""
-    target = results / study / arm / f"seed={seed}"
+def _place(store: RunStore, arm: str, seed: int, files: dict[str, bytes]) -> Path:
+    """Put the files of a run where it belongs, all at once, and retire the run that was there."""
+    target = store.run_folder(arm, seed)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=aside_folder(results)) as aside:
+    with tempfile.TemporaryDirectory(dir=aside_folder(store.results)) as aside:
         new = Path(aside) / "new"
         new.mkdir()
         for name, content in files.items():
             write_flushed(new / name, content)
         meta = read_meta(target)
         if meta is not None:
-            retire_run(results, Run(target, meta))
+            retire_run(store.results, Run(target, meta))
         elif target.exists():
             target.rename(Path(aside) / "damaged")
         new.rename(target)

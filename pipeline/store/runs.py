@@ -1,19 +1,19 @@
-"""Results on disk: the truth that everything else is made from.
+"""The stored runs of a study: one folder per arm and seed.
 
     <results>/<study>/<arm>/seed=<n>/
       biases.npz     before/<path>, after/<path>, trajectory/<path> [T, ...], epoch [T]
-      weights.npz    before/<path>, after/<path> of all weights, where the model is small or `show_weights` asks
+      weights.npz    before/<path>, after/<path> of all weights, for small models or with show_weights=true
       history.csv    epoch (0 = before training), loss, <metric>, val_loss, val_<metric>
       run.json       key, arm, seed, status (complete | diverged), config, environment, final metrics, digests
-    <results>/<study>/ablation.csv, dead_units.csv      tables made from the runs: see `ablation`
 
-A run is written aside, flushed, and renamed, so it appears whole or not at all. Nothing in it depends on the clock or
-on a path. Locks and half-written runs live in `<results>/.aside`. A run that makes place for another is kept in
-`<results>/.replaced/<key>`, and comes back from there when its settings are asked for again.
+A run appears whole or not at all, and nothing in it depends on the clock or on a path. Locks, half-written runs and
+records of failed jobs live in `<results>/.aside`, replaced runs in `<results>/.replaced`.
 """
 
 import csv
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,14 @@ import numpy as np
 
 from pipeline.errors import ConfigError, closest
 from pipeline.runtime.hashing import digest
+from pipeline.store.files import aside_folder
 
 RUN, BIASES, HISTORY, WEIGHTS = "run.json", "biases.npz", "history.csv", "weights.npz"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run on disk; `meta` is its run.json."""
+    """A finished run on disk. meta: the content of its run.json."""
 
     path: Path
     meta: dict[str, Any]
@@ -45,50 +46,84 @@ class Run:
 
     @property
     def key(self) -> str:
-        """Digest of all that decides the run's numbers."""
+        """Digest of everything that decides the run's numbers."""
         return self.meta["key"]
 
     @property
+    def complete(self) -> bool:
+        """Whether the run finished with finite numbers, that is, did not diverge."""
+        return self.meta["status"] == "complete"
+
+    @property
     def block(self) -> str:
-        """The overrides besides the bias setting, as `optimizer=sgd` of `zeros,optimizer=sgd`."""
-        said = self.meta["config"].get("block")  # runs of before it was kept have it only in their arm's name
-        return self.arm.removeprefix(self.meta["config"]["bias_setting"]).lstrip(",") if said is None else said
+        """The overrides besides the bias setting, e.g. `optimizer=sgd` of `zeros,optimizer=sgd`."""
+        block = self.meta["config"].get("block")
+        if block is None:  # runs stored before run.json named the block have it only in their arm's name
+            return self.arm.removeprefix(self.meta["config"]["bias_setting"]).lstrip(",")
+        return block
 
     def biases(self, *moments: str) -> dict[str, np.ndarray]:
-        """Arrays by name: `before/<path>`, `after/<path>`, `trajectory/<path>`, `epoch`; or those of some moments."""
+        """Load bias arrays by name: `before/<path>`, `after/<path>`, `trajectory/<path>`, `epoch`.
+
+        moments: load only these (`before`, `after`, `trajectory`, `epoch`).
+        """
         return self._arrays(BIASES, *moments)
 
     def weights(self) -> dict[str, np.ndarray]:
-        """All weights, in the model's order: `before/<path>`, then `after/<path>`; {} where they are not kept."""
+        """Load all weights in the model's order, `before/<path>`, then `after/<path>`; {} where they are not kept."""
         return self._arrays(WEIGHTS) if self.has(WEIGHTS) else {}
+
+    def history(self) -> dict[str, list[float]]:
+        """Load the learning curves: column name -> [epochs + 1]."""
+        with (self.path / HISTORY).open(newline="") as file:
+            columns = list(zip(*csv.reader(file), strict=True))
+        return {name: [float(v) for v in values] for name, *values in columns}
 
     def has(self, *files: str) -> bool:
         """Whether all of these files are part of the run."""
         return set(files) <= set(self.meta["digests"])
 
-    def _arrays(self, name: str, *moments: str) -> dict[str, np.ndarray]:
-        with np.load(self.path / name, allow_pickle=False) as arrays:
+    def _arrays(self, file: str, *moments: str) -> dict[str, np.ndarray]:
+        with np.load(self.path / file, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files if not moments or key.partition("/")[0] in moments}
 
-    def history(self) -> dict[str, list[float]]:
-        """Columns of history.csv."""
-        with (self.path / HISTORY).open(newline="") as file:
-            columns = list(zip(*csv.reader(file), strict=True))
-        return {name: [float(v) for v in values] for name, *values in columns}
 
+@dataclass(frozen=True)
+class RunStore:
+    """The stored runs of one study in a results folder."""
 
-def stored_runs(results: Path, study: str, arm: str | None = None) -> list[Run]:
-    """The finished runs of a study, or of one arm of it, by arm and seed. Damaged ones are left out."""
-    found = []
-    arms = sorted((results / study).iterdir()) if arm is None and (results / study).is_dir() else [
-        results / study / (arm or "")
-    ]  # fmt: skip
-    for folder in arms:
-        for path in folder.glob("seed=*"):
-            meta = read_meta(path)
-            if meta is not None:
-                found.append(Run(path, meta))
-    return sorted(found, key=lambda run: (run.arm, run.seed))
+    results: Path
+    study: str
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder, which need not exist yet."""
+        return self.results / self.study
+
+    def run_folder(self, arm: str, seed: int) -> Path:
+        """Where the run of an arm and seed belongs."""
+        return self.folder / arm / f"seed={seed}"
+
+    def runs(self, arm: str | None = None) -> list[Run]:
+        """Read the finished runs of the study, or of one arm, sorted by arm and seed; damaged runs are left out."""
+        folders = [self.folder / arm] if arm is not None else self._arm_folders()
+        metas = ((path, read_meta(path)) for folder in folders for path in folder.glob("seed=*"))
+        return sorted((Run(path, meta) for path, meta in metas if meta), key=lambda run: (run.arm, run.seed))
+
+    def run_paths(self) -> list[Path]:
+        """The folders of all runs, damaged ones included."""
+        return sorted(self.folder.glob("*/seed=*"))
+
+    @contextmanager
+    def lock(self, name: str = "") -> Iterator[None]:
+        """Hold an arm (or, without a name, the study's tables): another process waits here until it is released."""
+        from filelock import FileLock
+
+        with FileLock(aside_folder(self.results) / f"{digest([self.study, name])}.lock"):
+            yield
+
+    def _arm_folders(self) -> list[Path]:
+        return sorted(self.folder.iterdir()) if self.folder.is_dir() else []
 
 
 def stored_studies(results: Path) -> list[str]:
@@ -96,29 +131,35 @@ def stored_studies(results: Path) -> list[str]:
     return sorted({path.parts[-4] for path in results.glob(f"[!.]*/*/seed=*/{RUN}")})
 
 
-def choose_studies(results: Path, asked: str) -> list[str]:
-    """The studies that `asked` names (with commas), or the only one there is. Raises ConfigError for one not there."""
-    there = stored_studies(results)
-    if not there:
+def choose_studies(results: Path, requested: str) -> list[RunStore]:
+    """The studies that `requested` names, separated by commas; without a name, the only one there is.
+
+    Raises ConfigError for a study that has no stored run, and where a name is needed to choose.
+    """
+    stored = stored_studies(results)
+    if not stored:
         raise ConfigError(f"results: no study in {results}; train one first: python -m pipeline.train -m")
-    if not asked and len(there) > 1:
-        raise ConfigError(f"study: there are several; name one, or more with commas: {', '.join(there)}")
-    wanted = [asked] if asked in there else asked.split(",") if asked else there  # a name may hold commas
-    for study in wanted:
-        if study not in there:
-            raise ConfigError(f"study: no study {study} in {results}; {closest(study, there)}")
-    return wanted
+    if not requested and len(stored) > 1:
+        raise ConfigError(f"study: there are several; name one, or more with commas: {', '.join(stored)}")
+    names = stored if not requested else [requested] if requested in stored else requested.split(",")
+    for name in names:  # a name may itself hold commas, hence the check of the whole text before
+        if name not in stored:
+            raise ConfigError(f"study: no study {name} in {results}; {closest(name, stored)}")
+    return [RunStore(results, name) for name in names]
 
 
 def read_meta(path: Path) -> dict[str, Any] | None:
-    """A run's run.json; None where it is missing or half written, or another file is not what it was."""
+    """Read a run's run.json; None where the run is incomplete, or a file no longer matches its digest."""
     try:
         meta = json.loads((path / RUN).read_text())
-        whole = {"arm", "seed", "key", "recipe", "status"} <= set(meta)
-        whole = whole and isinstance(meta["arm"], str) and isinstance(meta["seed"], int)
         digests = meta["digests"]
-        whole = whole and {BIASES, HISTORY} <= set(digests) <= {BIASES, HISTORY, WEIGHTS}
-        intact = whole and all(digest((path / name).read_bytes()) == digests[name] for name in digests)
+        valid = (
+            {"arm", "seed", "key", "recipe", "status"} <= set(meta)
+            and isinstance(meta["arm"], str)
+            and isinstance(meta["seed"], int)
+            and {BIASES, HISTORY} <= set(digests) <= {BIASES, HISTORY, WEIGHTS}
+            and all(digest((path / name).read_bytes()) == digests[name] for name in digests)
+        )
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return meta if whole and intact else None
+    return meta if valid else None

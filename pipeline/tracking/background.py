@@ -1,7 +1,7 @@
-"""MLflow is sent to by a process beside the training: importing it and sending take as long as training does.
+"""Upload runs to MLflow from a background process; importing MLflow and uploading take as long as training.
 
-The process is `python -m pipeline.sync follow=true`. Over its standard input it is told which studies to expect and
-which arms are complete; it reads them from the results, and ends when its input does, so also when this process dies.
+The process is `python -m pipeline.sync follow=true`. Its standard input names the studies to expect and the arms that
+are complete, which it reads from the results folder. It ends when its input ends, so also when the sweep is killed.
 """
 
 import contextlib
@@ -16,80 +16,84 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.config.schema import PROJECT, Tracking
-from pipeline.store.runs import Run
+from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.client import store_uri
 from pipeline.tracking.runs import up_to_date
 
 
 @dataclass(frozen=True)
-class _Sender:
+class _Uploader:
     process: subprocess.Popen[str]
-    noise: IO[str]  # what MLflow says while it works
+    stderr: IO[str]  # MLflow's messages
 
 
-_senders: dict[tuple[Path, str], _Sender] = {}  # by results folder and MLflow's address
+_uploaders: dict[tuple[Path, str], _Uploader] = {}  # by results folder and MLflow address
 
 
-def start_upload(target: Tracking, results: Path) -> None:
-    """Let the process import MLflow, if it does not run yet. It writes nothing before it is told more."""
-    uri = store_uri(target)
-    if target.enabled and (results, uri) not in _senders:
-        where = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = os.environ | {
-            "MLFLOW_TRACKING_URI": uri,
-            "PYTHONPATH": where,
-        }  # an address may hold a secret
-        noise = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.sync", "follow=true", f"results={results}"],
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, text=True,
-            start_new_session=True,  # Ctrl-C ends the training; what is complete is sent all the same
-        )  # fmt: skip
-        _senders[results, uri] = _Sender(process, noise)
+def start_upload(tracking: Tracking, results: Path) -> None:
+    """Start the process, which imports MLflow and waits; does nothing if it runs already or tracking is off."""
+    uri = store_uri(tracking)
+    if not tracking.enabled or (results, uri) in _uploaders:
+        return
+    search_path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by finish_uploads)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.sync", "follow=true", f"results={results}"],
+        # The address goes by the environment, since it may hold a password and arguments are visible to all users.
+        env=os.environ | {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": search_path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        start_new_session=True,  # Ctrl-C ends the training; complete arms are uploaded all the same
+    )
+    _uploaders[results, uri] = _Uploader(process, stderr)
 
 
-def expect_study(target: Tracking, results: Path, study: str) -> None:
-    """Make sure, meanwhile, that MLflow's store and the study's experiment are there."""
-    _tell(target, results, study, "")
+def expect_study(tracking: Tracking, store: RunStore) -> None:
+    """Have the process create MLflow's store and the study's experiment while the first arm trains."""
+    _tell(tracking, store, arm="")
 
 
-def queue_arm(target: Tracking, results: Path, study: str, arm: str, runs: Sequence[Run]) -> str:
-    """As `tracking.mirror`, but later and beside: what goes wrong is what `finish` says."""
-    if not up_to_date(target, study, arm, runs):
-        _tell(target, results, study, arm)
+def queue_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> str:
+    """Have the process upload an arm; `finish_uploads` reports problems. runs: all stored runs of the arm."""
+    if not up_to_date(tracking, store.study, arm, runs):
+        _tell(tracking, store, arm)
     return ""
 
 
 def finish_uploads(log: Path | None) -> list[str]:
-    """Wait until all is sent. What MLflow did not take, a line each; what else it said goes to the end of `log`."""
+    """Wait for all uploads. Returns one line per problem; MLflow's own messages are appended to `log`."""
     problems = set()
-    for (_, uri), sender in _senders.items():
-        said, _ = sender.process.communicate()
-        problems |= set(said.splitlines())
-        if sender.process.returncode and not said:
-            problems.add(f"MLflow at {uri} did not take it: the sending process ended ({sender.process.returncode})")
-        sender.noise.seek(0)
-        if log is not None:
+    for (_, uri), uploader in _uploaders.items():
+        printed, _ = uploader.process.communicate()
+        problems |= set(printed.splitlines())
+        if uploader.process.returncode and not printed:
+            problems.add(f"Could not upload to MLflow at {uri}: the process ended ({uploader.process.returncode}).")
+        uploader.stderr.seek(0)
+        messages = uploader.stderr.read()
+        if log is not None and messages:
+            log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("a") as file:
-                file.write(f"while sending to MLflow:\n{sender.noise.read()}")
-        sender.noise.close()
-    _senders.clear()
+                file.write(f"while uploading to MLflow:\n{messages}")
+        uploader.stderr.close()
+    _uploaders.clear()
     return sorted(problems)
 
 
 def stop_uploads() -> None:
-    """End the processes at once: the request was refused, and they have been told nothing yet."""
-    for sender in _senders.values():
-        sender.process.kill()
-        sender.process.communicate()
-        sender.noise.close()
-    _senders.clear()
+    """Kill the processes: the request was refused, and nothing has been queued yet."""
+    for uploader in _uploaders.values():
+        uploader.process.kill()
+        uploader.process.communicate()
+        uploader.stderr.close()
+    _uploaders.clear()
 
 
-def _tell(target: Tracking, results: Path, study: str, arm: str) -> None:
-    start_upload(target, results)
-    sender = _senders.get((results, store_uri(target)))
-    if sender is not None and sender.process.stdin is not None and sender.process.poll() is None:
-        with contextlib.suppress(BrokenPipeError):  # it has ended just now, and `finish` will say so
-            sender.process.stdin.write(json.dumps([study, arm]) + "\n")
-            sender.process.stdin.flush()
+def _tell(tracking: Tracking, store: RunStore, arm: str) -> None:
+    start_upload(tracking, store.results)
+    uploader = _uploaders.get((store.results, store_uri(tracking)))
+    if uploader is not None and uploader.process.stdin is not None and uploader.process.poll() is None:
+        with contextlib.suppress(BrokenPipeError):  # the process has just ended, which finish_uploads reports
+            uploader.process.stdin.write(json.dumps([store.study, arm]) + "\n")
+            uploader.process.stdin.flush()

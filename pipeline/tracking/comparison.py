@@ -23,7 +23,7 @@ from typing import Any
 
 from pipeline.config.schema import Tracking
 from pipeline.runtime.hashing import digest
-from pipeline.store.runs import stored_runs
+from pipeline.store.runs import RunStore
 from pipeline.tracking.client import client_class, database_file, read_sqlite, store_lock, store_uri
 from pipeline.tracking.runs import send_arm
 
@@ -64,7 +64,7 @@ class _Answer:
     digest: str
 
 
-def publish_comparison(target: Tracking, results: Path, study: str, folder: Path) -> str:
+def publish_comparison(target: Tracking, store: RunStore, folder: Path) -> str:
     """Send the report in `folder` to the study's experiment, if MLflow has one. What went wrong, or "".
 
     MLflow is imported only when there is something to send, or when only MLflow can tell (a server).
@@ -76,16 +76,16 @@ def publish_comparison(target: Tracking, results: Path, study: str, folder: Path
         return ""
     try:
         answer = _read(folder)
-        held = _held(uri, study, answer.tested)
+        held = _held(uri, store.study, answer.tested)
         if held is not None and all(_is_settled(answer, *row) for row in held):
             return ""
-        with store_lock(uri, results):
+        with store_lock(uri, store.results):
             client = client_class()(uri)
-            experiment = client.get_experiment_by_name(study)
+            experiment = client.get_experiment_by_name(store.study)
             if experiment is not None and experiment.lifecycle_stage == "active":
-                _send(client, experiment, answer, results)
+                _send(client, experiment, answer, store)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost the answer
-        return f"MLflow at {uri} did not take the report: {' '.join(str(error).split())[:300]}"
+        return f"MLflow at {uri} did not take the report: {' '.join(str(error).split())[:300]}."
     return ""
 
 
@@ -152,7 +152,7 @@ def _words(arm: str, metric: str, tested: str, rows: list[dict[str, str]], lines
     return _Words(float(mean) if mean else None, metrics, tags, "\n\n".join(said))
 
 
-def _send(client: Any, experiment: Any, answer: _Answer, results: Path) -> None:
+def _send(client: Any, experiment: Any, answer: _Answer, store: RunStore) -> None:
     """Give the answer to each arm's run that it speaks of, then to the experiment."""
     from mlflow.entities import Metric, RunTag
 
@@ -173,7 +173,7 @@ def _send(client: Any, experiment: Any, answer: _Answer, results: Path) -> None:
             words = answer.arms[arm]
             earlier = {name: value for name, value in metrics.items() if name.startswith(DIFFERENCE)}
             if earlier and earlier != words.metrics:  # MLflow forgets no value of a metric: the run is made anew
-                runs = stored_runs(results, study, arm)
+                runs = store.runs(arm)
                 if not runs:  # MLflow alone still has the arm
                     continue
                 client.delete_run(run.info.run_id)

@@ -13,6 +13,7 @@ from pipeline import compare
 from pipeline.analysis.across_studies import Ranking, rank_arms
 from pipeline.analysis.comparison import compare_study
 from pipeline.stats.friedman import fewest_studies, nemenyi
+from pipeline.store.runs import RunStore
 
 ARMS = ("zeros", "ones", "he_normal", "no_bias")
 
@@ -27,7 +28,7 @@ def put_table(results: Path, table: np.ndarray, arms: tuple[str, ...] = ARMS) ->
 
 
 def ranked(results: Path, names: list[str], metric: str = "") -> Ranking:
-    return rank_arms([compare_study(results, name, "zeros", metric) for name in names])
+    return rank_arms([compare_study(RunStore(results, name), "zeros", metric) for name in names])
 
 
 def mean_ranks(found: Ranking) -> dict[str, float]:

@@ -22,6 +22,7 @@ from pipeline.analysis.bias_dynamics import (
 from pipeline.analysis.study import Arm, load_arms
 from pipeline.analysis.wording import ablation_sentences, bias_sentences
 from pipeline.store.replaced import write_run
+from pipeline.store.runs import RunStore
 
 LSTM = [{"class_name": "LSTM", "config": {"units": 2, "name": "lstm"}}]
 
@@ -41,11 +42,11 @@ def put(
         "config": {"bias_setting": arm.split(",")[0], "model": {"layers": layers or []}},
         "environment": {"device": "CPU"},
     }  # fmt: skip
-    write_run(results, "s", meta, arrays | {"epoch": np.arange(length)}, {"loss": np.zeros(length)})
+    write_run(RunStore(results, "s"), meta, arrays | {"epoch": np.arange(length)}, {"loss": np.zeros(length)})
 
 
 def arms_of(results: Path) -> tuple[list[Arm], Trajectories]:
-    arms = load_arms(results, "s")
+    arms = load_arms(RunStore(results, "s"))
     return arms, bias_trajectories(arms)
 
 
@@ -159,7 +160,7 @@ def test_other_biases_are_compared_with_a_models_own(tmp_path: Path) -> None:
     assert found.loc[("zeros", "own"), ["change", "low", "high"]].isna().all()
     put(tmp_path, "zeros", 0, {})
     put(tmp_path, "ones", 0, {})
-    assert ablation_sentences(found.reset_index(), load_arms(tmp_path, "s")) == [
+    assert ablation_sentences(found.reset_index(), load_arms(RunStore(tmp_path, "s"))) == [
         "zeros: test_accuracy 0.800 with its own biases; from ones -0.150.",
         "ones: test_accuracy 0.1000 with its own biases; set to zero 0, put back to where they began -0.0125.",
     ]
@@ -177,7 +178,7 @@ def test_biases_that_were_not_tested_are_not_spoken_of(tmp_path: Path) -> None:
     table = pd.DataFrame(rows, columns=["arm", "seed", "biases", "test_accuracy"])
     for arm in ("zeros", "ones", "twos"):
         put(tmp_path, arm, 0, {})
-    said = ablation_sentences(ablation_over_seeds(table, "test_accuracy"), load_arms(tmp_path, "s"))
+    said = ablation_sentences(ablation_over_seeds(table, "test_accuracy"), load_arms(RunStore(tmp_path, "s")))
     assert said == ["ones: test_accuracy 0.100 with its own biases; put back to where they began +0.100."]
 
 

@@ -15,6 +15,7 @@ from pipeline.analysis.study import load_arms
 from pipeline.report.figures.performance import forest
 from pipeline.stats.paired import compare_paired
 from pipeline.stats.permutation import block_interaction_p, sign_flip
+from pipeline.store.runs import RunStore
 
 RATES = ("optimizer.learning_rate=0.001", "optimizer.learning_rate=0.01", "optimizer.learning_rate=0.1")
 
@@ -27,7 +28,7 @@ def put_blocks(results: Path, arms: dict[str, list[np.ndarray]]) -> None:
 
 
 def asked(results: Path, metric: str = "") -> Comparison:
-    return compare_study(results, "s", "zeros", metric)
+    return compare_study(RunStore(results, "s"), "zeros", metric)
 
 
 def row(found: Comparison, arm: str) -> dict:
@@ -149,7 +150,7 @@ def test_the_same_runs_under_two_names_are_one_block(tmp_path: Path) -> None:
         for block, shift in (("", 0), (f",{RATES[0]}", 0), (f",{RATES[1]}", 0.1)):
             for seed, accuracy in enumerate(accuracies + shift):
                 put(tmp_path, f"{arm}{block}", seed, accuracy, setting=arm, key=f"{arm}-{shift}-{seed}")
-    pooled = pooled_arms(load_arms(tmp_path, "s"), "zeros")
+    pooled = pooled_arms(load_arms(RunStore(tmp_path, "s")), "zeros")
     assert [arm.name for arm in pooled] == ["zeros over both blocks", "ones over both blocks"]
 
 

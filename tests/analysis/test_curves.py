@@ -12,7 +12,7 @@ from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.analysis.curves import default_level, epochs_to, higher_is_better, measure_curves, of_history
 from pipeline.analysis.study import Arm
 from pipeline.errors import ConfigError
-from pipeline.store.runs import Run
+from pipeline.store.runs import Run, RunStore
 
 HISTORY = {
     "epoch": [0.0, 1, 2, 3],
@@ -35,7 +35,7 @@ def put_curves(results: Path, arm: str, curves: list[tuple[float, ...]], **more:
 
 
 def asked(results: Path, **options: Any) -> Comparison:
-    return compare_study(results, "s", "zeros", **options)
+    return compare_study(RunStore(results, "s"), "zeros", **options)
 
 
 def row(found: Comparison, arm: str, metric: str) -> dict[str, Any]:
@@ -208,6 +208,6 @@ def test_the_same_start_is_identical_whatever_comes_of_it(tmp_path: Path) -> Non
         put(tmp_path, "zeros", seed, 0.5)
         put(tmp_path, "no_bias", seed, 0.5, history={"loss": [1.5, 1, 0.5 + seed], "accuracy": [0.2, 0.3, 0.5]})
         put(tmp_path, "zeros", seed, 0.5, history={"loss": [1.5, 1, 0.5], "accuracy": [0.2, 0.3, 0.5]})
-    found = compare_study(tmp_path, "s", "zeros", "initial_loss")
+    found = compare_study(RunStore(tmp_path, "s"), "zeros", "initial_loss")
     assert found.chosen.set_index("arm").loc["no_bias", "verdict"] == "identical"
     assert "no_bias: identical to zeros: on all 3 seeds the same initial_loss." in found.said

@@ -34,6 +34,7 @@ from pipeline.models.spec import complete_layers
 from pipeline.runtime.device import start_tensorflow
 from pipeline.runtime.environment import describe_environment
 from pipeline.store.replaced import write_run
+from pipeline.store.runs import RunStore
 from pipeline.training.loop import train_seeds
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -197,7 +198,7 @@ def write_study(results: Path, runs: int) -> None:
                 "initial_kernels_digest": str(seed), "data_digest": "d", "environment": {"device": "CPU"},
                 "config": {"bias_setting": arm, "data": {}, "model": {"layers": []}, "optimizer": {}, "training": {}},
             }  # fmt: skip
-            write_run(results, "many", meta, arrays, history)
+            write_run(RunStore(results, "many"), meta, arrays, history)
 
 
 def compare(runs: int) -> float:

@@ -27,20 +27,20 @@ from pipeline.analysis.summary import summarize
 from pipeline.analysis.wording import run_remarks, verdict_sentences
 from pipeline.config.schema import PROJECT
 from pipeline.store.replaced import adopt_runs
-from pipeline.store.runs import stored_runs
+from pipeline.store.runs import RunStore
 
 T2 = 4.302652729911275  # Student's t, 97.5 %, 2 degrees of freedom (printed tables: 4.303)
 
 
 def summary(results: Path, arm: str, metric: str = "test_accuracy", study: str = "s") -> dict[str, Any]:
     """The row of one arm in the table."""
-    table = summarize(load_arms(results, study), "zeros").set_index(["arm", "metric"])
+    table = summarize(load_arms(RunStore(results, study)), "zeros").set_index(["arm", "metric"])
     return table.loc[(arm, metric)].to_dict()
 
 
 def words(results: Path) -> list[str]:
     """All that is said of test accuracy."""
-    arms = load_arms(results, "s")
+    arms = load_arms(RunStore(results, "s"))
     table = summarize(arms, "zeros", "test_accuracy")
     said = verdict_sentences(table[table["metric"] == "test_accuracy"], "zeros", 0.005)
     return said + run_remarks(arms, "zeros", "test_accuracy")
@@ -181,7 +181,7 @@ def test_a_diverged_run_is_named_and_in_no_mean(tmp_path: Path, comparing: Calla
     assert (row["pairs"], row["difference"]) == (2, pytest.approx(0.1))
     assert "ones: diverged, and in no mean: seed 2." in out
     assert re.search(r"ones +│ 2 of 3 ", out)
-    curves = learning_curves(load_arms(tmp_path / "results", "s"))
+    curves = learning_curves(load_arms(RunStore(tmp_path / "results", "s")))
     last = curves[(curves["arm"] == "ones") & (curves["metric"] == "accuracy") & (curves["epoch"] == 2)]
     assert last["mean"].item() == pytest.approx(0.7)
 
@@ -653,9 +653,9 @@ def test_a_damaged_run_is_left_out_and_written_anew(tmp_path: Path, damage: str)
     """A run that is not whole counts as finished, or stands in the way of the one that replaces it."""
     put_all(tmp_path, "zeros", [0.5, 0.7])
     DAMAGE[damage](tmp_path / "s" / "zeros" / "seed=0")
-    assert [run.seed for run in stored_runs(tmp_path, "s")] == [1]
+    assert [run.seed for run in RunStore(tmp_path, "s").runs()] == [1]
     put(tmp_path, "zeros", 0, 0.6)
-    assert [run.meta["metrics"]["test_accuracy"] for run in stored_runs(tmp_path, "s")] == [0.6, 0.7]
+    assert [run.meta["metrics"]["test_accuracy"] for run in RunStore(tmp_path, "s").runs()] == [0.6, 0.7]
 
 
 def test_a_killed_writer_leaves_whole_runs_only(tmp_path: Path) -> None:
@@ -666,7 +666,7 @@ def test_a_killed_writer_leaves_whole_runs_only(tmp_path: Path) -> None:
         "for seed in range(10_000):\n"
         "    meta = dict(key=f'k{seed}', recipe='r', arm='zeros', seed=seed, status='complete')\n"
         "    arrays = {'epoch': np.arange(2), 'after/dense/bias': np.random.default_rng(seed).random(200_000)}\n"
-        "    write_run(Path(sys.argv[1]), 's', meta, arrays, {'loss': np.ones(2)})\n"
+        "    write_run(RunStore(Path(sys.argv[1]), 's'), meta, arrays, {'loss': np.ones(2)})\n"
     )
     writer = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT)
     deadline = time.monotonic() + 60
@@ -674,7 +674,7 @@ def test_a_killed_writer_leaves_whole_runs_only(tmp_path: Path) -> None:
         time.sleep(0.001)
     writer.send_signal(signal.SIGKILL)
     writer.wait()
-    runs = stored_runs(tmp_path, "s")
+    runs = RunStore(tmp_path, "s").runs()
     assert len(runs) >= 5
     assert len(runs) == len(list(tmp_path.glob("s/zeros/*")))
     for run in runs:
@@ -687,11 +687,11 @@ def test_a_run_that_is_replaced_is_kept_and_comes_back(tmp_path: Path) -> None:
     old = put(tmp_path, "zeros", 0, 0.5, key="old")
     content = {path.name: path.read_bytes() for path in old.path.iterdir()}
     put(tmp_path, "zeros", 0, 0.9, key="new")
-    assert [run.key for run in stored_runs(tmp_path, "s")] == ["new"]
+    assert [run.key for run in RunStore(tmp_path, "s").runs()] == ["new"]
     assert {p.name: p.read_bytes() for p in (tmp_path / ".replaced" / "old").iterdir()} == content
 
-    assert adopt_runs(tmp_path, "s", {0: "old", 1: "never trained"}, {"arm": "zeros"}) == {0}
-    assert [run.key for run in stored_runs(tmp_path, "s")] == ["old"]
+    assert adopt_runs(RunStore(tmp_path, "s"), {0: "old", 1: "never trained"}, {"arm": "zeros"}) == {0}
+    assert [run.key for run in RunStore(tmp_path, "s").runs()] == ["old"]
     assert {p.name: p.read_bytes() for p in (tmp_path / "s" / "zeros" / "seed=0").iterdir()} == content
 
 

@@ -189,8 +189,8 @@ def test_arms_of_long_overrides_are_one_block() -> None:
     layers = ",".join(f"{{class_name: Dense, config: {{units: {units}, activation: relu}}}}" for units in range(20, 30))
     given = f"model.layers=[{layers},{{class_name: Dense}}]"
     zeros, ones = plan("bias_initializer=zeros", given), plan("bias_initializer=ones", given)
-    assert zeros.effective["block"] == ones.effective["block"]
-    assert zeros.arm == f"zeros,{zeros.effective['block']}" and len(zeros.arm) < 250
+    assert zeros.settings["block"] == ones.settings["block"]
+    assert zeros.arm == f"zeros,{zeros.settings['block']}" and len(zeros.arm) < 250
     assert plan("bias_initializer=zeros", given.replace("20", "19")).arm != zeros.arm
 
 
@@ -238,7 +238,7 @@ def test_bias_layers_choose_where_the_setting_applies() -> None:
     """`hidden` and `output` give the choice to those layers only; the others keep Keras' zeros."""
 
     def ones_in(config: Config) -> list[str]:
-        layers = plan_job(config).effective["model"]["layers"]
+        layers = plan_job(config).settings["model"]["layers"]
         chosen = [layer["config"] for layer in layers if "bias_initializer" in layer["config"]]
         return [c["name"] for c in chosen if c["bias_initializer"]["class_name"] == "Ones"]
 
@@ -258,11 +258,11 @@ def test_a_layer_that_sets_its_own_bias_keeps_it() -> None:
     )
     config = {
         layer["config"]["name"]: layer["config"]
-        for layer in plan(layers, "bias_initializer=he_normal").effective["model"]["layers"]
+        for layer in plan(layers, "bias_initializer=he_normal").settings["model"]["layers"]
     }
     assert config["dense"]["bias_initializer"]["class_name"] == "Ones"
     assert config["dense_1"]["bias_initializer"]["class_name"] == "HeNormal"
     assert config["dense_2"]["use_bias"] is False
     assert "bias_initializer" not in config["dense_2"]
-    without = [layer["config"].get("use_bias") for layer in plan(layers, "use_bias=false").effective["model"]["layers"]]
+    without = [layer["config"].get("use_bias") for layer in plan(layers, "use_bias=false").settings["model"]["layers"]]
     assert without == [None, False, True, False, False]

@@ -14,7 +14,7 @@ from pipeline.experiment.ablation import ablate_studies
 from pipeline.experiment.run import run_arm
 from pipeline.models.build import build_model
 from pipeline.store.replaced import retire_run
-from pipeline.store.runs import stored_runs
+from pipeline.store.runs import RunStore
 from pipeline.store.tables import ABLATION, DEAD_UNITS
 
 QUICK = ("data=iris", "model=mlp", "training.epochs=2", "training.xla=false", "tracking=none", "study=s")
@@ -63,8 +63,8 @@ def train(tmp_path, *overrides, block=()):
 def test_a_stored_model_comes_back_as_it_was_trained(tmp_path, overrides):
     """What is tested would not be the model that was trained."""
     outcome = train(tmp_path, *overrides)
-    assert ablate_studies([outcome]) == []
-    own = load_ablation(tmp_path, "s").query("biases == 'own'").set_index("seed")
+    assert ablate_studies([outcome.plan]) == []
+    own = load_ablation(RunStore(tmp_path, "s")).query("biases == 'own'").set_index("seed")
     for run in outcome.runs:
         stored = {name: value for name, value in run.meta["metrics"].items() if name.startswith("test_")}
         assert own.loc[run.seed, list(stored)].to_dict() == pytest.approx(stored, rel=1e-6)
@@ -76,11 +76,11 @@ def test_biases_change_places_and_nothing_else_does(tmp_path):
     arms = [
         train(tmp_path, *NORMALISED, "training.epochs=20", f"bias_initializer={name}") for name in ("ones", "zeros")
     ]
-    assert ablate_studies(arms) == []
-    found = load_ablation(tmp_path, "s").set_index(["arm", "seed", "biases"])
+    assert ablate_studies([outcome.plan for outcome in arms]) == []
+    found = load_ablation(RunStore(tmp_path, "s")).set_index(["arm", "seed", "biases"])
     assert len(found) == 2 * 2 * 4
     for outcome in arms:
-        config, effective = outcome.plan.config, outcome.plan.effective
+        config, effective = outcome.plan.config, outcome.plan.settings
         dataset = load_dataset(config.data)
         for run in outcome.runs:
             rows, weights = split_rows(dataset, config.data, run.seed), run.weights()
@@ -108,8 +108,8 @@ def test_dead_units_are_those_that_never_put_out_anything(tmp_path):
     low = train(tmp_path, *wide, "bias_initializer.config.value=-1e6")
     high = train(tmp_path, *wide, "bias_initializer.config.value=1e6")
     some = train(tmp_path, "bias_initializer=zeros", "seeds=1")
-    assert ablate_studies([low, high, some]) == []
-    found = load_dead_units(tmp_path, "s").set_index(["arm", "seed", "layer", "moment"])
+    assert ablate_studies([low.plan, high.plan, some.plan]) == []
+    found = load_dead_units(RunStore(tmp_path, "s")).set_index(["arm", "seed", "layer", "moment"])
     for moment in ("before", "after"):
         assert found.loc[low.plan.arm, 1, "dense", moment].to_list() == [64, 64]
         assert found.loc[high.plan.arm, 1, "dense", moment].to_list() == [64, 0]
@@ -143,7 +143,7 @@ def test_relu_layers_are_found_where_their_output_is_that_of_a_relu():
 def test_what_cannot_be_tested_has_no_rows(tmp_path, monkeypatch):
     """Biases would come from an arm that has none, from another block, or from a run that diverged."""
     with monkeypatch.context() as earlier:
-        earlier.setattr("pipeline.experiment.run.MOST_WEIGHTS", 0)
+        earlier.setattr("pipeline.experiment.run.MAX_KEPT_WEIGHTS", 0)
         old = train(tmp_path, "bias_initializer=lecun_normal")
     outcomes = [
         train(tmp_path, "bias_initializer=zeros"),
@@ -153,9 +153,9 @@ def test_what_cannot_be_tested_has_no_rows(tmp_path, monkeypatch):
         train(tmp_path, "bias_initializer=ones", "data=diabetes", block=("optimizer.learning_rate=1e20",)),
     ]
     assert outcomes[-1].runs[0].meta["status"] == "diverged"
-    assert ablate_studies([old, *outcomes]) == []
+    assert ablate_studies([outcome.plan for outcome in (old, *outcomes)]) == []
     found = {}
-    for row in load_ablation(tmp_path, "s").itertuples():
+    for row in load_ablation(RunStore(tmp_path, "s")).itertuples():
         found.setdefault((row.arm, row.seed), []).append(row.biases)
     own, rate = ["own", "zeroed", "before"], "optimizer.learning_rate=0.1"
     assert found == {
@@ -182,39 +182,39 @@ def test_many_arms_exchange_biases_with_the_first_alone(tmp_path, monkeypatch):
 def test_only_what_is_missing_is_computed_and_the_bytes_are_the_same(tmp_path, monkeypatch):
     """Rows of runs that are gone would stay, others be computed anew, or the files depend on what was asked first."""
     once = [train(tmp_path / "once", f"bias_initializer={name}", "seeds=[0,2]") for name in ("zeros", "ones")]
-    ablate_studies(once)
+    ablate_studies([outcome.plan for outcome in once])
     for name, seeds in (("zeros", "[0]"), ("ones", "[0]"), ("zeros", "[1]"), ("ones", "[0,2]"), ("zeros", "[0,2]")):
-        ablate_studies([train(tmp_path / "later", f"bias_initializer={name}", f"seeds={seeds}")])
-    for seed in stored_runs(tmp_path / "later", "s"):
+        ablate_studies([train(tmp_path / "later", f"bias_initializer={name}", f"seeds={seeds}").plan])
+    for seed in RunStore(tmp_path / "later", "s").runs():
         if seed.seed == 1:
             retire_run(tmp_path / "later", seed)
-    ablate_studies(once_more := [train(tmp_path / "later", "bias_initializer=zeros", "seeds=[0,2]")])
+    ablate_studies(once_more := [train(tmp_path / "later", "bias_initializer=zeros", "seeds=[0,2]").plan])
     for name in (ABLATION, DEAD_UNITS):
         assert (tmp_path / "later" / "s" / name).read_bytes() == (tmp_path / "once" / "s" / name).read_bytes()
     with monkeypatch.context() as never:
-        never.setattr("pipeline.experiment.ablation.Model", None)  # it would be called for any row
+        never.setattr("pipeline.experiment.ablation.Evaluator", None)  # it would be called for any row
         assert ablate_studies(once_more) == []
         (tmp_path / "later" / "s" / DEAD_UNITS).unlink()
         assert len(ablate_studies(once_more)) == 1
-    assert load_dead_units(tmp_path / "later", "s").columns.to_list() == [
+    assert load_dead_units(RunStore(tmp_path / "later", "s")).columns.to_list() == [
         "arm", "seed", "layer", "moment", "units", "dead"]  # fmt: skip
     assert ablate_studies(once_more) == []
-    assert len(load_dead_units(tmp_path / "later", "s")) == 2 * 2 * 2 * 2
+    assert len(load_dead_units(RunStore(tmp_path / "later", "s"))) == 2 * 2 * 2 * 2
 
 
 def test_rows_of_a_run_that_was_replaced_are_not_read(tmp_path):
     """Numbers of an earlier run would be shown as those of today's."""
-    ablate_studies([train(tmp_path, f"bias_initializer={name}") for name in ("zeros", "ones")])
-    assert len(load_ablation(tmp_path, "s")) == 2 * 2 * 4
+    ablate_studies([train(tmp_path, f"bias_initializer={name}").plan for name in ("zeros", "ones")])
+    assert len(load_ablation(RunStore(tmp_path, "s"))) == 2 * 2 * 4
     train(tmp_path, "bias_initializer=ones", "training.batch_size=16")
-    assert load_ablation(tmp_path, "s")[["arm", "biases"]].to_numpy().tolist() == [
+    assert load_ablation(RunStore(tmp_path, "s"))[["arm", "biases"]].to_numpy().tolist() == [
         ["zeros", name] for _ in range(2) for name in ("own", "zeroed", "before")]  # fmt: skip
 
 
 def test_without_the_files_the_tables_are_empty(tmp_path):
     """Whoever reads them would have to know whether they are there."""
-    assert load_ablation(tmp_path, "s").columns.to_list() == ["arm", "seed", "biases", "test_loss"]
-    assert load_dead_units(tmp_path, "s").empty
+    assert load_ablation(RunStore(tmp_path, "s")).columns.to_list() == ["arm", "seed", "biases", "test_loss"]
+    assert load_dead_units(RunStore(tmp_path, "s")).empty
 
 
 def test_a_model_that_does_not_come_to_its_stored_loss_costs_a_line(cli, tmp_path, monkeypatch):
@@ -223,7 +223,7 @@ def test_a_model_that_does_not_come_to_its_stored_loss_costs_a_line(cli, tmp_pat
     said = cli(*QUICK, "seeds=2")
     assert (said.code, said.err) == (
         0,
-        f"ablation of s: some rows are missing: {LONG_NAME}, seed 0: it does not come to its stored test loss "
+        f"ablation of s: some rows are missing: {LONG_NAME}, seed 0: does not reproduce its stored test loss "
         "(and 1 more)\n",
     )
     assert "Results:" in said.out
@@ -237,7 +237,7 @@ def test_it_can_be_left_out_and_makes_no_other_runs(cli, tmp_path):
     said = cli(*QUICK, "seeds=1")
     assert (said.code, said.err) == (0, "")
     assert said.out.split("│")[3].strip() == "0"
-    assert len(load_ablation(tmp_path / "results", "s")) == 3
+    assert len(load_ablation(RunStore(tmp_path / "results", "s"))) == 3
     refused = cli(*QUICK, "ablation=maybe")
     assert (refused.code, refused.err) == (2, "ablation: maybe given; allowed: true or false\n")
 
@@ -251,7 +251,7 @@ def test_data_from_a_file_is_found_by_what_is_in_it(tmp_path):
     on_file = ("data=file", f"data.path={tmp_path / 'mine.npz'}")
     mine = train(tmp_path / "r", *on_file)
     other = train(tmp_path / "r", "data=file", f"data.path={tmp_path / 'other.npz'}", "bias_initializer=ones")
-    assert ablate_studies([mine]) == []
-    assert set(load_ablation(tmp_path / "r", "s")["arm"]) == {mine.plan.arm}
-    assert ablate_studies([mine, other]) == []
-    assert set(load_ablation(tmp_path / "r", "s")["arm"]) == {mine.plan.arm, other.plan.arm}
+    assert ablate_studies([mine.plan]) == []
+    assert set(load_ablation(RunStore(tmp_path / "r", "s"))["arm"]) == {mine.plan.arm}
+    assert ablate_studies([mine.plan, other.plan]) == []
+    assert set(load_ablation(RunStore(tmp_path / "r", "s"))["arm"]) == {mine.plan.arm, other.plan.arm}

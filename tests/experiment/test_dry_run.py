@@ -8,7 +8,7 @@ from factories import compose_config
 from reference import train
 
 from pipeline import train as cli_train
-from pipeline.store.runs import stored_runs
+from pipeline.store.runs import RunStore
 
 IRIS = ("data=iris", "model=linear")
 NORMALISED = (
@@ -146,7 +146,7 @@ def test_what_was_replaced_is_not_missing(cli):
 
 def test_replaced_runs_keep_their_weights(cli, monkeypatch):
     """Of two runs of one key, the one without weights would be kept, and the other trained again."""
-    monkeypatch.setattr("pipeline.experiment.run.MOST_WEIGHTS", 0)
+    monkeypatch.setattr("pipeline.experiment.run.MAX_KEPT_WEIGHTS", 0)
     for command in (LONG, (*LONG, "show_weights=true"), SHORT):
         assert "│ zeros │ 1     │ 1 " in cli(*command).out
     assert "│ zeros │ 1     │ 0 " in cli(*LONG, "show_weights=true").out
@@ -193,7 +193,7 @@ def test_the_lesson_prints_weights_and_biases_before_and_after(cli, tmp_path):
     assert said.out.count("biases ") == 2 * 3
     assert said.out.count("weights: ") == said.out.count("kernel ") == 2 * 4
     assert "No biases: the layers are built with use_bias=False." in said.out
-    run = stored_runs(tmp_path / "results", "lesson", "ones")[0]
+    run = RunStore(tmp_path / "results", "lesson").runs("ones")[0]
     weights, biases = run.weights(), run.biases()
     np.testing.assert_array_equal(weights["before/dense/bias"], np.ones(4))
     np.testing.assert_array_equal(weights["after/dense/bias"], biases["after/dense/bias"])
@@ -204,7 +204,7 @@ def test_the_lesson_prints_weights_and_biases_before_and_after(cli, tmp_path):
 
 def test_weights_of_a_large_model_are_kept_where_they_are_asked_for(cli, tmp_path, monkeypatch):
     """Runs done before would print nothing, or a run without weights come back from those that were replaced."""
-    monkeypatch.setattr("pipeline.experiment.run.MOST_WEIGHTS", 14)  # of the linear model's 15
+    monkeypatch.setattr("pipeline.experiment.run.MAX_KEPT_WEIGHTS", 14)  # of the linear model's 15
     small = (*IRIS, "seeds=2")
     assert cli(*small).code == 0
     folder = tmp_path / "results" / "iris-linear" / "zeros" / "seed=1"
@@ -224,7 +224,7 @@ def test_weights_of_a_small_model_are_kept_unasked_and_not_missed(cli, tmp_path,
     """The biases of a trained model could not be put to the test, or older runs would be trained again for it."""
     folder = tmp_path / "results" / "iris-linear" / "zeros" / "seed=0"
     with monkeypatch.context() as earlier:
-        earlier.setattr("pipeline.experiment.run.MOST_WEIGHTS", 0)
+        earlier.setattr("pipeline.experiment.run.MAX_KEPT_WEIGHTS", 0)
         assert cli(*IRIS, "seeds=1").code == 0
     assert not (folder / "weights.npz").exists()
     said = cli(*IRIS, "seeds=2")

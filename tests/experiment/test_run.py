@@ -16,7 +16,7 @@ from factories import compose_config
 from pipeline.config.schema import PROJECT
 from pipeline.experiment.ablation import ablate_studies
 from pipeline.experiment.run import run_arm
-from pipeline.store.runs import stored_runs
+from pipeline.store.runs import RunStore
 
 QUICK = ("data=iris", "model=linear", "training.epochs=2", "tracking=none")
 
@@ -59,7 +59,7 @@ def test_a_changed_setting_replaces_the_runs_and_nothing_is_lost(tmp_path):
     longer = replace(config, training=replace(config.training, epochs=3))
     changed = run_arm(longer)
     assert changed.trained == (0, 1)
-    stored = stored_runs(tmp_path / "results", "iris-linear")
+    stored = RunStore(tmp_path / "results", "iris-linear").runs()
     assert [(r.seed, r.meta["config"]["training"]["epochs"]) for r in stored] == [(0, 3), (1, 3)]
     back = run(tmp_path, "seeds=3", *arm)
     assert back.trained == ()
@@ -114,7 +114,7 @@ def test_a_sweep_of_ones_own_is_just_that(cli, tmp_path):
     """`-m optimizer=sgd,adam bias_initializer=zeros,ones` would be more, or fewer, than four arms."""
     said = cli("-m", *QUICK, "seeds=1", "training.epochs=1", "optimizer=sgd,adam", "bias_initializer=zeros,ones")
     assert said.code == 0
-    arms = {r.arm for r in stored_runs(tmp_path / "results", "iris-linear")}
+    arms = {r.arm for r in RunStore(tmp_path / "results", "iris-linear").runs()}
     assert arms == {
         f"{bias},optimizer={name},training.epochs=1" for bias in ("zeros", "ones") for name in ("sgd", "adam")
     }
@@ -127,7 +127,7 @@ def command(tmp_path, *overrides):
 
 def test_nothing_to_do_needs_no_tensorflow(tmp_path):
     """A finished sweep would wait over ten seconds for TensorFlow only to find that it is finished."""
-    assert ablate_studies([run(tmp_path, "seeds=2")]) == []
+    assert ablate_studies([run(tmp_path, "seeds=2").plan]) == []
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *command(tmp_path, "seeds=2")[1:]],
         cwd=PROJECT, capture_output=True, text=True, check=True,
@@ -152,13 +152,14 @@ def test_two_processes_and_a_killed_one_make_one_set_of_whole_runs(tmp_path):
     wait_for(lambda: re.search(r"epoch [1-9]\d*/50000", progress.read_text()), 120)
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
-    assert stored_runs(tmp_path / "results", "iris-linear") == []
+    store = RunStore(tmp_path / "results", "iris-linear")
+    assert store.runs() == []
     both = [start(3, subprocess.PIPE) for _ in range(2)]
     printed = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0], printed
-    trained = sorted(line.split("│")[3].strip() for out, _ in printed for line in out.splitlines() if "│" in line)
-    assert trained == ["0", "3"]
-    assert [run.seed for run in stored_runs(tmp_path / "results", "iris-linear")] == [0, 1, 2]
+    logs = "".join(path.read_text() for path in (tmp_path / "outputs").rglob("train.log"))
+    assert logs.count("training 3 seeds") == 2  # the killed one, and one of the two
+    assert [run.seed for run in store.runs()] == [0, 1, 2]
 
 
 def wait_for(ready, seconds):

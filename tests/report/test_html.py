@@ -24,6 +24,7 @@ from pipeline.compare import CompareOptions, _commands
 from pipeline.config.schema import PROJECT
 from pipeline.report.html import _parts
 from pipeline.report.write import write_report
+from pipeline.store.runs import RunStore
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "wbr"}
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -91,7 +92,7 @@ def full(results: Path, study: str = "s") -> Comparison:
     })  # fmt: skip
     dead = pd.DataFrame({"arm": ["ones"], "layer": ["dense"], "units": [64], "before": [0.125], "after": [0.25]})
     return dataclasses.replace(
-        compare_study(results, study, "zeros"), quantiles=quantiles(), trajectories=trajectories(), drift=drift(),
+        compare_study(RunStore(results, study), "zeros"), quantiles=quantiles(), trajectories=trajectories(), drift=drift(),
         dynamics=dynamics, distances=distances, ablation=ablation, dead_units=dead,
         of_biases=["ones: its biases began 8 away."],
     )  # fmt: skip

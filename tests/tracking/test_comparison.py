@@ -20,6 +20,7 @@ from factories import put
 from pipeline import compare, sync
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.store.replaced import write_run
+from pipeline.store.runs import RunStore
 from pipeline.tracking.client import client_class
 from pipeline.tracking.comparison import _read, publish_comparison
 
@@ -43,7 +44,7 @@ class Study(NamedTuple):
         meta["environment"] = {"device": "CPU", "platform": "p", "python": "3", "packages": {}}
         meta["key"] = f"{arm}{seed}{accuracy}"
         history = {name: values for name, values in run.history().items() if name != "epoch"}
-        write_run(self.folder / "results", "s", meta, run.biases(), history)
+        write_run(RunStore(self.folder / "results", "s"), meta, run.biases(), history)
 
     def compare(self, *options: str) -> None:
         places = [f"results={self.folder / 'results'}", f"reports={self.folder / 'reports'}"]
@@ -54,7 +55,7 @@ class Study(NamedTuple):
         return sync.main([*places, f"uri={self.target.uri}"])
 
     def publish(self) -> str:
-        return publish_comparison(self.target, self.folder / "results", "s", self.folder / "reports" / "s")
+        return publish_comparison(self.target, RunStore(self.folder / "results", "s"), self.folder / "reports" / "s")
 
     def client(self) -> Any:
         return client_class()(self.target.uri)
@@ -195,7 +196,7 @@ def test_where_there_is_no_store_study_or_report_nothing_is_made(study: Study, m
         (study.folder / "mlflow.db").unlink()
     folder = study.folder / "reports" / ("s" if missing != "report" else "none")
     before = rows_of(study) if missing != "store" else []
-    assert publish_comparison(study.target, study.folder / "results", name, folder) == ""
+    assert publish_comparison(study.target, RunStore(study.folder / "results", name), folder) == ""
     assert (rows_of(study) if missing != "store" else []) == before
     assert (study.folder / "mlflow.db").exists() == (missing != "store")
 

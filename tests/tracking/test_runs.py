@@ -23,7 +23,7 @@ from pipeline.analysis.study import load_arms
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.experiment.run import Outcome, run_arm
 from pipeline.store.replaced import write_run
-from pipeline.store.runs import Run, stored_runs
+from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.background import _senders
 from pipeline.tracking.runs import mirror_arm, up_to_date
 
@@ -79,7 +79,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     study = Trained(tmp / "results", f"sqlite:///{tmp / 'mlflow.db'}")
     for arm, overrides in ARMS.items():
         outcome = train(*study, f"seeds={SEEDS}", *overrides)
-        assert (outcome.plan.arm, outcome.trained, outcome.not_mirrored) == (arm, (0, 1, 2), "")
+        assert (outcome.plan.arm, outcome.trained, outcome.upload_problem) == (arm, (0, 1, 2), "")
     return study
 
 
@@ -131,14 +131,14 @@ def copied(trained: Trained, results: Path, study: str, seeds: range, arms: tupl
 
 def multiplied(trained: Trained, results: Path, study: str, count: int) -> None:
     """One trained run as an arm of many seeds, enough to be caught while it is being sent."""
-    run = stored_runs(trained.results, STUDY, GLOROT)[0]
+    run = RunStore(trained.results, STUDY).runs(GLOROT)[0]
     columns = {name: values for name, values in history(run).items() if name != "epoch"}
     for seed in range(count):
-        write_run(results, study, run.meta | {"seed": seed, "key": f"{study}{seed}"}, arrays(run), columns)
+        write_run(RunStore(results, study), run.meta | {"seed": seed, "key": f"{study}{seed}"}, arrays(run), columns)
 
 
 def mirror(results: Path, study: str, uri: str, arm: str = GLOROT) -> str:
-    return mirror_arm(Tracking(True, uri), results, study, arm, stored_runs(results, study, arm))
+    return mirror_arm(Tracking(True, uri), RunStore(results, study), arm, RunStore(results, study).runs(arm))
 
 
 def start_sending(*options: str) -> subprocess.Popen:
@@ -195,7 +195,7 @@ def test_parameters_are_flat_and_those_of_the_run(client: Any, trained: Trained)
 def test_curves_equal_the_stored_history_from_step_0(client: Any, trained: Trained, arm: str) -> None:
     """A value of history.csv is missing in MLflow, rounded, doubled, or stands at another epoch."""
     runs = by_name(client, STUDY)
-    for run in stored_runs(trained.results, STUDY, arm):
+    for run in RunStore(trained.results, STUDY).runs(arm):
         columns = history(run)
         steps = [int(epoch) for epoch in columns.pop("epoch")]
         assert steps == [0, 1, 2] and set(columns) == {"loss", "accuracy", "val_loss", "val_accuracy"}
@@ -209,7 +209,7 @@ def test_curves_equal_the_stored_history_from_step_0(client: Any, trained: Train
 def test_bias_curves_describe_the_stored_arrays(client: Any, trained: Trained) -> None:
     """Mean, spread, length or drift of a bias in MLflow is not that of the array on disk, or is there without one."""
     runs = by_name(client, STUDY)
-    for run in stored_runs(trained.results, STUDY, GLOROT):
+    for run in RunStore(trained.results, STUDY).runs(GLOROT):
         trajectory = np.float64(arrays(run)["trajectory/output/bias"])
         expected = {
             "mean": trajectory.mean(1),
@@ -229,7 +229,7 @@ def test_bias_curves_describe_the_stored_arrays(client: Any, trained: Trained) -
 def test_an_arm_shows_mean_spread_and_interval_over_its_seeds(client: Any, trained: Trained, name: str) -> None:
     """An arm's curve is not the mean of its seeds' values, or its interval not Student's t."""
     arm = by_name(client, STUDY)[GLOROT]
-    runs = stored_runs(trained.results, STUDY, GLOROT)
+    runs = RunStore(trained.results, STUDY).runs(GLOROT)
     if name.startswith("test_"):
         steps, values = [0], np.array([[run.meta["metrics"][name]] for run in runs])
     else:
@@ -246,7 +246,7 @@ def test_an_arm_shows_mean_spread_and_interval_over_its_seeds(client: Any, train
 def test_artifacts_are_the_arrays_and_the_settings_on_disk(client: Any, trained: Trained, tmp_path: Path) -> None:
     """What can be downloaded from MLflow differs from the results, or a run's settings are not there."""
     runs = by_name(client, STUDY)
-    for run in stored_runs(trained.results, STUDY):
+    for run in RunStore(trained.results, STUDY).runs():
         folder = tmp_path / run.arm / str(run.seed)
         folder.mkdir(parents=True)
         run_id = runs[f"{run.arm}-s{run.seed}"].info.run_id
@@ -265,7 +265,7 @@ def test_artifacts_are_the_arrays_and_the_settings_on_disk(client: Any, trained:
 def test_a_run_names_its_data_its_key_and_its_device(client: Any, trained: Trained) -> None:
     """It cannot be told from MLflow which data, which stored run and which device a run stands for."""
     runs = by_name(client, STUDY)
-    for run in stored_runs(trained.results, STUDY):
+    for run in RunStore(trained.results, STUDY).runs():
         sent = runs[f"{run.arm}-s{run.seed}"]
         (dataset,) = [given.dataset for given in sent.inputs.dataset_inputs]
         assert (dataset.name, dataset.digest) == ("iris", run.meta["data_digest"])
@@ -302,7 +302,7 @@ def test_more_seeds_replace_the_summary_and_keep_the_children(client: Any, train
         for name in run.data.metrics:
             steps = [step for step, _ in curve(client, run, name)]
             assert steps == sorted(set(steps)), f"{name} has more than one value at a step"
-    values = [history(run)["val_loss"][-1] for run in stored_runs(tmp_path, "grows")]
+    values = [history(run)["val_loss"][-1] for run in RunStore(tmp_path, "grows").runs()]
     assert curve(client, after[GLOROT], "val_loss")[-1] == (EPOCHS, pytest.approx(np.mean(values), rel=1e-12))
     assert after[GLOROT].data.tags["seeds"] == "3"
 
@@ -408,8 +408,8 @@ def test_an_unreachable_server_costs_no_result(
     start = time.monotonic()
     outcome = train(tmp_path, closed, "study=later", "seeds=2")
     assert time.monotonic() - start < 60
-    assert closed in outcome.not_mirrored and "\n" not in outcome.not_mirrored
-    assert [run.meta["status"] for run in stored_runs(tmp_path, "later")] == ["complete", "complete"]
+    assert closed in outcome.upload_problem and "\n" not in outcome.upload_problem
+    assert [run.meta["status"] for run in RunStore(tmp_path, "later").runs()] == ["complete", "complete"]
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # waiting once is enough
     assert sync.main([f"results={tmp_path}", f"uri={closed}"]) == 1
@@ -439,7 +439,7 @@ def test_a_server_receives_all_of_it(
     assert set(runs) == {GLOROT, f"{GLOROT}-s0", f"{GLOROT}-s1"}
     client.download_artifacts(runs[f"{GLOROT}-s1"].info.run_id, "biases", str(tmp_path))
     with np.load(tmp_path / "biases" / "after.npz") as sent:
-        stored = arrays(stored_runs(tmp_path / "results", study)[1])
+        stored = arrays(RunStore(tmp_path / "results", study).runs()[1])
         assert np.array_equal(sent["output/bias"], stored["after/output/bias"])
 
 
@@ -461,7 +461,7 @@ def test_diverged_runs_are_labelled_and_in_no_mean(trained: Trained, client: Any
     wild = ("study=wild", "seeds=2", "optimizer=sgd", "optimizer.learning_rate=1e38")
     outcome = train(tmp_path, trained.uri, *wild)
     assert [run.meta["status"] for run in outcome.runs] == ["diverged", "diverged"]
-    assert outcome.not_mirrored == ""
+    assert outcome.upload_problem == ""
     arm = outcome.plan.arm
     runs = by_name(client, "wild")
     assert {runs[f"{arm}-s{seed}"].data.tags["status"] for seed in range(2)} == {"diverged"}
@@ -473,12 +473,12 @@ def test_diverged_runs_are_labelled_and_in_no_mean(trained: Trained, client: Any
 def test_an_arm_with_one_diverged_seed_is_the_mean_of_the_others(trained: Trained, client: Any, tmp_path: Path) -> None:
     """One diverged seed among good ones moves the arm's mean, or goes uncounted."""
     copied(trained, tmp_path, "mixed", range(2))
-    bad = stored_runs(trained.results, STUDY, GLOROT)[2]
+    bad = RunStore(trained.results, STUDY).runs(GLOROT)[2]
     columns = {name: np.array([1.0, 1e30, np.nan]) for name in history(bad) if name != "epoch"}
-    write_run(tmp_path, "mixed", bad.meta | {"status": "diverged"}, arrays(bad), columns)
+    write_run(RunStore(tmp_path, "mixed"), bad.meta | {"status": "diverged"}, arrays(bad), columns)
     assert mirror(tmp_path, "mixed", trained.uri) == ""
     arm = by_name(client, "mixed")[GLOROT]
-    good = [history(run)["loss"] for run in stored_runs(trained.results, STUDY, GLOROT)[:2]]
+    good = [history(run)["loss"] for run in RunStore(trained.results, STUDY).runs(GLOROT)[:2]]
     expected = list(enumerate(np.mean(good, 0).tolist()))
     assert curve(client, arm, "loss") == [(step, pytest.approx(value)) for step, value in expected]
     assert arm.data.tags["diverged"] == "1 (seeds 2)"
@@ -492,7 +492,7 @@ def test_an_arm_that_took_over_another_arms_runs_is_itself(trained: Trained, cli
     assert {run.meta["config"]["bias_layers"] for run in outcome.runs} == {"output"}
     child = by_name(client, "twins")[f"{outcome.plan.arm}-s0"]
     assert child.data.params["bias_layers"] == "output"
-    blocks = [arm.block.split(",")[0] for arm in load_arms(tmp_path, "twins")]
+    blocks = [arm.block.split(",")[0] for arm in load_arms(RunStore(tmp_path, "twins"))]
     assert blocks == ["bias_layers=all", "bias_layers=output"]
 
 
@@ -502,7 +502,7 @@ def test_tracking_none_sends_nothing(trained: Trained, tmp_path: Path, monkeypat
     copied(trained, tmp_path / "results", STUDY, range(1))
     config = compose_config(*TINY, *ARMS[GLOROT], "tracking=none", f"results={tmp_path / 'results'}", "seeds=1")
     outcome = run_arm(config)
-    assert (outcome.trained, outcome.not_mirrored, len(outcome.runs)) == ((), "", 1)
+    assert (outcome.trained, outcome.upload_problem, len(outcome.runs)) == ((), "", 1)
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
@@ -512,7 +512,7 @@ def test_a_sweep_has_sent_its_arms_when_it_ends(cli: Any, tmp_path: Path) -> Non
     assert _senders == {}
     target = Tracking(True, f"sqlite:///{tmp_path / 'mlflow.db'}")
     for arm in ("zeros,training.epochs=2", "ones,training.epochs=2"):
-        assert up_to_date(target, STUDY, arm, stored_runs(tmp_path / "results", STUDY, arm))
+        assert up_to_date(target, STUDY, arm, RunStore(tmp_path / "results", STUDY).runs(arm))
     assert "while sending to MLflow" in "".join(path.read_text() for path in tmp_path.rglob("train.log"))
 
 
@@ -532,7 +532,7 @@ def test_the_sending_process_ends_with_its_input(tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
     train(tmp_path / "results", "", "tracking=none", "study=left", "seeds=1")
-    arm = stored_runs(tmp_path / "results", "left")[0].arm
+    arm = RunStore(tmp_path / "results", "left").runs()[0].arm
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     command = [sys.executable, "-m", "pipeline.sync", "follow=true", f"results={tmp_path / 'results'}", f"uri={uri}"]
     told = f'["left", ""]\n["left", "{arm}"]\n'

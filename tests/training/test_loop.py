@@ -16,7 +16,7 @@ from pipeline.config.schema import PROJECT
 from pipeline.data.splits import Split
 from pipeline.errors import ConfigError
 from pipeline.experiment.run import run_arm
-from pipeline.store.runs import stored_runs
+from pipeline.store.runs import RunStore
 from pipeline.training.cache import programs
 from pipeline.training.loop import train_seeds
 
@@ -156,7 +156,7 @@ def test_two_processes_write_the_same_bytes(tmp_path):
     assert other.wait() == 0
     digests = []
     for name in ("first", "second"):
-        runs = stored_runs(tmp_path / name, "digits-mlp")
+        runs = RunStore(tmp_path / name, "digits-mlp").runs()
         assert [run.seed for run in runs] == [0, 1]
         files = sorted(p for run in runs for p in run.path.iterdir())
         digests.append([(p.parent.name, p.name, hashlib.sha256(p.read_bytes()).hexdigest()) for p in files])
@@ -346,7 +346,7 @@ def test_a_gpu_gives_the_numbers_of_the_cpu(tmp_path):
         where = [f"runtime={device}", f"results={tmp_path / device}", f"hydra.run.dir={tmp_path / device}-log"]
         command = [sys.executable, "-m", "pipeline.train", "seeds=2", "training.epochs=2", "tracking=none", *where]
         subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
-        runs = stored_runs(tmp_path / device, "digits-mlp")
+        runs = RunStore(tmp_path / device, "digits-mlp").runs()
         assert all((run.meta["environment"]["device"] == "CPU") == (device == "cpu") for run in runs)
         losses.append([run.meta["metrics"]["test_loss"] for run in runs])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)

@@ -1,0 +1,98 @@
+"""What MLflow shows of a run: metrics by step, parameters, tags."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pipeline.biases.tables import bias_statistics
+from pipeline.stats.intervals import mean_interval
+from pipeline.store.runs import Run
+
+Point = tuple[str, float, int]  # metric, value, step
+
+
+def seed_points(run: Run, arrays: Mapping[str, np.ndarray]) -> list[Point]:
+    """Metrics of one run at every epoch, and statistics of each bias. arrays: as `Run.biases` gives them."""
+    history = run.history()
+    epochs = [int(epoch) for epoch in history.pop("epoch")]
+    points = [(name, v, epoch) for name, values in history.items() for epoch, v in zip(epochs, values, strict=True)]
+    # Test metrics have no epoch. MLflow draws a value that stands alone at step 0 as a bar, elsewhere as a lone dot.
+    points += [(k, v, 0) for k, v in run.meta["metrics"].items() if k.startswith("test_") and v is not None]
+    for name, trajectory in arrays.items():
+        if name.startswith("trajectory/"):
+            layer = name.removeprefix("trajectory/").removesuffix("/bias")
+            for epoch, values in zip(epochs, trajectory, strict=True):
+                statistics = bias_statistics(trajectory[0], values)
+                points += [(f"bias/{layer}/{statistic}", value, epoch) for statistic, value in statistics.items()]
+    return points
+
+
+def arm_points(runs: Sequence[Run]) -> list[Point]:
+    """Mean over seeds of every metric and step; of the model's metrics also the spread and the 95 % interval.
+
+    Diverged seeds are left out; `arm_tags` counts them.
+    """
+    values: dict[tuple[str, int], list[float]] = {}
+    for run in runs:
+        if run.complete:
+            for name, value, step in seed_points(run, run.biases()):
+                values.setdefault((name, step), []).append(value)
+    points: list[Point] = []
+    for (name, step), over_seeds in values.items():
+        mean, std, low, high = mean_interval(np.array(over_seeds))
+        points.append((name, mean, step))
+        if not name.startswith("bias/"):  # the prefix gives them charts of their own, beside those of the means
+            spread = (("std", std), ("ci_low", low), ("ci_high", high))
+            points += [(f"spread/{name}_{statistic}", value, step) for statistic, value in spread]
+    return points
+
+
+def parameters(run: Run) -> dict[str, str]:
+    """Settings as flat parameters, so that MLflow can show them as columns and compare them."""
+    config = run.meta["config"]
+    initializer = config["bias_initializer"] or {"class_name": "none", "config": {}}
+    flat = {
+        "arm": run.arm,
+        "use_bias": config["use_bias"],
+        "bias_initializer": initializer["class_name"],
+        **{f"bias_initializer.{k}": v for k, v in initializer["config"].items()},
+        "bias_layers": config["bias_layers"],
+        "data": config["data"]["name"],
+        **{f"data.{k}": v for k, v in config["data"].items() if k != "name" and v is not None},
+        "model": config["model"]["name"],
+        "model.layers": "-".join(layer["class_name"] for layer in config["model"]["layers"]),
+        "optimizer": config["optimizer"]["class_name"],
+        "optimizer.learning_rate": config["optimizer"]["learning_rate"],
+        "optimizer.schedule": config["optimizer"]["schedule"],
+        **{f"optimizer.{k}": v for k, v in config["optimizer"]["config"].items()},
+        **{f"training.{k}": v for k, v in config["training"].items()},
+    }
+    return {name: str(value) for name, value in flat.items()}
+
+
+def seed_tags(run: Run) -> dict[str, str]:
+    """Tags of the MLflow run of one seed; `key` identifies it."""
+    environment = run.meta["environment"]
+    return {
+        "key": run.key,
+        "role": "seed",
+        "arm": run.arm,
+        "status": run.meta["status"],
+        "device": environment["device"],
+        "platform": environment["platform"],
+        "python": environment["python"],
+        **environment["packages"],
+        "initial_kernels_digest": run.meta["initial_kernels_digest"],
+    }
+
+
+def arm_tags(runs: Sequence[Run]) -> dict[str, str]:
+    """Tags of the MLflow run of an arm, its key excepted: how many seeds there are, and which diverged."""
+    diverged = [str(run.seed) for run in runs if not run.complete]
+    return {
+        "role": "arm",
+        "arm": runs[0].arm,
+        "device": runs[0].meta["environment"]["device"],
+        "seeds": str(len(runs)),
+        "diverged": f"{len(diverged)} (seeds {', '.join(diverged)})" if diverged else "0",
+    }
