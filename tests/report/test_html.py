@@ -92,7 +92,8 @@ def full(results: Path, study: str = "s") -> Comparison:
     })  # fmt: skip
     dead = pd.DataFrame({"arm": ["ones"], "layer": ["dense"], "units": [64], "before": [0.125], "after": [0.25]})
     return dataclasses.replace(
-        compare_study(RunStore(results, study), "zeros"), quantiles=quantiles(), trajectories=trajectories(), drift=drift(),
+        compare_study(RunStore(results, study), "zeros"), quantiles=quantiles(), trajectories=trajectories(),
+        drift=drift(),
         dynamics=dynamics, distances=distances, ablation=ablation, dead_units=dead,
         of_biases=["ones: its biases began 8 away."],
     )  # fmt: skip
