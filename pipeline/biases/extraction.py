@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.biases.introspection import attribute_names, direct_sublayers, direct_trainable_variables, is_keras_layer
 from pipeline.biases.variables import (
     ADDED,
     GATES,
@@ -48,7 +49,7 @@ def find_biases(model: Any) -> list[Bias]:
 
     Raises TypeError for what is no model of Keras 3, ValueError for a model that has no variables yet.
     """
-    if not hasattr(model, "_trainable_variables"):
+    if not is_keras_layer(model):
         raise TypeError(f"no model of Keras 3: {type(model).__module__}.{type(model).__qualname__}")
     if not model.built and not model.weights:
         raise ValueError(f"model {model.name} is not built, so it has no biases yet: call it on data, or build(shape)")
@@ -71,8 +72,8 @@ def _of_layer(layer: Any, path: str, seen: set[int], role: str = "", outer: str 
     gates = GATES.get(next((cls for cls in _keras_classes(layer) if cls in GATES), ""), "")
     common = {"layer": path, "layer_type": outer or type(layer).__name__, "role": role}
     common["owner"] = layer
-    attributes = {id(value): name.removeprefix("_") for name, value in vars(layer).items()}
-    for variable in layer._trainable_variables:
+    attributes = attribute_names(layer)
+    for variable in direct_trainable_variables(layer):
         attribute = attributes.get(id(variable), "")  # none where a list holds it
         weight = known.pop(attribute, Weight(attribute or variable.name, "unknown"))
         yield Bias(f"{prefix}{weight.attribute}", **common, kind=weight.kind, values=variable,
@@ -81,7 +82,7 @@ def _of_layer(layer: Any, path: str, seen: set[int], role: str = "", outer: str 
     for weight in known.values():
         if weight.kind and layer.built:
             yield Bias(f"{prefix}{weight.attribute}", **common, kind="absent", gates=gates, trainable=False)
-    for inner in layer._flatten_layers(include_self=False, recursive=False):
+    for inner in direct_sublayers(layer):
         attribute = attributes.get(id(inner), "")
         if attribute == "cell":
             yield from _of_layer(inner, path, seen, role, type(layer).__name__)

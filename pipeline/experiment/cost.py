@@ -4,13 +4,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.biases.introspection import (
+    direct_trainable_variables,
+    flatten_layers,
+    inbound_output_shapes,
+    recurrent_layers,
+)
 from pipeline.experiment.plan import Plan
 from pipeline.runtime.device import n_cores, start_tensorflow
 from pipeline.runtime.hashing import digest
 from pipeline.training.cache import MOST_STEPS, model_structure
 from pipeline.training.loop import fit_batch_size
 from pipeline.training.memory import stack_width
-from pipeline.training.pfor import recurrent_layers
 
 # Of two cores of a Xeon, digits: 28 GFLOP/s for the MLP, 46 for the CNN, 9 for the LSTM; the time to compile them.
 FLOPS_OF_A_CORE, RECURRENT_SLOWER = 14e9, 3
@@ -27,7 +32,7 @@ def estimate_time(arms: Sequence[Plan], models: Sequence[Any], missing: Sequence
     seconds, structures = float(START), set()
     for p, (model, _, rows), count in zip(arms, models, missing, strict=True):
         if count:
-            layers = [layer for layer in model._flatten_layers() if layer._trainable_variables]
+            layers = [layer for layer in flatten_layers(model) if direct_trainable_variables(layer)]
             steps = sum(layer.get_build_config()["input_shape"][1] or 1 for layer in recurrent_layers(model))
             structure = digest([model_structure(model.get_config()), model_structure(p.settings)])
             if structure not in structures:
@@ -45,9 +50,9 @@ def _products(model: Any) -> int:
     """Multiplications for one row on its way forward: each weight, as often as it is used."""
     times = {id(layer.cell): layer.get_build_config()["input_shape"][1] or 1 for layer in recurrent_layers(model)}
     total = 0
-    for layer in model._flatten_layers():
-        nodes = layer._inbound_nodes
-        positions = math.prod(n or 1 for n in nodes[0].outputs[0].shape[1:-1]) if nodes else 1
-        weights = sum(math.prod(v.shape) for v in layer._trainable_variables)
+    for layer in flatten_layers(model):
+        shapes = inbound_output_shapes(layer)
+        positions = math.prod(n or 1 for n in shapes[0][1:-1]) if shapes else 1
+        weights = sum(math.prod(v.shape) for v in direct_trainable_variables(layer))
         total += weights * times.get(id(layer), positions)
     return total

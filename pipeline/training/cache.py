@@ -6,11 +6,11 @@ from typing import Any
 import cachetools
 import numpy as np
 
+from pipeline.biases.introspection import recurrent_layers
 from pipeline.config.schema import Optimizer, Training
 from pipeline.data.dataset import Dataset
 from pipeline.data.splits import Split
 from pipeline.runtime.hashing import digest
-from pipeline.training.pfor import recurrent_layers
 from pipeline.training.program import Program
 
 PARTS = ("train", "validation", "test")  # of a split

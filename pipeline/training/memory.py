@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.biases.introspection import flatten_layers, inbound_output_shapes, recurrent_layers
 from pipeline.config.schema import Training
 from pipeline.errors import ConfigError
 from pipeline.runtime.device import free_memory, n_cores
-from pipeline.training.pfor import recurrent_layers
 
 EVALUATION_ROWS, FEWEST_ROWS = 512, 32  # most and fewest rows of a seed in one step of an evaluation
 EVALUATION_BYTES = 64 * 2**20  # that such a step may touch
@@ -80,8 +80,8 @@ def _gate_floats(model: Any) -> int:
 def _row_bytes(model: Any) -> int:
     """Bytes of one row of one seed on its way through the layers, with the patches that convolutions make of it."""
     floats = int(np.prod(model.input_shape[1:])) + 2 * _gate_floats(model)
-    for layer in model._flatten_layers():
-        shapes = [tuple(node.outputs[0].shape[1:]) for node in layer._inbound_nodes]
+    for layer in flatten_layers(model):
+        shapes = [shape[1:] for shape in inbound_output_shapes(layer)]
         size = max((int(np.prod([n or 1 for n in shape])) for shape in shapes), default=0)
         kernel = getattr(layer, "kernel", None) if "Conv" in type(layer).__name__ and layer.built else None
         patch = 2 * int(np.prod(kernel.shape[:-1])) / kernel.shape[-1] if kernel is not None else 0

@@ -18,6 +18,8 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from pipeline.biases.introspection import recurrent_layers
+
 # Repeated once per seed. The random ones are stateless: what they return follows from their inputs alone, so one call
 # per seed means the same as a map over the seeds.
 ONE_BY_ONE = ("Conv2DBackpropInput", "Conv3D", "Conv3DBackpropInputV2", "StatelessRandomUniformV2",
@@ -51,11 +53,6 @@ def with_variables(function: Any, replaced: Sequence[tuple[Any, Any]]) -> Callab
         if handle is traced and handle.dtype == tf.resource:
             raise RuntimeError("a variable of this model has no value per seed, so seeds would share it")
     return lambda *arguments: function._call_flat([tf.convert_to_tensor(a) for a in arguments], captured)
-
-
-def recurrent_layers(model: Any) -> list[Any]:
-    """The recurrent layers of a model, those inside other layers included."""
-    return [layer for layer in model._flatten_layers() if any(c.__name__ == "RNN" for c in type(layer).__mro__)]
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ class Program:
         self._seed_constants = [tf.Variable(values) for values in self.seed_constants([split] * width)]
         self.variables = [v.value for v in self._weights] + self._state
         self.variables += [v.value for v in self._optimizer.variables] + self._seed_constants
-        learning_rate = getattr(self._optimizer._learning_rate, "value", None)
+        learning_rate = getattr(self._optimizer.learning_rate, "value", None)
         self.learning_rate_index = next((i for i, v in enumerate(self.variables) if v is learning_rate), None)
         self.initial_values = [np.array(v) for v in self.variables]
         with (

@@ -6,6 +6,12 @@ A new version of Keras with another layer, or another variable in a known one, f
 import pytest
 
 from pipeline.biases.extraction import find_biases
+from pipeline.biases.introspection import (
+    attribute_names,
+    direct_state_variables,
+    direct_trainable_variables,
+    flatten_layers,
+)
 from pipeline.biases.variables import WEIGHTS
 from pipeline.runtime.device import start_tensorflow
 
@@ -123,17 +129,16 @@ def test_every_variable_of_every_keras_layer_is_known(keras):
         found = find_biases(layer) if layer.trainable_variables else []
         assert not [vector.path for vector in found if vector.kind == "unknown"], name
         is_bias = {id(vector.values) for vector in found}
-        for own in layer._flatten_layers():
-            attributes = {id(value): attribute.removeprefix("_") for attribute, value in vars(own).items()}
-            for variable in own._trainable_variables:
+        for own in flatten_layers(layer):
+            attributes, trained = attribute_names(own), direct_trainable_variables(own)
+            state = direct_state_variables(own)
+            for variable in trained:
                 attribute = attributes[id(variable)]
                 assert attribute in NO_BIAS | {"bias", "beta"}, f"{name}.{attribute}"
                 assert (id(variable) in is_bias) == (attribute in ("bias", "beta")), f"{name}.{attribute}"
-            if own._trainable_variables or own._non_trainable_variables:
+            if trained or state:
                 with_variables.add(type(own).__name__)
-                assert len(WEIGHTS[type(own).__name__]) == len(own._trainable_variables) + len(
-                    own._non_trainable_variables
-                ), name
+                assert len(WEIGHTS[type(own).__name__]) == len(trained) + len(state), name
             if any(attribute in ("bias", "beta") for attribute in attributes.values()):
                 biased.add(type(own).__name__)
     assert with_variables | {"ConvLSTMCell"} == set(WEIGHTS)

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipeline.biases.introspection import flatten_layers
 from pipeline.biases.variables import GATES
 
 SHORTEST = 3  # steps that gates can tell memories apart by
@@ -239,7 +240,7 @@ def bind_initializers(made: list[Any], labels: np.ndarray | None, task: str, n_c
 
     made: the layers of a model, in order, not built yet. labels: as in `prior`, or None where nobody asks for it.
     """
-    for own in [own for layer in made for own in layer._flatten_layers()]:
+    for own in [own for layer in made for own in flatten_layers(layer)]:
         initializer = getattr(own, "bias_initializer", None)
         if isinstance(initializer, _Drawn):
             initializer.ask(own)
@@ -256,7 +257,7 @@ def settle_initializers(model: Any) -> None:
 
     Raises ValueError for an input of fewer than 3 steps, or of no fixed number of them.
     """
-    for layer in model._flatten_layers():
+    for layer in flatten_layers(model):
         cell = getattr(layer, "cell", None)
         for own in getattr(cell, "cells", [cell]):
             initializer = getattr(own, "bias_initializer", None)

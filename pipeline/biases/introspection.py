@@ -1,0 +1,50 @@
+"""Read Keras layers and optimizers through Keras' private names. No other module of the project uses those names.
+
+What breaks when a name goes is said, name by name, in tests/biases/test_introspection.py.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def is_keras_layer(candidate: Any) -> bool:
+    """Whether an object is a layer or model of Keras 3."""
+    return hasattr(candidate, "_trainable_variables")
+
+
+def flatten_layers(layer: Any) -> list[Any]:
+    """The layer or model itself and every layer within it, at any depth; a layer that is used twice comes once."""
+    return list(layer._flatten_layers())
+
+
+def direct_sublayers(layer: Any) -> list[Any]:
+    """The layers that a layer or model holds itself, without those that they hold in turn."""
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def direct_trainable_variables(layer: Any) -> list[Any]:
+    """The variables that training may change and that the layer holds itself, frozen ones included.
+
+    Keras' public `trainable_variables` adds those of the sublayers and leaves out what is frozen.
+    """
+    return list(layer._trainable_variables)
+
+
+def direct_state_variables(layer: Any) -> list[Any]:
+    """The variables that the layer holds itself and that gradients never change: moving averages, counters, seeds."""
+    return list(layer._non_trainable_variables)
+
+
+def attribute_names(layer: Any) -> dict[int, str]:
+    """The attributes of a layer, without a leading underscore, by the `id` of the object that each holds."""
+    return {id(value): name.removeprefix("_") for name, value in vars(layer).items()}
+
+
+def recurrent_layers(model: Any) -> list[Any]:
+    """The layers of a model that are a `keras.layers.RNN`, also those within other layers."""
+    return [layer for layer in flatten_layers(model) if any(cls.__name__ == "RNN" for cls in type(layer).__mro__)]
+
+
+def inbound_output_shapes(layer: Any) -> list[Sequence[int | None]]:
+    """The shape of the layer's first output for each time the layer is called in a model, batch axis included."""
+    return [tuple(node.outputs[0].shape) for node in layer._inbound_nodes]
