@@ -10,6 +10,7 @@ import hydra
 
 from pipeline.config.load import register_schema
 from pipeline.config.messages import explain_refusal
+from pipeline.config.overrides import validate_overrides
 from pipeline.config.schema import CONF
 from pipeline.experiment.hydra_callback import current_request, forget_request
 from pipeline.experiment.job import train_job
@@ -27,6 +28,7 @@ def main() -> int:
     forget_request()
     error = None
     try:
+        validate_overrides(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(train_job)()
     except Exception as exception:
         error = exception
@@ -40,7 +42,7 @@ def main() -> int:
     if request is not None:
         return finish_request(request, error)
     if error is not None:
-        print(explain_refusal(error, sys.argv[1:]), file=sys.stderr)
+        print(explain_refusal(error), file=sys.stderr)
         return 2
     return 0  # --help, --cfg and the like start no job
 

@@ -1,13 +1,13 @@
-"""Load the composed Hydra config into a frozen, checked `Config`."""
+"""Turn a composed Hydra config into a frozen, checked `Config`."""
 
 import math
 import re
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_type_hints
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.messages import explain_omegaconf
@@ -15,80 +15,104 @@ from pipeline.config.schema import DEVICES, TASKS, Config, Settings
 from pipeline.errors import ConfigError, require
 
 MAX_SEED = 2**31 - 1
+GROUPS = tuple(name for name, hint in get_type_hints(Settings).items() if is_dataclass(hint))
 
 
 def register_schema() -> None:
-    """Let Hydra know every key and its type, so that each can be overridden and none be misspelt."""
+    """Register the schema with Hydra, so that Hydra knows every key and its type."""
     ConfigStore.instance().store(name="schema", node=structured_schema(Settings))
     OmegaConf.register_new_resolver("file_stem", lambda path: Path(str(path)).stem, replace=True)
 
 
-def parse_seeds(seeds: Any) -> tuple[int, ...]:
-    """`5` is the seeds 0 to 4; a list is those very seeds, in ascending order."""
-    allowed = f"a count from 1 up, or a list of different whole numbers from 0 to {MAX_SEED}"
-    given = list(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds < 10**6 else seeds
-    require(isinstance(given, (list, tuple)) and len(given) > 0, "seeds", seeds, allowed)
-    whole = all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s <= MAX_SEED for s in given)
-    require(whole and len(set(given)) == len(given), "seeds", seeds, allowed)
-    return tuple(sorted(given))
+def structured_schema(cls: type[Settings]) -> DictConfig:
+    """The OmegaConf node of the settings: every key and its type, writable, and open where arguments are free-form.
+
+    OmegaConf makes frozen dataclasses read-only, but Hydra has to compose values into them. Below `*.config`, the
+    arguments of a Keras class, keys can be set that the chosen file does not list.
+    """
+    schema = OmegaConf.structured(cls)
+    OmegaConf.set_readonly(schema, False)
+    for group in GROUPS:
+        OmegaConf.set_readonly(schema[group], False)
+        if "config" in schema[group]:
+            OmegaConf.set_struct(schema[group].config, False)
+    return schema
 
 
 def load_config(composed: DictConfig, overrides: list[str]) -> Config:
-    """The checked config of one Hydra job, with the overrides that made it. Raises ConfigError."""
-    tree = {key: value for key, value in OmegaConf.to_container(_resolve(composed)).items() if key != "hydra"}
+    """Check the composed config of one Hydra job and freeze it, with the overrides that made it. Raises ConfigError."""
+    tree = _resolve(composed)
     if tree.get("bias_initializer") is None:
-        reason, allowed = "which Keras reads as glorot_uniform", "a name from conf/bias_initializer, or use_bias=false"
-        raise ConfigError("bias_initializer", None, allowed, reason=reason)
-    for group in ("model", "data", "optimizer", "training", "runtime", "tracking"):
+        raise null_initializer()
+    for group in GROUPS:
         require(isinstance(tree.get(group), dict), group, tree.get(group), f"a name from conf/{group}")
     try:
-        checked = OmegaConf.merge(structured_schema(Config), tree | {"overrides": overrides})
-        missing = sorted(OmegaConf.missing_keys(checked))
-        if missing:
-            raise ConfigError(f"{missing[0]}: nothing given; a value is needed")
-        config = OmegaConf.to_object(checked)
+        config = OmegaConf.to_object(OmegaConf.merge(structured_schema(Config), tree | {"overrides": overrides}))
     except OmegaConfBaseException as error:
-        raise ConfigError(explain_omegaconf(error, tree)) from error
+        raise explain_omegaconf(error) from error
     assert isinstance(config, Config)
     _check_values(config)
     return replace(config, seeds=parse_seeds(config.seeds))
 
 
-def structured_schema(cls: type[Settings]) -> DictConfig:
-    """The structured OmegaConf node of a dataclass, writable while Hydra composes."""
-    schema = OmegaConf.structured(cls)
-    for node in (schema, *(schema._get_node(name) for name in schema)):
-        node._set_flag("readonly", False)  # the dataclasses are frozen, the config under composition is not
-    return schema
+def null_initializer() -> ConfigError:
+    """The error for `bias_initializer=null`, which a user may take for "no bias"."""
+    choices, reason = "a name from conf/bias_initializer, or use_bias=false", "which Keras reads as glorot_uniform"
+    return ConfigError("bias_initializer", None, choices, reason=reason)
+
+
+def parse_seeds(seeds: Any) -> tuple[int, ...]:
+    """The seeds of a count (5: 0 to 4) or of a list, in ascending order. Raises ConfigError."""
+    allowed = f"a count from 1 up, or a list of different whole numbers from 0 to {MAX_SEED}"
+    if _is_whole(seeds):
+        require(1 <= seeds < 10**6, "seeds", seeds, allowed)
+        return tuple(range(seeds))
+    require(isinstance(seeds, (list, tuple)) and len(seeds) > 0, "seeds", seeds, allowed)
+    require(all(_is_whole(s) and 0 <= s <= MAX_SEED for s in seeds), "seeds", seeds, allowed)
+    require(len(set(seeds)) == len(seeds), "seeds", seeds, allowed)
+    return tuple(sorted(seeds))
+
+
+def _resolve(composed: DictConfig) -> dict[str, Any]:
+    """The settings as plain values, interpolations resolved, without Hydra's own. Raises ConfigError."""
+    raw = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=False))
+    raw.pop("hydra", None)
+    values = {name: value for name, value in raw.items() if not isinstance(value, dict)}
+    for group in GROUPS:
+        values |= {f"{group}.{name}": value for name, value in (raw.get(group) or {}).items()}
+    for key, value in values.items():
+        if value == MISSING:
+            raise ConfigError(f"{key}: no value given; this key has no default")
+    try:
+        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(raw), resolve=True))
+    except OmegaConfBaseException as error:
+        raise explain_omegaconf(error, values.get(str(error.full_key))) from error
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check_values(config: Config) -> None:
-    data, where, rate = config.data, config.bias_layers, config.optimizer.learning_rate
-    study = re.fullmatch(r"[\w.,=+-][\w .,=+-]*", config.study) and not config.study.startswith(".")
-    require(study, "study", config.study, "a folder name: letters, digits, space and . , = + - _")
+    """Check what types cannot: ranges, choices, and keys that take values of several types. Raises ConfigError."""
+    is_folder = re.fullmatch(r"[\w.,=+-][\w .,=+-]*", config.study) and not config.study.startswith(".")
+    require(is_folder, "study", config.study, "a folder name: letters, digits, space and . , = + - _")
     require(config.results.strip() != "", "results", repr(config.results), "a folder")
-    names = isinstance(where, list) and where and all(isinstance(name, str) for name in where)
-    layers = "all, hidden, output, or a list of layer names"
-    require(where in ("all", "hidden", "output") or names, "bias_layers", where, layers)
+    layers = config.bias_layers
+    are_names = isinstance(layers, list) and layers and all(isinstance(name, str) for name in layers)
+    allowed = "all, hidden, output, or a list of layer names"
+    require(layers in ("all", "hidden", "output") or are_names, "bias_layers", layers, allowed)
     for key in ("test_fraction", "validation_fraction"):
-        fraction = getattr(data, key)
+        fraction = getattr(config.data, key)
         require(fraction is None or 0 < fraction < 1, f"data.{key}", fraction, "a number between 0 and 1")
-    require(data.task in (None, *TASKS), "data.task", data.task, f"one of {', '.join(TASKS)}")
+    require(config.data.task in (None, *TASKS), "data.task", config.data.task, f"one of {', '.join(TASKS)}")
+    rate = config.optimizer.learning_rate
     require(rate > 0 and math.isfinite(rate), "optimizer.learning_rate", rate, "a positive number")
     for key in ("epochs", "batch_size"):
         number = getattr(config.training, key)
         require(number >= 1, f"training.{key}", number, "a whole number from 1 up")
     at_once, xla = config.training.seeds_at_once, config.training.xla
-    counted = isinstance(at_once, int) and not isinstance(at_once, bool) and at_once >= 1
-    require(at_once == "auto" or counted, "training.seeds_at_once", at_once, "auto, or a whole number from 1 up")
+    is_count = _is_whole(at_once) and at_once >= 1
+    require(at_once == "auto" or is_count, "training.seeds_at_once", at_once, "auto, or a whole number from 1 up")
     require(xla == "auto" or isinstance(xla, bool), "training.xla", xla, "auto, true or false")
     require(config.runtime.device in DEVICES, "runtime.device", config.runtime.device, f"one of {', '.join(DEVICES)}")
-
-
-def _resolve(composed: DictConfig) -> DictConfig:
-    tree = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
-    try:
-        OmegaConf.resolve(tree)
-    except OmegaConfBaseException as error:
-        raise ConfigError(explain_omegaconf(error, {})) from error
-    return tree

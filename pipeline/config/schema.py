@@ -71,7 +71,7 @@ class Optimizer:
     """Learning rate; the first one where there is a schedule."""
     config: dict[str, Any] = field(default_factory=dict)
     """Other arguments of its constructor."""
-    schedule: Any = None
+    schedule: Any | None = None
     """A Keras learning-rate schedule, `{class_name, config}`; null: a constant rate."""
 
 
@@ -87,7 +87,7 @@ class Training:
     """`auto` (from the task), a name such as `huber`, or `{class_name, config}` of a Keras loss."""
     metrics: Any = "auto"
     """`auto` (from the task), or a list such as `[accuracy,auc]`."""
-    class_weight: Any = None
+    class_weight: Any | None = None
     """null, `balanced`, or a list with a weight per class."""
     seeds_at_once: Any = "auto"
     """Most seeds in memory at once, rounded up to whole stacks of 2 to 20; `auto`: as fit."""
@@ -162,10 +162,27 @@ def key_types() -> dict[str, Any]:
     return keys
 
 
+def is_nullable(hint: Any) -> bool:
+    """Whether null is a value of this type."""
+    return types.NoneType in get_args(hint)
+
+
+def is_open(hint: Any) -> bool:
+    """Whether a value of this type can hold keys that the schema does not list: a dict, a list, or anything."""
+    return get_origin(hint) in (dict, list) or hint is Any or Any in get_args(hint)
+
+
 def describe_type(hint: Any) -> str:
-    """What a user may write for a field of this type, e.g. "a whole number"."""
+    """What a user may write for a field of this type, e.g. "a whole number or null"."""
     if get_origin(hint) in (Union, types.UnionType):
         return " or ".join(describe_type(part) for part in get_args(hint))
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
     kind = get_origin(hint) or hint
-    return words.get(kind) or {list: "a list, [a,b]", dict: "named values, {name:value}"}.get(kind, "a value")
+    return {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        list: "a list, [a,b]",
+        dict: "named values, {name:value}",
+        types.NoneType: "null",
+    }.get(kind, "a value")

@@ -5,22 +5,19 @@ invalid job aborts the whole sweep with exit code 2. Of the project, only this m
 Hydra beyond composing.
 """
 
-import itertools
 import sys
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from pipeline.config.load import load_config
 from pipeline.config.messages import explain_refusal
+from pipeline.config.overrides import expand_sweep, parse_overrides
 from pipeline.errors import ConfigError
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.dry_run import show_plan
@@ -94,7 +91,7 @@ class ValidateJobs(Callback):
                 request = Request(plans, to_train_by_arm(plans), folder.absolute() / LOG)
                 _append_log(request.log, "while the request was checked", noise.read_text(errors="replace"))
         except Exception as error:
-            print(explain_refusal(error, sys.argv[1:]), file=sys.stderr)
+            print(explain_refusal(error), file=sys.stderr)
             stop_uploads()
             sys.exit(2)
         if self._plan_only:
@@ -117,29 +114,12 @@ class ValidateJobs(Callback):
 
 def _expand(config: DictConfig, overrides: list[str]) -> list[list[str]]:
     """The overrides of each job of a sweep; takes the default sweep out of the config where it is replaced."""
-    parsed = _parse(overrides)
     default = OmegaConf.to_container(config.hydra.sweeper.params) or {}
     assert isinstance(default, dict)
-    if any(o.is_sweep_override() and o.get_key_element() in default for o in parsed):
+    if any(o.is_sweep_override() and o.get_key_element() in default for o in parse_overrides(overrides)):
         with open_dict(config):
             config.hydra.sweeper.params = default = {}
-    swept = [*_parse([f"{key}={value}" for key, value in default.items()]), *parsed]
-    choices = {o.get_key_element(): _choices(o) for o in swept}  # as in Hydra's sweeper, the last of two wins
-    return [list(job) for job in itertools.product(*choices.values())]
-
-
-def _parse(overrides: Iterable[str]) -> list[Override]:
-    return OverridesParser.create().parse_overrides(list(overrides))
-
-
-def _choices(override: Override) -> list[str]:
-    """The values of an override, as `key=value` each; one for an override that is not swept."""
-    key = override.get_key_element()
-    if not override.is_sweep_override():
-        return [f"{key}={override.get_value_element_as_str()}"]
-    if not override.is_discrete_sweep():
-        raise ConfigError(f"{key}: {override.input_line} given; allowed: values with commas, choice(...) or range(...)")
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return expand_sweep([*(f"{key}={value}" for key, value in default.items()), *overrides])
 
 
 def _report_redundant(plans: list[Plan]) -> None:

@@ -1,0 +1,170 @@
+"""Check the overrides of a command line before Hydra composes a config from them.
+
+The known groups and options are the folders and files of conf/; the known keys and their types are the dataclasses of
+`pipeline.config.schema`. What cannot be known here (interpolations, Hydra's own keys) is left to Hydra.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, OverrideType, QuotedString
+from hydra.errors import OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.config.load import null_initializer, structured_schema
+from pipeline.config.messages import explain_omegaconf, unknown_key, unreadable
+from pipeline.config.schema import CONF, Settings, is_nullable, is_open, key_types
+from pipeline.errors import ConfigError, closest
+
+# Options of Hydra's command line that take the next argument as their value.
+HYDRA_OPTIONS_WITH_VALUE = (
+    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
+    *("--experimental-rerun",),
+)
+
+
+def validate_overrides(arguments: Sequence[str]) -> None:
+    """Raise ConfigError for the first override that Hydra would refuse, or that names or sets something unknown.
+
+    `arguments` is a command line, or just its overrides. Options of Hydra itself (`-m`, `--cfg job`, `hydra.*`) are not
+    checked; the folder of a `--config-dir` adds groups and options. Composes nothing, imports no TensorFlow.
+    """
+    overrides, folders = split_arguments(arguments)
+    parsed = parse_overrides(overrides)
+    if any(override.key_or_group == "hydra.searchpath" for override in parsed):
+        return  # any package may hold further options
+    schema = structured_schema(Settings)
+    for override in parsed:
+        if override.is_hydra_override() or override.key_or_group == "hydra":
+            continue
+        if override.key_or_group in _groups(folders) and not any(isinstance(v, dict) for v in _values(override)):
+            _check_group(override, folders)
+        else:
+            _check_key(override, schema, folders)
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """The overrides of a command line, and its config folders: conf/ and that of `--config-dir`."""
+    overrides, folders = [], [CONF]
+    if "--shell-completion" in arguments or "-sc" in arguments:
+        return [], folders
+    rest = iter(arguments)
+    for argument in rest:
+        option, equals, value = argument.partition("=")
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        if option in HYDRA_OPTIONS_WITH_VALUE and not equals:
+            value = next(rest, "")
+        if option in ("--config-dir", "-cd"):
+            folders.append(Path(value))
+    return overrides, folders
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Parse each override by Hydra's grammar. Raises ConfigError."""
+    parser = OverridesParser.create()
+    try:
+        return parser.parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise unreadable(error.override) from error
+
+
+def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job of a sweep, in the order and the form of Hydra's basic sweeper."""
+    choices: dict[str, list[str]] = {}
+    for override in parse_overrides(overrides):
+        key = override.get_key_element()
+        if override.is_discrete_sweep():
+            values = list(override.sweep_string_iterator())
+        elif override.is_sweep_override():
+            raise ConfigError(key, override.get_value_string(), "values to sweep over: a,b or range(1,5)")
+        else:
+            values = [override.get_value_element_as_str()]
+        choices[key] = [f"{key}={value}" for value in values]
+    return [list(job) for job in itertools.product(*choices.values())]
+
+
+def _groups(folders: Sequence[Path]) -> list[str]:
+    return sorted({path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()})
+
+
+def _options(group: str, folders: Sequence[Path]) -> list[str]:
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+
+
+def _values(override: Override) -> Iterator[Any]:
+    """The value of an override, or each value of a sweep; nothing for what only Hydra can enumerate."""
+    value = override.value()
+    if isinstance(value, ChoiceSweep):
+        yield from (v.text if isinstance(v, QuotedString) else v for v in value.list)
+    elif override.is_range_sweep():
+        yield from override.sweep_iterator()
+    elif not override.is_sweep_override() and not isinstance(value, Glob):
+        yield value
+
+
+def _check_group(override: Override, folders: Sequence[Path]) -> None:
+    group = override.key_or_group
+    is_default = override.package is None and (CONF / group).is_dir()
+    if is_default and override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
+        raise ConfigError(f"+{group}: the group has its option already; allowed: {group}=..., without the plus sign")
+    if override.package is not None and override.package.split(".")[0] not in (*key_types(), "_global_", "_group_"):
+        raise unknown_key(override.package)
+    for value in _values(override):
+        if value is None and override.is_delete():
+            continue
+        for option in value if isinstance(value, list) else [value]:
+            _check_option(group, option, folders)
+            if group == "experiment":
+                _check_experiment(option, folders)
+
+
+def _check_option(key: str, option: Any, folders: Sequence[Path], where: str = "") -> None:
+    """Raise ConfigError unless the option's file is in one of the folders."""
+    options = _options(key, folders)
+    if "${" in str(option) or (isinstance(option, str) and option.removesuffix(".yaml") in options):
+        return
+    if key == "bias_initializer" and option is None:
+        raise null_initializer()
+    raise ConfigError(f"{where}{key}", option, ", ".join(options) if option is None else options)
+
+
+def _check_experiment(experiment: Any, folders: Sequence[Path]) -> None:
+    """Check the `override /group: option` lines of an experiment's file."""
+    paths = [folder / "experiment" / f"{str(experiment).removesuffix('.yaml')}.yaml" for folder in folders]
+    for path in filter(Path.is_file, paths):
+        content = OmegaConf.load(path)
+        for entry in content.get("defaults", []) if isinstance(content, DictConfig) else ():
+            for key, options in entry.items() if isinstance(entry, DictConfig) else ():
+                verb, _, group = str(key).rpartition("/")
+                if verb.strip() != "override" or group == "" or group.startswith("hydra"):
+                    continue
+                where = f"override / in {path.name}: "
+                if group not in _groups(folders):
+                    raise ConfigError(f"{where}{group}: no such group; {closest(group, _groups(folders))}")
+                for option in options if OmegaConf.is_list(options) else [options]:
+                    _check_option(group, option, folders, where)
+
+
+def _check_key(override: Override, schema: DictConfig, folders: Sequence[Path]) -> None:
+    """Check a setting's key, and its values against the type that the schema gives the key."""
+    key, types = override.key_or_group, key_types()
+    if key not in types:
+        if not any(is_open(hint) for known, hint in types.items() if key.startswith(f"{known}.")):
+            raise unknown_key(key, _groups(folders))
+        return
+    if override.is_delete():
+        raise ConfigError(f"~{key}: it cannot be removed; allowed: {key}=...")
+    for value in _values(override):
+        if override.is_add() and not isinstance(value, (dict, list)) and not is_nullable(types[key]):
+            raise ConfigError(f"+{key}: the key exists already; allowed: {key}=..., without the plus sign")
+        if "${" not in str(value):
+            try:
+                OmegaConf.update(schema, key, value)
+            except OmegaConfBaseException as error:
+                raise explain_omegaconf(error) from error
