@@ -1,4 +1,4 @@
-"""What a sweep will do, before it does it: arms, missing runs, time, what is drawn at each bias, what cannot matter."""
+"""Dry run of a sweep (`--plan`): its arms, missing runs, time, initial distributions, and what cannot matter."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,94 +17,105 @@ from pipeline.runtime.hashing import digest
 from pipeline.training.cache import model_structure
 
 SHIFT = "since a constant added to all logits of a softmax changes nothing"
-LARGEST_SHIFT = 10.0  # beyond, it costs the logits digits
-BY_VALUE = ("Ftrl",)  # optimizers whose steps depend on the weights themselves
+MAX_SHIFT = 10.0  # a larger constant costs the logits digits
+WEIGHT_DEPENDENT_OPTIMIZERS = ("Ftrl",)  # their steps depend on the weights themselves
+BIAS_SETTINGS = ("bias_setting", "use_bias", "bias_initializer", "bias_layers", "model")
 
 
 def show_plan(plans: Sequence[Plan]) -> None:
-    """Print the plan of a request. Builds a model of every arm, trains and stores nothing."""
+    """Print what a request would do. Builds the first model of every arm; trains and stores nothing."""
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
-    arms = list({(p.config.study, p.arm): p for p in plans}.values())
-    models = [first_model(p) for p in arms]
-    several = len({p.config.study for p in arms}) > 1
-    names = [f"{p.config.study}/{p.arm}" if several else p.arm for p in arms]
+    arms = list({(plan.store, plan.arm): plan for plan in plans}.values())
+    first_models = [first_model(plan) for plan in arms]
+    models = [model for model, _, _ in first_models]
+    several = len({plan.store for plan in arms}) > 1
+    names = [f"{plan.config.study}/{plan.arm}" if several else plan.arm for plan in arms]
+    missing = [len(seeds_to_train(plan)) for plan in arms]
 
     runs = Table(Column("arm", overflow="fold"), "seeds", "done", "missing")
-    missing = [seeds_to_train(p) for p in arms]
-    for name, p, seeds in zip(names, arms, missing, strict=True):
-        runs.add_row(name, str(len(p.keys)), str(len(p.keys) - len(seeds)), str(len(seeds)))
+    for name, plan, count in zip(names, arms, missing, strict=True):
+        runs.add_row(name, str(len(plan.keys)), str(len(plan.keys) - count), str(count))
     console.print(runs)
-    console.print(estimate_time(arms, models, [len(seeds) for seeds in missing]))
-
-    drawn = Table(Column("arm", overflow="fold"), "bias", "gate", "shape", "draws", "mean", "std", "from", "to")
-    for name, (model, _, _) in zip(names, models, strict=True):
-        for vector, role, gate, promised, values in expected_biases(model):
-            figures = (f"{round(v, 12) + 0:.3g}" for v in promised.figures().values())  # no -0, no 1e-17
-            drawn.add_row(name, vector.path, f"{role} {gate}".strip() if gate else "", str(values.shape),
-                          promised.words, *figures)  # fmt: skip
-            name = ""
-    console.print(drawn)
-    for line in _remarks(names, arms, [model for model, _, _ in models]):
+    console.print(estimate_time(arms, first_models, missing))
+    console.print(_distributions(names, models))
+    for line in _remarks(names, arms, models):
         console.print(line)
 
 
+def _distributions(names: Sequence[str], models: Sequence[Any]) -> Table:
+    """A row per arm and bias (or gate): what its initializer draws there."""
+    table = Table(Column("arm", overflow="fold"), "bias", "gate", "shape", "draws", "mean", "std", "from", "to")
+    for name, model in zip(names, models, strict=True):
+        label = name
+        for bias, role, gate, expected, values in expected_biases(model):
+            numbers = (f"{round(value, 12) + 0:.3g}" for value in expected.figures().values())  # no -0, no 1e-17
+            gate_name = f"{role} {gate}".strip() if gate else ""
+            table.add_row(label, bias.path, gate_name, str(values.shape), expected.words, *numbers)
+            label = ""
+    return table
+
+
 def _remarks(names: Sequence[str], arms: Sequence[Plan], models: Sequence[Any]) -> Iterator[str]:
-    """Which biases cannot matter, and which arms are the same by construction."""
-    idle = [_idle(model, p) for p, model in zip(arms, models, strict=True)]
-    for path, why in {item: None for found in idle for item in found.items()}:
-        who = [name for name, found in zip(names, idle, strict=True) if found.get(path) == why]
-        yield f"Cannot matter ({'; '.join(who)}): {path}, {why}."
-    bias_keys = ("bias_setting", "use_bias", "bias_initializer", "bias_layers", "model")
-    exact: dict[str, list[str]] = {}
-    but_idle: dict[str, list[str]] = {}
-    for name, p, model, found in zip(names, arms, models, idle, strict=True):
-        rest = {k: v for k, v in p.settings.items() if k not in bias_keys}
-        alike = [rest, model_structure(p.settings["model"]), p.config.study]
-        shifts = [path for path, why in found.items() if why == SHIFT]
-        without = {id(v) for path, v in bias_variables(model).items() if path in shifts}
-        values = [(id(v) in without, np.array(v.value)) for v in model.variables]
-        exact.setdefault(_digest(alike, [v for _, v in values]), []).append(name)
-        but_idle.setdefault(_digest(alike, [np.zeros_like(v) if hidden else v for hidden, v in values]), []).append(
-            name
-        )
-    for same in exact.values():
-        if len(same) > 1:
-            yield f"The same by construction, bit for bit: {'; '.join(same)}."
-    for same in but_idle.values():
-        if len(same) > 1 and same not in exact.values():
-            yield f"The same in all but what cannot matter, so only rounding tells them apart: {'; '.join(same)}."
+    """Sentences on biases that cannot matter, and on arms that are the same by construction."""
+    irrelevant = [_irrelevant_biases(model, plan) for plan, model in zip(arms, models, strict=True)]
+    for path, reason in {item: None for biases in irrelevant for item in biases.items()}:
+        affected = [name for name, biases in zip(names, irrelevant, strict=True) if biases.get(path) == reason]
+        yield f"Cannot matter ({'; '.join(affected)}): {path}, {reason}."
+    identical: dict[str, list[str]] = {}
+    equivalent: dict[str, list[str]] = {}  # identical but for biases that shift all logits
+    for name, plan, model, biases in zip(names, arms, models, irrelevant, strict=True):
+        shared = {key: value for key, value in plan.settings.items() if key not in BIAS_SETTINGS}
+        context = digest([shared, model_structure(plan.settings["model"]), plan.config.study])
+        shifts = [path for path, reason in biases.items() if reason == SHIFT]
+        hidden = {id(variable) for path, variable in bias_variables(model).items() if path in shifts}
+        values = [(np.array(variable.value), id(variable) in hidden) for variable in model.variables]
+        identical.setdefault(_digest(context, [array for array, _ in values]), []).append(name)
+        without_shifts = [np.zeros_like(array) if is_hidden else array for array, is_hidden in values]
+        equivalent.setdefault(_digest(context, without_shifts), []).append(name)
+    for group in identical.values():
+        if len(group) > 1:
+            yield f"The same by construction, bit for bit: {'; '.join(group)}."
+    for group in equivalent.values():
+        if len(group) > 1 and group not in identical.values():
+            yield f"The same in all but what cannot matter, so only rounding tells them apart: {'; '.join(group)}."
 
 
-def _digest(alike: Any, values: Sequence[np.ndarray]) -> str:
-    return digest([digest(alike), *(digest(v.tobytes()) for v in values)])
+def _digest(context: str, arrays: Sequence[np.ndarray]) -> str:
+    return digest([context, *(digest(array.tobytes()) for array in arrays)])
 
 
-def _idle(model: Any, p: Plan) -> dict[str, str]:
-    """Why, by path, the initial value of a bias cannot change what is learnt: only where that is certain."""
+def _irrelevant_biases(model: Any, plan: Plan) -> dict[str, str]:
+    """Paths of the biases whose initial value provably cannot change what is learnt, each with the reason."""
     import keras
 
-    follows = dict(zip(map(id, model.layers), model.layers[1:], strict=False))
-    output, softmax = _softmax(model)
-    found = {}
-    for vector, _, _, promised, values in expected_biases(model):
-        layer, after = vector.owner, follows.get(id(vector.owner))
+    next_layer = dict(zip(map(id, model.layers), model.layers[1:], strict=False))
+    output_layer, has_softmax = _softmax_layer(model)
+    reasons = {}
+    for bias, _, _, expected, values in expected_biases(model):
+        layer, following = bias.owner, next_layer.get(id(bias.owner))
         if getattr(layer, "bias_regularizer", None) or getattr(layer, "bias_constraint", None) or values.ndim != 1:
             continue
-        linear = getattr(getattr(layer, "activation", None), "__name__", "") == "linear"
-        before_norm = isinstance(after, keras.layers.BatchNormalization) and after.trainable and linear
-        if before_norm and after.axis in (-1, len(layer.output.shape) - 1):
-            found[vector.path] = f"in training: {after.name} subtracts each batch's mean (in evaluation a moving one)"
-        fixed = promised.distribution is None and np.ptp(promised.values) == 0 and abs(values[0]) <= LARGEST_SHIFT
-        if layer is output and softmax and fixed and p.config.optimizer.class_name not in BY_VALUE:
-            found[vector.path] = SHIFT
-    return found
+        linear = _activation_name(layer) == "linear"
+        before_norm = isinstance(following, keras.layers.BatchNormalization) and following.trainable and linear
+        if before_norm and following.axis in (-1, len(layer.output.shape) - 1):
+            reasons[bias.path] = (
+                f"in training: {following.name} subtracts each batch's mean (in evaluation a moving one)"
+            )
+        constant = expected.distribution is None and np.ptp(expected.values) == 0 and abs(values[0]) <= MAX_SHIFT
+        by_weight = plan.config.optimizer.class_name in WEIGHT_DEPENDENT_OPTIMIZERS
+        if layer is output_layer and has_softmax and constant and not by_weight:
+            reasons[bias.path] = SHIFT
+    return reasons
 
 
-def _softmax(model: Any) -> tuple[Any, bool]:
-    """The layer that makes the model's outputs, and whether a softmax over more than one of them follows."""
+def _softmax_layer(model: Any) -> tuple[Any, bool]:
+    """The layer that makes the model's outputs, and whether it is a Dense layer followed by a softmax."""
     layers, last = model.layers, model.layers[-1]
-    name = getattr(getattr(last, "activation", None), "__name__", "softmax" if type(last).__name__ == "Softmax" else "")
-    linear = len(layers) > 1 and getattr(getattr(layers[-2], "activation", None), "__name__", "") == "linear"
-    alone = type(last).__name__ in ("Softmax", "Activation") and linear
-    output = layers[-2] if alone else last
-    return output, name == "softmax" and type(output).__name__ == "Dense" and model.output_shape[-1] > 1
+    activation = "softmax" if type(last).__name__ == "Softmax" else _activation_name(last)
+    separate = type(last).__name__ in ("Softmax", "Activation")
+    output = layers[-2] if separate and len(layers) > 1 and _activation_name(layers[-2]) == "linear" else last
+    return output, activation == "softmax" and type(output).__name__ == "Dense" and model.output_shape[-1] > 1
+
+
+def _activation_name(layer: Any) -> str:
+    return getattr(getattr(layer, "activation", None), "__name__", "")
