@@ -1,0 +1,74 @@
+"""The outcome of a sweep is read from the store, under any launcher."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from factories import Said
+
+from pipeline.config.schema import PROJECT
+from pipeline.store.failures import read_failure
+from pipeline.store.runs import RunStore
+
+SWEEP = ("-m", "data=iris", "model=linear", "seeds=2", "training.epochs=1",
+         "bias_initializer=zeros,ones")  # fmt: skip
+ARMS = ("zeros,training.epochs=1", "ones,training.epochs=1")
+
+
+def block_arm(results: Path, arm: str) -> Path:
+    """Make an arm fail when its first run is stored: a file lies where its folder should be."""
+    folder = results / "iris-linear" / arm
+    folder.parent.mkdir(parents=True)
+    folder.write_text("in the way")
+    return folder
+
+
+def test_a_failed_job_is_named_and_the_others_are_kept(cli: Callable[..., Said], tmp_path: Path) -> None:
+    """One arm fails: exit code 1, its command line and error on a line; the other arm is in the table."""
+    store = RunStore(tmp_path / "results", "iris-linear")
+    obstacle = block_arm(store.results, ARMS[1])
+    said = cli(*SWEEP, "tracking=none")
+    assert said.code == 1
+    (line,) = [line for line in said.err.splitlines() if line.startswith("failed: ")]
+    assert "bias_initializer=ones" in line and "FileExistsError" in line and "train.log" in line
+    assert [(run.arm, run.seed) for run in store.runs()] == [(ARMS[0], 0), (ARMS[0], 1)]
+    counts = {
+        row[1].strip(): row[2].strip() for row in (text.split("│") for text in said.out.splitlines() if "│" in text)
+    }
+    assert counts == {ARMS[0]: "2", ARMS[1]: "0"}
+    assert read_failure(store, ARMS[1]) is not None
+
+    obstacle.unlink()
+    again = cli(*SWEEP, "tracking=none")
+    assert (again.code, again.err) == (0, "")
+    assert len(store.runs()) == 4
+    assert read_failure(store, ARMS[1]) is None
+
+
+@pytest.mark.slow
+def test_workers_of_another_launcher_report_through_the_store(tmp_path: Path) -> None:
+    """Under joblib the table, the ablation, MLflow and the failed arm are those of a serial sweep."""
+    store = RunStore(tmp_path / "results", "iris-linear")
+    block_arm(store.results, ARMS[1])
+    command = [sys.executable, "-m", "pipeline.train", *SWEEP, f"results={store.results}",
+               f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}", f"hydra.sweep.dir={tmp_path / 'multirun'}",
+               "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]  # fmt: skip
+    done = subprocess.run(command, cwd=PROJECT, env=os.environ, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    (row,) = [text.split("│") for text in done.stdout.splitlines() if text.startswith(f"│ {ARMS[0]} ")]
+    assert [cell.strip() for cell in row[2:5]] == ["2", "2", "0"]
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    assert "bias_initializer=ones" in line and "FileExistsError" in line
+    assert [(run.arm, run.seed) for run in store.runs()] == [(ARMS[0], 0), (ARMS[0], 1)]
+    assert (store.folder / "ablation.csv").is_file()
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("iris-linear")
+    assert experiment is not None
+    names = {run.info.run_name for run in client.search_runs([experiment.experiment_id])}
+    assert names == {ARMS[0], f"{ARMS[0]}-s0", f"{ARMS[0]}-s1"}
