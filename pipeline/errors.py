@@ -6,7 +6,7 @@ The commands print that line to standard error and exit with code 2.
 import math
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeGuard
 
 _ABSENT: Any = object()  # the default of `given`, since None is a value that a user can give
 
@@ -53,7 +53,7 @@ def closest(word: str, known: Sequence[str]) -> str:
     return f"nearest: {', '.join(near)}" if near else f"allowed: {', '.join(known) or 'none'}"
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether `value` is a finite int or float; booleans do not count."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -1,1 +1,1 @@
-"""Datasets: where their rows come from, and how a seed splits them."""
+"""Datasets: load their rows, and split them by seed."""

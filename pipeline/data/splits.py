@@ -1,6 +1,7 @@
 """Split a dataset by seed, and compute the statistics that standardize it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,11 @@ from pipeline.runtime.hashing import derive_seed
 
 @dataclass(frozen=True)
 class Split:
-    """What one seed trains on: row numbers (int32) of each part, and `(x - mean) / scale` for inputs and targets."""
+    """The rows of one seed: int32 row numbers of each part, and the statistics of its training rows.
+
+    Inputs are standardized as (x - mean) / scale, float32 that broadcast over rows; a regression's targets as
+    (y - target_mean) / target_scale.
+    """
 
     seed: int
     train: np.ndarray
@@ -24,31 +29,43 @@ class Split:
 
 
 def split_rows(dataset: Dataset, data: Data, seed: int) -> Split:
-    """Cut the rows for one seed; classes keep their proportions where each has rows enough for that."""
-    from sklearn.model_selection import train_test_split
+    """Split the rows for one seed, stratified by class unless a class has too few rows for that.
 
-    def cut(rows: np.ndarray, fraction: float, role: str) -> list[np.ndarray]:
-        counts = np.bincount(dataset.y[rows]) if dataset.task != "regression" else np.zeros(1)
-        each_has_enough = counts[counts > 0].min(initial=10**9) * min(fraction, 1 - fraction) >= 1
-        stratify = dataset.y[rows] if dataset.task != "regression" and each_has_enough else None
-        state = derive_seed(seed, "split", role)
-        return train_test_split(rows, test_size=fraction, random_state=state, stratify=stratify)
-
+    A dataset with a test split of its own keeps it for every seed. The statistics are those of the training rows.
+    """
     rows = np.arange(len(dataset.x), dtype=np.int32)
     if dataset.n_test:
         rest, test = rows[: -dataset.n_test], rows[-dataset.n_test :]
     else:
-        rest, test = cut(rows, data.test_fraction or 0.2, "test")
-    train, validation = cut(rest, data.validation_fraction, "validation")
-    mean, scale = _moments(dataset.x[train]) if data.standardize else (np.float32(0), np.float32(1))
+        rest, test = _cut(dataset, rows, data.test_fraction or 0.2, derive_seed(seed, "split", "test"))
+    train, validation = _cut(dataset, rest, data.validation_fraction, derive_seed(seed, "split", "validation"))
+    mean, scale = np.zeros((), np.float32), np.ones((), np.float32)
+    if data.standardize:
+        mean, scale = _moments(dataset.x[train])
     if dataset.task == "regression" and data.standardize_target:
         target_mean, target_scale = _moments(dataset.y[train])
         return Split(seed, train, validation, test, mean, scale, float(target_mean), float(target_scale))
     return Split(seed, train, validation, test, mean, scale)
 
 
+def _cut(dataset: Dataset, rows: np.ndarray, fraction: float, random_state: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split row numbers in two, of which the second holds `fraction` of them."""
+    from sklearn.model_selection import train_test_split
+
+    stratify = None
+    if dataset.task != "regression":
+        rows_per_class = np.bincount(dataset.y[rows])
+        smallest = rows_per_class[rows_per_class > 0].min(initial=10**9)
+        stratify = dataset.y[rows] if smallest * min(fraction, 1 - fraction) >= 1 else None
+    parts: list[Any] = train_test_split(rows, test_size=fraction, random_state=random_state, stratify=stratify)
+    return parts[0], parts[1]
+
+
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation: of each feature of a vector, of each channel of anything with more axes."""
+    """Mean and standard deviation, float32: per feature of a vector, per channel of anything with more axes.
+
+    A constant feature gets the scale 1, so that it becomes zero rather than not a number.
+    """
     axes = (0,) if x.ndim <= 2 else tuple(range(x.ndim - 1))
     mean, scale = x.mean(axes, dtype=np.float64), x.std(axes, dtype=np.float64)
-    return np.float32(mean), np.float32(np.where(scale < 1e-12, 1.0, scale))  # a constant feature stays at zero
+    return np.asarray(mean, np.float32), np.asarray(np.where(scale < 1e-12, 1.0, scale), np.float32)

@@ -63,8 +63,9 @@ def class_weights(setting: Any, y_train: np.ndarray, n_classes: int) -> np.ndarr
     where a class without rows counts as if it had one.
     """
     if setting == "balanced":
-        return np.float32(len(y_train) / (n_classes * np.maximum(np.bincount(y_train, minlength=n_classes), 1)))
-    return np.ones(max(n_classes, 1), np.float32) if setting is None else np.float32(setting)
+        rows = np.maximum(np.bincount(y_train, minlength=n_classes), 1)
+        return np.asarray(len(y_train) / (n_classes * rows), np.float32)
+    return np.ones(max(n_classes, 1), np.float32) if setting is None else np.asarray(setting, np.float32)
 
 
 @contextlib.contextmanager
@@ -75,11 +76,12 @@ def without_output_activation(model: Any, training: Training, task: str) -> Iter
     """
     import keras
 
-    last = model.layers[-1]
+    last: Any = model.layers[-1]
     activation = getattr(last, "activation", None)
     name = getattr(activation, "__name__", "none")
-    comes_last = isinstance(last, (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Activation))
-    if name not in ("softmax", "sigmoid") or not comes_last or "Crossentropy" not in _loss(training, task)[0]:
+    types: Any = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Activation)
+    applies_it_last = isinstance(last, types)
+    if name not in ("softmax", "sigmoid") or not applies_it_last or "Crossentropy" not in _loss(training, task)[0]:
         yield "none"
         return
     last.activation = keras.activations.linear
@@ -112,7 +114,7 @@ class Objective:
         self.task = task
         self.names = metric_names(training, task)
         self._functions = [_row_metric(name, units) for name in self.names]  # None for the area under the curve
-        self._auc = keras.metrics.AUC() if "auc" in self.names else None
+        self._auc: Any = keras.metrics.AUC() if "auc" in self.names else None
         auc_size = sum(int(np.prod(v.shape)) for v in self._auc.variables) if self._auc else 0
         self._sizes = [1 if function else auc_size for function in self._functions]
         self.size = 1 + sum(self._sizes)
@@ -165,7 +167,7 @@ class Objective:
 
 def _loss(training: Training, task: str) -> tuple[str, dict[str, Any]]:
     """(class name, arguments) of the loss, from `auto`, a name in any spelling of Keras, or `{class_name, config}`."""
-    loss = {"class_name": training.loss} if isinstance(training.loss, str) else training.loss
+    loss: Any = {"class_name": training.loss} if isinstance(training.loss, str) else training.loss
     mapped = isinstance(loss, Mapping) and {"class_name"} <= set(loss) <= {"class_name", "config"}
     fits = mapped and isinstance(loss.get("config") or {}, Mapping)
     require(fits, "training.loss", loss, "auto, a loss, or {class_name, config: its arguments} of one")
@@ -180,6 +182,7 @@ def _row_metric(name: str, units: int) -> Any:
     import keras
 
     if name == "accuracy" and units == 1:
-        return lambda y, predictions: keras.metrics.binary_accuracy(y, predictions)[..., 0]
+        binary_accuracy: Any = keras.metrics.binary_accuracy
+        return lambda y, predictions: binary_accuracy(y, predictions)[..., 0]
     functions = {"accuracy": "sparse_categorical_accuracy", "mae": "mean_absolute_error", "mse": "mean_squared_error"}
     return getattr(keras.metrics, functions[name]) if name in functions else None

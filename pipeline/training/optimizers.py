@@ -55,7 +55,7 @@ def _check_argument(argument: str, value: Any, default: object, key: str) -> Non
         require(not argument.startswith("beta_") or 0 <= value < 1, key, value, "a number from 0 to below 1")
     elif default is None:
         require(value is None or is_number(value), key, value, "a number, or null")
-    require(not clips or value > 0, key, value, "a positive number")
+    require(not clips or (is_number(value) and value > 0), key, value, "a positive number")
 
 
 def check_optimizer_values(optimizer: Optimizer) -> None:
@@ -115,6 +115,7 @@ def _check_schedule(schedule: Any, rate: float) -> None:
 
 
 def _check_schedule_argument(argument: str, value: Any, default: object, key: str) -> None:
+    """Check a value against the type of Keras' default."""
     if isinstance(default, bool):
         require(isinstance(value, bool), key, value, "true or false")
     elif argument in ("boundaries", "values"):
@@ -124,4 +125,4 @@ def _check_schedule_argument(argument: str, value: Any, default: object, key: st
     elif value is not None or default is not None:
         needed = default is REQUIRED
         allowed = "a positive number" if needed else "a number from 0 up"
-        require(is_number(value) and (value > 0 or (value == 0 and not needed)), key, value, allowed)
+        require(is_number(value) and (value > 0 if needed else value >= 0), key, value, allowed)

@@ -48,7 +48,7 @@ class Program:
         self._clip = norm_clipping(optimizer)
         # Variables, not constants: TensorFlow simplifies arithmetic with constants according to their values, so a
         # seed's last bits would depend on the seeds beside it.
-        self._seed_constants = [tf.Variable(values) for values in self.seed_constants([split] * width)]
+        self._seed_constants = [tf.Variable(tf.constant(v)) for v in self.seed_constants([split] * width)]
         self.variables = [v.value for v in self._weights] + self._state
         self.variables += [v.value for v in self._optimizer.variables] + self._seed_constants
         learning_rate = getattr(self._optimizer.learning_rate, "value", None)
@@ -119,11 +119,13 @@ class Program:
         step = _traced(self._step, self._row_numbers(batch_size)) if n_batches else None
         last_step = _traced(self._step, self._row_numbers(n_last)) if n_last else None
 
+        def batch(order: Any, i: Any) -> Any:
+            return tf.slice(order, [0, i * batch_size], [self.width, batch_size])
+
         def train(order: Any) -> Any:
             sums = tf.zeros([self.width, self.objective.size])
             if step is not None:
-                size = [self.width, batch_size]
-                sums += self._summed(n_batches, lambda batch: step(tf.slice(order, [0, batch * batch_size], size)))
+                sums += self._summed(n_batches, lambda i, step=step: step(batch(order, i)))
             if last_step is not None:
                 sums += last_step(order[:, n_train - n_last :])
             return sums
@@ -149,7 +151,8 @@ class Program:
         with tf.GradientTape() as tape:
             losses, sums, new_state = self._forward(rows, tf.ones(rows.shape[1]), training=True)
             loss = tf.reduce_sum(losses)  # the seeds share no variable, so each gets the gradient of its own loss
-        gradients = tape.gradient(loss, [w.value for w in self._weights], unconnected_gradients="zero")
+        weights = [w.value for w in self._weights]
+        gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._optimizer.apply(self._clip(gradients), self._weights)
         for variable, new in zip(self._state, new_state, strict=True):
             variable.assign(new)

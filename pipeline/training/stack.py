@@ -39,7 +39,7 @@ class Stack:
         import tensorflow as tf
 
         self.program = program
-        self._variables = [tf.Variable(values) for values in program.initial_values]
+        self._variables = [tf.Variable(tf.constant(values)) for values in program.initial_values]
         replaced = list(zip(program.variables, self._variables, strict=True))
         self._epoch = with_variables(program.epoch, replaced)
         self._evaluation = with_variables(program.evaluation, replaced)
@@ -89,7 +89,7 @@ class Stack:
         """Row numbers padded to whole evaluations, and how often each column counts: 0 for the padding."""
         n = rows.shape[1]
         padded = np.pad(rows, [(0, 0), (0, -n % self.program.rows_per_evaluation)])
-        return padded, np.float32(np.arange(padded.shape[1]) < n)
+        return padded, (np.arange(padded.shape[1]) < n).astype(np.float32)
 
     def _means(self, sums: Any, n_rows: int) -> np.ndarray:
         return self.program.objective.means(np.asarray(sums), n_rows)

@@ -148,7 +148,7 @@ BAD = [
     Bad("data.path", "good.csv", "infinite.csv", ("data.path", "infinite.csv", "infinite"), FILE),
     Bad("data.path", "good.csv", "gone.csv", ("data.path", "gone.csv"), FILE),
     Bad("data.path", "good.csv", "notes.txt", ("data.path", "notes.txt", "allowed", ".csv, .parquet, .npz"), FILE),
-    Bad("data.path", "good.csv", "null", ("data.path", "None given", "allowed", ".csv, .parquet, .npz"),
+    Bad("data.path", "good.csv", "null", ("data.path", "null given", "allowed", ".csv, .parquet, .npz"),
         (*FILE, "study=mine")),
     Bad("data.path", "good.csv", "empty.csv", ("data.path", "empty.csv"), FILE),
     Bad("data.path", "good.csv", "alike.csv", ("data", "one class", "two or more"), FILE),
