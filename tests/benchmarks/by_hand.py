@@ -1,8 +1,8 @@
-"""The default sweep as people write it by hand, for the benchmark to be held against: Hydra, `model.fit`, MLflow.
+"""The default sweep as people write it by hand, with Hydra, `model.fit` and MLflow: what the benchmark compares with.
 
 `python tests/benchmarks/by_hand.py -m arm=no_bias,zeros,ones,glorot_uniform seeds=30`; Hydra runs the arms in one
-process, and `MLFLOW_TRACKING_URI` says where the runs go. It keeps what the sweep keeps: biases before and after,
-curves, settings.
+process, and `MLFLOW_TRACKING_URI` says where the runs go. It records what the default sweep records: biases before and
+after, curves, settings.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ from sklearn.model_selection import train_test_split
 
 @dataclass
 class Settings:
-    """What can be swept."""
+    """Command-line settings."""
 
     arm: str = "zeros"
     seeds: int = 10
@@ -33,7 +33,7 @@ ConfigStore.instance().store(name="settings", node=Settings)
 
 
 class LogEpoch(keras.callbacks.Callback):
-    """Send the curves as they come."""
+    """Log the curves to MLflow after every epoch."""
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Log loss and accuracy of an epoch."""
@@ -54,7 +54,7 @@ def biases(model: keras.Sequential) -> dict[str, np.ndarray]:
 
 
 def train(settings: Settings, seed: int) -> None:
-    """One run: data, model, training, and what MLflow keeps of it."""
+    """Load the data, train one model, and log the run to MLflow."""
     x, y = load_digits(return_X_y=True)
     x, x_test, y, y_test = train_test_split(x, y, test_size=0.2, random_state=seed, stratify=y)
     x, x_val, y, y_val = train_test_split(x, y, test_size=0.2, random_state=seed, stratify=y)
@@ -79,7 +79,7 @@ def train(settings: Settings, seed: int) -> None:
 
 @hydra.main(version_base="1.3", config_path=None, config_name="settings")
 def main(settings: Settings) -> None:
-    """Train every seed of an arm, one after the other."""
+    """Train all seeds of an arm, one after the other."""
     mlflow.set_experiment("by-hand")
     for seed in range(settings.seeds):
         train(settings, seed)
