@@ -18,11 +18,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from pipeline.config.load import load_config
 from pipeline.config.messages import explain_refusal
 from pipeline.config.overrides import expand_sweep, parse_overrides
-from pipeline.errors import ConfigError
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.dry_run import show_plan
 from pipeline.experiment.outcome import to_train_by_arm
 from pipeline.experiment.plan import Plan, plan_job, retrained_because
+from pipeline.experiment.validate import refuse_conflicting
 from pipeline.runtime.logs import redirect_stderr
 from pipeline.store.failures import clear_failure
 from pipeline.store.runs import RunStore
@@ -83,6 +83,7 @@ class ValidateJobs(Callback):
             else:
                 jobs = [(config, overrides)]
             plans = [plan_job(load_config(composed, job)) for composed, job in jobs]
+            refuse_conflicting(plans)
             _report_redundant(plans)
             with tempfile.TemporaryDirectory() as aside:
                 noise = Path(aside) / "noise"
@@ -123,18 +124,10 @@ def _expand(config: DictConfig, overrides: list[str]) -> list[list[str]]:
 
 
 def _report_redundant(plans: list[Plan]) -> None:
-    """Name jobs that ask for the same arm, and stored runs that must be trained again.
-
-    Raises ConfigError for two jobs of one arm with different settings.
-    """
+    """Name jobs that ask for the same arm, and stored runs that must be trained again."""
     first: dict[tuple[Path, str], Plan] = {}
     for plan in plans:
         twin = first.setdefault((plan.store.folder, plan.arm), plan)
-        if twin.recipe != plan.recipe:
-            raise ConfigError(
-                f"study: two jobs of this sweep would both be {plan.config.study}/{plan.arm}, with different "
-                "settings; allowed: a study=... that tells them apart"
-            )
         if twin is not plan and twin.keys == plan.keys:
             bias = [o for o in plan.config.overrides if o.startswith(("use_bias", "bias_"))]
             print(f"{' '.join(bias)}: the same as arm {plan.arm}, trained once")

@@ -1,22 +1,22 @@
-"""A request that cannot be carried out: one line that says why, exit code 2, and nothing trained or written."""
+"""Bad values are refused before anything is trained, each in one line with the key and what is allowed."""
 
-import subprocess
-import sys
-from collections.abc import Callable
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from factories import DROPOUT_GRU, Said
+from factories import DROPOUT_GRU
 
-from pipeline.config.schema import PROJECT
+from pipeline.errors import ConfigError
+from pipeline.experiment.plan import Plan
+from pipeline.experiment.validate import validate
 
 QUICK = ("data=iris", "model=linear", "training.epochs=1", "seeds=1", "tracking=none")
 
 
 class Bad(NamedTuple):
-    """One bad value of a key, a good one beside it, and what the refusal must say."""
+    """A bad value of a key, a good one beside it, and what the refusal must say."""
 
     key: str
     good: str
@@ -94,6 +94,7 @@ BAD = [
     Bad("optimizer.class_name", "Adam", "Adamm", ("optimizer.class_name", "Adamm given", "nearest: Adam")),
     Bad("optimizer.class_name", "Adam", "Lamb", ("optimizer.class_name", "Lamb given", "Adam")),
     Bad("+optimizer.config", "{beta_1:0.8}", "{beta_3:0.8}", ("optimizer.config.beta_3", "nearest", "beta_1")),
+    Bad("optimizer.config.beta_1", "0.8", "2", ("optimizer.config.beta_1", "2 given", "below 1")),
     Bad("+optimizer.config", "{clipvalue:1.0}", "{use_ema:true}", ("optimizer.config.use_ema", "clipnorm")),
     Bad("+optimizer.config", "{clipnorm:1.0}", "{clipnorm:0}", ("optimizer.config.clipnorm", "0 given", "positive")),
     Bad("optimizer.schedule", "null", "CosineDecays", ("optimizer.schedule", "CosineDecays", "nearest: CosineDecay")),
@@ -136,6 +137,8 @@ BAD = [
     # arguments of initializers
     Bad("bias_initializer.config.value", "0.1", "high", ("bias_initializer.config.value", "high given", "a number"),
         ("bias_initializer=constant",)),
+    Bad("bias_initializer.config.value", "0.1", "1e39", ("bias_initializer.config.value", "1e+39 given", "3.4e+38"),
+        ("bias_initializer=constant",)),
     Bad("+bias_initializer.config", "{value:0.1}", "{valeu:0.1}", ("bias_initializer.config.valeu", "nearest: value"),
         ("bias_initializer=constant",)),
     Bad("bias_initializer.config.mode", "fan_out", "fan_foo", ("mode", "fan_foo", "fan_in"),
@@ -165,183 +168,74 @@ BAD = [
     # places
     Bad("results", "results", "notes.txt/results", ("results", "notes.txt", "cannot be written")),
     Bad("results", "results", "notes.txt", ("results", "notes.txt", "cannot be written")),
+    # models that do not fit the data, and a device that is not there
+    Bad("model", "linear", "lesson", ("model", "2 outputs", "3 classes")),
+    Bad("data", "trial", "diabetes", ("model", "2 outputs", "regression"), ("model=lesson",)),
+    Bad("data", "digits", "iris", ("model", "(4,)"), DROPOUT_GRU),
+    Bad("runtime", "cpu", "gpu", ("runtime", "gpu given", "allowed: auto, cpu")),
 ]  # fmt: skip
 
-# One for each step that finds a fault: composing, types, values, layers, the places, the rows, building the model.
-ALONE = ("zeroz", "null", "ten", "0", "[]", "orthogonal", dense("units:-4"), "notes.txt/results", "holes.csv", "lstm")
 
-
-@pytest.fixture
-def files(tmp_path: Path) -> None:
-    """Datasets that can be trained on, and others that cannot."""
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with datasets that can be trained on, and others that cannot."""
+    folder = tmp_path_factory.mktemp("files")
     rows = [(150.0 + i, 50 + i, "fm"[i % 2]) for i in range(20)]
 
     def csv(name: str, first_height: object = 150.0, rows: list = rows) -> None:
         lines = [f"{h},{w},{label}" for h, w, label in rows]
         lines[0] = f"{first_height},50,f"
-        (tmp_path / name).write_text("height,weight,label\n" + "\n".join(lines) + "\n")
+        (folder / name).write_text("height,weight,label\n" + "\n".join(lines) + "\n")
 
     csv("good.csv")
     csv("holes.csv", "")
     csv("infinite.csv", "inf")
     csv("few.csv", rows=rows[:4])
     csv("alike.csv", rows=rows[::2])
-    (tmp_path / "text.csv").write_text("height,colour,label\n" + "150,red,f\n160,blue,m\n" * 10)
+    (folder / "text.csv").write_text("height,colour,label\n" + "150,red,f\n160,blue,m\n" * 10)
     for name in ("empty.csv", "notes.txt"):
-        (tmp_path / name).touch()
-    (tmp_path / "not.parquet").write_text("height")
+        (folder / name).touch()
+    (folder / "not.parquet").write_text("height")
     x, label = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
-    np.savez(tmp_path / "good.npz", x=x, label=label)
-    np.savez(tmp_path / "holes.npz", x=np.where(x == 3, np.nan, x), label=label)
-    np.savez(tmp_path / "flat.npz", x=x[:, 0], label=label)
-    (tmp_path / "cut.npz").write_bytes((tmp_path / "good.npz").read_bytes()[:200])
+    np.savez(folder / "good.npz", x=x, label=label)
+    np.savez(folder / "holes.npz", x=np.where(x == 3, np.nan, x), label=label)
+    np.savez(folder / "flat.npz", x=x[:, 0], label=label)
+    (folder / "cut.npz").write_bytes((folder / "good.npz").read_bytes()[:200])
+    return folder
 
 
-def assert_refused(said: Said, folder: Path, before: set[Path], *words: str) -> None:
-    """Exit code 2, one line that holds the words, and no file that was not there before."""
-    assert (said.code, said.err.count("\n")) == (2, 1), said
-    assert not [word for word in words if word not in said.err], said.err
-    assert set(folder.rglob("*")) == before
+@functools.cache
+def accepted(*overrides: str) -> list[Plan]:
+    """The plans of a valid request, checked once: many rows of the table share one."""
+    return validate(overrides)
 
 
-def absolute(text: str, folder: Path) -> str:
-    """The text with a path for the name of a file or folder that it ends in."""
+def with_paths(text: str, folder: Path) -> str:
+    """The text with an absolute path for the name of a file or folder that it ends in."""
     key, _, name = text.rpartition("=")
-    is_place = name.endswith((".csv", ".npz", ".txt", ".parquet", "results"))
-    return f"{key}{'=' if key else ''}{folder / name}" if is_place else text
+    is_path = name.endswith((".csv", ".npz", ".txt", ".parquet", "results"))
+    return f"{key}{'=' if key else ''}{folder / name}" if is_path else text
 
 
-@pytest.mark.usefixtures("files")
+def request(bad: Bad, value: str, folder: Path) -> list[str]:
+    """The overrides of a request with this value for the bad one's key."""
+    others = [o for o in (*QUICK, "results=results", *bad.others) if o.split("=")[0] != bad.key]
+    return [with_paths(override, folder) for override in (*others, f"{bad.key}={value}")]
+
+
 @pytest.mark.parametrize("bad", BAD, ids=str)
-def test_bad_value_is_refused_before_a_sweep(bad: Bad, cli: Callable[..., Said], tmp_path: Path) -> None:
-    """A sweep is refused whole, and nothing of it trained, where only its last job has a value that cannot work."""
-    one_arm = "use_bias=choice(true)"  # in place of the six jobs of the default sweep
-    others = [absolute(o, tmp_path) for o in (*QUICK, one_arm, *bad.others) if o.split("=")[0] != bad.key]
-    before = set(tmp_path.rglob("*"))
-    said = cli("-m", *others, f"{bad.key}={absolute(bad.good, tmp_path)},{absolute(bad.bad, tmp_path)}")
-    assert_refused(said, tmp_path, before, *bad.says)
+def test_bad_value_is_refused(bad: Bad, files: Path) -> None:
+    """A bad value is refused in one line with its key and what is allowed; a good one in its place is accepted."""
+    before = set(files.rglob("*"))
+    accepted(*request(bad, bad.good, files))
+    with pytest.raises(ConfigError) as refusal:
+        validate(request(bad, bad.bad, files))
+    line = str(refusal.value)
+    assert "\n" not in line and not [word for word in bad.says if word not in line], line
+    assert set(files.rglob("*")) == before
 
 
-@pytest.mark.usefixtures("files")
-@pytest.mark.parametrize("bad", [b for b in BAD if b.bad in ALONE], ids=str)
-def test_bad_value_is_refused_in_a_single_job(bad: Bad, cli: Callable[..., Said], tmp_path: Path) -> None:
-    """One job is refused as a sweep is, whichever step finds the fault."""
-    others = [absolute(o, tmp_path) for o in (*QUICK, *bad.others) if o.split("=")[0] != bad.key]
-    before = set(tmp_path.rglob("*"))
-    assert_refused(cli(*others, f"{bad.key}={absolute(bad.bad, tmp_path)}"), tmp_path, before, *bad.says)
-
-
-@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["one job", "sweep"])
-@pytest.mark.parametrize(
-    ("override", "says"),
-    [
-        ("optimiser=sgd", ("optimiser", "nearest: optimizer")),
-        ("seed=3", ("seed", "nearest: seeds")),
-        ("training.epoch=3", ("training.epoch", "nearest: training.epochs")),
-        ("optimizer.lerning_rate=1", ("optimizer.lerning_rate", "nearest: optimizer.learning_rate")),
-        ("+foo=3", ("foo", "allowed: study")),
-        ("+training.epoch=3", ("training.epoch", "nearest: training.epochs")),
-        ("bias_initializer.config.valeu=0.1", ("bias_initializer.config.valeu", "nearest: value")),
-        ("training=null", ("training", "null", "default")),
-        ("seeds=[1", ("seeds=[1",)),
-    ],
-)
-def test_bad_key_is_refused(
-    override: str, says: tuple[str, ...], sweep: list[str], cli: Callable[..., Said], tmp_path: Path
-) -> None:
-    """A key that does not exist is refused with the nearest ones that do."""
-    before = set(tmp_path.rglob("*"))
-    said = cli(*sweep, *QUICK, "bias_initializer=constant", override)
-    assert_refused(said, tmp_path, before, *says)
-
-
-def test_negative_units_in_a_model_file_are_refused(cli: Callable[..., Said], tmp_path: Path) -> None:
-    """A model file of one's own is checked like those of the project, and one without fault is taken."""
-    folder = tmp_path / "mine" / "model"
-    folder.mkdir(parents=True)
-    text = "name: narrow\nlayers:\n  - class_name: Dense\n    config: {units: -4}\n  - class_name: Dense\n"
-    (folder / "narrow.yaml").write_text(text)
-    (folder / "wide.yaml").write_text(text.replace("-4", "4"))
-    before = set(tmp_path.rglob("*"))
-    mine = f"--config-dir={tmp_path / 'mine'}"
-    said = cli("-m", mine, *QUICK, "model=wide,narrow")
-    assert_refused(said, tmp_path, before, "model.layers.0.config.units", "-4 given", "from 1 up")
-    assert "units: 4" in cli(mine, *QUICK, "model=wide", "--cfg=job").out
-
-
-@pytest.mark.parametrize(
-    "sweep", [["runtime=gpu"], ["-m", "use_bias=choice(true)", "runtime=cpu,gpu"]], ids=["one job", "last of a sweep"]
-)
-def test_gpu_is_refused_where_there_is_none(sweep: list[str], cli: Callable[..., Said], tmp_path: Path) -> None:
-    """`runtime=gpu` never trains on a CPU instead."""
-    import tensorflow as tf
-
-    if tf.config.list_physical_devices("GPU"):
-        pytest.skip("there is a GPU here")
-    before = set(tmp_path.rglob("*"))
-    said = cli(*QUICK, *sweep)
-    assert_refused(said, tmp_path, before, "runtime", "gpu given", "allowed: auto, cpu")
-
-
-@pytest.mark.parametrize(
-    ("data", "model", "says"),
-    [
-        ("data=iris", ("model=lesson",), ("model", "2 outputs", "3 classes")),
-        ("data=diabetes", ("model=lesson",), ("model", "2 outputs", "regression")),
-        ("data=iris", DROPOUT_GRU, ("model", "(4,)")),
-    ],
-)
-def test_model_that_does_not_fit_the_data_is_refused(
-    data: str, model: tuple[str, ...], says: tuple[str, ...], cli: Callable[..., Said], tmp_path: Path
-) -> None:
-    """A model whose inputs or outputs cannot be the dataset's is found before it trains on something else."""
-    before = set(tmp_path.rglob("*"))
-    assert_refused(cli(*QUICK, data, *model), tmp_path, before, *says)
-
-
-def test_two_jobs_of_one_name_are_refused(cli: Callable[..., Said], tmp_path: Path) -> None:
+def test_two_jobs_with_the_same_folder_are_refused() -> None:
     """Two different trainings that would replace each other's results are refused, not run in turn."""
-    before = set(tmp_path.rglob("*"))
-    said = cli("-m", *QUICK, "experiment=images,lesson", "study=mine")
-    assert_refused(said, tmp_path, before, "study", "mine/", "allowed")
-
-
-def test_adding_what_is_there_is_refused(cli: Callable[..., Said], tmp_path: Path) -> None:
-    """A plus sign too many ends in Hydra's words, which name neither key nor remedy first."""
-    before = set(tmp_path.rglob("*"))
-    said = cli(*QUICK, "+training.epochs=1")
-    assert_refused(said, tmp_path, before, "training.epochs", "exists already", "without the plus")
-
-
-def test_a_constant_that_no_weight_can_hold_is_refused(cli: Callable[..., Said], tmp_path: Path) -> None:
-    """Keras would refuse it in words of its own, after a wait for TensorFlow."""
-    before = set(tmp_path.rglob("*"))
-    said = cli(*QUICK, "bias_initializer=constant", "bias_initializer.config.value=1e39")
-    assert_refused(said, tmp_path, before, "bias_initializer.config.value", "1e+39 given", "up to 3.4e+38")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (["--help"], 0),
-        (["--cfg", "job"], 0),
-        (["training.epochs=0"], 2),
-        (["bias_initializer=orthogonal"], 2),
-        (["optimizer=adamm"], 2),
-        (["model.layers=[{class_name:Dense,config:{unit:4}}]"], 2),
-    ],
-)
-def test_quick_answers_do_not_wait_for_tensorflow(
-    arguments: list[str], code: int, small: list[str], tmp_path: Path
-) -> None:
-    """Help and plain refusals come without the many seconds of importing TensorFlow or MLflow."""
-    script = (
-        "import sys\n"
-        "from pipeline import train\n"
-        "try:\n    code = train.main()\nexcept SystemExit as stop:\n    code = stop.code or 0\n"
-        "print('exit', code, [name for name in ('tensorflow', 'keras', 'mlflow') if name in sys.modules])\n"
-    )
-    command = [sys.executable, "-c", script, *arguments, *small]
-    environment = {"PYTHONPATH": str(PROJECT), "PATH": "", "HOME": str(tmp_path)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.endswith(f"exit {code} []\n"), done.stderr
+    with pytest.raises(ConfigError, match=r"^study: two jobs of this sweep would both be mine/zeros,"):
+        validate([*QUICK, "experiment=images,lesson", "study=mine"])

@@ -1,0 +1,106 @@
+"""The command refuses a request as a whole: exit code 2, one line on standard error, and nothing written."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from factories import CommandResult
+
+from pipeline.config.schema import PROJECT
+
+QUICK = ("data=iris", "model=linear", "training.epochs=1", "seeds=1")
+
+# One case for each step that finds a fault, in turn alone and as the last job of a sweep.
+COMMAND_LINES = [
+    ["seed=3"],  # parsing and checking the overrides
+    ["-m", "bias_initializer=zeros,zeroz"],
+    ["optimizer.schedule.class_name=CosineDecay"],  # composing
+    ["-m", "training.epochs=1,0"],  # ranges
+    ["bias_layers=[outptu]"],  # layers
+    ["-m", "bias_initializer=zeros,orthogonal"],
+    ["results={file}/results"],  # places
+    ["-m", "data=iris,file", "data.path={file}"],  # rows
+    ["data=iris", "model=lesson"],  # building the model
+    ["-m", "model=linear,lstm"],
+]
+
+
+@pytest.mark.parametrize("arguments", COMMAND_LINES, ids=" ".join)
+def test_one_bad_job_refuses_the_request(
+    arguments: list[str], cli: Callable[..., CommandResult], tmp_path: Path
+) -> None:
+    """Whichever step finds the fault, the command ends with exit code 2 and one line, and has written nothing."""
+    file = tmp_path / "empty.csv"
+    file.touch()
+    one_arm = ("use_bias=choice(true)",) if "-m" in arguments else ()  # in place of the six jobs of the default sweep
+    chosen = {argument.split("=")[0] for argument in arguments}
+    overrides = [override for override in (*QUICK, *one_arm) if override.split("=")[0] not in chosen]
+    result = cli(*overrides, *(argument.format(file=file) for argument in arguments))
+    assert (result.code, result.err.count("\n")) == (2, 1), result
+    assert list(tmp_path.rglob("*")) == [file]
+
+
+def test_model_file_of_the_user_is_checked(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
+    """A model file in a folder of the user's is checked like those of the project, and taken if it is valid."""
+    folder = tmp_path / "mine" / "model"
+    folder.mkdir(parents=True)
+    text = "name: narrow\nlayers:\n  - class_name: Dense\n    config: {units: -4}\n  - class_name: Dense\n"
+    (folder / "narrow.yaml").write_text(text)
+    (folder / "wide.yaml").write_text(text.replace("-4", "4"))
+    before = set(tmp_path.rglob("*"))
+    mine = f"--config-dir={tmp_path / 'mine'}"
+    refused = cli("-m", mine, *QUICK, "model=wide,narrow")
+    assert (refused.code, set(tmp_path.rglob("*"))) == (2, before)
+    assert refused.err == "model.layers.0.config.units: -4 given; allowed: whole numbers from 1 up\n"
+    assert "units: 4" in cli(mine, *QUICK, "model=wide", "--cfg=job").out
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("layer: []", "model.layer: no such key; nearest: model.layers"),
+        ("name: mine\nlayers: 3", "model.layers: 3 given; allowed: a list, [a,b]"),
+        ("layers: []", "model.name: no value given"),
+        ("defaults: [mpl]", "model: mpl given; nearest: mlp"),
+        ("name: [x", "while parsing a flow sequence"),
+        ("- 3", "In 'model/mine': "),
+    ],
+)
+def test_broken_model_file_is_refused(
+    content: str, line: str, cli: Callable[..., CommandResult], tmp_path: Path
+) -> None:
+    """What Hydra or OmegaConf say of a broken file comes out in one line, in their words where they are not known."""
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "mine.yaml").write_text(content)
+    result = cli(f"--config-dir={tmp_path / 'mine'}", *QUICK, "model=mine")
+    assert (result.code, result.err.count("\n")) == (2, 1), result
+    assert result.err.startswith(line)
+
+
+def test_quick_answers_do_not_wait_for_tensorflow(small: list[str], tmp_path: Path) -> None:
+    """Help and plain refusals come without the many seconds of importing TensorFlow or MLflow."""
+    codes = {
+        "--help": 0,
+        "--cfg job": 0,
+        "training.epochs=0": 2,
+        "bias_initializer=orthogonal": 2,
+        "optimizer=adamm": 2,
+        "model.layers=[{class_name:Dense,config:{unit:4}}]": 2,
+    }
+    script = (
+        "import json, sys\n"
+        "from pipeline import train\n"
+        "codes, small = json.loads(sys.argv[1])\n"
+        "for arguments in codes:\n"
+        "    sys.argv[1:] = [*arguments.split(), *small]\n"
+        "    try:\n        codes[arguments] = train.main()\n"
+        "    except SystemExit as stop:\n        codes[arguments] = stop.code or 0\n"
+        "print(json.dumps(codes), [name for name in ('tensorflow', 'keras', 'mlflow') if name in sys.modules])\n"
+    )
+    command = [sys.executable, "-c", script, json.dumps([dict.fromkeys(codes), small])]
+    environment = {"PYTHONPATH": str(PROJECT), "PATH": "", "HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith(f"{json.dumps(codes)} []\n"), done.stderr
