@@ -1,4 +1,13 @@
-"""Paired and unpaired comparisons of an arm with its baseline."""
+"""Compare an arm with its baseline: difference, interval, p values, effect size, equivalence.
+
+`compare_paired` is for arms whose runs of one seed share kernels, split and data order: it looks at the differences
+seed by seed. `compare_unpaired` is for arms whose runs do not. Both return the same columns. `holm` corrects p values
+for the number of arms, and `equivalence` tests whether a difference is too small to matter.
+
+Sources: Cohen 1988, "Statistical Power Analysis for the Behavioral Sciences" (effect sizes); Holm 1979, "A Simple
+Sequentially Rejective Multiple Test Procedure"; Lakens 2017, "Equivalence Tests" (two one-sided tests); Welch 1947,
+"The Generalization of Student's Problem".
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -10,11 +19,16 @@ from pipeline.stats.permutation import sign_flip, wilcoxon
 
 
 def compare_paired(values: np.ndarray, baseline: np.ndarray, higher_is_better: bool) -> dict[str, float]:
-    """An arm against the baseline, [n] each, the same seeds in the same order.
+    """Compare an arm's values [n] with the baseline's [n], the same seeds in the same order.
 
-    pairs; difference with its interval low, high; p (sign flips) and p_wilcoxon, two-sided; effect (mean over standard
-    deviation of the differences); improvement, the probability that the arm beats the baseline, with its interval;
-    won, the share of seeds that it wins, ties counting half. What n pairs cannot tell is nan.
+    Returns
+        pairs: n
+        difference, low, high: mean of values - baseline, with its bootstrap interval
+        p, p_wilcoxon: two-sided p of the sign-flip test and of Wilcoxon's signed-rank test
+        effect: mean of the differences over their standard deviation
+        improvement, improvement_low, improvement_high: probability that a run of the arm beats one of the baseline
+        won: share of seeds on which the arm beats the baseline, ties counting half
+    A number that n pairs cannot give is nan.
     """
     values, baseline = np.asarray(values, np.float64), np.asarray(baseline, np.float64)
     differences, resolution = paired_differences(values, baseline)
@@ -22,7 +36,7 @@ def compare_paired(values: np.ndarray, baseline: np.ndarray, higher_is_better: b
     low, high = bootstrap_interval(differences)
     better, worse = (values, baseline) if higher_is_better else (baseline, values)
     wins = np.sign(differences) * (1 if higher_is_better else -1)
-    improved = improvement_interval(better, worse, paired=True)
+    improvement, improvement_low, improvement_high = improvement_interval(better, worse, paired=True)
     return {
         "pairs": n,
         "difference": float(differences.mean()) if n else np.nan,
@@ -31,37 +45,41 @@ def compare_paired(values: np.ndarray, baseline: np.ndarray, higher_is_better: b
         "p": sign_flip(differences, resolution),
         "p_wilcoxon": wilcoxon(differences),
         "effect": effect_size(differences),
-        "improvement": improved[0],
-        "improvement_low": improved[1],
-        "improvement_high": improved[2],
+        "improvement": improvement,
+        "improvement_low": improvement_low,
+        "improvement_high": improvement_high,
         "won": float(wins.mean() / 2 + 0.5) if n else np.nan,
     }
 
 
 def paired_differences(values: np.ndarray, baseline: np.ndarray) -> tuple[np.ndarray, float]:
-    """values - baseline, [n] each, where differences that only rounding tells apart are equal; and that rounding.
+    """Return values - baseline [n] with rounding noise removed, and the mean rounding error of a difference.
 
-    One picture more of 360 is 0.0027778 in one seed and 0.0027777 in another: ranks, ties and zeros must not see that.
-    Each pair has its own rounding, none where it is equal; the mean is given. So a seed that has a loss of a million in
-    both arms blurs no other seed.
+    Metrics are computed in single precision: one more correct row of 360 is 0.0027778 in one seed and 0.0027777 in
+    another, which ranks, ties and zeros must not see. So differences below their pair's rounding error become 0, and
+    absolute differences that lie within rounding of each other are replaced by their mean. Each pair has a rounding
+    error of its own, so that a seed with a loss of a million in both arms does not blur the other seeds.
     """
     values, baseline = np.asarray(values, np.float64), np.asarray(baseline, np.float64)
     differences = values - baseline
     if not len(differences):
         return differences, 0.0
     rounding, sizes = RESOLUTION * np.abs([values, baseline]).max(axis=0), np.abs(differences)
-    apart = np.flatnonzero(sizes > rounding)
-    apart = apart[np.argsort(sizes[apart])]
-    steps = np.diff(sizes[apart]) > (rounding[apart][1:] + rounding[apart][:-1]) / 2
-    group = np.cumsum([0, *steps])[: len(apart)]
-    means = np.bincount(group, sizes[apart]) / np.bincount(group)
-    rounded = np.zeros_like(differences)
-    rounded[apart] = means[group] * np.sign(differences[apart])
-    return rounded, float(rounding[apart].sum() / len(differences))
+    nonzero = np.flatnonzero(sizes > rounding)
+    nonzero = nonzero[np.argsort(sizes[nonzero])]
+    starts_group = np.diff(sizes[nonzero]) > (rounding[nonzero][1:] + rounding[nonzero][:-1]) / 2
+    group = np.cumsum([0, *starts_group])[: len(nonzero)]
+    means = np.bincount(group, sizes[nonzero]) / np.bincount(group)
+    cleaned = np.zeros_like(differences)
+    cleaned[nonzero] = means[group] * np.sign(differences[nonzero])
+    return cleaned, float(rounding[nonzero].sum() / len(differences))
 
 
 def effect_size(differences: np.ndarray) -> float:
-    """Mean over standard deviation of differences [n], Cohen's d_z: 0 for no difference, nan without a spread."""
+    """Return Cohen's d_z of differences [n]: mean over standard deviation.
+
+    0 if all differences are 0; nan if they are equal otherwise, or fewer than two.
+    """
     differences = np.asarray(differences, np.float64)
     if len(differences) < 2:
         return np.nan
@@ -71,49 +89,51 @@ def effect_size(differences: np.ndarray) -> float:
 
 
 def compare_unpaired(values: np.ndarray, baseline: np.ndarray, higher_is_better: bool) -> dict[str, float]:
-    """As `paired`, for two arms [n] and [m] whose seeds are not pairs: Welch's t interval and permutations of the runs.
+    """Compare an arm's values [n] with the baseline's [m] where runs of one seed are not pairs.
 
-    Wilcoxon's p is that of Mann and Whitney's test; effect is Cohen's d; won is nan, and pairs 0.
+    Returns the keys of `compare_paired` with other methods behind them: low and high are Welch's t interval, p comes
+    from exchanging runs between the two arms, p_wilcoxon is that of Mann and Whitney's test, effect is Cohen's d. won
+    is nan and pairs is 0. With fewer than two runs of either arm only the difference and improvement are numbers.
     """
     from scipy import stats
 
     values, baseline = np.asarray(values, np.float64), np.asarray(baseline, np.float64)
     better, worse = (values, baseline) if higher_is_better else (baseline, values)
-    improved = improvement_interval(better, worse, paired=False)
-    found = dict.fromkeys(("low", "high", "p", "p_wilcoxon", "effect", "won"), np.nan)
+    improvement = improvement_interval(better, worse, paired=False)
+    result = dict.fromkeys(("low", "high", "p", "p_wilcoxon", "effect", "won"), np.nan)
     if min(len(values), len(baseline)) > 1:
-        spread = np.sqrt((values.var(ddof=1) + baseline.var(ddof=1)) / 2)
         if np.ptp(values) or np.ptp(baseline):
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of one arm without a spread, which the other one makes up for
+                warnings.simplefilter("ignore")  # SciPy warns if one arm's values are equal; Welch's test allows that
                 welch = stats.ttest_ind(values, baseline, equal_var=False).confidence_interval(1 - ALPHA)
-            found |= {"low": float(welch.low), "high": float(welch.high)}
-            found["effect"] = float((values.mean() - baseline.mean()) / spread)
-        drawn = stats.permutation_test(
+            result |= {"low": float(welch.low), "high": float(welch.high)}
+            std = np.sqrt((values.var(ddof=1) + baseline.var(ddof=1)) / 2)
+            result["effect"] = float((values.mean() - baseline.mean()) / std)
+        exchanged = stats.permutation_test(
             (values, baseline), lambda a, b, axis: a.mean(axis) - b.mean(axis), vectorized=True,
             n_resamples=RESAMPLES, rng=np.random.default_rng(0),
         )  # fmt: skip
-        found |= {"p": float(drawn.pvalue), "p_wilcoxon": float(stats.mannwhitneyu(values, baseline).pvalue)}
-    found |= dict(zip(("improvement", "improvement_low", "improvement_high"), improved, strict=True))
-    return found | {"pairs": 0, "difference": float(values.mean() - baseline.mean())}
+        result |= {"p": float(exchanged.pvalue), "p_wilcoxon": float(stats.mannwhitneyu(values, baseline).pvalue)}
+    result |= dict(zip(("improvement", "improvement_low", "improvement_high"), improvement, strict=True))
+    return result | {"pairs": 0, "difference": float(values.mean() - baseline.mean())}
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Holm's adjusted p values of a family; nan stays out of the family.
+    """Return Holm's adjusted p values of a family of tests; a nan stays nan and does not count as a test.
 
-    As statsmodels' `multipletests`, which collects garbage at every call: a fifth of a second beside TensorFlow.
+    SciPy has no Holm correction. statsmodels' `multipletests` gives the same numbers, but takes seconds to import.
     """
-    p = np.asarray(p, np.float64)
-    adjusted, order = np.full(len(p), np.nan), np.argsort(p)[: np.sum(~np.isnan(p))]  # nan sorts last
-    steps = p[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    values = np.asarray(p, np.float64)
+    adjusted, order = np.full(len(values), np.nan), np.argsort(values)[: np.sum(~np.isnan(values))]  # nan sorts last
+    stepwise = values[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepwise), 1)
     return adjusted
 
 
 def equivalence(differences: np.ndarray, margin: float) -> float:
-    """p of two one-sided t tests that the mean of paired differences [n] lies within +-margin; nan for fewer than 2.
+    """Return p of two one-sided t tests that the mean of differences [n] lies within +-margin; nan for fewer than two.
 
-    Differences that are all the same have no spread for a t test: then the signs alone count, 1 / 2^n.
+    Equal differences leave a t test no spread. Their p is 1 / 2^n, as if only their signs were known.
     """
     from scipy.special import stdtr
 

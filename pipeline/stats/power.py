@@ -1,6 +1,12 @@
-"""What paired differences decide of an arm, and how many seeds would decide what they leave open.
+"""Advise how many seeds would decide what a study leaves undecided, with 80 % power.
 
-Sources: Lakens 2017, "Equivalence Tests"; Cohen 1988, "Statistical Power Analysis" (power by the noncentral t).
+The advice supposes that further differences have the mean and standard deviation of the observed ones. It is the
+smaller of two numbers: the seeds at which a paired test would find the difference (`seeds_to_differ`), and those at
+which two one-sided tests would show it to lie within the margin (`seeds_to_equal`). Both use the power of t tests, from
+the noncentral t distribution. At the smallest number of seeds that can reach significance at all, every difference must
+have the same sign, and the power is the probability of that.
+
+Sources: Cohen 1988, "Statistical Power Analysis for the Behavioral Sciences"; Lakens 2017, "Equivalence Tests".
 """
 
 from collections.abc import Callable
@@ -14,79 +20,82 @@ MOST_SEEDS = 100_000  # more are not advised
 
 
 def seeds_to_decide(differences: np.ndarray, margin: float, alpha: float) -> int | None:
-    """Seeds by which paired differences [n] like these would be told from 0, or be shown to lie within +-margin.
+    """Return how many seeds would decide an arm whose paired differences [n] stay like these.
 
-    None when that takes too many; from one pair only the fewest seeds are known that can show anything.
+    margin: largest difference that does not matter, in the metric's unit; 0 for none. alpha: significance level,
+    already divided by the number of arms. Returns None if that takes more than `MOST_SEEDS`. Equal differences give no
+    spread to compute with; then the answer is `fewest_seeds`, or None if they are 0 and there is no margin.
     """
     mean, constant = float(np.mean(differences)), np.ptp(differences) == 0
-    if constant:  # without any difference only a margin can be decided
+    if constant:
         return fewest_seeds(alpha) if mean or margin else None
     std = float(np.std(differences, ddof=1))
-    found = [n for n in (seeds_to_differ(mean / std, alpha), seeds_to_equal(mean, std, margin, alpha)) if n]
-    return max(min(found), len(differences) + 1) if found else None
+    options = (seeds_to_differ(mean / std, alpha), seeds_to_equal(mean, std, margin, alpha))
+    possible = [seeds for seeds in options if seeds is not None]
+    return max(min(possible), len(differences) + 1) if possible else None
 
 
 def fewest_seeds(alpha: float = ALPHA) -> int:
-    """The fewest pairs whose sign-flip p can be as small as alpha: 2 / 2^n."""
+    """Return the smallest number of pairs whose sign-flip p, at least 2 / 2^n, can be as small as alpha."""
     return int(np.ceil(np.log2(2 / alpha)))
 
 
 def seeds_to_differ(effect: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
-    """Seeds by which a paired test finds an effect (mean over standard deviation of the differences) with this power.
+    """Return how many seeds a paired test needs to find an effect with this power; None for more than `MOST_SEEDS`.
 
-    By the noncentral t distribution; of the fewest seeds, which must all have the same sign, by the chance of that.
-    None when that takes more than `MOST_SEEDS`.
+    effect: mean of the differences over their standard deviation.
     """
     from scipy.special import ndtr, stdtrit
 
     if not np.isfinite(effect) or abs(effect) < 1e-6:
         return None
-    fewest, effect = max(2, fewest_seeds(alpha)), min(abs(effect), 50.0)  # the noncentral t has no digits beyond
+    fewest, effect = max(2, fewest_seeds(alpha)), min(abs(effect), 50.0)  # SciPy's noncentral t is imprecise beyond
 
-    def reached(n: int) -> float:
+    def power_at(n: int) -> float:
         if n == fewest:
-            return float(ndtr(effect)) ** n
+            return float(ndtr(effect)) ** n  # the probability that all n differences have the same sign
         critical, shift = stdtrit(n - 1, 1 - alpha / 2), effect * np.sqrt(n)
-        return 1 - _below(critical, n, shift) + _below(-critical, n, shift)
+        return 1 - _noncentral_t_cdf(critical, n, shift) + _noncentral_t_cdf(-critical, n, shift)
 
-    return _first(lambda n: reached(n) >= power, fewest)
+    return _smallest(lambda n: power_at(n) >= power, fewest)
 
 
 def seeds_to_equal(mean: float, std: float, margin: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
-    """Seeds by which two one-sided tests show, with this power, that differences like these are within +-margin.
+    """Return how many seeds two one-sided t tests need to show, with this power, that a difference is within +-margin.
 
-    By the t distribution shifted to the true mean. None when they are not, or when it takes more than `MOST_SEEDS`.
+    mean, std: of the paired differences, in the unit of margin. Returns None if the mean is not within the margin, or
+    for more than `MOST_SEEDS`.
     """
     from scipy.special import stdtrit
 
     if not abs(mean) < margin:
         return None
 
-    def reached(n: int) -> float:
+    def power_at(n: int) -> float:
         critical = stdtrit(n - 1, 1 - alpha)
         below, above = (min((margin + side * mean) / std * np.sqrt(n), 100.0) for side in (-1, 1))
-        return 1 - _below(critical, n, above) - _below(critical, n, below)
+        return 1 - _noncentral_t_cdf(critical, n, above) - _noncentral_t_cdf(critical, n, below)
 
-    return _first(lambda n: reached(n) >= power, 2)
+    return _smallest(lambda n: power_at(n) >= power, 2)
 
 
-def _below(value: float, n: int, shift: float) -> float:
-    """P(noncentral t < value), n - 1 degrees of freedom. SciPy gives nan only far below the shift, where it is 0."""
+def _noncentral_t_cdf(value: float, n: int, shift: float) -> float:
+    """Return P(noncentral t < value) with n - 1 degrees of freedom and noncentrality `shift`."""
     from scipy.special import nctdtr
 
-    return float(np.nan_to_num(nctdtr(n - 1, shift, value)))
+    return float(np.nan_to_num(nctdtr(n - 1, shift, value)))  # SciPy gives nan only far below the shift, where it is 0
 
 
-def _first(enough: Callable[[int], bool], low: int) -> int | None:
-    """The first number from `low` up that is enough, by doubling and halving; None beyond `MOST_SEEDS`."""
-    if enough(low):
+def _smallest(sufficient: Callable[[int], bool], low: int) -> int | None:
+    """Return the smallest sufficient number from `low` up, by doubling and bisection; None beyond `MOST_SEEDS`."""
+    if sufficient(low):
         return low
     high = 2 * low
-    while not enough(high):
+    while not sufficient(high):
         low, high = high, 2 * high
         if high > MOST_SEEDS:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
+        low, high = (low, middle) if sufficient(middle) else (middle, high)
     return high

@@ -70,7 +70,7 @@ def test_many_sign_flips_are_drawn_and_come_near_the_exact_ones(monkeypatch):
     """Beyond 20 pairs, the drawn p would be another than the exact one, differ from call to call, or be 0."""
     differences = np.random.default_rng(4).normal(0.5, 1, 16)
     exact = sign_flip(differences)
-    monkeypatch.setattr("pipeline.stats.permutation.EXACT", 10)
+    monkeypatch.setattr("pipeline.stats.permutation.MAX_EXACT", 10)
     assert sign_flip(differences) == pytest.approx(exact, abs=0.003)
     assert sign_flip(differences) == sign_flip(differences)
     assert sign_flip(np.ones(40)) == 1 / (1 + FLIPS)
@@ -357,7 +357,7 @@ def test_few_seeds_are_advised_only_where_they_have_the_power(effect, arms):
 def quick_sign_flip(differences):
     """The p of many pairs, from as few draws as a simulation needs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.stats.permutation.EXACT", 14)
+        patch.setattr("pipeline.stats.permutation.MAX_EXACT", 14)
         patch.setattr("pipeline.stats.permutation.FLIPS", 4000)
         return sign_flip(differences)
 
