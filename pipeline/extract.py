@@ -140,6 +140,8 @@ def _loaded(path: Path) -> list[Bias]:
     start_tensorflow("cpu")
     import keras
 
+    from pipeline.models.initializers import custom  # noqa: F401 (registers this project's initializers with Keras)
+
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         found = find_biases(model)

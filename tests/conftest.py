@@ -71,7 +71,9 @@ def cli(
         return CommandResult(code, *capfd.readouterr())
 
     yield run
-    root.handlers[:], root.level = handlers, level  # Hydra's handlers write to this test's captured output
+    for handler in set(root.handlers) - set(handlers):  # Hydra's, which write to this test's output and folder
+        handler.close()
+    root.handlers[:], root.level = handlers, level
 
 
 @pytest.fixture(scope="session")

@@ -173,6 +173,7 @@ def test_the_shift_of_a_normalisation_is_its_beta(keras, name):
             assert [*table["initializer"]] == ["Zeros" if center else ""]
 
 
+@pytest.mark.filterwarnings("ignore:You passed `rms_scaling=True`:UserWarning")
 def test_what_looks_like_a_bias_and_is_none(keras):
     """The slope of a PReLU, an embedding, a scale or a state would be taken for a bias."""
     L = keras.layers
@@ -274,6 +275,7 @@ def test_layers_of_one_name_are_told_apart(keras):
     assert bias_variables(model)["d/bias (2)"] is model.two.bias
 
 
+@pytest.mark.filterwarnings("ignore:`build\\(\\)` was called on layer:UserWarning")
 def test_subclassed_models_are_read_like_others(keras):
     """A layer that an attribute, a list or a dictionary of a subclassed model holds would be lost."""
 
@@ -375,6 +377,7 @@ def test_a_variable_that_two_layers_hold_is_what_the_one_says_that_knows_it(kera
     assert [(v.path, v.kind) for v in find_biases(model)] == [("tied/in/bias", "bias")]
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
 def test_frozen_lora_and_quantized_layers_keep_their_biases(keras):
     """A frozen, LoRA or quantized layer's bias would be lost, or its other variables be unknown."""
     L = keras.layers

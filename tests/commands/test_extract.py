@@ -259,6 +259,7 @@ def test_a_run_of_mlflow_is_read(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
 def test_the_models_that_a_run_logged_are_read(tmp_path, monkeypatch, capsys):
     """runs:/<id> would not find what mlflow.keras logs, or would take one of several models without a word."""
     import keras

@@ -40,6 +40,7 @@ def _nothing_wrong(read, live):
 
 
 @pytest.mark.parametrize("mode", ["int8", "int4", "float8", "lora", "lora and int8"])
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
 def test_quantized_and_lora_models(keras, mode, tmp_path):
     """The scale of a quantized kernel would be taken for the bias that its layer has not."""
     L = keras.layers
@@ -115,6 +116,7 @@ def test_a_whole_model_file_of_another_class_is_unknown(keras, tmp_path):
     _nothing_wrong(_saved(model, tmp_path, "keras"), find_biases(model))
 
 
+@pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built:UserWarning")
 def test_a_model_that_was_not_built_has_nothing_to_show(keras, tmp_path, capsys):
     """An unbuilt or empty model would end in a traceback, or its layers be said to have no bias."""
     for layers in ([keras.layers.Dense(2), keras.layers.LSTM(2)], [], [keras.Input((3,))]):
