@@ -47,12 +47,12 @@ def load_config(composed: DictConfig, overrides: list[str]) -> Config:
     for group in GROUPS:
         require(isinstance(tree.get(group), dict), group, tree.get(group), f"a name from conf/{group}")
     try:
-        config = OmegaConf.to_object(OmegaConf.merge(structured_schema(Config), tree | {"overrides": overrides}))
+        config = OmegaConf.to_object(OmegaConf.merge(structured_schema(Config), tree))
     except OmegaConfBaseException as error:
         raise explain_omegaconf(error) from error
     assert isinstance(config, Config)
     _check_values(config)
-    return replace(config, seeds=parse_seeds(config.seeds))
+    return replace(config, seeds=parse_seeds(config.seeds), overrides=tuple(overrides))
 
 
 def null_initializer() -> ConfigError:

@@ -10,7 +10,7 @@ from yaml import YAMLError
 
 from pipeline.config.load import load_config, register_schema
 from pipeline.config.messages import explain_refusal
-from pipeline.config.overrides import expand_sweep, validate_overrides
+from pipeline.config.overrides import expand_sweep, parse_overrides, validate_overrides
 from pipeline.config.schema import CONF, Config
 from pipeline.errors import ConfigError
 from pipeline.experiment.check import check_plans
@@ -32,10 +32,12 @@ def validate(overrides: Sequence[str]) -> list[Plan]:
 def compose_jobs(overrides: Sequence[str]) -> list[Config]:
     """Compose and check the config of each job of a request. Raises ConfigError."""
     validate_overrides(overrides)
+    is_sweep = any(override.is_sweep_override() for override in parse_overrides(overrides))
+    jobs = expand_sweep(overrides) if is_sweep else [list(overrides)]
     register_schema()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            return [load_config(compose("config", job), job) for job in expand_sweep(overrides)]
+            return [load_config(compose("config", job), job) for job in jobs]
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(explain_refusal(error)) from error
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from factories import Said
+from factories import CommandResult
 
 from pipeline.config.schema import PROJECT
 from pipeline.store.failures import read_failure
@@ -26,7 +26,7 @@ def block_arm(results: Path, arm: str) -> Path:
     return folder
 
 
-def test_a_failed_job_is_named_and_the_others_are_kept(cli: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_failed_job_is_named_and_the_others_are_kept(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
     """One arm fails: exit code 1, its command line and error on a line; the other arm is in the table."""
     store = RunStore(tmp_path / "results", "iris-linear")
     obstacle = block_arm(store.results, ARMS[1])

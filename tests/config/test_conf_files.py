@@ -1,0 +1,81 @@
+"""Every file in conf/ composes, every command that its comments show works, and every initializer has a file."""
+
+import re
+from pathlib import Path
+
+import pytest
+from factories import DROPOUT_GRU, compose_config
+from omegaconf import OmegaConf
+
+from pipeline.config.schema import CONF
+from pipeline.experiment.plan import plan_job
+from pipeline.models.initializers.registry import initializer_names, is_custom_initializer
+
+OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
+COMMANDS = sorted({
+    match[1].strip()
+    for path in CONF.rglob("*.yaml")
+    for match in re.finditer(r"python -m pipeline\.train((?: [^\s`]+)*)", path.read_text())
+    if "--" not in match[1] and " -sc" not in match[1]
+})  # fmt: skip
+NEEDED = {  # what an option needs beside it
+    "orthogonal": (*DROPOUT_GRU, "bias_layers=hidden"),
+    "identity": (*DROPOUT_GRU, "bias_layers=hidden"),
+    "chrono": ("model=lstm",),
+    "forget_gate": ("model=lstm",),
+}
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> list[str]:
+    """Overrides for a dataset of the user's."""
+    path = tmp_path / "people.csv"
+    path.write_text("height,weight,sex\n" + "".join(f"{150 + i},{50 + i},{'fm'[i % 2]}\n" for i in range(20)))
+    return ["data=file", f"data.path={path}", "data.target=sex"]
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_can_be_chosen(group: str, option: str, people: list[str]) -> None:
+    """Each option composes, passes every check that needs no TensorFlow, and plans the ten default seeds."""
+    overrides = people if (group, option) == ("data", "file") else [f"{group}={option}"]
+    keys = plan_job(compose_config(*overrides, *NEEDED.get(option, ()))).keys
+    assert list(keys) == list(range(10))
+    assert len(set(keys.values())) == 10
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_every_command_in_conf_composes(arguments: str, people: list[str]) -> None:
+    """No comment and no help text in conf/ shows a command that is refused."""
+    words = [word for word in arguments.split() if not word.startswith("-")]
+    if "data=file" in words:
+        words = people
+    compose_config(*(re.sub(r"=([^\[]*?),.*", r"=\1", word) for word in words))  # the first job of a sweep
+
+
+def test_experiment_files_open_with_a_command() -> None:
+    """Each experiment file says in its head how it is run, how long it takes and what to expect."""
+    for path in (CONF / "experiment").glob("*.yaml"):
+        head = [line for line in path.read_text().splitlines() if line.startswith("#")]
+        swept = "" if "mode: MULTIRUN" in path.read_text() else "-m "
+        assert f"# python -m pipeline.train {swept}experiment={path.stem}" in head, path.name
+        assert "minute" in " ".join(head) and "accuracy" in " ".join(head), path.name
+
+
+def test_every_keras_initializer_has_a_file() -> None:
+    """Each initializer of Keras and of this project can be chosen by name (except STFT, which makes filters)."""
+    import keras
+
+    base = keras.initializers.Initializer
+    shipped = {c.__name__ for c in vars(keras.initializers).values() if isinstance(c, type) and issubclass(c, base)}
+    shipped -= {"Initializer", "RandomInitializer", "STFT"}
+    contents = [OmegaConf.load(path) for path in (CONF / "bias_initializer").glob("*.yaml")]
+    chosen = {content.class_name for content in contents if "class_name" in content}
+    assert shipped == {name for name in chosen if not is_custom_initializer(name)}
+    assert chosen == set(initializer_names())
+
+
+def test_glorot_is_short_for_glorot_uniform() -> None:
+    """The two names are one arm, so that neither trains what the other has trained."""
+    glorot, glorot_uniform = (compose_config(f"bias_initializer={name}") for name in ("glorot", "glorot_uniform"))
+    assert glorot.bias_initializer == glorot_uniform.bias_initializer
+    assert plan_job(glorot).keys == plan_job(glorot_uniform).keys
