@@ -1,4 +1,7 @@
-"""MLflow's client, its store, and the lock that one process holds to upload."""
+"""Open MLflow's store, and let one process at a time upload to it.
+
+MLflow takes seconds to import, so an SQLite store is read directly where that is enough.
+"""
 
 import os
 import sqlite3
@@ -24,7 +27,7 @@ ENVIRONMENT = {  # set before MLflow is imported, where the user has not set the
 
 
 def prepare_store(tracking: Tracking, results: Path, study: str = "") -> None:
-    """Import MLflow, and make its store and the study's experiment where they are not there."""
+    """Import MLflow, and create its store and the study's experiment where they are missing."""
     client_class()
     if study:
         uri = store_uri(tracking)
@@ -33,19 +36,19 @@ def prepare_store(tracking: Tracking, results: Path, study: str = "") -> None:
 
 
 def store_uri(tracking: Tracking) -> str:
-    """Where to send: `tracking.uri`, else the environment's `MLFLOW_TRACKING_URI`, else the embedded store."""
+    """Address of the MLflow store: `tracking.uri`, else `MLFLOW_TRACKING_URI`, else the embedded store."""
     uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED
     database = database_file(uri)
     return uri if database is None else f"sqlite:///{database}"
 
 
 def database_file(uri: str) -> Path | None:
-    """The file behind an SQLite address; a relative one is relative to where the command was given."""
+    """The file of an SQLite store; relative paths start at the working directory. None for other stores."""
     return Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
 
 
 def read_sqlite(uri: str, query: str, values: list[str]) -> list[tuple] | None:
-    """Rows of an SQLite store, without the five seconds of importing MLflow. None where that cannot be."""
+    """Query an SQLite store without importing MLflow. None for other stores, and where it cannot be read."""
     database = database_file(uri)
     if database is None or not database.is_file():
         return None
@@ -58,18 +61,18 @@ def read_sqlite(uri: str, query: str, values: list[str]) -> list[tuple] | None:
 
 @contextmanager
 def store_lock(uri: str, results: Path) -> Iterator[None]:
-    """Hold the store, so that two processes neither make it twice nor take each other's runs for left-overs."""
+    """Hold the store: two processes would create it twice, and take each other's unfinished runs for debris."""
     database = database_file(uri)
-    place = results / ".aside" / f"mlflow-{digest(uri.encode())}.lock"
+    lock = results / ".aside" / f"mlflow-{digest(uri.encode())}.lock"
     if database is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
-        place = database.with_name(f"{database.name}.lock")
-    with FileLock(place):
+        lock = database.with_name(f"{database.name}.lock")
+    with FileLock(lock):
         yield
 
 
 def client_class() -> Any:
-    """MLflow's client, imported after what MLflow reads from the environment is set."""
+    """Import MlflowClient, after setting the environment variables that MLflow reads at import."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -78,13 +81,13 @@ def client_class() -> Any:
 
 
 def open_experiment(uri: str, study: str) -> tuple[Any, str]:
-    """A client, and the id of the study's experiment; both are made when they are not there."""
+    """Return an MlflowClient and the id of the study's experiment; store and experiment are created if missing."""
     MlflowClient = client_class()
     location, database = None, database_file(uri)
     if database is not None:
         location = (database.parent / "mlartifacts" / quote(study)).as_uri()
         if not database.exists():
-            # Made aside and renamed: a store whose first migration is killed would stay half-made.
+            # Created aside and renamed: a store whose first migration is killed would stay half-made.
             unfinished = database.with_name(f"{database.name}.{os.getpid()}.new")
             MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
             unfinished.rename(database)
