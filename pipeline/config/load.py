@@ -2,6 +2,7 @@
 
 import math
 import re
+import textwrap
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_type_hints
@@ -11,7 +12,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.messages import explain_omegaconf
-from pipeline.config.schema import DEVICES, TASKS, Config, Settings
+from pipeline.config.schema import CONF, DEVICES, TASKS, Config, Settings
 from pipeline.errors import ConfigError, require
 
 MAX_SEED = 2**31 - 1
@@ -19,9 +20,20 @@ GROUPS = tuple(name for name, hint in get_type_hints(Settings).items() if is_dat
 
 
 def register_schema() -> None:
-    """Register the schema with Hydra, so that Hydra knows every key and its type."""
+    """Register the schema with Hydra, so that Hydra knows every key and its type, and the resolvers of conf/."""
     ConfigStore.instance().store(name="schema", node=structured_schema(Settings))
     OmegaConf.register_new_resolver("file_stem", lambda path: Path(str(path)).stem, replace=True)
+    OmegaConf.register_new_resolver("list_options", list_options, replace=True)
+
+
+def list_options() -> str:
+    """The options of each group of conf/, one group after the other, in lines of at most 80 characters (for --help)."""
+    groups = {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in sorted(CONF.iterdir())}
+    return "\n".join(
+        textwrap.fill(", ".join(options), 80, initial_indent=f"  {group}: ", subsequent_indent=" " * 6)
+        for group, options in groups.items()
+        if options
+    )
 
 
 def structured_schema(cls: type[Settings]) -> DictConfig:

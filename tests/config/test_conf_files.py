@@ -15,7 +15,7 @@ OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml")
 COMMANDS = sorted({
     match[1].strip()
     for path in CONF.rglob("*.yaml")
-    for match in re.finditer(r"python -m pipeline\.train((?: [^\s`]+)*)", path.read_text())
+    for match in re.finditer(r"python -m pipeline\.train((?: [^\s`]+)*)", re.sub(r"\\\n\s*", "", path.read_text()))
     if "--" not in match[1] and " -sc" not in match[1]
 })  # fmt: skip
 NEEDED = {  # what an option needs beside it
