@@ -1,7 +1,7 @@
 """Fetch a saved model from an MLflow run.
 
-A run has artifacts of its own, and since MLflow 3 logged models (`mlflow.keras.log_model`, autologging), which are stored
-apart and which the run only names. Runs of this project keep their biases as an artifact.
+A run has artifacts of its own, and since MLflow 3 logged models (`mlflow.keras.log_model`, autologging), which are
+stored apart and which the run only names. Runs of this project keep their biases as an artifact.
 """
 
 import os
