@@ -95,12 +95,12 @@ def _irrelevant_biases(model: Any, plan: Plan) -> dict[str, str]:
         layer, following = bias.owner, next_layer.get(id(bias.owner))
         if getattr(layer, "bias_regularizer", None) or getattr(layer, "bias_constraint", None) or values.ndim != 1:
             continue
-        linear = _activation_name(layer) == "linear"
-        before_norm = isinstance(following, keras.layers.BatchNormalization) and following.trainable and linear
-        if before_norm and following.axis in (-1, len(layer.output.shape) - 1):
-            reasons[bias.path] = (
-                f"in training: {following.name} subtracts each batch's mean (in evaluation a moving one)"
-            )
+        if isinstance(following, keras.layers.BatchNormalization) and following.trainable:
+            same_axis = following.axis in (-1, len(layer.output.shape) - 1)
+            if same_axis and _activation_name(layer) == "linear":
+                reasons[bias.path] = (
+                    f"in training: {following.name} subtracts each batch's mean (in evaluation a moving one)"
+                )
         constant = expected.distribution is None and np.ptp(expected.values) == 0 and abs(values[0]) <= MAX_SHIFT
         by_weight = plan.config.optimizer.class_name in WEIGHT_DEPENDENT_OPTIMIZERS
         if layer is output_layer and has_softmax and constant and not by_weight:

@@ -95,7 +95,7 @@ def _moment(moment: str, arrays: Arrays) -> dict[str, np.ndarray]:
 def _weights(model: Any) -> dict[str, np.ndarray]:
     """All weights of a model in its order, by the paths that biases have everywhere else."""
     paths = variable_paths(model)
-    names = [paths.get(id(v), v.path.removeprefix(f"{model.name}/")) for v in model.weights]
+    names = [paths.get(id(v)) or v.path.removeprefix(f"{model.name}/") for v in model.weights]
     return {name: np.array(variable.value) for name, variable in zip(names, model.weights, strict=True)}
 
 
