@@ -1,4 +1,4 @@
-"""Find what would make a job fail, before anything is trained."""
+"""Check what only TensorFlow can tell: find, before anything is trained, what would make a job fail."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,40 +17,50 @@ from pipeline.training.optimizers import check_optimizer_values
 
 
 def check_plans(plans: Sequence[Plan]) -> None:
-    """Load the data and build the model of every plan that has seeds to train. Raises ConfigError."""
-    seen = []
-    for p in plans:
-        parts = (p.settings["data"], p.settings["model"], p.settings["optimizer"], p.config.data.path,
-                 p.config.runtime, p.config.training)  # fmt: skip
-        if p.missing and parts not in seen:
-            seen.append(parts)
-            dataset = load_dataset(p.config.data)
-            check_objective(p.config.training, dataset.task, len(dataset.classes))
-            start_tensorflow(p.config.runtime.device)
-            check_optimizer_values(p.config.optimizer)
-            model, dataset, rows = first_model(p)
-            outputs, classes = model.output_shape[-1], len(dataset.classes)
-            if (outputs < classes and (outputs, classes) != (1, 2)) or (dataset.task == "regression" and outputs != 1):
-                wanted = f"has {classes} classes" if classes else "is a regression"
-                raise ConfigError(
-                    f"model: {p.config.model.name} has {outputs} outputs, but {p.config.data.name} {wanted}; "
-                    "allowed: a last Dense layer without units, which then follow from the data"
-                )
-            stacks_at_once(model, fit_batch_size(p.config.training, rows))  # refuses what does not fit
+    """Load the data and build the model of every plan that has seeds to train. Raises ConfigError.
+
+    Plans that differ only in their bias setting by name share one check.
+    """
+    checked = []
+    for plan in plans:
+        config, settings = plan.config, plan.settings
+        subject = (settings["data"], settings["model"], settings["optimizer"], config.data.path, config.runtime,
+                   config.training)  # fmt: skip
+        if plan.missing and subject not in checked:
+            checked.append(subject)
+            _check_plan(plan)
 
 
-def first_model(p: Plan) -> tuple[Any, Dataset, Split]:
-    """The model that an arm's first seed starts with, and what it trains on. Raises ConfigError."""
-    start_tensorflow(p.config.runtime.device)
-    dataset = load_dataset(p.config.data)
-    rows = split_rows(dataset, p.config.data, p.config.seeds[0])
-    return build_seed_model(p, dataset, rows), dataset, rows
+def _check_plan(plan: Plan) -> None:
+    config = plan.config
+    dataset = load_dataset(config.data)
+    check_objective(config.training, dataset.task, len(dataset.classes))
+    start_tensorflow(config.runtime.device)
+    check_optimizer_values(config.optimizer)
+    model, dataset, split = first_model(plan)
+    outputs, classes = model.output_shape[-1], len(dataset.classes)
+    too_few = outputs < classes and (outputs, classes) != (1, 2)  # one sigmoid unit serves two classes
+    if too_few or (dataset.task == "regression" and outputs != 1):
+        target = f"has {classes} classes" if classes else "is a regression"
+        raise ConfigError(
+            f"model: {config.model.name} has {outputs} outputs, but {config.data.name} {target}; "
+            "allowed: a last Dense layer without units, which then follow from the data"
+        )
+    stacks_at_once(model, fit_batch_size(config.training, split))  # raises ConfigError where memory does not suffice
 
 
-def build_seed_model(p: Plan, dataset: Dataset, rows: Split) -> Any:
-    """The model of one seed, with its initial weights."""
-    shape, layers = dataset.x.shape[1:], p.settings["model"]["layers"]
-    labels = dataset.y[rows.train]
+def first_model(plan: Plan) -> tuple[Any, Dataset, Split]:
+    """The initial model of a plan's first seed, the dataset, and the rows it trains on. Raises ConfigError."""
+    start_tensorflow(plan.config.runtime.device)
+    dataset = load_dataset(plan.config.data)
+    split = split_rows(dataset, plan.config.data, plan.config.seeds[0])
+    return build_seed_model(plan, dataset, split), dataset, split
+
+
+def build_seed_model(plan: Plan, dataset: Dataset, split: Split) -> Any:
+    """Build the Keras model of one seed with its initial weights. Raises ConfigError where Keras cannot."""
+    labels = dataset.y[split.train]
     if dataset.task == "regression":
-        labels = (labels - rows.target_mean) / rows.target_scale
-    return build_model(layers, shape, dataset.task, len(dataset.classes), rows.seed, labels)
+        labels = (labels - split.target_mean) / split.target_scale
+    layers, shape = plan.settings["model"]["layers"], dataset.x.shape[1:]
+    return build_model(layers, shape, dataset.task, len(dataset.classes), split.seed, labels)
