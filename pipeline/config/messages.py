@@ -40,9 +40,11 @@ def explain_omegaconf(error: OmegaConfBaseException, value: Any = None) -> Confi
     key = re.sub(r"\[(\d+)\]", r".\1", str(error.full_key or error.key))  # an index is typed as model.layers.0
     if isinstance(error, (ConfigKeyError, ConfigAttributeError)):
         return unknown_key(key if key.endswith(str(error.key)) else f"{key}.{error.key}")
+    if isinstance(error, ValidationError) and key in key_types():
+        return ConfigError(key, error.value, describe_type(key_types()[key]))
+    reason = str(error.msg).strip().splitlines()[0]  # of interpolations, and keys of Hydra's, only OmegaConf knows
     if isinstance(error, ValidationError):
-        return ConfigError(key, error.value, describe_type(key_types().get(key, Any)))
-    reason = str(error.msg).strip().splitlines()[0]  # only OmegaConf knows which part cannot be resolved, and why
+        return ConfigError(f"{key}: {reason}")
     return ConfigError(f"{key}: {'null' if value is None else value} given, which cannot be resolved: {reason}")
 
 

@@ -5,12 +5,13 @@ The known groups and options are the folders and files of conf/; the known keys 
 """
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, OverrideType, QuotedString
+from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,11 +21,10 @@ from pipeline.config.messages import explain_omegaconf, unknown_key, unreadable
 from pipeline.config.schema import CONF, Settings, is_nullable, is_open, key_types
 from pipeline.errors import ConfigError, closest
 
-# Options of Hydra's command line that take the next argument as their value.
-HYDRA_OPTIONS_WITH_VALUE = (
-    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
-    *("--experimental-rerun",),
-)
+# Options of Hydra's command line that take the next argument as their value; `--info` takes it if it is a single word.
+OPTIONS_WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir",
+                      "-cd", "--experimental-rerun"}  # fmt: skip
+OPTIONS_WITH_WORD = {"--info", "-i"}
 
 
 def validate_overrides(arguments: Sequence[str]) -> None:
@@ -52,14 +52,16 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
     overrides, folders = [], [CONF]
     if "--shell-completion" in arguments or "-sc" in arguments:
         return [], folders
-    rest = iter(arguments)
-    for argument in rest:
-        option, equals, value = argument.partition("=")
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
         if not argument.startswith("-"):
             overrides.append(argument)
             continue
-        if option in HYDRA_OPTIONS_WITH_VALUE and not equals:
-            value = next(rest, "")
+        option, equals, value = argument.partition("=")
+        takes_next = option in OPTIONS_WITH_VALUE or (option in OPTIONS_WITH_WORD and "=" not in "".join(rest[:1]))
+        if takes_next and rest and not equals:
+            value = rest.pop(0)
         if option in ("--config-dir", "-cd"):
             folders.append(Path(value))
     return overrides, folders
@@ -99,13 +101,11 @@ def _options(group: str, folders: Sequence[Path]) -> list[str]:
 
 def _values(override: Override) -> Iterator[Any]:
     """The value of an override, or each value of a sweep; nothing for what only Hydra can enumerate."""
-    value = override.value()
-    if isinstance(value, ChoiceSweep):
-        yield from (v.text if isinstance(v, QuotedString) else v for v in value.list)
-    elif override.is_range_sweep():
-        yield from override.sweep_iterator()
-    elif not override.is_sweep_override() and not isinstance(value, Glob):
-        yield value
+    if not override.is_sweep_override():
+        yield override.value()
+    elif override.is_discrete_sweep() and override.value_type != ValueType.GLOB_CHOICE_SWEEP:
+        texts = [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
+        yield from (single.value() for single in parse_overrides(texts))  # parsed again, for values in quotes
 
 
 def _check_group(override: Override, folders: Sequence[Path]) -> None:
@@ -136,19 +136,24 @@ def _check_option(key: str, option: Any, folders: Sequence[Path], where: str = "
 
 def _check_experiment(experiment: Any, folders: Sequence[Path]) -> None:
     """Check the `override /group: option` lines of an experiment's file."""
-    paths = [folder / "experiment" / f"{str(experiment).removesuffix('.yaml')}.yaml" for folder in folders]
-    for path in filter(Path.is_file, paths):
-        content = OmegaConf.load(path)
-        for entry in content.get("defaults", []) if isinstance(content, DictConfig) else ():
-            for key, options in entry.items() if isinstance(entry, DictConfig) else ():
-                verb, _, group = str(key).rpartition("/")
-                if verb.strip() != "override" or group == "" or group.startswith("hydra"):
-                    continue
-                where = f"override / in {path.name}: "
-                if group not in _groups(folders):
-                    raise ConfigError(f"{where}{group}: no such group; {closest(group, _groups(folders))}")
-                for option in options if OmegaConf.is_list(options) else [options]:
-                    _check_option(group, option, folders, where)
+    for folder in folders:
+        path = folder / "experiment" / f"{str(experiment).removesuffix('.yaml')}.yaml"
+        for group, option in _overridden_options(path):
+            where = f"override / in {path.name}: "
+            if group not in _groups(folders):
+                raise ConfigError(f"{where}{group}: no such group; {closest(group, _groups(folders))}")
+            _check_option(group, option, folders, where)
+
+
+def _overridden_options(path: Path) -> Iterator[tuple[str, Any]]:
+    """(group, option) for each `override /group: option` of a file's defaults list; nothing without such a file."""
+    content = OmegaConf.load(path) if path.is_file() else None
+    defaults = content.get("defaults", []) if isinstance(content, DictConfig) else []
+    for entry in filter(OmegaConf.is_dict, defaults):
+        for key, options in entry.items():
+            match = re.fullmatch(r"override +/(\w+)", str(key))
+            if match:
+                yield from ((match[1], option) for option in (options if OmegaConf.is_list(options) else [options]))
 
 
 def _check_key(override: Override, schema: DictConfig, folders: Sequence[Path]) -> None:

@@ -31,11 +31,11 @@ def validate(overrides: Sequence[str]) -> list[Plan]:
 
 def compose_jobs(overrides: Sequence[str]) -> list[Config]:
     """Compose and check the config of each job of a request. Raises ConfigError."""
-    validate_overrides(overrides)
-    is_sweep = any(override.is_sweep_override() for override in parse_overrides(overrides))
-    jobs = expand_sweep(overrides) if is_sweep else [list(overrides)]
     register_schema()
     try:
+        validate_overrides(overrides)
+        is_sweep = any(override.is_sweep_override() for override in parse_overrides(overrides))
+        jobs = expand_sweep(overrides) if is_sweep else [list(overrides)]
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
             return [load_config(compose("config", job), job) for job in jobs]
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
