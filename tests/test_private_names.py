@@ -7,11 +7,10 @@ from pathlib import Path
 from pipeline.config.schema import PROJECT
 
 PACKAGE = PROJECT / "pipeline"
-# The one module for each library. No private name of Hydra is needed.
+# The one module for each library. No private name of Hydra or OmegaConf is needed.
 ADAPTERS = {
     "biases/introspection.py": "Keras",
     "training/pfor.py": "TensorFlow",
-    "config/load.py": "OmegaConf",
 }
 DOCUMENTED = {"_replace", "_asdict", "_fields", "_make", "_exit"}  # of named tuples and of os: public by their manuals
 PRIVATE_MODULES = ("tensorflow.python", "keras.src")

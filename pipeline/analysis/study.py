@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from pipeline.biases.keras_format import config_layers
+from pipeline.biases.keras_config import config_layers
 from pipeline.biases.variables import GATES
 from pipeline.errors import ConfigError, is_number
 from pipeline.store.runs import HISTORY, Run, RunStore

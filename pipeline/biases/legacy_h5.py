@@ -1,92 +1,124 @@
-"""Read the biases of a legacy whole-model `.h5` file."""
+"""Read the biases of a legacy whole-model `.h5` file, which lists the names of each layer's variables in order."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import h5py
 
-from pipeline.biases.keras_format import Layer, biases_of_layer, config_layers, entries_of, expected_weights, values_of
+from pipeline.biases import limits
+from pipeline.biases.keras_config import Entry, SavedLayer, config_layers, expected_weights, layer_entries
+from pipeline.biases.keras_format import biases_of_layer, checked_values
 from pipeline.biases.keras_names import MODELS, has_name, keras_class, name_of
-from pipeline.biases.safe_files import MOST_OBJECTS, read_text, refuse_if
-from pipeline.biases.variables import WEIGHTS, Bias, Weight
-from pipeline.errors import ConfigError
+from pipeline.biases.safe_files import refuse_if
+from pipeline.biases.safe_hdf5 import read_texts, required_dataset, required_group
+from pipeline.biases.variables import WEIGHTS, Bias, Weight, join_path
+from pipeline.errors import ModelFileError
 
-OF_THE_MODEL = "top_level_model_weights"  # what a legacy file calls the variables that no layer holds
+MODEL_VARIABLES = "top_level_model_weights"  # the group of the variables that no layer holds
 
 
-def read_legacy_h5(entry: dict[str, Any], weights: h5py.File) -> Iterator[Bias]:
-    """The vectors of a whole-model `.h5`, which lists the variables of each layer of the model."""
-    stored, count = weights["model_weights"], 0
-    known = keras_class(entry) in MODELS
-    tops = entries_of(entry["config"]) if known else []
-    taken = {name_of(top) for top in tops if has_name(top)}
-    spare = (name for name in _texts(stored, "layer_names") if name not in taken)
-    for top in tops:
-        name = name_of(top) if has_name(top) else name_of({"config": {"name": next(spare, None)}})
+def read_legacy_h5(entry: Entry, weights: h5py.File) -> Iterator[Bias]:
+    """Yield the biases of a whole-model `.h5` file. entry: the file's model config.
+
+    Raises ModelFileError for a file that lacks a layer's variables.
+    """
+    stored, n_layers = required_group(weights, "model_weights"), 0
+    is_known = keras_class(entry) in MODELS
+    for top in _named_entries(layer_entries(entry["config"]), stored) if is_known else ():
+        name = name_of(top)
         layers = list(config_layers(top, name, None))
-        count += len(layers)
-        refuse_if(count > MOST_OBJECTS, f"more than {MOST_OBJECTS} layers")
-        group = stored.get(name)
-        if group is None:
-            if any(expected_weights(layer) for layer in layers):
-                raise ConfigError(f"nothing of layer {name} in it: truncated")
+        n_layers += len(layers)
+        refuse_if(n_layers > limits.MAX_OBJECTS, f"more than {limits.MAX_OBJECTS} layers")
+        has_variables = any(expected_weights(layer) for layer in layers)
+        if name not in stored:
+            if has_variables:
+                raise ModelFileError(f"nothing of layer {name} in it: truncated")
             continue
-        variables = _legacy_variables(group)
-        if not variables and any(expected_weights(layer) for layer in layers):  # not built
-            continue
-        found = _legacy_order(layers, [path.split("/")[-1].split(":")[0] for path in variables])
-        if found is None:
-            yield from _of_unknown(name, layers[0].layer_type, variables)
-            continue
-        for index, layer in enumerate(layers):
-            own = {place: weight for place, (at, weight) in enumerate(found) if at == index}
-            yield from biases_of_layer(layer, [list(variables.values())[place] for place in own], list(own.values()))
-    for name in (OF_THE_MODEL,) if known else stored:
+        variables = _listed_variables(required_group(stored, name))
+        if variables or not has_variables:  # else the layer was not built
+            yield from _biases_of_top_layer(name, layers, variables)
+    for name in (MODEL_VARIABLES,) if is_known else list(stored):
         if name in stored:
-            yield from _of_unknown("" if name == OF_THE_MODEL else name, "", _legacy_variables(stored[name]))
+            layer = "" if name == MODEL_VARIABLES else name
+            yield from _unknown_biases(layer, "", _listed_variables(required_group(stored, name)))
 
 
-def _legacy_variables(group: h5py.Group) -> dict[str, h5py.Dataset]:
-    """The variables of a layer, in order, by the name that a list of names gives them."""
-    listed = _texts(group, "weight_names")
-    refuse_if(len(set(listed)) < len(listed), f"{group.name} lists a variable twice")
-    return {path: group[path] for path in listed}
+def _named_entries(entries: Sequence[Entry], stored: h5py.Group) -> Iterator[Entry]:
+    """Yield the entries, those without a name with the next name in the file's list that no other entry has."""
+    taken = {name_of(entry) for entry in entries if has_name(entry)}
+    spare = (name for name in _read_list(stored, "layer_names") if name not in taken)
+    for entry in entries:
+        if has_name(entry):
+            yield entry
+        else:
+            config = entry["config"] if isinstance(entry["config"], dict) else {}
+            yield entry | {"config": config | {"name": next(spare, None)}}
 
 
-def _texts(group: h5py.Group, name: str) -> list[str]:
-    """A list of texts, which Keras cuts in numbered pieces where it is long."""
-    whole, pieces = read_text(group.attrs, name), range(len(group.attrs))
-    return whole or [text for n in pieces for text in read_text(group.attrs, f"{name}{n}")]
+def _biases_of_top_layer(
+    name: str, layers: Sequence[SavedLayer], variables: Mapping[str, h5py.Dataset]
+) -> Iterator[Bias]:
+    """Yield the biases of a layer of the model and of its sublayers, whose variables the file lists together."""
+    weights = _assign_weights(layers, [path.split("/")[-1].split(":")[0] for path in variables])
+    if weights is None:
+        yield from _unknown_biases(name, layers[0].layer_type, variables)
+        return
+    listed = list(variables.values())
+    for index, layer in enumerate(layers):
+        positions = [position for position, (layer_index, _) in enumerate(weights) if layer_index == index]
+        expected = [weights[position][1] for position in positions]
+        yield from biases_of_layer(layer, [listed[position] for position in positions], expected)
 
 
-def _of_unknown(layer: str, layer_type: str, variables: Mapping[str, h5py.Dataset]) -> Iterator[Bias]:
-    """The variables of a layer that is not known, by the ends of their own names."""
+def _assign_weights(layers: Sequence[SavedLayer], names: Sequence[str]) -> list[tuple[int, Weight]] | None:
+    """Tell for each listed variable name to which layer it belongs (an index) and what it is.
+
+    None where the names contradict the config, or a layer is of another library.
+    """
+    assigned, remaining = [], list(names)
+    for index, weight in _listed_order(layers):
+        if remaining and weight.attribute == remaining[0]:
+            assigned.append((index, weight))
+            remaining.pop(0)
+        elif any(w.kind for w in WEIGHTS[layers[index].class_name]):
+            return None
+    has_unknown_layer = any(not layer.class_name for layer in layers)
+    return None if remaining or (has_unknown_layer and names) else assigned
+
+
+def _listed_order(layers: Sequence[SavedLayer]) -> list[tuple[int, Weight]]:
+    """(index of the layer, weight) for all variables that the configs imply, in the order in which Keras lists them."""
+    order = []
+    for index, layer in enumerate(layers):
+        is_wrapped = index > 0 and layers[index - 1].class_name == "SpectralNormalization"
+        for weight in expected_weights(layer) or ():
+            # SpectralNormalization holds the kernel of the layer it wraps, which is listed with the wrapper.
+            is_shared = weight.attribute == "kernel" and (is_wrapped or layer.class_name == "SpectralNormalization")
+            if not (is_shared and is_wrapped):
+                holder = layers[index + 1] if is_shared else layer
+                order.append((index, weight, not weight.state and holder.config.get("trainable", True)))
+    if layers[0].config.get("trainable", True):  # trainable variables come first; in a frozen layer all are in order
+        order.sort(key=lambda item: not item[2])
+    return [(index, weight) for index, weight, _ in order]
+
+
+def _listed_variables(group: h5py.Group) -> dict[str, h5py.Dataset]:
+    """The variables of a layer in order, by the paths in the file's list."""
+    paths = _read_list(group, "weight_names")
+    refuse_if(len(set(paths)) < len(paths), f"{group.name} lists a variable twice")
+    return {path: required_dataset(group, path) for path in paths}
+
+
+def _read_list(group: h5py.Group, name: str) -> list[str]:
+    """Read a list of texts, which Keras splits into numbered attributes (`name0`, `name1`, ...) if it is long."""
+    return read_texts(group.attrs, name) or [
+        text for number in range(len(group.attrs)) for text in read_texts(group.attrs, f"{name}{number}")
+    ]
+
+
+def _unknown_biases(layer: str, layer_type: str, variables: Mapping[str, h5py.Dataset]) -> Iterator[Bias]:
+    """Yield the variables of a layer that is not known, named by the ends of their listed paths."""
     for path, variable in variables.items():
         rest = path.split(":")[0].rpartition(f"{layer}/")[2]
         refuse_if(not rest.isprintable() or ".." in rest.split("/"), f"{path} is no variable's name")
-        name = f"{layer}/{rest}" if layer else rest
-        if variable.dtype.kind not in "iu":  # counts and quantized kernels are not trained
-            yield Bias(name, layer, layer_type, "unknown", values=values_of(variable))
-
-
-def _legacy_order(layers: Sequence[Layer], names: Sequence[str]) -> list[tuple[int, Weight]] | None:
-    """For each name in the list: which of the layers it is of, and what it is. None where that cannot be told."""
-    expected = []
-    for index, layer in enumerate(layers):
-        wrapped = index > 0 and layers[index - 1].class_name == "SpectralNormalization"
-        for weight in expected_weights(layer) or ():
-            both = weight.attribute == "kernel"  # the wrapper's and the wrapped layer's: listed with the wrapper
-            holder = layers[index + 1] if both and layer.class_name == "SpectralNormalization" else layer
-            if not (both and wrapped):
-                expected.append((index, weight, not weight.state and holder.config.get("trainable", True)))
-    if layers[0].config.get("trainable", True):  # what is trained comes first, else all is in the order of the layers
-        expected.sort(key=lambda e: not e[2])
-    found, waiting = [], list(names)
-    for index, weight, _ in expected:
-        if waiting and weight.attribute == waiting[0]:
-            found.append((index, weight))
-            waiting.pop(0)
-        elif any(w.kind for w in WEIGHTS[layers[index].class_name]):
-            return None
-    unknown = any(not layer.class_name for layer in layers)
-    return None if waiting or (unknown and names) else found
+        if variable.dtype.kind not in "iu":  # integers are counts and quantized kernels
+            yield Bias(join_path(layer, rest), layer, layer_type, "unknown", values=checked_values(variable))

@@ -1,4 +1,8 @@
-"""What each variable of each Keras layer is."""
+"""The project's definition of a bias: what each variable of each Keras layer is.
+
+`WEIGHTS` lists the variables of every layer class of Keras. `Bias` is the record that all readers of biases return,
+whether they read a live model or a file.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -7,9 +11,11 @@ from typing import Any, NamedTuple
 
 
 class Weight(NamedTuple):
-    """A variable of a layer: its attribute, its kind ("" for no bias), the setting without which it is not there.
+    """A variable that a Keras layer creates.
 
-    state: whether it is kept and not trained.
+    attribute: the attribute of the layer that holds it. kind: `bias`, `beta`, or empty for a variable that is no bias.
+    needs: the constructor argument that must be set for the layer to create it. state: whether gradients never change
+    it (moving averages, counters).
     """
 
     attribute: str
@@ -18,19 +24,19 @@ class Weight(NamedTuple):
     state: bool = False
 
 
-def _weights(*names: str) -> tuple[Weight, ...]:
-    return tuple(Weight(name) for name in names)
+def _weights(*attributes: str) -> tuple[Weight, ...]:
+    return tuple(Weight(attribute) for attribute in attributes)
 
 
-def _state(*names: str, needs: str = "") -> tuple[Weight, ...]:
-    return tuple(Weight(name, "", needs, state=True) for name in names)
+def _state(*attributes: str, needs: str = "") -> tuple[Weight, ...]:
+    return tuple(Weight(attribute, "", needs, state=True) for attribute in attributes)
 
 
 _BIAS = Weight("bias", "bias", "use_bias")
 _KERNEL = (*_weights("kernel"), _BIAS)
 _CELL = (*_weights("kernel", "recurrent_kernel"), _BIAS)
 _SCALE_AND_CENTER = (Weight("gamma", "", "scale"), Weight("beta", "beta", "center"))
-# By Keras class, in the order in which the layer makes them; those of LoRA and of quantization come after.
+# By Keras class, in the order in which the layer creates them. LoRA and quantization add those of ADDED_WEIGHTS later.
 WEIGHTS: dict[str, tuple[Weight, ...]] = {
     "Dense": _KERNEL,
     "EinsumDense": (*_weights("kernel"), Weight("bias", "bias", "bias_axes")),
@@ -55,22 +61,30 @@ WEIGHTS: dict[str, tuple[Weight, ...]] = {
     "Normalization": _state("mean", "variance", "count"),
     "STFTSpectrogram": _weights("real_kernel", "imag_kernel"),
 }
-ADDED = (
+ADDED_WEIGHTS = (
     "lora_kernel_a", "lora_kernel_b", "lora_embeddings_a", "lora_embeddings_b", "kernel_scale", "embeddings_scale",
     "inputs_scale", "inputs_amax_history", "kernel_amax_history", "outputs_grad_scale", "outputs_grad_amax_history",
 )  # fmt: skip
+# One letter per gate, in the order of the last axis of the bias: input, forget, cell, output; update, reset, candidate.
 GATES = {"LSTMCell": "ifco", "ConvLSTMCell": "ifco", "GRUCell": "zrh"}
-# What the layers within an attention layer are for, in the order in which it makes them.
+# Attribute of an attention layer that holds a projection -> role of its bias, in the order in which they are created.
 ROLES = {f"{role}_dense": role for role in ("query", "key", "gate", "value", "output")}
 
 
 @dataclass(frozen=True)
 class Bias:
-    """A bias of a model, or what stands for one: kind is `bias`, `beta`, `absent` or `unknown`.
+    """A bias of a model, or an entry for a bias that a layer lacks or for a variable that may be one.
 
-    path: stable and readable, e.g. `encoder/conv/bias`. gates: one letter per part of the last axis, e.g. `ifco`.
-    trainable: None where a file does not say it. values: a Keras variable or an array; None when absent.
-    owner: the Keras layer that holds it, if it is a live one.
+    path: stable and readable name, e.g. `encoder/conv/bias`.
+    layer, layer_type: path and class of the layer, e.g. `encoder/conv` and `Conv2D`.
+    kind: `bias` (set by `bias_initializer`), `beta` (offset of a normalization), `absent` (the layer was built without
+        its bias), or `unknown` (a variable of a layer that Keras does not ship).
+    role: which projection of an attention layer it belongs to, e.g. `query`; for other layers empty.
+    gates: one letter per part of the last axis, e.g. `ifco`; empty for a bias without gates.
+    trainable: whether training may change it; None where a file does not say.
+    initializer: e.g. `Constant(value=0.1)`; empty where unknown.
+    values: the Keras variable of a live model, or an array; None for an absent bias.
+    owner: the Keras layer of a live model that holds it.
     """
 
     path: str
@@ -85,23 +99,31 @@ class Bias:
     owner: Any = field(default=None, repr=False, compare=False)
 
 
-def unique_paths(vectors: Iterable[Bias]) -> list[Bias]:
-    """The same vectors; where layers share a name, later paths are told apart as `dense/bias (2)`."""
-    seen: Counter[str] = Counter()
-    told_apart = []
-    for vector in vectors:
-        seen[vector.path] += 1
-        count = seen[vector.path]
-        told_apart.append(vector if count == 1 else replace(vector, path=f"{vector.path} ({count})"))
-    return told_apart
+def join_path(*parts: str) -> str:
+    """Join the parts of a path by `/`, leaving out empty ones."""
+    return "/".join(part for part in parts if part)
+
+
+def unique_paths(biases: Iterable[Bias]) -> list[Bias]:
+    """Number paths that occur more than once: `dense/bias`, `dense/bias (2)`, ..."""
+    counts: Counter[str] = Counter()
+    unique = []
+    for bias in biases:
+        counts[bias.path] += 1
+        count = counts[bias.path]
+        unique.append(bias if count == 1 else replace(bias, path=f"{bias.path} ({count})"))
+    return unique
 
 
 def initializer_name(class_name: str, config: dict[str, Any]) -> str:
-    """`Zeros`, `Constant(value=0.1)`: an initializer in words, without its seed."""
-    given = ", ".join(f"{k}={v}" for k, v in config.items() if k != "seed" and v is not None)
-    return class_name + (f"({given})" if given else "")
+    """Name an initializer and its arguments except the seed: `Zeros`, `Constant(value=0.1)`."""
+    arguments = ", ".join(f"{k}={v}" for k, v in config.items() if k != "seed" and v is not None)
+    return class_name + (f"({arguments})" if arguments else "")
 
 
 def has_gates(gates: str, shape: Sequence[int]) -> bool:
-    """Whether a bias of this shape has a part for each gate, in one row, or in two (input and recurrent)."""
+    """Whether a bias of this shape can be split into these gates.
+
+    Its last axis must have equal parts for them; before it there may be an axis of 2 (input and recurrent bias).
+    """
     return bool(gates) and len(shape) > 0 and shape[-1] % len(gates) == 0 and tuple(shape[:-1]) in ((), (2,))

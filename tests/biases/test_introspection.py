@@ -29,7 +29,7 @@ def model(keras):
     L = keras.layers
     shared, frozen = L.Dense(3, name="shared"), L.Dense(3, name="frozen", trainable=False)
     block = keras.Sequential([keras.Input((4, 3)), shared, L.BatchNormalization(name="norm")], name="block")
-    both = L.Bidirectional(L.LSTM(2, return_sequences=True), name="both")
+    both = L.Bidirectional(L.LSTM(2, return_sequences=True, name="lstm"), name="both")
     entry = keras.Input((4, 3), name="entry")
     return keras.Model(entry, both(frozen(block(shared(entry)))), name="model")
 

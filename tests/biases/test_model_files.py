@@ -18,10 +18,10 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.biases import keras_format, legacy_h5, model_files, safe_files
+from pipeline.biases import limits
 from pipeline.biases.extraction import bias_variables, find_biases
 from pipeline.biases.model_files import CONFIG, WEIGHTS_FILE, read_biases
-from pipeline.biases.safe_files import HEAP
+from pipeline.biases.safe_hdf5 import HEAP_SIGNATURE
 from pipeline.config.schema import PROJECT
 from pipeline.errors import ConfigError
 from pipeline.runtime.device import start_tensorflow
@@ -29,13 +29,6 @@ from pipeline.runtime.device import start_tensorflow
 FORMATS = ("keras", "weights.h5", "h5")
 MODELS = ("dense", "conv1d", "conv2d", "conv3d", "recurrent", "recurrent_2d", "wrapped", "attention", "norms", "frozen",
           "shared", "renamed", "half")  # fmt: skip
-
-
-def limit_to(patch, name, most):
-    """Lower a limit in every module that reads it."""
-    for module in (safe_files, keras_format, legacy_h5, model_files):
-        if hasattr(module, name):
-            patch.setattr(module, name, most)
 
 
 def _models() -> dict:
@@ -350,7 +343,7 @@ def _patched(content: bytes, field: int, value: int, form: str) -> bytes:
 
 def _endless(content: bytes) -> bytes:
     """The weights with a heap whose first object takes no place, in which HDF5's own library goes round for ever."""
-    place = content.index(HEAP) + 16
+    place = content.index(HEAP_SIGNATURE) + 16
     return content[:place] + bytes(16) + content[place + 16 :]
 
 
@@ -380,12 +373,12 @@ HOSTILE = {
                     "nested deeper"),
     "layers without end": (lambda c: _archive(config=_doubled(40)), "layers"),
     "external dataset": (lambda c: _weights(_dataset(shape=(2,), dtype="f4", external=[("/etc/hostname", 0, 8)])),
-                         "kept in another file"),
-    "virtual dataset": (lambda c: _weights(_instead(BIAS, _virtual)), "kept in another file"),
+                         "stored in another file"),
+    "virtual dataset": (lambda c: _weights(_instead(BIAS, _virtual)), "stored in another file"),
     "compressed bomb": (lambda c: _weights(_dataset(shape=(10**9,), dtype="f4", compression="gzip")), "is compressed"),
-    "absurd shape": (lambda c: _weights(_dataset(shape=(10**15,), dtype="f4", chunks=(1024,))), "and holds 0"),
-    "objects": (lambda c: _weights(_dataset(data=["a", "b"])), "holds no numbers"),
-    "compound": (lambda c: _weights(_dataset(data=np.zeros(2, [("a", "f4"), ("b", "i4")]))), "holds no numbers"),
+    "absurd shape": (lambda c: _weights(_dataset(shape=(10**15,), dtype="f4", chunks=(1024,))), "but 0 are stored"),
+    "objects": (lambda c: _weights(_dataset(data=["a", "b"])), "instead of numbers"),
+    "compound": (lambda c: _weights(_dataset(data=np.zeros(2, [("a", "f4"), ("b", "i4")]))), "instead of numbers"),
     "missing variable": (lambda c: _weights(lambda w: w.move("layers/dense/vars/0", "layers/dense/vars/7")), "missing"),
     "name with a slash": (lambda c: _weights(lambda w: w["layers/dense/vars"].attrs.__setitem__("name", "../../x")),
                           "is no layer's name"),
@@ -414,9 +407,10 @@ HOSTILE = {
         "module": "keras.layers", "class_name": "Dense", "config": {"name": "more"}})), "nothing of layer more"),
     "pickle": (lambda c: pickle.dumps(_Canary(c)), "neither a .keras"),
     "pickle in an archive": (lambda c: _archive(weights=pickle.dumps(_Canary(c))), "not what Keras writes"),
-    "pickle in an npz": (lambda c: _npz("a/b.npy", _npy(np.array([_Canary(c)], object))), "holds no numbers"),
+    "pickle in an npz": (lambda c: _npz("a/b.npy", _npy(np.array([_Canary(c)], object))), "instead of numbers"),
     "pickle as an npy": (lambda c: _npz("a/b.npy", pickle.dumps(_Canary(c))), "not what Keras writes"),
-    "npz bomb": (lambda c: _npz("a/b.npy", _npy(np.ones(3)).replace(b"(3,), }     ", b"(3333333,),}")), "and is not"),
+    "npz bomb": (lambda c: _npz("a/b.npy", _npy(np.ones(3)).replace(b"(3,), }     ", b"(3333333,),}")),
+                 "which is wrong"),
     "npz that points out": (lambda c: _npz("../a.npy", _npy(np.ones(3))), "points out of the archive"),
 }  # fmt: skip
 
@@ -472,10 +466,10 @@ def test_what_is_larger_than_the_limits_is_not_read(tmp_path, monkeypatch):
     """A file could fill memory or disk: the limits would not hold."""
     path = tmp_path / "model.keras"
     path.write_bytes(_archive())
-    for limit, most in (("LARGEST_WEIGHTS", 100), ("LARGEST_JSON", 10), ("LARGEST_ARRAY", 4), ("MOST_OBJECTS", 1),
-                        ("LARGEST_VALUES", 6)):  # fmt: skip
+    for limit, most in (("MAX_WEIGHTS_BYTES", 100), ("MAX_JSON_BYTES", 10), ("MAX_ARRAY_BYTES", 4), ("MAX_OBJECTS", 1),
+                        ("MAX_TOTAL_BYTES", 6)):  # fmt: skip
         with monkeypatch.context() as patch:
-            limit_to(patch, limit, most)
+            patch.setattr(limits, limit, most)
             with pytest.raises(ConfigError, match=r"at most|more than|members"):
                 read_biases(path)
 
@@ -484,9 +478,9 @@ def test_the_arrays_of_an_npz_are_not_too_large_together(tmp_path, monkeypatch):
     """A file of many arrays, each within its limit, could fill the memory; or what is not read be counted."""
     path = tmp_path / "biases.npz"
     np.savez(path, **{"after/dense/bias": np.ones(9), "after/out/bias": np.ones(9), "trajectory/x": np.ones(999)})
-    limit_to(monkeypatch, "LARGEST_VALUES", 600)
+    monkeypatch.setattr(limits, "MAX_TOTAL_BYTES", 600)
     assert len(read_biases(path)) == 2
-    limit_to(monkeypatch, "LARGEST_VALUES", 300)
+    monkeypatch.setattr(limits, "MAX_TOTAL_BYTES", 300)
     with pytest.raises(ConfigError, match="at most 300 are read"):
         read_biases(path)
 

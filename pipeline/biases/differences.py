@@ -1,0 +1,47 @@
+"""Compare the biases of two models, path by path."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.biases.variables import Bias
+from pipeline.errors import ConfigError
+
+
+def bias_differences(first: Sequence[Bias], second: Sequence[Bias]) -> list[dict[str, Any]]:
+    """One row per bias that either model has, with these keys:
+
+    variable (the path), kind, shape, other_shape, drift (Euclidean distance), cosine (of the angle between them),
+    sign_flips (how many values are positive in one model and negative in the other), only_in (`first`, `second`, or
+    empty). drift, cosine and sign_flips are None unless both models have the bias in the same shape.
+    Raises ConfigError when neither model has a bias with values.
+    """
+    in_first, in_second = ({b.path: b for b in biases if b.values is not None} for biases in (first, second))
+    rows = [
+        _difference(path, in_first.get(path), in_second.get(path)) for path in dict.fromkeys([*in_first, *in_second])
+    ]
+    if not rows:
+        raise ConfigError("--diff: neither of the two models has a bias of this kind")
+    return rows
+
+
+def _difference(path: str, first: Bias | None, second: Bias | None) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "variable": path,
+        "kind": first.kind if first else second.kind if second else "",
+        "shape": str(first.values.shape) if first else "",
+        "other_shape": str(second.values.shape) if second else "",
+        "drift": None,
+        "cosine": None,
+        "sign_flips": None,
+        "only_in": "" if first and second else "first" if first else "second",
+    }
+    if first and second and first.values.shape == second.values.shape:
+        x, y = (np.asarray(bias.values, np.float64).ravel() for bias in (first, second))
+        with np.errstate(all="ignore"):  # infinite values give nan
+            norms = np.linalg.norm(x) * np.linalg.norm(y)
+            row["drift"] = float(np.linalg.norm(y - x))
+            row["cosine"] = None if norms == 0 else float(x @ y / norms)
+            row["sign_flips"] = int(np.sum(np.sign(x) * np.sign(y) < 0))
+    return row
