@@ -21,7 +21,7 @@ from pipeline.config.options import parse_options
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.errors import ConfigError, require
 from pipeline.report.console import print_comparison, print_table
-from pipeline.report.render import start_renderer
+from pipeline.report.render import start_renderer, stop_renderer
 from pipeline.store.files import check_writable
 from pipeline.store.runs import choose_studies
 
@@ -85,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if problem := publish_comparison(target, store, reports / store.study):
                 print(f"{problem} Run python -m pipeline.sync to retry.", file=sys.stderr)
     except ConfigError as error:
+        stop_renderer()
         print(error, file=sys.stderr)
         return 2
     return 0

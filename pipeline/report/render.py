@@ -1,127 +1,160 @@
-"""Draws figures as SVG and PNG, and bundles the script that draws them on a page: both in a process beside this one.
+"""Render figures to SVG and PNG, and bundle the script that draws them on a page, in a separate process.
 
-Bundling takes three seconds of a core, so the script is kept in the user's cache folder (`$XDG_CACHE_HOME`, else
-`~/.cache`), a file per version of vl-convert. The first figure takes one. `start` begins with both while the results
-are still being read; the process stays for the figures of the next study, and ends with this one.
+vl-convert takes a second for its first figure and three to bundle the script. So `start_renderer` starts a process that
+does both while this one still imports pandas and reads results. The process is kept for the figures of the next study.
 """
 
-import atexit
 import contextlib
 import functools
-import json
+import multiprocessing
 import os
-import queue
 import re
-import subprocess
+import signal
 import sys
 import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+MAIN = "__main__"
 
-class _Press:
-    """The process, and its answers: first the script, then an empty line for each figure that is drawn."""
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-P", __file__]  # -P: this folder's modules must not shadow those of Python
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-        )
-        atexit.register(self.process.kill)  # it may still be busy when a request has been refused
-        self.said: queue.Queue[str] = queue.Queue()
-        self.waiting = 0
-        threading.Thread(target=self._listen, daemon=True).start()
+@dataclass(frozen=True)
+class Renderer:
+    """A process pool of one worker, with the work that it has been given."""
 
-    def _listen(self) -> None:
-        """Take every line as it comes, so that the process never waits for a reader; an empty text at the end."""
-        for line in self.process.stdout or ():
-            self.said.put(line)
-        self.said.put("")
-
-    def answer(self) -> str:
-        """The next line. Raises RuntimeError when the process has ended instead; why stands in standard error."""
-        line = self.said.get()
-        if not line:
-            raise RuntimeError(f"the process that draws the figures ended ({self.process.wait()})")
-        return line
-
-    @functools.cached_property
-    def script(self) -> str:
-        """The bundled script, once it is ready."""
-        return json.loads(self.answer())
+    pool: ProcessPoolExecutor
+    worker: BaseProcess
+    script: Future[str]
+    figures: list[Future[None]] = field(default_factory=list)
 
 
 @functools.cache
-def start_renderer() -> _Press:
-    """Begin with what takes long, unless that has been done."""
-    return _Press()
+def start_renderer() -> Renderer:
+    """Start the process and its slow first steps, unless it is running; do not wait for them."""
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_prepare_worker)
+    others = set(multiprocessing.active_children())
+    with _empty_main():
+        script = pool.submit(page_script)
+    (worker,) = set(multiprocessing.active_children()) - others
+    pool.submit(_render_first_figure)
+    return Renderer(pool, worker, script)
+
+
+def stop_renderer() -> None:
+    """Kill the process, if there is one. Without this, Python's exit waits for the slow first steps."""
+    if start_renderer.cache_info().currsize:
+        start_renderer().worker.kill()
+        start_renderer.cache_clear()
 
 
 def draw_figure(spec: dict[str, Any], path: Path) -> None:
-    """Have `path`.svg and `path`.png drawn, the latter twice as large. They are there after `finish`."""
-    press = start_renderer()
+    """Have a Vega-Lite specification drawn as `path`.svg and, twice as large, `path`.png.
+
+    The files exist once `finish_figures` has returned.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert press.process.stdin is not None
-    press.process.stdin.write(json.dumps({"spec": spec, "path": str(path)}) + "\n")
-    press.process.stdin.flush()
-    press.waiting += 1
+    renderer = start_renderer()
+    try:
+        renderer.figures.append(renderer.pool.submit(_render, spec, str(path)))
+    except BrokenProcessPool:
+        stop_renderer()  # so that the next study gets a process that works
+        raise
 
 
 def finish_figures() -> str:
-    """Wait until all is drawn; the script that defines `vegaEmbed` for a page."""
-    press = start_renderer()
-    script = press.script
-    for _ in range(press.waiting):
-        press.answer()
-        press.waiting -= 1
+    """Wait until all figures are drawn, and return the script that defines `vegaEmbed` for a page.
+
+    Raises the error of the first figure that could not be drawn: ValueError for an invalid specification, OSError for a
+    file that could not be written, BrokenProcessPool if the process died.
+    """
+    renderer = start_renderer()
+    figures = renderer.figures.copy()
+    renderer.figures.clear()
+    try:
+        for figure in figures:
+            figure.result()
+        return renderer.script.result()
+    except BrokenProcessPool:
+        stop_renderer()
+        raise
+
+
+def page_script() -> str:
+    """Return the script that defines `vegaEmbed`, from the user's cache folder if it is there, else bundled.
+
+    The cache is `$XDG_CACHE_HOME/keras-bias-initializers`, or `~/.cache/...`, with a file per version of vl-convert. A
+    cache that cannot be read or written is ignored.
+    """
+    import vl_convert
+
+    cached = None
+    with contextlib.suppress(OSError, RuntimeError, UnicodeError):  # no such file, no home folder, damaged
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        cached = cache / "keras-bias-initializers" / f"vega-{vl_convert.__version__}.js"
+        return cached.read_text(encoding="utf-8")
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    if cached is not None:
+        with contextlib.suppress(OSError):
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            temporary = cached.with_suffix(f".{os.getpid()}")
+            temporary.write_text(script, encoding="utf-8")
+            temporary.replace(cached)
     return script
 
 
-def _renumbered(svg: str) -> str:
-    """The same picture with its definitions counted from 0: Vega counts on from one picture to the next."""
+@contextlib.contextmanager
+def _empty_main() -> Iterator[None]:
+    """Make multiprocessing believe that the main module is empty.
+
+    A spawned process imports its parent's main module, which would import a command and all that it needs, and would
+    run a user's script a second time unless it guards against that.
+    """
+    main = sys.modules[MAIN]
+    sys.modules[MAIN] = ModuleType(MAIN)
+    try:
+        yield
+    finally:
+        sys.modules[MAIN] = main
+
+
+def _prepare_worker() -> None:
+    """Make the worker end silently at Ctrl-C, and when its parent is killed, which alone would leave it behind."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _render_first_figure() -> None:
+    import vl_convert
+
+    vl_convert.vegalite_to_svg({"mark": "point", "data": {"values": []}})
+
+
+def _render(spec: dict[str, Any], path: str) -> None:
+    import vl_convert
+
+    svg = _renumber_definitions(vl_convert.vegalite_to_svg(spec))
+    Path(path + ".svg").write_text(svg, encoding="utf-8")
+    Path(path + ".png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
+
+
+def _renumber_definitions(svg: str) -> str:
+    """Number an SVG's definitions from 0. Vega continues from figure to figure, so they would depend on their order."""
     numbers: dict[str, int] = {}
 
     def number(match: re.Match[str]) -> str:
         return f"{match[1]}{numbers.setdefault(match[2], len(numbers))}{match[3]}"
 
     return re.sub(r"""((?:id="|url\(#)(?:clip|gradient_))(\d+)(["\)])""", number, svg)
-
-
-def _script() -> str:
-    """The script that defines `vegaEmbed`, from the cache, or bundled and put there. No cache is no error."""
-    import vl_convert
-
-    kept = None
-    with contextlib.suppress(OSError, RuntimeError, UnicodeError):  # not there, no home, damaged
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        kept = cache / "keras-bias-initializers" / f"vega-{vl_convert.__version__}.js"
-        return kept.read_text(encoding="utf-8")
-    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    if kept is not None:
-        with contextlib.suppress(OSError):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            aside = kept.with_suffix(f".{os.getpid()}")
-            aside.write_text(script, encoding="utf-8")
-            aside.replace(kept)
-    return script
-
-
-def _work() -> None:
-    """What the process does: the script first, then each figure as it comes."""
-    import vl_convert
-
-    print(json.dumps(_script()), flush=True)
-    vl_convert.vegalite_to_svg({"mark": "point", "data": {"values": []}})  # the first takes longest
-    for line in sys.stdin:
-        figure = json.loads(line)
-        svg = _renumbered(vl_convert.vegalite_to_svg(figure["spec"]))
-        Path(figure["path"] + ".svg").write_text(svg, encoding="utf-8")
-        Path(figure["path"] + ".png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
-        print(flush=True)
-
-
-if __name__ == "__main__":
-    try:
-        _work()
-    except (KeyboardInterrupt, BrokenPipeError):
-        os._exit(1)  # without a last attempt to write to what is closed

@@ -1,10 +1,7 @@
 """Figures hold the numbers of their frames, and can be drawn: checked in their Vega-Lite and in what comes out."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -15,7 +12,6 @@ import pytest
 from factories import ARMS, drift, found, quantiles, trajectories
 from PIL import Image
 
-from pipeline.config.schema import PROJECT
 from pipeline.report.figures.biases import bias_distributions, bias_trajectories, drift_heatmap
 from pipeline.report.figures.performance import forest, learning_curves, paired_differences
 from pipeline.report.figures.theme import dash_by_arm, scale_around, theme, title_lines
@@ -204,37 +200,6 @@ def test_a_drawn_cell_reaches_to_the_next_drawn_epoch() -> None:
     one = drawn[drawn["layer"] == "dense/bias"]
     assert len(one) <= 60
     assert one["until"].tolist()[:-1] == one["epoch"].tolist()[1:]
-
-
-def test_what_draws_is_ready_for_the_next_study(tmp_path: Path) -> None:
-    """A second report in one process waits forever, or its figures are missing when `finish` is done."""
-    spec = CHARTS["drift"](ARMS).to_dict()
-    for name in ("first", "second"):
-        draw_figure(spec, tmp_path / name / "figure")
-        script = finish_figures()
-        assert (tmp_path / name / "figure.png").stat().st_size > 1000
-        assert "vegaEmbed" in script
-
-
-def test_the_script_is_bundled_once_and_a_cache_is_not_needed(tmp_path: Path) -> None:
-    """Every comparison bundles the script again, or fails where it cannot be kept."""
-
-    def script(cache: Path) -> str:
-        command = [sys.executable, "-P", str(PROJECT / "pipeline" / "report" / "render.py")]
-        done = subprocess.run(
-            command, input="", env=os.environ | {"XDG_CACHE_HOME": str(cache)}, capture_output=True, text=True
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        return json.loads(done.stdout)
-
-    bundled = script(tmp_path / "cache")
-    (kept,) = (tmp_path / "cache").rglob("*.*")
-    assert kept.read_text(encoding="utf-8") == bundled
-    assert "vegaEmbed" in bundled and len(bundled) > 500_000
-    kept.write_text("kept")
-    assert script(tmp_path / "cache") == "kept"
-    (tmp_path / "file").write_text("")
-    assert script(tmp_path / "file") == bundled
 
 
 def test_a_long_name_is_broken_where_it_can_be() -> None:
