@@ -1,8 +1,8 @@
-"""What Keras' classes accept, read from Keras' source text.
+"""Read the constructor arguments of Keras' classes from Keras' source text, without importing it.
 
-Importing Keras takes over ten seconds, and a typing error in a config should not cost them. So the classes are
-found by their `@keras_export("keras.<group>.<Name>")` line and their `__init__` is parsed, never run. What is
-checked is therefore always what the installed Keras accepts; there is no table here that could fall behind it.
+Importing Keras takes seven seconds or more, and a typing error in a config should not wait for it. So classes are
+found by their `@keras_export("keras.<group>.<Name>")` line, and their `__init__` is parsed, never run. The answer is
+always that of the installed Keras: no table has to be kept.
 """
 
 import ast
@@ -11,59 +11,63 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-CUSTOM_INITIALIZERS = (
-    Path(__file__).parents[1] / "models" / "initializers" / "custom.py"
-)  # parsed like Keras' own files
-REQUIRED = object()  # the "default" of an argument that has none
+# This project's initializers, parsed like Keras' own.
+CUSTOM_INITIALIZERS = Path(__file__).parents[1] / "models" / "initializers" / "custom.py"
+REQUIRED = object()  # stands for the default of an argument that has none
 
-_CLASS = re.compile(r"^@keras_export\(([^@]*?)\)\s*(?:@\w+[^\n]*\n)*class (\w+)\(([\w., ]*)\)", re.MULTILINE)
-
-
-@cache
-def _classes(group: str) -> dict[str, Path]:
-    """Class name -> source file, for `group` in layers, initializers, optimizers, optimizers.schedules, losses."""
-    spec = find_spec("keras")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("Keras is not installed: run `uv sync`")
-    found = {}
-    for path in sorted((Path(spec.origin).parent / "src" / group.replace(".", "/")).rglob("*.py")):
-        if path.name.endswith("_test.py"):
-            continue
-        for exports, name, _ in _CLASS.findall(path.read_text(encoding="utf-8")):
-            if f'"keras.{group}.{name}"' in exports:
-                found[name] = path
-    if group == "initializers":
-        text = CUSTOM_INITIALIZERS.read_text(encoding="utf-8")
-        found |= dict.fromkeys(re.findall(r"^class ([A-Z]\w+)\(", text, re.MULTILINE), CUSTOM_INITIALIZERS)
-    return found
+_EXPORTED_CLASS = re.compile(r"^@keras_export\(([^@]*?)\)\s*(?:@\w+[^\n]*\n)*class (\w+)\(", re.MULTILINE)
+_CLASS = re.compile(r"^class ([A-Z]\w+)\(", re.MULTILINE)
 
 
 def class_names(group: str) -> list[str]:
-    """The public class names of a group, e.g. `names("initializers")` holds `"GlorotUniform"`."""
-    return sorted(_classes(group))
+    """The public class names of a group, e.g. `class_names("initializers")` contains `"GlorotUniform"`.
+
+    The groups are `layers`, `initializers`, `optimizers`, `optimizers.schedules`, `losses`, as in `keras.<group>`.
+    """
+    return sorted(_source_files(group))
 
 
 def is_custom(group: str, class_name: str) -> bool:
     """Whether a class is this project's, not Keras'."""
-    return _classes(group).get(class_name) == CUSTOM_INITIALIZERS
+    return _source_files(group).get(class_name) == CUSTOM_INITIALIZERS
 
 
 @cache
 def constructor_arguments(group: str, class_name: str) -> dict[str, object]:
-    """Constructor arguments of a Keras class with their defaults; `REQUIRED` where there is no default.
+    """The arguments of a class's constructor and their defaults: `REQUIRED` without one, None if it is no literal.
 
-    Defaults that are not literals come as None. Arguments that a class hands on by `**kwargs` are those of its
-    base class, looked up in the same file. Raises KeyError for an unknown class.
+    A class without `__init__` has the arguments of its base class in the same file. Raises KeyError for an unknown
+    class.
     """
-    tree = ast.parse(_classes(group)[class_name].read_text(encoding="utf-8"))
-    bodies = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    node = bodies.get(class_name)
+    tree = ast.parse(_source_files(group)[class_name].read_text(encoding="utf-8"))
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    node = classes.get(class_name)
     while node is not None:
-        init = next((f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"), None)
-        if init is not None:
-            return _parameters(init.args)
-        node = next((bodies[b.id] for b in node.bases if isinstance(b, ast.Name) and b.id in bodies), None)
+        for member in node.body:
+            if isinstance(member, ast.FunctionDef) and member.name == "__init__":
+                return _parameters(member.args)
+        bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+        node = next((classes[base] for base in bases if base in classes), None)
     return {}
+
+
+@cache
+def _source_files(group: str) -> dict[str, Path]:
+    """The source file of each public class of a group."""
+    spec = find_spec("keras")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("Keras is not installed: run `uv sync`")
+    files = {}
+    for path in sorted((Path(spec.origin).parent / "src" / group.replace(".", "/")).rglob("*.py")):
+        if path.name.endswith("_test.py"):
+            continue
+        for exports, name in _EXPORTED_CLASS.findall(path.read_text(encoding="utf-8")):
+            if f'"keras.{group}.{name}"' in exports:
+                files[name] = path
+    if group == "initializers":
+        names = _CLASS.findall(CUSTOM_INITIALIZERS.read_text(encoding="utf-8"))
+        files |= dict.fromkeys(names, CUSTOM_INITIALIZERS)
+    return files
 
 
 def _parameters(args: ast.arguments) -> dict[str, object]:

@@ -1,11 +1,11 @@
-"""Names of arms and blocks, made from the overrides of a job."""
+"""Name arms and blocks by the overrides of a job."""
 
 import hashlib
 import re
 
 from pipeline.config.schema import Config
 
-# Overrides that do not make another arm: who and where (not what), and what the study's name says already.
+# Overrides that make no other arm: they name the study, choose seeds or the bias setting itself, or change no number.
 NOT_IN_ARM = (
     "study",
     "seeds",
@@ -19,43 +19,44 @@ NOT_IN_ARM = (
     "experiment",
     "hydra",
 )
+LONGEST_SETTING, LONGEST_BLOCK = 90, 150  # characters; together they fit the 255 bytes of a folder name
 
 
 def arm_name(config: Config, defaults: dict[str, object]) -> str:
-    """The bias setting, then the other overrides of the job: `zeros,optimizer.learning_rate=0.01`.
+    """The bias setting, then the job's other overrides: `zeros,optimizer.learning_rate=0.01`.
 
-    `defaults` are those of the initializer's class; a setting that differs is named: `constant(value=0.1)`.
+    `defaults` are the argument defaults of the initializer's class; see `bias_setting`.
     """
-    return ",".join(filter(None, [_folder_name(bias_setting(config, defaults), 90), block_name(config)]))
+    setting = _folder_name(bias_setting(config, defaults), LONGEST_SETTING)
+    return ",".join(filter(None, [setting, block_name(config)]))
 
 
 def block_name(config: Config) -> str:
-    """The overrides of the job besides the bias setting; empty without any. Arms of one block can be compared."""
-    others = [o for o in config.overrides if not _in_study_or_unnamed(o, config)]
-    return _folder_name(",".join(sorted(o.lstrip("+") for o in others)), 150)
+    """The job's overrides except the bias setting, sorted; "" without any. Arms are compared within a block."""
+    others = [override.lstrip("+") for override in config.overrides if not _is_left_out(override, config)]
+    return _folder_name(",".join(sorted(others)), LONGEST_BLOCK)
 
 
 def bias_setting(config: Config, defaults: dict[str, object]) -> str:
-    """`no_bias`, `zeros`, `glorot_uniform`, `constant(value=0.1)`, ..."""
+    """`no_bias`, or the initializer with the arguments that differ from `defaults`: `zeros`, `constant(value=0.1)`."""
     if not config.use_bias:
         return "no_bias"
-    given = config.bias_initializer.config
-    differing = [f"{k}={v}" for k, v in sorted(given.items()) if v != defaults.get(k)]
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", config.bias_initializer.class_name).lower()
-    return name + (f"({','.join(differing)})" if differing else "")
+    arguments = sorted(config.bias_initializer.config.items())
+    differing = [f"{name}={value}" for name, value in arguments if value != defaults.get(name)]
+    snake_case = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", config.bias_initializer.class_name).lower()
+    return snake_case + (f"({','.join(differing)})" if differing else "")
 
 
-def _in_study_or_unnamed(override: str, config: Config) -> bool:
+def _is_left_out(override: str, config: Config) -> bool:
+    """Whether an override makes no other arm, or the study's name tells it already."""
     key = override.lstrip("+~").split("=")[0].split("@")[0]
-    if key.partition(".")[0] in NOT_IN_ARM:
+    if key.partition(".")[0] in NOT_IN_ARM or key == "training.seeds_at_once":
         return True
-    if key == "training.seeds_at_once":  # decides no number
-        return True
-    names_data_or_model = key in ("data", "data.name", "data.path", "model", "model.name")
-    return names_data_or_model and config.study == f"{config.data.name}-{config.model.name}"
+    is_data_or_model = key in ("data", "data.name", "data.path", "model", "model.name")
+    return is_data_or_model and config.study == f"{config.data.name}-{config.model.name}"
 
 
-def _folder_name(text: str, most: int) -> str:
-    """`text` as a folder can be named: what no name may hold replaced, what is too long cut and told apart."""
+def _folder_name(text: str, longest: int) -> str:
+    """The text as a folder name: forbidden characters replaced, and cut with a hash at its end if it is too long."""
     name = re.sub(r"[^\w.,=()+-]", "_", text.lstrip("+"))
-    return name if len(name) <= most else f"{name[: most - 20]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return name if len(name) <= longest else f"{name[: longest - 20]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
