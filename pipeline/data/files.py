@@ -57,8 +57,9 @@ def _guess_task(labels: np.ndarray) -> str:
 def _read_npz(path: Path, data: Data) -> tuple[np.ndarray, np.ndarray]:
     """(x [rows, ...] float32, target [rows]) from the arrays `x` and `data.target`, `y` unless set."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        # np.load would leave the file of a truncated archive open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = dict(archive)
     except (ValueError, TypeError, AttributeError, OSError, EOFError, BadZipFile) as error:
         raise DataError(f"data.path: {path.name} cannot be read: {error}") from error
     target = data.target or "y"
