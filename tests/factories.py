@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pandas as pd
 
+from pipeline.config.keras_signatures import constructor_arguments, is_custom
 from pipeline.config.schema import Config
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import split_rows
@@ -124,6 +125,19 @@ def build(*overrides, seed=0):
         labels = (labels - rows.target_mean) / rows.target_scale
     shape = dataset.x.shape[1:]
     return build_model(complete_layers(config), shape, dataset.task, len(dataset.classes), seed, labels), labels
+
+
+def draws(class_name, config, shape):
+    """An initializer of Keras or of this project, and what it draws with 60 seeds: [60, *shape]."""
+    import keras
+
+    from pipeline.models.initializers import custom
+
+    start_tensorflow("cpu")
+    module = custom if is_custom("initializers", class_name) else keras.initializers
+    seeded = "seed" in constructor_arguments("initializers", class_name)
+    made = [getattr(module, class_name)(**config, **({"seed": s} if seeded else {})) for s in range(60)]
+    return made[0], np.stack([np.array(one(shape)) for one in made])
 
 
 def wide(body):

@@ -14,7 +14,7 @@ from pipeline.data.splits import split_rows
 from pipeline.experiment.check import build_seed_model
 from pipeline.experiment.outcome import Outcome
 from pipeline.experiment.plan import Plan, plan_job, stored_seeds
-from pipeline.models.initializers.distributions import audit_biases
+from pipeline.models.initializers.audit import audit_biases
 from pipeline.runtime.device import start_tensorflow
 from pipeline.runtime.environment import describe_environment
 from pipeline.runtime.hashing import NUMERICS_VERSION, digest

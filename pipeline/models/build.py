@@ -2,47 +2,53 @@
 
 from typing import Any
 
+import numpy as np
+
 from pipeline.config.keras_signatures import REQUIRED, constructor_arguments
 from pipeline.errors import ConfigError
 from pipeline.models.initializers.registry import full_form, is_custom_initializer
-from pipeline.models.spec import NESTED, Layer, bias_initializers, inner_layers, layer_arguments
+from pipeline.models.spec import NESTED, Layer, as_list, layer_arguments
 from pipeline.runtime.hashing import derive_seed
 
 
 def build_model(
-    layers: list[Layer], input_shape: tuple[int, ...], task: str, n_classes: int, seed: int, labels: Any = None
+    layers: list[Layer],
+    input_shape: tuple[int, ...],
+    task: str,
+    n_classes: int,
+    seed: int,
+    labels: np.ndarray | None = None,
 ) -> Any:
-    """The built `keras.Sequential` of a completed list, with the initial values that belong to `seed`.
+    """Build the `keras.Sequential` of a completed list of layers (`complete_layers`) for one seed.
 
-    Every initializer and dropout stream is seeded from (seed, layer path, argument), so a kernel is the same, bit for
-    bit, whatever the biases are. The last layer's missing `units` and `activation` follow from the task. labels: the
-    seed's training targets, as the model sees them, for the initializer that looks at them.
-    Raises ConfigError when Keras cannot build it.
+    Every initializer and dropout stream is seeded from (seed, layer path, argument), so that a kernel is the same, bit
+    for bit, whatever the biases are. The last layer's missing `units` and `activation` follow from the task.
+    input_shape: of one row. labels: the seed's training targets [rows] as the model sees them, for ClassPrior.
+    Raises ConfigError when Keras cannot build the model, or when its output is not one axis per row.
     """
     import keras
 
+    from pipeline.models.initializers.base import Targets, bind_initializers, settle_initializers
+
     try:
-        full = with_output(layers, task, n_classes)
-        made = [_make(layer, layer["config"]["name"], seed) for layer in full]
-        own = _own_initializers(full)
-        if own:
-            own.bind_initializers(made, labels, task, n_classes)
+        made = [_make_layer(layer, layer["config"]["name"], seed) for layer in with_output(layers, task, n_classes)]
+        bind_initializers(made, None if labels is None else Targets(labels, task, n_classes))
         model = keras.Sequential([keras.Input(input_shape, name="input"), *made], name="model")
-        if own:
-            own.settle_initializers(model)
+        settle_initializers(model)
     except (ValueError, TypeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"model: Keras cannot build it for inputs of shape {input_shape}: {reason}") from error
-    if len(model.output_shape) != 2:
+    output_shape: Any = model.output_shape
+    if len(output_shape) != 2:
         raise ConfigError(
-            f"model: its output has shape {tuple(model.output_shape[1:])} per row; "
+            f"model: its output has shape {tuple(output_shape[1:])} per row; "
             "allowed: one axis, as after Flatten, global pooling or a recurrent layer"
         )
     return model
 
 
 def with_output(layers: list[Layer], task: str, n_classes: int) -> list[Layer]:
-    """The list with its last layer's `units` and `activation` set from the task, where the file leaves them open."""
+    """The layers, the last one's `units` and `activation` set from the task if it is a Dense layer without `units`."""
     *body, last = layers
     if last["class_name"] != "Dense" or "units" in last["config"]:
         return layers
@@ -51,17 +57,33 @@ def with_output(layers: list[Layer], task: str, n_classes: int) -> list[Layer]:
     return [*body, {**last, "config": {"units": units, "activation": activation} | last["config"]}]
 
 
-def _own_initializers(layers: list[Layer]) -> Any:
-    """The module of those that Keras does not ship, when a layer has one of them."""
-    if not any(is_custom_initializer(name) for _, name, _ in bias_initializers(layers)):
-        return None
-    from pipeline.models.initializers import custom
+def _make_layer(layer: Layer, path: str, seed: int) -> Any:
+    """The Keras layer, where each random argument without a seed gets its own."""
+    import keras
 
-    return custom
+    config = dict(layer["config"])
+    if layer["class_name"] == "Bidirectional" and config.get("backward_layer") is None:
+        config["backward_layer"] = _backward_layer(config["layer"])
+    for name, default in layer_arguments(layer).items():
+        value = config.get(name, default)
+        if name == "seed" and value is None:
+            config[name] = derive_seed(seed, path, name)
+        elif name.endswith("_initializer") and isinstance(value, (str, dict)):
+            full = full_form(value, path) if isinstance(value, str) else value
+            config[name] = _seeded_initializer(full, derive_seed(seed, path, name))
+        elif name in NESTED and value is not None and value is not REQUIRED:
+            inner = [_make_layer(v, f"{path}/{v['config']['name']}", seed) for v in as_list(value)]
+            config[name] = inner if isinstance(value, list) else inner[0]
+    cls: Any = keras.Sequential if layer["class_name"] == "Sequential" else getattr(keras.layers, layer["class_name"])
+    return cls(**{k: tuple(v) if isinstance(v, list) and k not in NESTED else v for k, v in config.items()})
 
 
-def _initializer_object(class_name: str, config: dict[str, Any]) -> Any:
-    """In Keras' form, or for one of our own the object itself."""
+def _seeded_initializer(full: dict[str, Any], seed: int) -> Any:
+    """An initializer as a layer takes it: in Keras' form, or the object of a custom one. A seed in its config wins."""
+    class_name = full["class_name"]
+    config = {k: v for k, v in full["config"].items() if v is not None}
+    if "seed" in constructor_arguments("initializers", class_name):
+        config = {"seed": seed} | config
     if not is_custom_initializer(class_name):
         return {"class_name": class_name, "config": config}
     from pipeline.models.initializers import custom
@@ -69,32 +91,8 @@ def _initializer_object(class_name: str, config: dict[str, Any]) -> Any:
     return getattr(custom, class_name)(**config)
 
 
-def _backward(forward: Layer) -> Layer:
-    """The other direction of a Bidirectional. Left to itself, Keras copies the forward layer with its seeds too."""
+def _backward_layer(forward: Layer) -> Layer:
+    """The other direction of a Bidirectional. Keras' own default copies the forward layer with its seeds."""
     config = forward["config"]
-    turned = {"name": f"backward_{config['name']}", "go_backwards": not config.get("go_backwards", False)}
-    return {**forward, "config": config | turned}
-
-
-def _make(layer: Layer, path: str, seed: int) -> Any:
-    """The Keras layer, with a seed of its own for each random argument that has none."""
-    import keras
-
-    arguments, config = layer_arguments(layer), dict(layer["config"])
-    if layer["class_name"] == "Bidirectional" and config.get("backward_layer") is None:
-        config["backward_layer"] = _backward(config["layer"])
-    for name, default in arguments.items():
-        value = config.get(name, default)
-        if name == "seed" and value is None:
-            config[name] = derive_seed(seed, path, name)
-        elif name.endswith("_initializer") and isinstance(value, (str, dict)):
-            full = full_form(value, path) if isinstance(value, str) else value
-            takes_seed = "seed" in constructor_arguments("initializers", full["class_name"])
-            own = {"seed": derive_seed(seed, path, name)} if takes_seed else {}
-            drawn = {k: v for k, v in full["config"].items() if v is not None}
-            config[name] = _initializer_object(full["class_name"], own | drawn)
-        elif name in NESTED and value is not None and value is not REQUIRED:
-            inner = [_make(v, f"{path}/{v['config']['name']}", seed) for v in inner_layers({"config": {name: value}})]
-            config[name] = inner if isinstance(value, list) else inner[0]
-    cls = keras.Sequential if layer["class_name"] == "Sequential" else getattr(keras.layers, layer["class_name"])
-    return cls(**{k: tuple(v) if isinstance(v, list) and k not in NESTED else v for k, v in config.items()})
+    reversed_config = {"name": f"backward_{config['name']}", "go_backwards": not config.get("go_backwards", False)}
+    return {**forward, "config": config | reversed_config}

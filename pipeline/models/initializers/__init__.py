@@ -1,1 +1,1 @@
-"""Bias initializers: which there are, those that Keras does not ship, and what each should draw."""
+"""Bias initializers: which there are, those that Keras does not ship, and what each of them draws."""

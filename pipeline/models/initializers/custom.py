@@ -1,98 +1,65 @@
-"""Bias initializers that Keras does not ship, as Keras classes that saved models load (importing this imports Keras).
+"""Bias initializers that Keras does not ship, as Keras classes that saved models load (imports Keras).
 
-A bias alone does not tell what feeds it, so `bind` gives each of them what it needs of its layer (`fan_in`, `fan_out`,
-`gates`) or of the training labels (`values`); it is part of their config, so that a saved model loads as it is.
-Shapes: `(units,)` for dense and convolutional layers, `(4 * units,)` for an LSTM (gates i, f, c, o), `(3 * units,)` or
-`(2, 3 * units)` for a GRU (gates z, r, h; rows input and recurrent, which add up).
+To add one: a class below, a file conf/bias_initializer/<name>.yaml, and a row in CUSTOM of
+tests/models/test_custom_initializers.py. The base class says for which layers it is meant: `CustomInitializer` for any,
+`GateInitializer` for LSTM and GRU, `OutputInitializer` for the model's output. Arguments with numeric defaults are
+checked (`registry.py`); `seed` gets its own value for each model seed and layer. This file is parsed before Keras is
+imported, so a class must be defined at its top level and have an `__init__` with literal defaults.
+
+Shapes of biases: `(units,)` in dense and convolutional layers, `(4 * units,)` in an LSTM (gates i, f, c, o),
+`(3 * units,)` or `(2, 3 * units)` in a GRU (gates z, r, h; the rows, input and recurrent, add up).
 """
 
 import math
-import re
 from typing import Any
 
 import keras
 import numpy as np
 
-from pipeline.biases.introspection import flatten_layers
-from pipeline.biases.variables import GATES
+from pipeline.models.initializers.base import (
+    MEMORY_GATES,
+    CustomInitializer,
+    GateInitializer,
+    OutputInitializer,
+    Targets,
+)
+from pipeline.models.initializers.distributions import (
+    ExpectedDistribution,
+    beta,
+    constant,
+    log_uniform,
+    mixture,
+    normal,
+    uniform,
+)
 
-SHORTEST = 3  # steps that gates can tell memories apart by
-
-
-class _Drawn(keras.initializers.Initializer):
-    """An initializer whose arguments, the seed among them, are its config."""
-
-    def __init__(self, seed: int | None = None, **arguments: Any) -> None:
-        self.seed, self.arguments = seed, tuple(arguments)
-        vars(self).update(arguments)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments by which it can be made again."""
-        return {"seed": self.seed, **{name: getattr(self, name) for name in self.arguments}}
-
-    def known(self, name: str) -> Any:
-        """An argument that is given, or that the layer has told. Raises ValueError where neither is so."""
-        if getattr(self, name) is None:
-            raise ValueError(
-                f"{type(self).__name__}: {name} is not known to it outside of this project's models; give it"
-            )
-        return getattr(self, name)
-
-    def ask(self, layer: Any) -> None:
-        """Take from a layer, whose kernel is there when its bias is drawn, what was not given."""
-        self._layer = layer
-
-    def _fans(self) -> None:
-        """Fill in how many inputs feed a unit, and how many units an input feeds, from the layer's kernel.
-
-        In a recurrent layer both are its units, as in PyTorch.
-        """
-        layer, units = vars(self).get("_layer"), 0
-        if layer is None or None not in (getattr(self, "fan_in", 0), getattr(self, "fan_out", 0)):
-            return  # given, as in a saved model
-        if "recurrent_kernel" in vars(layer):
-            units = layer.recurrent_kernel.shape[-2]
-        held = vars(layer)  # not the property: the layer is being built
-        kernel = next(held[k] for k in ("pointwise_kernel", "_kernel", "kernel") if held.get(k) is not None)
-        transposed = "Transpose" in type(layer).__name__
-        inputs, outputs = kernel.shape[-2:] if not transposed else kernel.shape[-2:][::-1]
-        receptive = math.prod(kernel.shape[:-2])
-        fans = units or receptive * inputs, units or receptive * outputs
-        if "Depthwise" in type(layer).__name__:  # a unit sees one channel
-            fans = receptive, receptive * outputs
-        if isinstance(layer, keras.layers.EinsumDense):  # by its letters: what is summed up, and what is not
-            letters, after = re.fullmatch(r".*,(.*)->(.*)", layer.equation.replace(".", "")).groups()
-            sizes = dict(zip(letters, kernel.shape, strict=True))
-            fans = (math.prod(n for letter, n in sizes.items() if letter not in after),
-                    math.prod(n for letter, n in sizes.items() if letter in after))  # fmt: skip
-        for name, value in zip(("fan_in", "fan_out"), fans, strict=True):
-            if getattr(self, name, 0) is None:
-                setattr(self, name, int(value))
-
-    def _uniform(self, shape: Any, limit: float, dtype: Any) -> Any:
-        return keras.random.uniform(shape, -limit, limit, dtype=dtype, seed=self.seed)
+FEWEST_STEPS = 3  # by which gates can tell memories apart
 
 
 @keras.saving.register_keras_serializable("pipeline")
-class FanInUniform(_Drawn):
+class FanInUniform(CustomInitializer):
     """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in that of the kernel: PyTorch's default for linear and conv layers.
 
-    For a recurrent layer fan_in is its units, as in PyTorch; Keras' ones stay on an LSTM's forget gate, though. Of a
-    transposed convolution fan_in is what feeds a unit, where PyTorch counts its outputs.
+    For a recurrent layer fan_in is its units, as in PyTorch, but Keras' ones stay on an LSTM's forget gate.
     Source: `torch.nn.Linear.reset_parameters`.
     """
 
     def __init__(self, fan_in: int | None = None, seed: int | None = None) -> None:
-        super().__init__(seed, fan_in=fan_in)
+        self.fan_in, self.seed = fan_in, seed
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """A bias of any shape."""
-        self._fans()
-        return self._uniform(shape, 1 / math.sqrt(self.known("fan_in")), dtype)
+        self.fill_fans()
+        limit = 1 / math.sqrt(self.require("fan_in"))
+        return keras.random.uniform(shape, -limit, limit, dtype=dtype, seed=self.seed)
+
+    def expected(self, shape: tuple[int, ...]) -> ExpectedDistribution:
+        """U(-fan_in^-1/2, fan_in^-1/2)."""
+        return uniform(-(self.require("fan_in") ** -0.5), self.require("fan_in") ** -0.5)
 
 
 @keras.saving.register_keras_serializable("pipeline")
-class SklearnUniform(_Drawn):
+class SklearnUniform(CustomInitializer):
     """U(-a, a), a = sqrt(factor / (fan_in + fan_out)) of the kernel: what scikit-learn's MLP draws its biases from.
 
     factor is 6, and 2 for logistic units. Source: `sklearn.neural_network`, `_init_coef`, after Glorot and Bengio 2010.
@@ -101,111 +68,142 @@ class SklearnUniform(_Drawn):
     def __init__(
         self, factor: float = 6.0, fan_in: int | None = None, fan_out: int | None = None, seed: int | None = None
     ) -> None:
-        super().__init__(seed, factor=factor, fan_in=fan_in, fan_out=fan_out)
+        self.factor, self.fan_in, self.fan_out, self.seed = factor, fan_in, fan_out, seed
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """A bias of any shape."""
-        self._fans()
-        return self._uniform(shape, math.sqrt(self.factor / (self.known("fan_in") + self.known("fan_out"))), dtype)
+        self.fill_fans()
+        limit = math.sqrt(self.factor / (self.require("fan_in") + self.require("fan_out")))
+        return keras.random.uniform(shape, -limit, limit, dtype=dtype, seed=self.seed)
+
+    def expected(self, shape: tuple[int, ...]) -> ExpectedDistribution:
+        """U(-a, a) with variance a^2 / 3 = factor / 3 / (fan_in + fan_out)."""
+        variance = self.factor / 3 / (self.require("fan_in") + self.require("fan_out"))
+        return uniform(-math.sqrt(3 * variance), math.sqrt(3 * variance))
 
 
 @keras.saving.register_keras_serializable("pipeline")
-class RandomAsymmetric(_Drawn):
-    """The bias's part of Lu, Shin, Su and Karniadakis 2019, "Dying ReLU and Initialization": more units start alive.
+class RandomAsymmetric(CustomInitializer):
+    """The biases of randomized asymmetric initialization, by which more ReLU units start alive.
 
     Of a unit's fan_in weights and its bias, one at random is drawn from Beta(2, 1), the others from N(0, stddev^2 /
     fan_in) with stddev 0.6007. So a bias is Beta(2, 1) with probability 1 / (fan_in + 1). Kernels stay the study's.
+    Source: Lu, Shin, Su and Karniadakis 2019, "Dying ReLU and Initialization".
     """
 
     def __init__(self, stddev: float = 0.6007, fan_in: int | None = None, seed: int | None = None) -> None:
-        super().__init__(seed, stddev=stddev, fan_in=fan_in)
+        self.stddev, self.fan_in, self.seed = stddev, fan_in, seed
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """A bias of any shape."""
-        self._fans()
-        rng, fan_in = np.random.default_rng(self.seed), self.known("fan_in")
+        self.fill_fans()
+        rng, fan_in = np.random.default_rng(self.seed), self.require("fan_in")
         normal = rng.normal(0, self.stddev / math.sqrt(fan_in), shape)
         drawn = np.where(rng.random(shape) < 1 / (fan_in + 1), rng.beta(2, 1, shape), normal)
         return keras.ops.convert_to_tensor(drawn, dtype or keras.config.floatx())
 
+    def expected(self, shape: tuple[int, ...]) -> ExpectedDistribution:
+        """The mixture of Beta(2, 1) and the normal distribution."""
+        fan_in = self.require("fan_in")
+        parts = [beta(2.0, 1.0), normal(0.0, self.stddev * fan_in**-0.5)]
+        return mixture("normal, some Beta(2, 1)", parts, [1 / (fan_in + 1), 1 - 1 / (fan_in + 1)])
+
 
 @keras.saving.register_keras_serializable("pipeline")
-class MeanField(_Drawn):
-    """N(0, variance): the bias's part of mean-field theory, beside kernels with variance sigma_w^2 / fan_in.
+class MeanField(CustomInitializer):
+    """N(0, variance): the biases of mean-field theory, beside kernels with variance sigma_w^2 / fan_in.
 
-    The model says the kernels' variance (VarianceScaling, mode fan_in, scale sigma_w^2), equal in all arms. Source:
-    Poole et al. 2016, "Exponential expressivity in deep neural networks"; Schoenholz et al. 2017.
+    The model file sets the kernels' variance (VarianceScaling, mode fan_in, scale sigma_w^2), equal in all arms.
+    Source: Poole et al. 2016, "Exponential expressivity in deep neural networks"; Schoenholz et al. 2017.
     """
 
     def __init__(self, variance: float = 0.05, seed: int | None = None) -> None:
-        super().__init__(seed, variance=variance)
+        self.variance, self.seed = variance, seed
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """A bias of any shape."""
         return keras.random.normal(shape, 0.0, math.sqrt(self.variance), dtype=dtype, seed=self.seed)
 
+    def expected(self, shape: tuple[int, ...]) -> ExpectedDistribution:
+        """N(0, variance)."""
+        return normal(0.0, self.variance**0.5)
+
 
 @keras.saving.register_keras_serializable("pipeline")
-class ReluSmall(_Drawn):
+class ReluSmall(CustomInitializer):
     """A small positive constant, so that ReLU units start alive: 0.01, or 0.1 as in older TensorFlow tutorials."""
 
     def __init__(self, value: float = 0.01) -> None:
-        super().__init__(None, value=value)
-
-    def get_config(self) -> dict[str, Any]:
-        """The value."""
-        return {"value": self.value}
+        self.value = value
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """A bias of any shape."""
         return keras.ops.full(shape, self.value, dtype or keras.config.floatx())
 
+    def expected(self, shape: tuple[int, ...]) -> ExpectedDistribution:
+        """The constant."""
+        return constant(self.value)
+
 
 @keras.saving.register_keras_serializable("pipeline")
-class ForgetGate(_Drawn):
-    """`value` on the forget gate, zeros elsewhere: LSTM's f, or GRU's z, which in Keras is the share of the old state.
+class ForgetGate(GateInitializer):
+    """`value` on the gate that keeps the old state, zeros elsewhere: LSTM's f, or GRU's z.
 
-    A GRU's two rows add up, so the value is in the first. Source: Gers et al. 2000; Jozefowicz et al. 2015 (value 1).
+    In Keras a GRU's z is the share of the old state. Source: Gers et al. 2000; Jozefowicz et al. 2015 (value 1).
     """
 
     def __init__(self, value: float = 1.0, gates: str | None = None) -> None:
-        super().__init__(None, value=value, gates=gates)
+        self.value, self.gates = value, gates
 
-    def get_config(self) -> dict[str, Any]:
-        """The value and the order of the gates."""
-        return {"value": self.value, "gates": self.gates}
+    def gate_values(self, units: int) -> dict[str, Any]:
+        """The value for the gate that keeps the old state."""
+        return {MEMORY_GATES[self.require("gates")]: self.value}
 
-    def __call__(self, shape: Any, dtype: Any = None) -> Any:
-        """A bias of shape `(4 * units,)`, `(3 * units,)` or `(2, 3 * units)`."""
-        gate = {"ifco": "f", "zrh": "z"}[self.known("gates")]
-        return keras.ops.convert_to_tensor(_gates(shape, self.gates, {gate: self.value}), dtype or "float32")
+    def expected_gate(self, gate: str) -> ExpectedDistribution:
+        """The value on f or z."""
+        return constant(self.value if gate in ("f", "z") else 0.0)
 
 
 @keras.saving.register_keras_serializable("pipeline")
-class Chrono(_Drawn):
-    """Gates that start with memories of 1 to t_max steps: Tallec and Ollivier 2018, "Can recurrent neural networks warp
-    time?". LSTM: b_f = log u, b_i = -b_f, others zero; u ~ U(1, t_max - 1).
+class Chrono(GateInitializer):
+    """Gates that start with memories of 1 to t_max steps.
 
-    GRU: b_z = log u, since Keras' z is the share of the old state that is kept (the paper's update gate is 1 - z). A
-    GRU's two rows add up, so it is in the first. t_max is the number of steps of the input, unless given.
+    LSTM: b_f = log u, b_i = -b_f, others zero; u ~ U(1, t_max - 1). GRU: b_z = log u, since Keras' z is the share of
+    the old state that is kept (the paper's update gate is 1 - z). t_max is the number of steps of the layer's input
+    unless it is set. Source: Tallec and Ollivier 2018, "Can recurrent neural networks warp time?".
     """
 
     def __init__(self, t_max: int | None = None, gates: str | None = None, seed: int | None = None) -> None:
-        super().__init__(seed, t_max=t_max, gates=gates)
+        self.t_max, self.gates, self.seed = t_max, gates, seed
 
-    def __call__(self, shape: Any, dtype: Any = None) -> Any:
-        """A bias of shape `(4 * units,)`, `(3 * units,)` or `(2, 3 * units)`."""
-        units = shape[-1] // len(self.known("gates"))
-        most = self.t_max or (
-            SHORTEST if "_layer" in vars(self) else self.known("t_max")
-        )  # until `settle` knows better
-        memory = np.log(np.random.default_rng(self.seed).uniform(1, most - 1, units))
-        by_gate = {"f": memory, "i": -memory} if self.gates == "ifco" else {"z": memory}
-        return keras.ops.convert_to_tensor(_gates(shape, self.gates, by_gate), dtype or "float32")
+    def gate_values(self, units: int) -> dict[str, Any]:
+        """The memories, log u, for f or z, and their negatives for an LSTM's i."""
+        open_yet = self.t_max is None and self._layer is not None  # `settle` will know the steps
+        t_max = FEWEST_STEPS if open_yet else self.require("t_max")
+        memory = np.log(np.random.default_rng(self.seed).uniform(1, t_max - 1, units))
+        return {"f": memory, "i": -memory} if self.gates == "ifco" else {"z": memory}
+
+    def settle(self, layer: Any, cell: Any) -> None:
+        """Draw the bias again with the steps of the layer's input as t_max, unless t_max is set.
+
+        Raises ValueError for an input of fewer than 3 steps, or of no fixed number of them.
+        """
+        if self.t_max is None and cell.bias is not None:
+            steps = layer.get_build_config()["input_shape"][1]
+            if steps is None or steps < FEWEST_STEPS:
+                raise ValueError(f"Chrono: {layer.name} sees {steps} steps; allowed: 3 or more, or a t_max")
+            self.t_max = steps
+            cell.bias.assign(self(cell.bias.shape))
+
+    def expected_gate(self, gate: str) -> ExpectedDistribution:
+        """The logarithm of a uniform distribution on f and z, its negative on i."""
+        if gate in ("f", "z", "i"):
+            return log_uniform(1.0, float(self.require("t_max") - 1), negative=gate == "i")
+        return constant(0.0)
 
 
 @keras.saving.register_keras_serializable("pipeline")
-class ClassPrior(_Drawn):
+class ClassPrior(OutputInitializer):
     """The output that fits the training labels best before anything is learnt.
 
     One sigmoid unit: the logit of the share of class 1. Softmax: the log of each class's share, [classes]. Regression:
@@ -213,67 +211,30 @@ class ClassPrior(_Drawn):
     """
 
     def __init__(self, values: list[float] | None = None) -> None:
-        super().__init__(None, values=values)
-
-    def get_config(self) -> dict[str, Any]:
-        """The values, one per output."""
-        return {"values": self.values}
+        self.values = values
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """A bias of shape `(outputs,)`."""
-        return keras.ops.reshape(
-            keras.ops.convert_to_tensor(self.known("values"), dtype or keras.config.floatx()), shape
-        )
+        values = keras.ops.convert_to_tensor(self.require("values"), dtype or keras.config.floatx())
+        return keras.ops.reshape(values, shape)
+
+    def bind(self, layer: Any, targets: Targets | None) -> None:
+        """Compute the values from the training targets."""
+        super().bind(layer, targets)
+        if self.values is None and targets is not None:
+            self.values = class_prior_values(targets, getattr(layer, "units", 1))
+
+    def expected(self, shape: tuple[int, ...]) -> ExpectedDistribution:
+        """The values."""
+        return ExpectedDistribution("from the labels", values=np.asarray(self.require("values"), np.float64))
 
 
-def _gates(shape: Any, gates: str, values: dict[str, Any]) -> np.ndarray:
-    """An array of zeros with the given values for some gates; of two rows, in the first."""
-    bias = np.zeros(shape, np.float32)
-    first = bias if bias.ndim == 1 else bias[0]
-    for part, gate in zip(np.split(first, len(gates)), gates, strict=True):  # views
-        part[:] = values.get(gate, 0.0)
-    return bias
+def class_prior_values(targets: Targets, outputs: int) -> list[float]:
+    """The biases, one per output, with which a constant model fits the training targets best.
 
-
-def bind_initializers(made: list[Any], labels: np.ndarray | None, task: str, n_classes: int) -> None:
-    """Let the initializers of this module know what layers they belong to, and which outputs fit the training labels.
-
-    made: the layers of a model, in order, not built yet. labels: as in `prior`, or None where nobody asks for it.
+    A class without a row counts half a row, so that its logarithm is finite; so do outputs beyond the classes.
     """
-    for own in [own for layer in made for own in flatten_layers(layer)]:
-        initializer = getattr(own, "bias_initializer", None)
-        if isinstance(initializer, _Drawn):
-            initializer.ask(own)
-            known = {"gates": GATES.get(type(own).__name__)}
-            if isinstance(initializer, ClassPrior) and labels is not None:
-                known["values"] = class_prior_values(labels, task, n_classes, getattr(own, "units", 1))
-            for name, value in known.items():
-                if getattr(initializer, name, 0) is None:
-                    setattr(initializer, name, value)
-
-
-def settle_initializers(model: Any) -> None:
-    """Draw the biases of `Chrono` anew whose t_max is the steps of their layer's input, known once the model is built.
-
-    Raises ValueError for an input of fewer than 3 steps, or of no fixed number of them.
-    """
-    for layer in flatten_layers(model):
-        cell = getattr(layer, "cell", None)
-        for own in getattr(cell, "cells", [cell]):
-            initializer = getattr(own, "bias_initializer", None)
-            if isinstance(initializer, Chrono) and initializer.t_max is None and own.bias is not None:
-                steps = layer.get_build_config()["input_shape"][1]
-                if steps is None or steps < SHORTEST:
-                    raise ValueError(f"Chrono: {layer.name} sees {steps} steps; allowed: 3 or more, or a t_max")
-                initializer.t_max = steps
-                own.bias.assign(initializer(own.bias.shape))
-
-
-def class_prior_values(labels: np.ndarray, task: str, n_classes: int, outputs: int) -> list[float]:
-    """What `ClassPrior` starts from: training labels [rows] as class codes, or a regression's targets.
-
-    A class without a row counts half a row, so that its logarithm is finite.
-    """
+    labels, task, n_classes = targets
     if task == "regression":
         return [float(labels.mean())]
     shares = np.maximum(np.bincount(labels, minlength=n_classes), 0.5) / len(labels)

@@ -1,0 +1,97 @@
+"""Memory is estimated well enough to refuse what does not fit, and the width of a stack follows from the model."""
+
+import subprocess
+import sys
+
+import pytest
+from factories import compose_config
+from reference import train
+
+from pipeline.config.schema import PROJECT
+from pipeline.errors import ConfigError
+from pipeline.training.memory import (
+    COMPILER_BYTES,
+    COPIES,
+    EVALUATION_ROWS,
+    evaluation_rows,
+    stack_bytes,
+    stack_width,
+    step_bytes,
+)
+
+
+@pytest.fixture(scope="module")
+def keras():
+    import keras
+
+    return keras
+
+
+def dense_net(keras, inputs, units, outputs):
+    layers = [keras.Input((inputs,)), keras.layers.Dense(units), keras.layers.Dense(outputs)]
+    return keras.Sequential(layers)
+
+
+def test_estimates_of_a_dense_net_are_those_computed_by_hand(keras):
+    """100 inputs, 50 and 10 units: 5,560 weights; a row is its inputs, and twice what each layer puts out."""
+    model = dense_net(keras, 100, 50, 10)
+    weights, row_bytes = 101 * 50 + 51 * 10, 4 * (100 + 2 * (100 + 50 + 10))  # the input layer included
+    assert step_bytes(model, 32) == 4 * (4 * weights + 2 * 32 * (50 + 10))
+    assert evaluation_rows(model, 20) == EVALUATION_ROWS
+    expected = COMPILER_BYTES + 20 * (4 * COPIES * weights + EVALUATION_ROWS * row_bytes)
+    assert stack_bytes(model, 20, 32) == expected
+    more_rows = stack_bytes(model, 20, 1000) - expected
+    assert more_rows == 20 * (2000 - EVALUATION_ROWS) * row_bytes
+
+
+def test_larger_models_and_batches_make_narrower_stacks(keras):
+    """A step of the stack touches at most 3 MB, unless two seeds already touch more."""
+    assert stack_width(dense_net(keras, 64, 32, 10), 32) == 20
+    assert stack_width(dense_net(keras, 64, 128, 10), 32) == 10
+    assert stack_width(dense_net(keras, 64, 32, 10), 1000) == 5
+    assert stack_width(dense_net(keras, 1000, 1000, 10), 32) == 2
+
+
+def test_a_stack_that_does_not_fit_is_refused(monkeypatch):
+    """One line names the settings to lower and the memory needed and free."""
+    monkeypatch.setattr("pipeline.training.memory.free_memory", lambda: 2**20)
+    with pytest.raises(ConfigError, match=r"^training.batch_size, model: .* need about .* GiB, but 0.0 GiB are free"):
+        train(compose_config("data=iris", "model=mlp", "training.epochs=1", "training.batch_size=5000"))
+
+
+PEAK = """
+import resource, sys
+import psutil
+sys.path[:0] = [".", "tests"]
+from factories import compose_config
+from reference import stack
+from pipeline.biases.extraction import bias_variables
+from pipeline.training.loop import train_seeds
+from pipeline.training.memory import stack_bytes, stack_width
+config = compose_config(*sys.argv[1:], "seeds=2", "training.epochs=1", "training.seeds_at_once=1")
+dataset, built, splits = stack(config)
+width = stack_width(built[0], config.training.batch_size)
+before = psutil.Process().memory_info().rss
+train_seeds(built, splits, dataset, config.optimizer, config.training, bias_variables)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(stack_bytes(built[0], width, config.training.batch_size), peak - before)
+"""
+LARGE = {
+    "many weights": "{class_name: Flatten}, {class_name: Dense, config: {units: 2000}},"
+    " {class_name: Dense, config: {units: 2000}}",
+    "large pictures": "{class_name: UpSampling2D, config: {size: 6}},"
+    " {class_name: Conv2D, config: {filters: 32, kernel_size: 3}}, {class_name: MaxPooling2D},"
+    " {class_name: Conv2D, config: {filters: 64, kernel_size: 3}}, {class_name: Flatten}",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", LARGE.values(), ids=LARGE.keys())
+def test_the_measured_peak_is_near_the_estimate(layers):
+    """The estimate of what training adds to a fresh process is within a factor of RATIO of its peak."""
+    options = (f"model.layers=[{layers}, {{class_name: Dense}}]", "training.batch_size=128")
+    command = [sys.executable, "-c", PEAK, *options]
+    done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
+    estimated, measured = map(int, done.stdout.split()[-2:])
+    print(estimated, measured)
+    assert 1 / 1.7 < estimated / measured < 1.7
