@@ -1,7 +1,7 @@
 """What tests share: configs of command lines, stored runs with made-up values, layers, data frames."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -56,6 +56,12 @@ def compose_config(*overrides: str) -> Config:
     """The checked config of a command line, composed from conf/ (0.2 s of CPU, hence the cache)."""
     (config,) = compose_jobs(overrides)
     return config
+
+
+def change_config(config: Config, **changes: Any) -> Config:
+    """A config with some fields changed, those of a group as `training={"epochs": 3}`. The arm keeps its name."""
+    nested = {name: replace(getattr(config, name), **v) for name, v in changes.items() if isinstance(v, dict)}
+    return replace(config, **(changes | nested))
 
 
 ARRAYS = {
