@@ -89,8 +89,10 @@ class ValidateJobs(Callback):
                 noise = Path(aside) / "noise"
                 with redirect_stderr(noise):
                     self._check(plans)
-                request = Request(plans, to_train_by_arm(plans), folder.absolute() / LOG)
-                _append_log(request.log, "while the request was checked", noise.read_text(errors="replace"))
+                messages = noise.read_text(errors="replace")
+            request = Request(plans, to_train_by_arm(plans), folder.absolute() / LOG)
+            if not self._plan_only:
+                _append_log(request.log, "while the request was checked", messages)
         except Exception as error:
             print(explain_refusal(error), file=sys.stderr)
             stop_uploads()
