@@ -4,6 +4,7 @@ import math
 import re
 import textwrap
 from dataclasses import is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
@@ -19,6 +20,7 @@ MAX_SEED = 2**31 - 1
 GROUPS = tuple(name for name, hint in get_type_hints(Settings).items() if is_dataclass(hint))
 
 
+@cache
 def register_schema() -> None:
     """Register the schema with Hydra, so that Hydra knows every key and its type, and the resolvers of conf/."""
     ConfigStore.instance().store(name="schema", node=structured_schema(Settings))

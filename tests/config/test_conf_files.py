@@ -14,7 +14,7 @@ from pipeline.models.initializers.registry import initializer_names, is_custom_i
 OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
 COMMANDS = sorted({
     match[1].strip()
-    for path in CONF.rglob("*.yaml")
+    for path in [*CONF.rglob("*.yaml"), CONF / "README.md"]
     for match in re.finditer(r"python -m pipeline\.train((?: [^\s`]+)*)", re.sub(r"\\\n\s*", "", path.read_text()))
     if "--" not in match[1] and " -sc" not in match[1]
 })  # fmt: skip
@@ -45,7 +45,7 @@ def test_every_option_can_be_chosen(group: str, option: str, people: list[str]) 
 
 @pytest.mark.parametrize("arguments", COMMANDS)
 def test_every_command_in_conf_composes(arguments: str, people: list[str]) -> None:
-    """No comment and no help text in conf/ shows a command that is refused."""
+    """No comment, no help text and no document in conf/ shows a command that is refused."""
     words = [word for word in arguments.split() if not word.startswith("-")]
     if "data=file" in words:
         words = people

@@ -1,19 +1,25 @@
 """conf/README.md lists every group, option and key, as the schema and the files of conf/ describe them."""
 
 import ast
-from dataclasses import is_dataclass
+import re
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
+import yaml
 from factories import compose_config
 
 from pipeline.config import schema
 from pipeline.config.load import list_options
-from pipeline.config.schema import CONF, Settings, describe_type
+from pipeline.config.overrides import validate_overrides
+from pipeline.config.schema import CONF, Model, Settings, describe_type
+from pipeline.experiment.plan import plan_job
 
 README = (CONF / "README.md").read_text()
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
+PLACEHOLDERS = {"group=option", "key=value", "model=mine"}
+INLINE_OVERRIDES = sorted(set(re.findall(r"`((?:[\w.]+=[^`\s]+ ?)+)`", README)) - PLACEHOLDERS)
 
 
 def meanings() -> dict[str, dict[str, str]]:
@@ -75,6 +81,18 @@ def test_every_option_is_listed(group: str) -> None:
     """Each option has a row with the first line of its file's comment; a failure's message is the table to write."""
     rows = "\n".join(option_rows(group))
     assert rows in README, f"conf/README.md lacks these rows:\n{rows}"
+
+
+@pytest.mark.parametrize("words", INLINE_OVERRIDES)
+def test_every_override_shown_is_valid(words: str) -> None:
+    """Each override in the running text passes the checks that come before composing."""
+    validate_overrides(words.split())
+
+
+def test_the_model_file_shown_is_valid() -> None:
+    """The model file that the text shows is taken for digits, the default data."""
+    model = yaml.safe_load(README.partition("```yaml\n")[2].partition("```")[0])
+    plan_job(replace(compose_config(), model=Model(**model)))
 
 
 def test_help_lists_every_option() -> None:
