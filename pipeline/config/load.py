@@ -92,8 +92,8 @@ def _resolve(composed: DictConfig) -> dict[str, Any]:
     raw = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=False))
     raw.pop("hydra", None)
     values = {name: value for name, value in raw.items() if not isinstance(value, dict)}
-    for group in GROUPS:
-        values |= {f"{group}.{name}": value for name, value in (raw.get(group) or {}).items()}
+    for group in (name for name in GROUPS if isinstance(raw.get(name), dict)):
+        values |= {f"{group}.{name}": value for name, value in raw[group].items()}
     for key, value in values.items():
         if value == MISSING:
             raise ConfigError(f"{key}: no value given; this key has no default")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from pipeline.config.schema import CONF, describe_type, is_open, key_types
@@ -68,7 +68,7 @@ def unreadable(override: str) -> ConfigError:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, what caused it, and what it was raised in the place of."""
+    """The error and its causes. Hydra raises its errors in the place of OmegaConf's, often without `from`."""
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (error.__context__ if isinstance(error, HydraException) else None)
