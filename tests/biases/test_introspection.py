@@ -12,15 +12,6 @@ from pipeline.biases.introspection import (
     is_keras_layer,
     recurrent_layers,
 )
-from pipeline.runtime.device import start_tensorflow
-
-
-@pytest.fixture(scope="module")
-def keras():
-    start_tensorflow("cpu")
-    import keras
-
-    return keras
 
 
 @pytest.fixture(scope="module")

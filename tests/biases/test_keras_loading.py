@@ -1,0 +1,94 @@
+"""Keras loads models in safe mode, and what it cannot load is explained."""
+
+import numpy as np
+import pytest
+from keras_files import descriptions, keras_file
+
+from pipeline.biases.extraction import find_biases
+from pipeline.biases.keras_loading import load_biases
+from pipeline.biases.model_files import read_biases
+from pipeline.errors import ConfigError, ModelFileError
+
+
+def _register_nothing():
+    pass
+
+
+@pytest.fixture(scope="module")
+def offset_class(keras):
+    """A layer class that Keras does not know when it loads a model, unless it is registered."""
+
+    class Offset(keras.layers.Layer):
+        def build(self, shape):
+            self.shift = self.add_weight(shape=(3,), name="shift")
+            self.inner = keras.layers.Dense(3, name="inner")
+            self.inner.build(shape)
+
+        def call(self, x):
+            return self.inner(x) + self.shift
+
+    return Offset
+
+
+@pytest.mark.parametrize("file_format", ["keras", "h5"])
+def test_a_loaded_model_has_the_biases_of_the_live_model(saved_models, file_format):
+    """Loading gives the same biases, and arrays as their values."""
+    models, folder = saved_models
+    biases = load_biases(folder / f"dense.{file_format}", _register_nothing)
+    assert descriptions(biases) == descriptions(find_biases(models["dense"]))
+    assert all(isinstance(bias.values, np.ndarray) for bias in biases if bias.kind != "absent")
+
+
+def test_only_whole_models_are_loaded(saved_models):
+    """A weights file is refused: it has no model."""
+    _, folder = saved_models
+    with pytest.raises(ConfigError, match=r"--load: .*allowed: a \.keras file, or a \.h5 file of a whole model"):
+        load_biases(folder / "dense.weights.h5", _register_nothing)
+
+
+def test_keras_sees_no_file_that_the_reader_refuses(tmp_path):
+    """A hostile archive is refused before Keras opens it."""
+    path = tmp_path / "model.keras"
+    path.write_bytes(keras_file(("../x", b"")))
+    with pytest.raises(ModelFileError, match="points out of the archive"):
+        load_biases(path, lambda: pytest.fail("Keras was asked"))
+
+
+@pytest.mark.parametrize("file_format", ["keras", "h5"])
+def test_the_code_of_a_lambda_layer_does_not_run(keras, tmp_path, monkeypatch, file_format):
+    """Safe mode refuses it, in one line."""
+    monkeypatch.chdir(tmp_path)
+    canary, path = tmp_path / "canary", tmp_path / f"model.{file_format}"
+    code = keras.layers.Lambda(lambda x: __import__("os").makedirs("canary", exist_ok=True) or x, output_shape=(3,))
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), code]).save(path)
+    if canary.exists():
+        canary.rmdir()
+    with pytest.raises(ModelFileError, match=r"--load: .*Keras: ") as refusal:
+        load_biases(path, _register_nothing)
+    assert "\n" not in str(refusal.value)
+    assert [bias.kind for bias in read_biases(path)] == ["bias"] and not canary.exists()
+
+
+@pytest.mark.parametrize("file_format", ["keras", "h5"])
+def test_a_class_that_keras_does_not_know_is_explained(keras, tmp_path, offset_class, file_format):
+    """The refusal names the class and says how to read the model in Python; without Keras its variables are unknown."""
+    path = tmp_path / f"model.{file_format}"
+    keras.Sequential([keras.Input((3,)), offset_class(name="offset")]).save(path)
+    with pytest.raises(ModelFileError, match="For Offset: in Python, import what defines it") as refusal:
+        load_biases(path, _register_nothing)
+    assert "\n" not in str(refusal.value)
+    layer_types = {bias.layer: bias.layer_type for bias in read_biases(path) if bias.kind == "unknown"}
+    assert layer_types["offset"] == "Offset"
+
+
+def test_registered_classes_are_loaded(keras, tmp_path, offset_class):
+    """`register_classes` runs before Keras loads the model; the sublayers of such a class have their biases."""
+    path = tmp_path / "model.keras"
+    keras.Sequential([keras.Input((3,)), offset_class(name="offset")]).save(path)
+    with keras.saving.CustomObjectScope({}):
+        scope = keras.saving.get_custom_objects()
+        biases = load_biases(path, lambda: scope.update({"Offset": offset_class}))
+        scope.pop("Offset")
+    assert [(bias.path, bias.kind) for bias in biases] == [
+        ("offset/shift", "unknown"), ("offset/inner/bias", "bias"),
+    ]  # fmt: skip
