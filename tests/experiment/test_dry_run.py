@@ -1,14 +1,19 @@
-"""`--plan` says what a sweep would do, does none of it, and what it says is so."""
+"""`--plan` prints what a sweep would do, does none of it, and what it prints is true."""
 
 import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from factories import compose_config
+from factories import CommandResult, TrainedStudy, change_config, compose_config
 from reference import train
 
 from pipeline import train as cli_train
-from pipeline.store.runs import RunStore
+from pipeline.config.schema import BiasInitializer
+from pipeline.experiment.dry_run import show_plan
+from pipeline.experiment.plan import plan_job
 
 IRIS = ("data=iris", "model=linear")
 NORMALISED = (
@@ -16,220 +21,177 @@ NORMALISED = (
     "model.name=normalised",
     "model.layers=[{class_name: Dense, config: {units: 8}}, {class_name: BatchNormalization},"
     " {class_name: Dense, config: {name: output}}]",
+    "bias_layers=hidden",
 )
 
 
-def test_a_plan_trains_and_writes_nothing(cli, tmp_path):
-    """Asking for the plan would train, leave a folder, a log or an MLflow store behind, or start the first job."""
-    said = cli("-m", "--plan", *IRIS)
-    assert said.code == 0
-    assert "40 runs to train, in roughly " in said.out
-    assert "Launching" not in said.out + said.err
+def initializer(name: str) -> BiasInitializer:
+    return compose_config(f"bias_initializer={name}").bias_initializer
+
+
+@pytest.fixture
+def show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """`show(["zeros", "no_bias"], "data=iris")` is what `--plan` prints of these two arms.
+
+    changes: fields of their config.
+    """
+
+    def show(bias_settings: Sequence[str], *overrides: str, **changes: Any) -> str:
+        config = change_config(compose_config(*overrides), **({"results": str(tmp_path / "results")} | changes))
+        arms = [
+            change_config(config, use_bias=False)
+            if arm == "no_bias"
+            else change_config(config, bias_initializer=initializer(arm))
+            for arm in bias_settings
+        ]
+        capsys.readouterr()
+        show_plan([plan_job(arm) for arm in arms])
+        return capsys.readouterr().out
+
+    return show
+
+
+def trained(name: str, *overrides: str) -> list[Any]:
+    """The models of two seeds that this initializer's arm ends with."""
+    config = change_config(
+        compose_config(*overrides, "optimizer=sgd"), bias_initializer=initializer(name), seeds=(0, 1),
+        training={"epochs": 2, "xla": False},
+    )  # fmt: skip
+    return train(config)[0]
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_a_plan_trains_and_writes_nothing(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
+    """`--plan` prints how many runs are missing, starts no job, and leaves no folder, log or MLflow store."""
+    planned = cli("-m", "--plan", *IRIS)
+    assert planned.code == 0
+    assert "40 runs to train, in roughly " in planned.out
+    assert "Launching" not in planned.out + planned.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_plan_counts_what_is_done(cli):
-    """Runs that are stored would be listed as missing, or others as done."""
-    assert cli("-m", *IRIS, "seeds=2", "bias_initializer=zeros,ones").code == 0
-    said = cli("-m", "--plan", *IRIS, "seeds=5")
-    first = said.out.partition("runs to train")[0]
-    counts = {row[0]: row[1:] for row in re.findall(r"│ (\w+) +│ (\d+) +│ (\d+) +│ (\d+) +│", first)}
-    assert counts == {
-        "zeros": ("5", "2", "3"),
-        "ones": ("5", "2", "3"),
-        "glorot_uniform": ("5", "0", "5"),
-        "no_bias": ("5", "0", "5"),
-    }
-    assert "16 runs to train" in said.out
-    assert "Nothing to train" in cli("--plan", *IRIS, "seeds=2").out
+def test_the_plan_counts_stored_runs(show: Callable[..., str], trained_study: TrainedStudy) -> None:
+    """Each arm has its number of seeds, of stored runs and of missing ones."""
+    stored = {"results": str(trained_study.results)}
+    planned = show(["zeros", "ones", "glorot", "no_bias"], *trained_study.overrides, **stored, seeds=(0, 1, 2, 3, 4))
+    counts = {row[0]: row[1:] for row in re.findall(r"│ (\w+),\S+ +│ (\d+) +│ (\d+) +│ (\d+) +│", planned)}
+    partly = dict.fromkeys(["zeros", "glorot_uniform", "no_bias"], ("5", "3", "2"))
+    assert counts == partly | {"ones": ("5", "0", "5")}
+    assert "11 runs to train" in planned
+    assert "Nothing to train" in show(["zeros"], *trained_study.overrides, **stored, seeds=(0, 1))
 
 
-def test_the_plan_says_what_is_drawn(cli):
-    """A row would name other limits or another spread than the initializer has at that layer's shape."""
-    said = cli("-m", "--plan", "bias_initializer=glorot,he_normal,constant")
+def test_the_plan_shows_what_is_drawn(show: Callable[..., str]) -> None:
+    """Limits and standard deviations are those of the initializer at the shape of each bias."""
+    planned = show(["glorot", "he_normal", "constant"])
     limit = np.sqrt(3 / 64)  # Keras takes both fans of a bias from its length
     row = rf"glorot_uniform +│ dense/bias +│ +│ \(64,\) │ uniform +│ 0 +│ {limit / np.sqrt(3):.3g} +│ -{limit:.3g} +│"
-    assert re.search(row, said.out)
-    assert re.search(rf"output/bias +│ +│ \(10,\) │ truncated normal +│ 0 +│ {np.sqrt(2 / 10):.3g} +│", said.out)
-    assert re.search(r"constant +│ dense/bias +│ +│ \(64,\) │ constant +│ 0 +│ 0 +│ 0 +│ 0 +│", said.out)
+    assert re.search(row, planned)
+    assert re.search(rf"output/bias +│ +│ \(10,\) │ truncated normal +│ 0 +│ {np.sqrt(2 / 10):.3g} +│", planned)
+    assert re.search(r"constant +│ dense/bias +│ +│ \(64,\) │ constant +│ 0 +│ 0 +│ 0 +│ 0 +│", planned)
 
 
-def test_the_plan_shows_whole_names_and_a_layers_own_values(cli):
-    """A name in brackets would be taken for a colour, a long arm be cut off, or a list of values end in a traceback."""
-    own = "bias_initializer: {class_name: Constant, config: {value: [1, 2, 3]}}"
-    layers = f"[{{class_name: Dense, config: {{units: 3, name: '[red]x', {own}}}}}, {{class_name: Dense}}]"
-    said = cli("--plan", "data=iris", "model.name=m", f"model.layers={layers}")
-    assert said.code == 0
-    assert re.search(r"│ \[red\]x", said.out)
-    first = said.out.partition("runs to train")[0]
+def test_the_plan_shows_names_whole(show: Callable[..., str]) -> None:
+    """A layer's name in brackets is printed as it is, a long arm's name on several lines; a list of values is fine."""
+    constant = "bias_initializer: {class_name: Constant, config: {value: [1, 2, 3]}}"
+    layers = f"[{{class_name: Dense, config: {{units: 3, name: '[red]x', {constant}}}}}, {{class_name: Dense}}]"
+    planned = show(["zeros"], "data=iris", "model.name=m", f"model.layers={layers}")
+    assert re.search(r"│ \[red\]x", planned)
+    first = planned.partition("runs to train")[0]
     arm = "".join(row.split("│")[1].strip() for row in first.splitlines() if row.startswith("│"))
     assert re.fullmatch(r"zeros,model.layers=.*~[0-9a-f]{8}", arm)
 
 
-def test_the_plan_shows_gates(cli):
-    """A reader of an LSTM's plan would not see Keras' ones on the forget gate."""
-    said = cli("--plan", "model=lstm", "bias_initializer=zeros")
-    gates = re.findall(r"│ ([ifco]) +│ \(16,\) │ constant +│ (\d)", said.out)
+def test_the_plan_shows_gates(show: Callable[..., str]) -> None:
+    """An LSTM's bias has a row per gate; the forget gate starts at Keras' ones."""
+    gates = re.findall(r"│ ([ifco]) +│ \(16,\) │ constant +│ (\d)", show(["zeros"], "model=lstm"))
     assert gates == [("i", "0"), ("f", "1"), ("c", "0"), ("o", "0")]
 
 
-def trained(*overrides):
-    """The weights that every arm ends with, the biases in `idle` left out."""
-    models, _ = train(compose_config(*overrides, "seeds=2", "training.epochs=2", "optimizer=sgd"))
-    return models
-
-
-def test_arms_that_are_the_same_are_named_and_are_the_same(cli):
-    """Two names of one distribution would pass for two arms, or two arms for one."""
-    said = cli("-m", "--plan", *IRIS, "bias_initializer=glorot_uniform,lecun_uniform,he_uniform,zeros")
-    assert "The same by construction, bit for bit: glorot_uniform; lecun_uniform.\n" in said.out
-    ours, other = (trained(*IRIS, f"bias_initializer={name}") for name in ("glorot_uniform", "lecun_uniform"))
-    for mine, theirs in zip(ours, other, strict=True):
-        for a, b in zip(mine.variables, theirs.variables, strict=True):
+def test_equal_arms_are_named_and_are_equal(show: Callable[..., str]) -> None:
+    """Initializers with the same distribution are named as one, and end with the same bits."""
+    planned = show(["glorot_uniform", "lecun_uniform", "he_uniform", "zeros"], *IRIS)
+    assert "The same by construction, bit for bit: glorot_uniform; lecun_uniform.\n" in planned
+    for ours, theirs in zip(trained("glorot_uniform", *IRIS), trained("lecun_uniform", *IRIS), strict=True):
+        for a, b in zip(ours.variables, theirs.variables, strict=True):
             np.testing.assert_array_equal(a.value, b.value)
-    rates = cli("-m", "--plan", *IRIS, "bias_initializer=glorot_uniform", "optimizer.learning_rate=0.1,0.01")
-    assert "The same" not in rates.out
 
 
-def test_a_bias_in_front_of_batch_normalisation_cannot_matter_in_training(cli):
-    """The plan would not warn of it, or call arms the same whose evaluation differs."""
-    options = (*NORMALISED, "bias_layers=hidden")
-    said = cli("-m", "--plan", *options, "bias_initializer=zeros,ones,glorot")
-    words = " ".join(said.out.split())
-    matters = re.search(r"Cannot matter \((zeros.*glorot_uniform.*)\): dense/bias, in training: batch_norm", words)
-    assert matters and matters[1].count("bias_layers=hidden") == 3
-    assert "The same" not in words
-    for mine, theirs in zip(*(trained(*options, f"bias_initializer={n}") for n in ("zeros", "ones")), strict=True):
-        np.testing.assert_allclose(mine.layers[0].kernel, theirs.layers[0].kernel, atol=1e-5)
-        np.testing.assert_allclose(mine.layers[2].kernel, theirs.layers[2].kernel, atol=1e-5)
+def test_arms_of_other_learning_rates_are_not_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Arms with equal initial values but other training settings are not named as one."""
+    config = change_config(compose_config(*IRIS), results=str(tmp_path))
+    show_plan([plan_job(change_config(config, optimizer={"learning_rate": rate})) for rate in (0.1, 0.01)])
+    assert "The same" not in capsys.readouterr().out
 
 
-MATTERS = {
-    "frozen statistics": ("{class_name: BatchNormalization, config: {trainable: false}}", ()),
-    "an optimizer that looks at the weights": ("{class_name: Activation, config: {activation: tanh}}",
-                                               ("optimizer.class_name=Ftrl",)),
-}  # fmt: skip
+def test_a_bias_before_batch_normalization_cannot_matter_in_training(show: Callable[..., str]) -> None:
+    """The plan says so without calling the arms the same, since evaluation differs; they end with equal kernels."""
+    planned = one_line(show(["zeros", "ones", "glorot"], *NORMALISED))
+    remark = re.search(r"Cannot matter \((zeros.*glorot_uniform.*)\): dense/bias, in training: batch_norm", planned)
+    assert remark and remark[1].count("bias_layers=hidden") == 3
+    assert "The same" not in planned
+    for ours, theirs in zip(trained("zeros", *NORMALISED), trained("ones", *NORMALISED), strict=True):
+        for layer in (0, 2):
+            np.testing.assert_allclose(ours.layers[layer].kernel, theirs.layers[layer].kernel, atol=1e-5)
 
 
-@pytest.mark.parametrize(("between", "more"), MATTERS.values(), ids=MATTERS.keys())
-def test_what_can_matter_is_not_called_idle(cli, between, more):
-    """A bias would be dismissed that changes what is learnt."""
+def test_a_constant_on_all_logits_cannot_matter(show: Callable[..., str]) -> None:
+    """`ones` before a softmax is the same as `zeros` but for rounding, and ends with equal kernels; not so without."""
+    planned = one_line(show(["zeros", "ones", "glorot"], *IRIS))
+    assert "Cannot matter (zeros; ones): output/bias, since a constant added to all logits" in planned
+    assert "only rounding tells them apart: zeros; ones." in planned
+    for ours, theirs in zip(trained("zeros", *IRIS), trained("ones", *IRIS), strict=True):
+        np.testing.assert_allclose(ours.layers[-1].kernel, theirs.layers[-1].kernel, atol=1e-5)
+    assert "Cannot matter" not in show(["zeros", "ones"], "data=diabetes", "model=linear")
+
+
+@pytest.mark.parametrize(
+    ("between", "bias_layers", "overrides"),
+    [
+        ("{class_name: BatchNormalization, config: {trainable: false}}", "hidden", ()),
+        ("{class_name: Activation, config: {activation: tanh}}", "output", ("optimizer.class_name=Ftrl",)),
+    ],
+    ids=["frozen statistics", "optimizer with steps that depend on the weights"],
+)
+def test_biases_that_can_matter_are_not_dismissed(
+    show: Callable[..., str], between: str, bias_layers: str, overrides: tuple[str, ...]
+) -> None:
+    """A frozen normalization subtracts no batch mean; Ftrl's steps depend on a constant added to all logits."""
     layers = (
         f"[{{class_name: Dense, config: {{units: 8}}}}, {between}, {{class_name: Dense, config: {{name: output}}}}]"
     )
-    options = ("data=iris", "model.name=m", f"model.layers={layers}", *more)
-    layer = "hidden" if not more else "output"
-    said = cli("-m", "--plan", *options, f"bias_layers={layer}", "bias_initializer=ones,relu_small")
-    assert said.code == 0
-    assert "dense/bias, " not in said.out and ("Cannot matter" not in said.out or not more)
+    model = ("data=iris", "model.name=m", f"model.layers={layers}", f"bias_layers={bias_layers}")
+    planned = show(["ones", "relu_small"], *model, *overrides)
+    assert "runs to train" in planned and "dense/bias, " not in planned
+    assert bias_layers == "hidden" or "Cannot matter" not in planned
 
 
-def test_equal_priors_and_forget_gates_are_seen_through(cli):
-    """Arms that start alike by another road would pass for two."""
-    prior = cli("-m", "--plan", *IRIS, "bias_initializer=zeros,class_prior")
-    assert "only rounding tells them apart: zeros; class_prior." in prior.out
-    gates = cli("-m", "--plan", "model=lstm", "bias_initializer=zeros,forget_gate")
-    assert "bit for bit: zeros; forget_gate." in gates.out
+def test_arms_that_start_alike_by_another_road_are_seen(show: Callable[..., str]) -> None:
+    """Equal class frequencies make `class_prior` a constant; `forget_gate` is what Keras does with `zeros` anyway."""
+    assert "only rounding tells them apart: zeros; class_prior." in show(["zeros", "class_prior"], *IRIS)
+    assert "bit for bit: zeros; forget_gate." in show(["zeros", "forget_gate"], "model=lstm")
 
 
-SHORT = ("experiment=lesson", "study=trial-lesson", "seeds=1", "hydra.mode=RUN", "show_weights=false")
-LONG = ("data=trial", "model=lesson", "study=trial-lesson", "seeds=1")  # the same arm, of other epochs
-
-
-def test_what_was_replaced_is_not_missing(cli):
-    """The plan would announce training that a run then finds done."""
-    for command in (LONG, SHORT):
-        assert "│ zeros │ 1     │ 1 " in cli(*command).out
-    assert "Nothing to train" in cli("--plan", *LONG).out
-    assert "│ zeros │ 1     │ 0 " in cli(*LONG).out
-
-
-def test_replaced_runs_keep_their_weights(cli, monkeypatch):
-    """Of two runs of one key, the one without weights would be kept, and the other trained again."""
-    monkeypatch.setattr("pipeline.experiment.run.MAX_KEPT_WEIGHTS", 0)
-    for command in (LONG, (*LONG, "show_weights=true"), SHORT):
-        assert "│ zeros │ 1     │ 1 " in cli(*command).out
-    assert "│ zeros │ 1     │ 0 " in cli(*LONG, "show_weights=true").out
-
-
-def test_a_constant_on_all_logits_cannot_matter(cli):
-    """`ones` on a softmax would pass for a choice."""
-    said = cli("-m", "--plan", *IRIS, "bias_initializer=zeros,ones,glorot")
-    assert "Cannot matter (zeros; ones): output/bias, since a constant added to all logits" in " ".join(
-        said.out.split()
-    )
-    assert "only rounding tells them apart: zeros; ones." in " ".join(said.out.split())
-    for mine, theirs in zip(*(trained(*IRIS, f"bias_initializer={n}") for n in ("zeros", "ones")), strict=True):
-        np.testing.assert_allclose(mine.layers[-1].kernel, theirs.layers[-1].kernel, atol=1e-5)
-    regression = cli("-m", "--plan", "data=diabetes", "model=linear", "bias_initializer=zeros,ones")
-    assert "Cannot matter" not in regression.out
-
-
-def test_what_cannot_work_is_refused_by_the_plan_too(cli):
-    """A plan would be shown of a sweep that cannot run."""
-    said = cli("-m", "--plan", "bias_initializer=zeros,orthogonal")
-    assert (said.code, said.out) == (2, "")
-    assert "it fills matrices" in said.err
+def test_the_plan_refuses_what_cannot_work(cli: Callable[..., CommandResult]) -> None:
+    """An invalid job is refused with exit code 2, and no plan is printed."""
+    refused = cli("-m", "--plan", "bias_initializer=zeros,orthogonal")
+    assert (refused.code, refused.out) == (2, "")
+    assert "it fills matrices" in refused.err
 
 
 @pytest.mark.parametrize(
     "command", [("--plan", "-m", "bias_initializer=zeros,ones"), ("-m", "bias_initializer=ones", "--plan")]
 )
-def test_the_flag_may_stand_anywhere(command, small, monkeypatch, tmp_path, capfd):
-    """`--plan -m` would be taken for something else than `-m --plan`."""
+def test_the_flag_may_stand_anywhere(
+    command: tuple[str, ...], small: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """`--plan` before, between or after the other arguments means the same."""
     monkeypatch.setattr("sys.argv", ["pipeline.train", *command, *small, *IRIS])
     with pytest.raises(SystemExit) as stop:
         cli_train.main()
     assert stop.value.code == 0
     assert "runs to train" in capfd.readouterr().out
-
-
-def test_the_lesson_prints_weights_and_biases_before_and_after(cli, tmp_path):
-    """The lesson would show one arm alone, unmarked numbers, or others than those stored."""
-    said = cli("experiment=lesson", "seeds=2")
-    assert (said.code, said.err) == (0, "")
-    for arm in ("zeros", "ones", "glorot_uniform", "no_bias"):
-        assert re.search(rf"^{arm}, seed 0 *$", said.out, re.MULTILINE)
-    assert said.out.count("biases ") == 2 * 3
-    assert said.out.count("weights: ") == said.out.count("kernel ") == 2 * 4
-    assert "No biases: the layers are built with use_bias=False." in said.out
-    run = RunStore(tmp_path / "results", "lesson").runs("ones")[0]
-    weights, biases = run.weights(), run.biases()
-    np.testing.assert_array_equal(weights["before/dense/bias"], np.ones(4))
-    np.testing.assert_array_equal(weights["after/dense/bias"], biases["after/dense/bias"])
-    assert not np.array_equal(weights["before/dense/kernel"], weights["after/dense/kernel"])
-    shown = np.array2string(weights["after/dense/bias"], precision=3, suppress_small=True, max_line_width=27)
-    assert shown.splitlines()[0] in said.out
-
-
-def test_weights_of_a_large_model_are_kept_where_they_are_asked_for(cli, tmp_path, monkeypatch):
-    """Runs done before would print nothing, or a run without weights come back from those that were replaced."""
-    monkeypatch.setattr("pipeline.experiment.run.MAX_KEPT_WEIGHTS", 14)  # of the linear model's 15
-    small = (*IRIS, "seeds=2")
-    assert cli(*small).code == 0
-    folder = tmp_path / "results" / "iris-linear" / "zeros" / "seed=1"
-    plain = (folder / "biases.npz").read_bytes()
-    assert not (folder / "weights.npz").exists()
-    said = cli(*small, "show_weights=true")
-    assert "output\n" in said.out or "output " in said.out
-    assert (folder / "weights.npz").exists()
-    assert (folder / "biases.npz").read_bytes() == plain
-    assert cli(*small, "study=iris-linear", "training.epochs=1", "show_weights=false").code == 0
-    again = cli(*small, "show_weights=true")
-    assert re.search(r"│ zeros +│ 2 +│ 0 +│", again.out)
-    assert re.search(r"│ zeros +│ 2 +│ 0 +│", cli(*small).out)
-
-
-def test_weights_of_a_small_model_are_kept_unasked_and_not_missed(cli, tmp_path, monkeypatch):
-    """The biases of a trained model could not be put to the test, or older runs would be trained again for it."""
-    folder = tmp_path / "results" / "iris-linear" / "zeros" / "seed=0"
-    with monkeypatch.context() as earlier:
-        earlier.setattr("pipeline.experiment.run.MAX_KEPT_WEIGHTS", 0)
-        assert cli(*IRIS, "seeds=1").code == 0
-    assert not (folder / "weights.npz").exists()
-    said = cli(*IRIS, "seeds=2")
-    assert re.search(r"│ zeros +│ 2 +│ 1 +│", said.out)
-    assert "what it is" not in said.out
-    assert not (folder / "weights.npz").exists()
-    with np.load(folder.with_name("seed=1") / "weights.npz") as kept:
-        assert list(kept) == [f"{when}/output/{name}" for when in ("before", "after") for name in ("kernel", "bias")]

@@ -1,0 +1,72 @@
+"""What a sweep ends with: the table of its arms, and weights before and after training."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories import CommandResult, change_config, compose_config
+
+from pipeline.config.schema import Config
+from pipeline.experiment.run import run_arm
+from pipeline.experiment.summary import print_outcomes
+from pipeline.store.runs import Run, RunStore
+
+ARMS = ("zeros", "ones", "glorot_uniform")
+
+
+def assert_shows_weights(printed: str) -> None:
+    """A table per arm with the first seed's weights, kernels and biases told apart; two layers with a bias each."""
+    for arm in (*ARMS, "no_bias"):
+        assert re.search(rf"^{arm}, seed 0 *$", printed, re.MULTILINE)
+    assert "seed 1" not in printed
+    assert printed.count("biases ") == 2 * 3
+    assert printed.count("weights: ") == printed.count("kernel ") == 2 * 4
+    assert printed.count("No biases: the layers are built with use_bias=False.") == 1
+
+
+def assert_shows_stored_bias(printed: str, run: Run) -> None:
+    """The bias after training is printed as it is stored."""
+    weights, biases = run.weights(), run.biases()
+    np.testing.assert_array_equal(weights["before/dense/bias"], np.ones(4))
+    np.testing.assert_array_equal(weights["after/dense/bias"], biases["after/dense/bias"])
+    assert not np.array_equal(weights["before/dense/kernel"], weights["after/dense/kernel"])
+    shown = np.array2string(weights["after/dense/bias"], precision=3, suppress_small=True, max_line_width=27)
+    assert shown.splitlines()[0] in printed
+
+
+@pytest.fixture
+def lesson(tmp_path: Path) -> list[Config]:
+    """The four arms of the lesson, for one epoch."""
+    config = change_config(
+        compose_config("experiment=lesson", "tracking=none"), results=str(tmp_path), seeds=(0, 1), overrides=(),
+        training={"epochs": 1, "xla": False},
+    )  # fmt: skip
+    initializers = [compose_config(f"bias_initializer={name}").bias_initializer for name in ARMS]
+    arms = [change_config(config, bias_initializer=initializer) for initializer in initializers]
+    return [*arms, change_config(config, use_bias=False)]
+
+
+def test_weights_and_biases_are_printed_where_they_are_asked_for(
+    lesson: list[Config], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`show_weights=true` prints the stored weights of each arm's first seed; without it, none."""
+    outcomes = [run_arm(config) for config in lesson]
+    capsys.readouterr()
+    print_outcomes(outcomes)
+    printed = capsys.readouterr().out
+    assert_shows_weights(printed)
+    assert_shows_stored_bias(printed, outcomes[1].runs[0])
+    print_outcomes([run_arm(change_config(config, show_weights=False)) for config in lesson])
+    without = capsys.readouterr().out
+    assert "what it is" in printed and "what it is" not in without
+
+
+@pytest.mark.slow
+def test_the_lesson_prints_weights_and_biases(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
+    """`experiment=lesson` is a sweep over the four arms that shows their weights."""
+    printed = cli("experiment=lesson", "seeds=2")
+    assert (printed.code, printed.err) == (0, "")
+    assert_shows_weights(printed.out)
+    assert_shows_stored_bias(printed.out, RunStore(tmp_path / "results", "lesson").runs("ones")[0])
