@@ -1,4 +1,4 @@
-"""What tests share: configs of command lines, stored runs with made-up values, layers, data frames."""
+"""Shared by tests: configs of command lines, stored runs with made-up values, models and layers, data frames."""
 
 import functools
 from dataclasses import dataclass, replace
@@ -103,25 +103,26 @@ def put(
 
 
 def put_all(results: Path, arm: str, accuracies: list[float], **more: Any) -> None:
+    """Store one run of an arm per accuracy, with the seeds 0, 1, ..."""
     for seed, accuracy in enumerate(accuracies):
         put(results, arm, seed, accuracy, **more)
 
 
+# Accuracies of eight seeds, and differences from them that all have one sign: the exact p is 2 / 2^8 = 0.0078.
 EIGHT = np.array([0.5, 0.52, 0.47, 0.55, 0.49, 0.51, 0.53, 0.46])
+APART = np.array([0.01, 0.02, 0.03, 0.02, 0.01, 0.03, 0.02, 0.02])
 
-
-APART = np.array([0.01, 0.02, 0.03, 0.02, 0.01, 0.03, 0.02, 0.02])  # all on one side: p = 2 / 2^8 = 0.0078
-
-
+# `model.layers=` with a place for a layer that reads digits as 8 steps of 8 features.
 LSTM_LAYERS = "[{class_name: Reshape, config: {target_shape: [8, 8]}}, %s, {class_name: Dense, config: {name: output}}]"
 
 
 def layer(class_name, **config):
+    """A layer as it is written in an override, `{class_name: ..., config: {...}}`."""
     return f"{{class_name: {class_name}, config: {{{', '.join(f'{k}: {v}' for k, v in config.items())}}}}}"
 
 
 def build(*overrides, seed=0):
-    """The model of a command line for one seed, and what it trains on."""
+    """The model of a command line for one seed, and its training targets."""
     start_tensorflow("cpu")
     config = compose_config(*overrides)
     dataset = load_dataset(config.data)
@@ -153,14 +154,13 @@ def wide(body):
 
 FLAT = layer("Flatten")
 
-
+# Arms, and layers with their number of units, of the made-up frames that figures are drawn from.
 ARMS = ["zeros", "ones", "glorot_uniform"]
-
-
 LAYERS = {"dense/bias": 4, "output/bias": 2}
 
 
 def quantiles(arms: list[str] = ARMS, spread: float = 1.0) -> pd.DataFrame:
+    """Quantiles of the biases by arm, layer and moment (before, after): columns q05, q25, q50, q75, q95."""
     return pd.DataFrame([
         {"arm": arm, "layer": layer, "moment": moment}
         | {f"q{q:02}": 0.5 + spread * (q / 100 + j) for q in (5, 25, 50, 75, 95)}
@@ -169,6 +169,7 @@ def quantiles(arms: list[str] = ARMS, spread: float = 1.0) -> pd.DataFrame:
 
 
 def trajectories(arms: list[str] = ARMS, epochs: int = 5, layers: dict[str, int] = LAYERS) -> pd.DataFrame:
+    """One seed's biases by arm, layer, unit and epoch."""
     parts = []
     for (i, arm), layer in product(enumerate(arms), layers):
         part = pd.DataFrame(product(range(epochs + 1), range(layers[layer])), columns=["epoch", "unit"])
@@ -178,6 +179,7 @@ def trajectories(arms: list[str] = ARMS, epochs: int = 5, layers: dict[str, int]
 
 
 def drift(arms: list[str] = ARMS, epochs: int = 5) -> pd.DataFrame:
+    """Mean drift with its interval, by arm, layer and epoch."""
     return pd.DataFrame([
         {"arm": arm, "layer": layer, "epoch": t, "drift": 0.1 * t + i, "low": 0.09 * t + i, "high": 0.11 * t + i}
         for (i, arm), layer, t in product(enumerate(arms), LAYERS, range(epochs + 1))
@@ -185,7 +187,7 @@ def drift(arms: list[str] = ARMS, epochs: int = 5) -> pd.DataFrame:
 
 
 def found(spec: Any, key: str) -> list[Any]:
-    """Every value under this key, anywhere in a specification."""
+    """All values under a key, at any depth of a Vega-Lite specification."""
     if isinstance(spec, list):
         return [value for inner in spec for value in found(inner, key)]
     if not isinstance(spec, dict):
@@ -193,8 +195,8 @@ def found(spec: Any, key: str) -> list[Any]:
     return ([spec[key]] if key in spec else []) + [value for inner in spec.values() for value in found(inner, key)]
 
 
-# Demsar 2006, table 6: AUC of C4.5, with m, with cf, with both, on 14 datasets. The last row but one has 0.975 twice in
-# print, ranked 2 and 3: it was no tie before it was rounded.
+# Demsar 2006, table 6: AUC of C4.5, with m, with cf, with both, on 14 datasets. The last row but one is printed with
+# 0.975 twice, but ranked 2 and 3: the values differed before they were rounded.
 DEMSAR = np.array([
     [0.763, 0.768, 0.771, 0.798], [0.599, 0.591, 0.590, 0.569], [0.954, 0.971, 0.968, 0.967],
     [0.628, 0.661, 0.654, 0.657], [0.882, 0.888, 0.886, 0.898], [0.936, 0.931, 0.916, 0.931],
