@@ -14,7 +14,6 @@ from pathlib import Path
 from pipeline.biases.command_line import parse_arguments
 from pipeline.biases.differences import bias_differences
 from pipeline.biases.export import export_biases, print_text, write_whole
-from pipeline.biases.keras_loading import load_biases
 from pipeline.biases.model_files import read_biases
 from pipeline.biases.selection import select_biases
 from pipeline.biases.tables import bias_rows
@@ -43,9 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _read(model: str, load: bool) -> list[Bias]:
-    def read(path: Path) -> list[Bias]:
-        return load_biases(path, _register_initializers) if load else read_biases(path)
-
+    read = _load if load else read_biases
     if not model.startswith(MLFLOW_RUN):
         return read(Path(model))
     from pipeline.tracking.models import fetch_model
@@ -58,9 +55,14 @@ def _read(model: str, load: bool) -> list[Bias]:
             raise ModelFileError(str(error).replace(str(path), model)) from error
 
 
-def _register_initializers() -> None:
-    """Let Keras know the initializers of this project, which a model of ours may have."""
-    from pipeline.models.initializers import custom  # noqa: F401
+def _load(path: Path) -> list[Bias]:
+    """Load a model with Keras, which is told of the initializers of this project."""
+    from pipeline.biases.keras_loading import load_biases
+
+    def register_initializers() -> None:
+        from pipeline.models.initializers import custom  # noqa: F401
+
+    return load_biases(path, register_initializers)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Read Keras layers and optimizers through Keras' private names. No other module of the project uses those names.
+"""Read Keras layers through Keras' private names, which no other module of the project uses.
 
-What breaks when a name goes is said, name by name, in tests/biases/test_introspection.py.
+For each name, a test says what breaks when it goes: tests/biases/test_introspection.py.
 """
 
 from collections.abc import Sequence
