@@ -1,163 +1,223 @@
-"""Figures of what the arms achieve, one function each: a data frame in, an Altair chart out."""
+"""Figures of how well the arms perform: learning curves, differences from the baseline, differences seed by seed."""
+
+import math
+from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
+from altair.typing import ChartType
 
+from pipeline.analysis.formatting import number_format
 from pipeline.analysis.thinning import thin_out
 from pipeline.report.figures.theme import (
     COLOURS,
     DASHES,
     WRAP,
-    bright,
     by_arm,
     dash_by_arm,
     data_rows,
     data_series,
     figure_title,
-    picked,
+    keep,
+    opacity_if_selected,
     scale_around,
+    select_arms,
     title_lines,
+    tooltips,
 )
 
-MOST_EPOCHS = 200  # that are drawn of a curve
-MOST_SEEDS = 200  # that are drawn of an arm's pairs
-SIGNS = {"better": "triangle-up", "worse": "triangle-down", "equivalent": "square", "identical": "diamond"}
+# What is drawn at most; beyond, evenly spaced epochs, and the first seeds.
+MAX_EPOCHS = 200  # of a curve
+MAX_TOOLTIPS = 25  # of a curve
+MAX_SEEDS = 200  # of an arm
+VERDICT_SHAPES = {
+    "better": "triangle-up", "worse": "triangle-down", "equivalent": "square", "identical": "diamond",
+    "undecided": "circle",
+}  # fmt: skip
+CHANGES = ["better", "worse", "the same"]  # of a seed, with the arm in place of the baseline
 
 
-def learning_curves(curves: pd.DataFrame, arms: list[str]) -> alt.Chart:
-    """Mean over seeds with its 95 % interval as a band, one panel per metric.
+def learning_curves(curves: pd.DataFrame, arms: list[str]) -> ChartType:
+    """Draw each metric over the epochs: mean over seeds with its 95 % interval as a band, one panel per metric.
 
-    curves: columns arm, metric, epoch, mean, low, high; a row per point.
+    curves: columns arm, metric, epoch, mean, low, high; a row per point. arms: all arms of the study, which decide the
+    colours.
     """
-    pick, colour = picked(), by_arm(arms)
-    epochs = thin_out(sorted(curves["epoch"].unique().tolist()), MOST_EPOCHS)
-    curves = curves[curves["epoch"].isin(epochs)]
-    along = ["epoch", "mean", "low", "high"]
-    base = alt.Chart().encode(x=alt.X("epoch:Q", title="epoch (0 = before training)", axis=alt.Axis(tickMinStep=1)))
-    every = max(1, len(epochs) // 25)  # points that a pointer can find
-    found = [alt.Tooltip(f"{name}:{'N' if name == 'arm' else 'Q'}") for name in ("arm", *along)]
-    panels = []
-    for metric in curves["metric"].unique():
-        here = curves[curves["metric"] == metric]
-        positive = "loss" in metric and here[["mean", "low"]].min().min() > 0
-        scale = alt.Scale(type="log", nice=False) if positive else scale_around(here["mean"], here["low"], nice=False)
-        y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=6))
-        band = base.mark_area(strokeWidth=0).encode(
-            y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q", color=colour, fillOpacity=bright(pick, 0.18)
-        )
-        zoom = alt.selection_interval(name=f"zoom{len(panels)}", bind="scales", zoom="wheel![event.shiftKey]")
-        line = alt.Chart(name=f"curve{len(panels)}").mark_line(strokeWidth=2)
-        line = line.encode(x=base.encoding.x, y=y, color=colour, strokeDash=dash_by_arm(arms), opacity=bright(pick))
-        line = line.add_params(zoom) if panels else line.add_params(zoom, pick)
-        point = (
-            base.transform_filter(f"indexof({epochs[::every]}, datum.epoch) >= 0")
-            .mark_point(filled=True, size=90, fillOpacity=0, strokeOpacity=0)
-            .encode(y=y, tooltip=found)
-        )
-        panel = alt.layer(*([band] if here["low"].notna().any() else []), line, point).transform_filter(
-            alt.FieldEqualPredicate(field="metric", equal=metric)
-        )
-        title = f"{metric} (log scale)" if positive else metric
-        panels.append(panel.transform_flatten(along).properties(width=330, height=230, title=title))
+    epochs = thin_out(sorted(curves["epoch"].unique().tolist()), MAX_EPOCHS)
+    curves = curves.loc[curves["epoch"].isin(epochs)]
+    selection = select_arms()
+    panels = [
+        _curve_panel(curves.loc[curves["metric"] == metric], metric, arms, selection, position)
+        for position, metric in enumerate(curves["metric"].unique())
+    ]
     return alt.concat(
         *panels,
-        data=data_series(curves, ["arm", "metric"], along),
+        data=data_series(curves, ["arm", "metric"], ["epoch", "mean", "low", "high"]),
         columns=2,
         title=figure_title(
             "Learning curves by arm",
-            "Mean over seeds; the band is its 95 % interval. Without val_: running means within the epoch.",
+            "Mean over seeds with its 95 % interval as a band. Without val_: mean over an epoch's batches.",
         ),
     )
 
 
-def forest(table: pd.DataFrame, arms: list[str], margin: float, more_is_better: bool) -> alt.Chart:
-    """Each arm's difference from its baseline with the 95 % interval, the margin shaded, the verdict in words.
-
-    table: one metric's rows of `summary.summarize`, drawn in their order; those without a baseline are left out.
-    """
-    metric = table["metric"].iloc[0]
-    compared = table[table["baseline"].notna()]
-    columns = {"difference_ci_low": "low", "difference_ci_high": "high"}
-    compared = compared.rename(columns=columns)[["arm", "baseline", "difference", "low", "high", "pairs", "verdict"]]
-    here = compared["arm"].tolist()
-    ends = compared[["difference", "low", "high"]].astype(float)
-    domain = [min(-margin, ends.min().min()), max(margin, ends.max().max())]
-    known = ends["low"].notna().any()  # one pair has no interval
-    edge = 0.06 * (domain[1] - domain[0])
-    scale = alt.Scale(domain=[domain[0] - edge, domain[1] + edge], nice=False, zero=False)
-    title = f"difference in {metric} (better →)" if more_is_better else f"difference in {metric} (← better)"
-    y = alt.Y("arm:N", sort=here, title=None, axis=alt.Axis(labelExpr=WRAP, grid=False))
-    x = alt.X("difference:Q", scale=scale, title=title, axis=alt.Axis(tickCount=8))
-    colour = by_arm([*arms, *(arm for arm in here if arm not in arms)], legend=False)  # over blocks: not in arms
-    found = [alt.Tooltip(f"{name}:N") for name in ("arm", "baseline", "verdict", "pairs")]
-    found += [alt.Tooltip(f"{name}:Q") for name in ("difference", "low", "high")]
-    base = alt.Chart().encode(y=y, color=colour, tooltip=found)
-    shape = alt.Shape(
-        "verdict:N", legend=None, scale=alt.Scale(domain=[*SIGNS, "undecided"], range=[*SIGNS.values(), "circle"])
+def _curve_panel(
+    curves: pd.DataFrame, metric: str, arms: list[str], selection: alt.Parameter, position: int
+) -> ChartType:
+    """Draw one metric's curves. Losses have a log scale; the first panel carries the selection of arms."""
+    is_log = "loss" in metric and curves[["mean", "low"]].min().min() > 0
+    scale = alt.Scale(type="log", nice=False) if is_log else scale_around(curves[["mean", "low"]], nice=False)
+    y_axis = (
+        alt.Axis(values=_log_ticks(curves[["mean", "low", "high"]].to_numpy(float)))
+        if is_log
+        else alt.Axis(tickCount=6)
     )
+    x = alt.X("epoch:Q", title="epoch (0 = before training)", axis=alt.Axis(tickMinStep=1))
+    y = alt.Y("mean:Q", title=None, scale=scale, axis=y_axis)
+    colour = by_arm(arms)
+
+    band = alt.Chart().mark_area(strokeWidth=0).encode(
+        x=x, y=alt.Y("low:Q", title=None, scale=scale, axis=y_axis), y2="high:Q", color=colour,
+        fillOpacity=opacity_if_selected(selection, 0.18),
+    )  # fmt: skip
+    line = alt.Chart(name=f"curve{position}").mark_line(strokeWidth=2).encode(
+        x=x, y=y, color=colour, strokeDash=dash_by_arm(arms), opacity=opacity_if_selected(selection)
+    )  # fmt: skip
+    zoom = alt.selection_interval(name=f"zoom{position}", bind="scales", zoom="wheel![event.shiftKey]")
+    line = line.add_params(zoom) if position else line.add_params(zoom, selection)
+    epochs = sorted(curves["epoch"].unique().tolist())
+    with_tooltip = epochs[:: max(1, len(epochs) // MAX_TOOLTIPS)]
+    point = (
+        alt.Chart()
+        .transform_filter(f"indexof({with_tooltip}, datum.epoch) >= 0")
+        .mark_point(filled=True, size=90, clip=True, fillOpacity=0, strokeOpacity=0)
+        .encode(x=x, y=y, tooltip=tooltips(["arm"], ["epoch", "mean", "low", "high"]))
+    )
+    layers = [band, line, point] if bool(curves["low"].notna().any()) else [line, point]  # one seed has no interval
+    panel = alt.layer(*layers).transform_filter(keep(metric=metric))
+    title = f"{metric} (log scale)" if is_log else metric
+    return panel.transform_flatten(["epoch", "mean", "low", "high"]).properties(width=330, height=230, title=title)
+
+
+def _log_ticks(values: np.ndarray) -> list[float]:
+    """Return 1, 2 and 5 times the powers of ten within the values' range; over many decades, only powers of ten."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    decades = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    digits = (1, 2, 5) if len(decades) <= 4 else (1,)
+    ticks = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
+    return [tick for tick in ticks if low <= tick <= high] or [low, high]
+
+
+def forest(table: pd.DataFrame, arms: list[str], margin: float, more_is_better: bool) -> ChartType:
+    """Draw each arm's difference from its baseline with the 95 % interval; the margin is shaded.
+
+    table: one metric's rows of `analysis.summary.summarize`, drawn in their order, without those that have no baseline.
+    margin: largest difference that does not matter, in the metric's unit.
+    """
+    metric, baselines = table["metric"].iloc[0], table["baseline"].dropna().unique()
+    rows = _forest_rows(table)
+    shown = rows["arm"].tolist()
+    scale = _forest_scale(rows, margin)
+    axis_title = f"difference in {metric} (better →)" if more_is_better else f"difference in {metric} (← better)"
+    x = alt.X("difference:Q", scale=scale, title=axis_title, axis=alt.Axis(tickCount=8))
+    y = alt.Y("arm:N", sort=shown, title=None, axis=alt.Axis(labelExpr=WRAP, grid=False))
+    colour = by_arm([*arms, *(arm for arm in shown if arm not in arms)], legend=False)  # arms over blocks
+    shapes = alt.Scale(domain=list(VERDICT_SHAPES), range=list(VERDICT_SHAPES.values()))
+    base = alt.Chart().encode(
+        y=y, color=colour, tooltip=tooltips(["arm", "baseline", "verdict", "pairs"], ["difference", "low", "high"])
+    )
+    interval = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
     return alt.layer(
         alt.Chart(alt.Data(values=[{"from": -margin, "to": margin}]))
         .mark_rect(style="margin")
         .encode(x=alt.X("from:Q", scale=scale), x2="to:Q"),
         alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(style="neutral").encode(x=alt.X("zero:Q", scale=scale)),
-        *([base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")] if known else []),
-        base.mark_point(filled=True, size=130, opacity=1).encode(x=x, shape=shape),
-        alt.Chart().mark_text(align="left", dx=6, dy=-15).encode(y=y, x=alt.value(0), text="verdict:N"),
-        data=data_rows(compared.astype({"pairs": int})),
+        *([interval] if bool(rows["low"].notna().any()) else []),  # one pair has no interval
+        base.mark_point(filled=True, size=130, opacity=1).encode(
+            x=x, shape=alt.Shape("verdict:N", legend=None, scale=shapes)
+        ),
+        alt.Chart().mark_text(align="left", dx=6, dy=-15).encode(y=y, x=alt.value(0), text="label:N"),
+        data=data_rows(rows),
         width=620,
         height=alt.Step(48),
         title=figure_title(
-            f"Difference from the baseline in {metric}",
+            f"Difference from {baselines[0] if len(baselines) == 1 else 'the baseline'} in {metric}",
             f"Mean difference over seeds with its 95 % interval. Shaded: the margin of {margin:g}, within which a "
             "difference does not matter.",
         ),
     )
 
 
-def paired_differences(differences: pd.DataFrame, arms: list[str], more_is_better: bool) -> alt.Chart:
-    """A line per seed from the baseline's value to the arm's, a panel per arm.
+def _forest_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per compared arm: arm, baseline, difference, low, high, pairs, verdict, and a label in words."""
+    write = number_format(table)
+    names = {"difference_ci_low": "low", "difference_ci_high": "high"}
+    rows = table.loc[table["baseline"].notna()].rename(columns=names)
+    rows = rows.loc[:, ["arm", "baseline", "difference", "low", "high", "pairs", "verdict"]].astype({"pairs": int})
 
-    differences: one metric's rows of `summary.differences`.
+    def label(row: Any) -> str:
+        interval = f" [{write(row.low, '+')}, {write(row.high, '+')}]" if pd.notna(row.low) else ""
+        return f"{row.verdict}: {write(row.difference, '+')}{interval}".replace("-", "−")
+
+    return rows.assign(label=[label(row) for row in rows.itertuples()])
+
+
+def _forest_scale(rows: pd.DataFrame, margin: float) -> alt.Scale:
+    """Return a scale that shows every interval and the margin, with some room at both ends."""
+    ends = rows[["difference", "low", "high"]].astype(float)
+    low, high = min(-margin, ends.min().min()), max(margin, ends.max().max())
+    room = 0.06 * (high - low)
+    return alt.Scale(domain=[low - room, high + room], nice=False, zero=False)
+
+
+def paired_differences(differences: pd.DataFrame, arms: list[str], more_is_better: bool) -> ChartType:
+    """Draw a line per seed from its value with the baseline to its value with the arm, one panel per arm.
+
+    differences: one metric's rows of `analysis.summary.seed_differences`, with columns arm, baseline, metric, seed,
+    value, baseline_value, difference.
     """
-    metric = differences["metric"].iloc[0]
-    here = [arm for arm in arms if arm in set(differences["arm"])]
-    best = differences["difference"] * (1 if more_is_better else -1)
-    became = best.map(lambda d: "better" if d > 0 else "worse" if d < 0 else "the same")
-    shown = differences.assign(became=became)[
-        ["arm", "baseline", "seed", "baseline_value", "value", "difference", "became"]
-    ]
-    shown = shown[shown.groupby("arm").cumcount() < MOST_SEEDS]
-    words = ["better", "worse", "the same"]
-    found = [alt.Tooltip(f"{name}:N") for name in ("seed", "arm", "baseline", "became")]
-    found += [alt.Tooltip(f"{name}:Q") for name in ("baseline_value", "value", "difference")]
+    metric, baselines = differences["metric"].iloc[0], ", ".join(differences["baseline"].unique())
+    gains = differences["difference"] * (1 if more_is_better else -1)
+    rows = differences.assign(became=gains.map(lambda gain: CHANGES[0] if gain > 0 else CHANGES[1 if gain else 2]))
+    columns = ["arm", "baseline", "seed", "baseline_value", "value", "difference", "became"]
+    rows = rows.loc[rows.groupby("arm").cumcount() < MAX_SEEDS, columns]
+    y = alt.Y("of:Q", title=None, scale=scale_around(rows[["baseline_value", "value"]]))
+    compared = [arm for arm in arms if arm in set(rows["arm"])]
+    return alt.concat(
+        *(_seeds_panel(arm, y) for arm in compared),
+        data=data_rows(rows),
+        columns=4,
+        title=figure_title(
+            f"{metric} seed by seed",
+            f"Each line is a seed, from its value with the baseline ({baselines}) to its value with the arm.",
+        ),
+    ).resolve_scale(y="shared")
+
+
+def _seeds_panel(arm: str, y: alt.Y) -> ChartType:
+    title = "with the arm, the seed is"
     colour = alt.Color(
-        "became:N", title="with this arm the seed is", sort=words,
-        scale=alt.Scale(domain=words, range=[COLOURS[0], COLOURS[1], COLOURS[7]]),
+        "became:N", title=title, sort=CHANGES,
+        scale=alt.Scale(domain=CHANGES, range=[COLOURS[0], COLOURS[1], COLOURS[7]]),
         legend=alt.Legend(symbolType="stroke", symbolOpacity=1, columns=3),
     )  # fmt: skip
     dash = alt.StrokeDash(
-        "became:N", sort=words, title="with this arm the seed is",
-        scale=alt.Scale(domain=words, range=[DASHES[0], DASHES[1], DASHES[2]]),
-    )  # fmt: skip
-    panels = []
-    y = alt.Y("of:Q", title=None, scale=scale_around(shown["baseline_value"], shown["value"]))
-    for arm in here:
-        base = alt.Chart().encode(
-            x=alt.X("side:N", sort=["baseline", "arm"], title=None, axis=alt.Axis(labelAngle=0, labelPadding=6)),
-            y=y, color=colour, detail="seed:N", tooltip=found,
-        )  # fmt: skip
-        panel = alt.layer(
+        "became:N", title=title, sort=CHANGES, scale=alt.Scale(domain=CHANGES, range=list(DASHES[:3]))
+    )
+    base = alt.Chart().encode(
+        x=alt.X("side:N", sort=["baseline", "arm"], title=None, axis=alt.Axis(labelAngle=0, labelPadding=6)),
+        y=y,
+        color=colour,
+        detail="seed:N",
+        tooltip=tooltips(["seed", "arm", "baseline", "became"], ["baseline_value", "value", "difference"]),
+    )
+    return (
+        alt.layer(
             base.mark_line(strokeWidth=1.8).encode(strokeDash=dash), base.mark_point(filled=True, size=36, opacity=1)
         )
-        panel = panel.transform_filter(alt.FieldEqualPredicate(field="arm", equal=arm))
-        panel = panel.transform_fold(["baseline_value", "value"], as_=["end", "of"])
-        panel = panel.transform_calculate(side="datum.end === 'value' ? 'arm' : 'baseline'")
-        panels.append(panel.properties(width=190, height=220, title=title_lines(arm)))
-    bases = ", ".join(dict.fromkeys(shown["baseline"]))
-    return alt.concat(
-        *panels, data=data_rows(shown), columns=4,
-        title=figure_title(
-            f"Seed by seed: {metric} with the baseline and with the arm",
-            f"A line is a seed, from its {metric} with the baseline ({bases}) to that with the arm.",
-        ),
-    ).resolve_scale(y="shared")  # fmt: skip
+        .transform_filter(keep(arm=arm))
+        .transform_fold(["baseline_value", "value"], as_=["end", "of"])
+        .transform_calculate(side="datum.end === 'value' ? 'arm' : 'baseline'")
+        .properties(width=190, height=220, title=title_lines(arm))
+    )

@@ -1,50 +1,49 @@
-"""How every figure looks, on paper and on the page: colours, sizes, theme, data."""
+"""Chart theme: palette, dashes, light and dark Vega-Lite configs, and the encodings and data that charts share."""
 
 import re
 import textwrap
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
-# Okabe and Ito's palette, told apart by colour-blind eyes too; the order is the order of the arms.
+# Okabe and Ito's palette, which colour-blind readers can tell apart, in the order of the arms.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
-DIMMED = 0.12  # opacity of the arms that were not picked in the legend
-# Long names of arms, broken after a comma and before the blocks that they are over.
+DIMMED = 0.12  # opacity of the arms that are not selected in the legend
+# Vega expression for a label: breaks the long name of an arm after a comma, and before the blocks that it is over.
 WRAP = "length(datum.label) > 24 ? split(replace(datum.label, /, ?| (?=over )/g, '$&\\n'), '\\n') : datum.label"
 
 Spec = dict[str, Any]
 
 
 def theme(dark: bool = False) -> Spec:
-    """Vega-Lite's `config`: what is the same in all figures. `dark`: for a dark page."""
-    ink, soft, grid, ground = (
-        ("#E6E6E6", "#A8ADB5", "#33383F", None) if dark else ("#222222", "#555555", "#E8E8E8", None)
-    )
-    category = [ink if colour == "#000000" else colour for colour in COLOURS]
+    """Return the Vega-Lite `config` of all figures; with dark=True, for a dark page, whose background shows through."""
+    ink, grey, grid = ("#E6E6E6", "#A8ADB5", "#33383F") if dark else ("#222222", "#555555", "#E8E8E8")
     text = {
-        "labelColor": soft,
-        "titleColor": soft,
+        "labelColor": grey,
+        "titleColor": grey,
         "labelFontSize": 11,
         "titleFontSize": 12,
         "titleFontWeight": "normal",
     }
+    axis = {"gridColor": grid, "domainColor": grey, "tickColor": grey, "labelLimit": 190, "labelSeparation": 8}
+    legend = {"symbolStrokeWidth": 3, "symbolSize": 160, "labelLimit": 420, "orient": "top", "columns": 4}
     return {
-        "background": ground if dark else "white",
+        "background": None if dark else "white",
         "padding": 12,
         "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
         "view": {"stroke": grid},
-        "range": {"category": category},
-        "axis": text
-        | {"gridColor": grid, "domainColor": soft, "tickColor": soft, "labelLimit": 190, "labelSeparation": 8},
+        "range": {"category": [ink if colour == "#000000" else colour for colour in COLOURS]},
+        "axis": text | axis,
+        "axisXQuantitative": {"labelFlush": False},  # a label is centred below its tick, at the ends too
         "header": text | {"labelFontSize": 12, "labelColor": ink, "labelLimit": 300},
-        "legend": text | {"symbolStrokeWidth": 3, "symbolSize": 160, "labelLimit": 420, "orient": "top", "columns": 4},
+        "legend": text | legend,
         "title": {
             "color": ink,
-            "subtitleColor": soft,
+            "subtitleColor": grey,
             "anchor": "start",
             "frame": "group",
             "fontSize": 12,
@@ -52,79 +51,98 @@ def theme(dark: bool = False) -> Spec:
         },
         "text": {"color": ink, "fontSize": 11},
         "style": {
-            "neutral": {"stroke": soft, "strokeWidth": 1, "color": soft},  # lines that belong to no arm
-            "margin": {"color": soft, "fillOpacity": 0.15},
+            "neutral": {"stroke": grey, "strokeWidth": 1, "color": grey},  # lines that belong to no arm
+            "margin": {"color": grey, "fillOpacity": 0.15},
+            "median": {"color": ink},
         },
     }
 
 
 def by_arm(arms: Sequence[str], legend: bool = True) -> alt.Color:
-    """The colour of an arm: the same in every figure that is given the same arms."""
+    """Colour by arm: an arm has the same colour in every figure that is made with the same arms."""
     shown = alt.Legend(symbolType="stroke", symbolOpacity=1) if legend else None
     return alt.Color("arm:N", sort=list(arms), scale=alt.Scale(domain=list(arms)), title="arm", legend=shown)
 
 
 def dash_by_arm(arms: Sequence[str]) -> alt.StrokeDash:
-    """The dash of an arm; arms of one colour have different ones."""
+    """Dash by arm, so that arms of the same colour have different dashes."""
     dashes = [DASHES[(i + i // len(COLOURS)) % len(DASHES)] for i in range(len(arms))]
     return alt.StrokeDash("arm:N", sort=list(arms), scale=alt.Scale(domain=list(arms), range=dashes), title="arm")
 
 
-def picked() -> alt.Parameter:
-    """The arms that a reader picked in the legend (with shift: several). It belongs to one view of a figure."""
+def select_arms() -> alt.Parameter:
+    """Return the selection of arms by a click in the legend (with shift: several). Add it to one view of a figure."""
     return alt.selection_point(name="picked", fields=["arm"], bind="legend")
 
 
-def bright(pick: alt.Parameter, full: float = 1.0) -> alt.condition:
-    """The opacity of what belongs to an arm: `full` for the picked ones, and for all while none is picked."""
-    return alt.condition(pick, alt.value(full), alt.value(full * DIMMED))
+def opacity_if_selected(selection: alt.Parameter, opacity: float = 1.0) -> Any:
+    """Return `opacity` for selected arms, or for all if none is selected, and a fraction of it for the others."""
+    return alt.condition(selection, alt.value(opacity), alt.value(opacity * DIMMED))
 
 
-def figure_title(title: str, said: str) -> alt.Title:
-    """A figure's heading, and below it how to read it, in lines that fit the narrowest figure."""
-    return alt.Title(title, subtitle=textwrap.wrap(said, 95), anchor="start", fontSize=16, offset=14)
+def keep(**values: str) -> Any:
+    """Return a filter of the rows that have these values, such as arm="zeros", for `transform_filter`."""
+    return alt.LogicalAndPredicate(**{
+        "and": [alt.FieldEqualPredicate(field=name, equal=value) for name, value in values.items()]
+    })  # fmt: skip
+
+
+def tooltips(names: Sequence[str], numbers: Sequence[str] = ()) -> list[alt.Tooltip]:
+    """Return tooltip rows that show some columns as text and others as numbers."""
+    return [alt.Tooltip(f"{name}:N") for name in names] + [alt.Tooltip(f"{name}:Q") for name in numbers]
+
+
+def figure_title(title: str, subtitle: str) -> alt.Title:
+    """Return a figure's heading, and below it how to read the figure, in lines that fit the narrowest figure."""
+    return alt.Title(title, subtitle=textwrap.wrap(subtitle, 95), anchor="start", fontSize=16, offset=14)
 
 
 def data_rows(frame: pd.DataFrame) -> alt.Data:
-    """A frame as a figure holds it: six digits that count, and null for what is not finite."""
-    columns = {name: _plain(frame[name]) for name in frame}
+    """Embed a frame row by row: numbers with six significant digits, null for what is not finite."""
+    columns = {name: _plain_column(frame.loc[:, name]) for name in frame}
     return alt.Data(values=[dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
 
 
 def data_series(frame: pd.DataFrame, by: list[str], along: list[str]) -> alt.Data:
-    """One row per group `by`, with the columns `along` as lists: small, and for `transform_flatten(along)`."""
+    """Embed one row per group of the columns `by`, with the columns `along` as lists.
+
+    That is much smaller than `data_rows`; the chart needs `transform_flatten(along)`.
+    """
     groups = frame.groupby(by, sort=False, dropna=False)
     return alt.Data(values=[
-        dict(zip(by, map(_word, key), strict=True)) | {name: _plain(part[name]) for name in along}
-        for key, part in groups
+        dict(zip(by, map(_plain, key), strict=True)) | {name: _plain_column(part.loc[:, name]) for name in along}
+        for key, part in cast("Iterable[tuple[tuple[Any, ...], pd.DataFrame]]", groups)
     ])  # fmt: skip
 
 
-def scale_around(*columns: pd.Series, **more: Any) -> alt.Scale:
-    """A scale that need not begin at 0; around a value that is always the same it has room, so that it says which."""
-    values = np.concatenate([column.to_numpy(float) for column in columns])
+def scale_around(columns: Any, **options: Any) -> alt.Scale:
+    """Return a scale for one or several columns that need not include 0.
+
+    Around a single value it has room, so that the axis shows which value it is.
+    """
+    values = np.asarray(columns, np.float64).ravel()
     values = values[np.isfinite(values)]
     if len(values) and np.ptp(values) == 0:
         room = abs(float(values[0])) / 10 or 1.0
-        more["domain"] = [float(f"{values[0] + sign * room:.6g}") for sign in (-1, 1)]
-    return alt.Scale(zero=False, **more)
+        options["domain"] = [float(f"{values[0] + sign * room:.6g}") for sign in (-1, 1)]
+    return alt.Scale(zero=False, **options)
 
 
-def title_lines(name: str, most: int = 26) -> list[str]:
-    """The name of an arm or a layer as a title: a long one in lines of about `most` letters, broken after , and /."""
-    found = [""]
+def title_lines(name: str, width: int = 26) -> list[str]:
+    """Break the name of an arm or a layer into lines of about `width` characters, after a comma or a slash."""
+    lines = [""]
     for piece in re.split("(?<=[,/])", name):
-        if found[-1] and len(found[-1] + piece) > most:
-            found.append("")
-        found[-1] += piece
-    return found
+        if lines[-1] and len(lines[-1] + piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return lines
 
 
-def _plain(column: pd.Series) -> list[Any]:
+def _plain_column(column: pd.Series) -> list[Any]:
     if column.dtype.kind != "f":
-        return [_word(value) for value in column.tolist()]
+        return [_plain(value) for value in column.tolist()]
     return [float(f"{value:.6g}") if np.isfinite(value) else None for value in column.tolist()]
 
 
-def _word(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
