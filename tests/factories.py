@@ -1,6 +1,8 @@
 """Shared by tests: configs of command lines, stored runs with made-up values, models and layers, data frames."""
 
 import functools
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -19,6 +21,7 @@ from pipeline.models.spec import complete_layers
 from pipeline.runtime.device import start_tensorflow
 from pipeline.store.replaced import write_run
 from pipeline.store.runs import Run, RunStore
+from pipeline.tracking.client import client_class
 
 # Layers whose randomness is hard to keep apart: dropout, a recurrent layer, and two directions of it.
 DROPOUT_GRU = (
@@ -62,6 +65,46 @@ def change_config(config: Config, **changes: Any) -> Config:
     """A config with some fields changed, those of a group as `training={"epochs": 3}`. The arm keeps its name."""
     nested = {name: replace(getattr(config, name), **v) for name, v in changes.items() if isinstance(v, dict)}
     return replace(config, **(changes | nested))
+
+
+@dataclass(frozen=True)
+class MLflowStore:
+    """An MLflow store, read through MLflow's own client."""
+
+    uri: str
+
+    @property
+    def client(self) -> Any:
+        return client_class()(self.uri)
+
+    def active(self, study: str) -> list[Any]:
+        """All runs of a study that are not deleted."""
+        client = self.client
+        return client.search_runs([client.get_experiment_by_name(study).experiment_id], max_results=1000)
+
+    def by_name(self, study: str) -> dict[str, Any]:
+        """Those runs by name; none is there twice."""
+        runs = self.active(study)
+        names = [run.info.run_name for run in runs]
+        assert len(set(names)) == len(names), f"uploaded twice: {sorted(names)}"
+        return dict(zip(names, runs, strict=True))
+
+    def curve(self, run: Any, metric: str) -> list[tuple[int, float]]:
+        """(step, value) of every value that the store holds of a metric."""
+        return [(point.step, point.value) for point in self.client.get_metric_history(run.info.run_id, metric)]
+
+    @staticmethod
+    def parent(run: Any) -> str | None:
+        """Id of the run that this run is a child of."""
+        return run.data.tags.get("mlflow.parentRunId")
+
+
+def copy_runs(source: Path, target: RunStore, arm: str, seeds: Sequence[int]) -> RunStore:
+    """Copy runs of the trained study's results folder into another study."""
+    for seed in seeds:
+        folder = RunStore(source, TrainedStudy.name).run_folder(arm, seed)
+        shutil.copytree(folder, target.run_folder(arm, seed))
+    return target
 
 
 ARRAYS = {

@@ -1,0 +1,90 @@
+"""Runs are uploaded from a background process, which ends with the sweep."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from factories import CommandResult, MLflowStore, TrainedStudy
+
+from pipeline.config.schema import Tracking
+from pipeline.store.runs import RunStore
+from pipeline.tracking.background import expect_study, finish_uploads, queue_arm, start_upload, stop_uploads
+from pipeline.tracking.runs import up_to_date
+
+ARM = "glorot_uniform,training.epochs=2"
+
+
+def uploaders() -> list[psutil.Process]:
+    """The upload processes that this one has started."""
+    children = psutil.Process().children()
+    return [child for child in children if "pipeline.sync" in child.cmdline()]
+
+
+def test_queued_arms_are_uploaded_when_the_uploads_are_finished(
+    trained_study: TrainedStudy, mlflow_store: str, tmp_path: Path
+) -> None:
+    """One process uploads all queued arms, and is gone when `finish_uploads` returns."""
+    tracking, store = Tracking(True, mlflow_store), RunStore(trained_study.results, trained_study.name)
+    start_upload(tracking, store.results)
+    expect_study(tracking, store)
+    for arm in trained_study.arms:
+        assert queue_arm(tracking, store, arm, store.runs(arm)) == ""
+    assert len(uploaders()) == 1
+    assert finish_uploads(tmp_path / "sweep.log") == []
+    assert uploaders() == []
+    assert all(up_to_date(tracking, store.study, arm, store.runs(arm)) for arm in trained_study.arms)
+    assert len(MLflowStore(mlflow_store).by_name(store.study)) == len(trained_study.arms) * 4
+
+
+def test_a_process_that_dies_is_reported(tmp_path: Path, mlflow_store: str) -> None:
+    """An upload process that was killed costs a line that names MLflow's address and how the process ended."""
+    start_upload(Tracking(True, mlflow_store), tmp_path)
+    (process,) = uploaders()
+    process.kill()
+    (problem,) = finish_uploads(None)
+    assert problem == f"Could not upload to MLflow at {mlflow_store}: the process ended (-9)."
+    assert uploaders() == []
+
+
+def test_stopped_uploads_leave_no_process(tmp_path: Path, mlflow_store: str) -> None:
+    """When a request is refused, the process is killed, and there is nothing to report."""
+    start_upload(Tracking(True, mlflow_store), tmp_path)
+    assert len(uploaders()) == 1
+    stop_uploads()
+    assert uploaders() == []
+    assert finish_uploads(None) == []
+
+
+def test_without_tracking_there_is_no_process(tmp_path: Path) -> None:
+    """`tracking=none` starts none."""
+    start_upload(Tracking(enabled=False), tmp_path)
+    assert uploaders() == []
+
+
+@pytest.mark.slow
+def test_a_sweep_has_uploaded_its_arms_when_it_ends(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
+    """It makes the store, leaves no process behind, and logs MLflow's messages."""
+    sweep = ("-m", "data=iris", "model=linear", "seeds=1", "training.epochs=2", "bias_initializer=zeros,ones",
+             "tracking=mlflow")  # fmt: skip
+    assert cli(*sweep).code == 0
+    assert uploaders() == []
+    tracking, store = (
+        Tracking(True, f"sqlite:///{tmp_path / 'mlflow.db'}"),
+        RunStore(tmp_path / "results", "iris-linear"),
+    )
+    for arm in ("zeros,training.epochs=2", "ones,training.epochs=2"):
+        assert store.runs(arm) and up_to_date(tracking, store.study, arm, store.runs(arm))
+    assert "while uploading to MLflow" in "".join(path.read_text() for path in tmp_path.rglob("*.log"))
+
+
+@pytest.mark.slow
+def test_a_sweep_ends_with_what_mlflow_did_not_take(
+    cli: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch, closed_uri: str
+) -> None:
+    """Runs that could not be uploaded fail no training; how to retry is printed at the end."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    printed = cli("data=iris", "model=linear", "seeds=1", "training.epochs=2", f"tracking.uri={closed_uri}")
+    assert printed.code == 0
+    assert f"Could not upload to MLflow at {closed_uri}: " in printed.err
+    assert "The results are safe. Run python -m pipeline.sync to retry.\n" in printed.err

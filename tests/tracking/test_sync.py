@@ -1,0 +1,74 @@
+"""`python -m pipeline.sync` uploads what MLflow lacks."""
+
+import io
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories import MLflowStore, TrainedStudy, change_config, compose_config, copy_runs
+
+from pipeline import sync
+from pipeline.experiment.run import run_arm
+from pipeline.store.runs import RunStore
+
+ARM = "glorot_uniform,training.epochs=2"
+
+
+def test_an_unreachable_server_costs_no_result(
+    uploaded: MLflowStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_uri: str
+) -> None:
+    """Training succeeds within a minute and says in one line what is wrong; `sync` uploads the runs later."""
+    config = change_config(
+        compose_config("data=iris", "model=linear"), study="later", results=str(tmp_path), seeds=(0, 1),
+        training={"epochs": 2, "xla": False}, tracking={"uri": closed_uri},
+    )  # fmt: skip
+    start = time.monotonic()
+    outcome = run_arm(config)
+    assert time.monotonic() - start < 60
+    assert outcome.upload_problem.startswith(f"Could not upload to MLflow at {closed_uri}: ")
+    assert "\n" not in outcome.upload_problem
+    assert [run.meta["status"] for run in RunStore(tmp_path, "later").runs()] == ["complete", "complete"]
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # waiting once is enough
+    assert sync.main([f"results={tmp_path}", f"uri={closed_uri}"]) == 1
+    assert sync.main([f"results={tmp_path}", f"uri={uploaded.uri}"]) == 0
+    assert len(uploaded.by_name("later")) == 3
+
+
+def test_following_ends_with_its_input(
+    trained_study: TrainedStudy, mlflow_store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`follow=true` uploads the arms that its standard input names, and ends without a word when that ends."""
+    named = f'["{trained_study.name}", ""]\n["{trained_study.name}", "{ARM}"]\n'
+    monkeypatch.setattr("sys.stdin", io.StringIO(named))
+    assert sync.main(["follow=true", f"results={trained_study.results}", f"uri={mlflow_store}"]) == 0
+    assert capsys.readouterr().out == ""
+    runs = MLflowStore(mlflow_store).by_name(trained_study.name)
+    assert set(runs) == {ARM, f"{ARM}-s0", f"{ARM}-s1", f"{ARM}-s2"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named_by", ["uri=", "MLFLOW_TRACKING_URI"])
+def test_a_server_receives_all_runs(
+    trained_study_files: TrainedStudy, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str], named_by: str,
+) -> None:  # fmt: skip
+    """A study arrives on a server once, with its arrays; the command prints one line."""
+    study = f"to {named_by.strip('=')}"
+    store = copy_runs(trained_study_files.results, RunStore(tmp_path / "results", study), ARM, [0, 1])
+    options = [f"results={store.results}"]
+    if named_by == "uri=":
+        options.append(f"uri={server}")
+    else:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    for _ in range(2):
+        capfd.readouterr()
+        assert sync.main(options) == 0
+        assert capfd.readouterr().out == f"MLflow at {server} has all of: {study}\n"
+    mlflow = MLflowStore(server)
+    runs = mlflow.by_name(study)
+    assert set(runs) == {ARM, f"{ARM}-s0", f"{ARM}-s1"}
+    mlflow.client.download_artifacts(runs[f"{ARM}-s1"].info.run_id, "biases", str(tmp_path))
+    with np.load(tmp_path / "biases" / "after.npz") as downloaded:
+        assert np.array_equal(downloaded["output/bias"], store.runs()[1].biases()["after/output/bias"])
