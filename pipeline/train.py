@@ -10,7 +10,7 @@ import hydra
 
 from pipeline.config.load import register_schema
 from pipeline.config.messages import explain_refusal
-from pipeline.config.overrides import validate_overrides
+from pipeline.config.overrides import split_arguments, validate_overrides
 from pipeline.config.schema import CONF
 from pipeline.experiment.hydra_callback import current_request, forget_request
 from pipeline.experiment.job import train_job
@@ -23,11 +23,10 @@ def main() -> int:
     """Run Hydra over the command line; the exit code."""
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here, to be printed in one line
-    if "--plan" in sys.argv:
-        sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--plan"] + [PLAN_ONLY]
     forget_request()
     error = None
     try:
+        sys.argv[1:] = _arguments(sys.argv[1:])
         validate_overrides(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(train_job)()
     except Exception as exception:
@@ -45,6 +44,16 @@ def main() -> int:
         print(explain_refusal(error), file=sys.stderr)
         return 2
     return 0  # --help, --cfg and the like start no job
+
+
+def _arguments(given: list[str]) -> list[str]:
+    """Put options before overrides, since Hydra refuses any other order, and spell `--plan` as an override."""
+    overrides, _ = split_arguments(given)
+    options = [argument for argument in given if argument not in overrides]
+    if "--plan" in options:
+        options.remove("--plan")
+        overrides.append(PLAN_ONLY)
+    return [*options, *overrides]
 
 
 if __name__ == "__main__":
