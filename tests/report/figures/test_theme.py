@@ -1,0 +1,75 @@
+"""Colours, dashes, scales and titles can be told apart and read, on light and on dark pages."""
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.report.figures.theme import dash_by_arm, data_rows, scale_around, theme, title_lines
+
+
+def test_no_two_of_many_arms_look_the_same():
+    """Twenty arms have twenty pairs of a colour and a dash."""
+    dashes = dash_by_arm([f"arm {i}" for i in range(20)]).to_dict()["scale"]["range"]
+    colours = theme()["range"]["category"]
+    assert len({(colours[i % len(colours)], str(dashes[i])) for i in range(20)}) == 20
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rrggbb; WCAG 2.1."""
+    channels = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    r, g, b = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+@pytest.mark.parametrize(("dark", "background"), [(False, "#ffffff"), (True, "#15181c")])
+def test_text_has_contrast(dark, background):
+    """Text has WCAG's contrast of 4.5 on a light and on a dark page."""
+    config = theme(dark)
+    texts = [config["axis"]["labelColor"], config["title"]["color"], config["text"]["color"]]
+    for colour in [*texts, config["legend"]["labelColor"], config["style"]["median"]["color"]]:
+        dim, bright = sorted((luminance(colour), luminance(background)))
+        assert (bright + 0.05) / (dim + 0.05) >= 4.5
+
+
+def test_no_arm_disappears_on_a_dark_page():
+    """Every colour of an arm has WCAG's contrast of 3 for graphics on a dark page."""
+    ground = luminance("#15181c")
+    assert all((luminance(c) + 0.05) / (ground + 0.05) >= 3 for c in theme(dark=True)["range"]["category"])
+
+
+def test_a_scale_around_one_value_has_room():
+    """A single value lies within the scale; several values need no fixed domain."""
+    low, high = scale_around(pd.Series([0.5, 0.5])).domain
+    assert low < 0.5 < high and high - low < 0.2
+    low, high = scale_around(pd.Series([0.0, np.nan])).domain
+    assert low < 0 < high
+    assert scale_around(pd.Series([0.5, 0.6])).domain is alt.Undefined
+
+
+def test_embedded_numbers_have_six_digits():
+    """What is not finite becomes null, since NaN is no JSON."""
+    frame = pd.DataFrame({"arm": ["a", "b", "c"], "value": [1 / 3, np.nan, np.inf], "seed": [0, 1, 2]})
+    rows = data_rows(frame).to_dict()["values"]
+    assert rows == [
+        {"arm": "a", "value": 0.333333, "seed": 0},
+        {"arm": "b", "value": None, "seed": 1},
+        {"arm": "c", "value": None, "seed": 2},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("zeros", ["zeros"]),
+        ("dense/bias", ["dense/bias"]),
+        ("bidirectional/forward_lstm/lstm_cell/bias", ["bidirectional/", "forward_lstm/lstm_cell/", "bias"]),
+        (
+            "constant(value=0.1),optimizer.learning_rate=0.001,training.batch_size=64",
+            ["constant(value=0.1),", "optimizer.learning_rate=0.001,", "training.batch_size=64"],
+        ),
+    ],
+)
+def test_a_long_name_is_broken_after_a_comma_or_slash(name, lines):
+    """Every character is kept, and short names are not broken."""
+    assert title_lines(name) == lines
