@@ -1,7 +1,7 @@
-"""Several studies together: do the arms that all of them have differ from study to study in the same way?
+"""Rank the arms of several studies: do their mean ranks differ, and which of them?
 
-Each study ranks its arms by their means, 1 the best, in the direction of its own metric. Friedman's test, as Iman and
-Davenport corrected it, asks whether mean ranks differ at all; Nemenyi's critical difference, which of them do. Source:
+Each study ranks its arms by their means, 1 the best, in the direction of its own metric. Friedman's test, with Iman and
+Davenport's correction, asks whether mean ranks differ at all; Nemenyi's critical difference, which of them do. Source:
 Demsar 2006, "Statistical Comparisons of Classifiers over Multiple Data Sets".
 """
 
@@ -12,65 +12,70 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.curves import higher_is_better
 from pipeline.analysis.formatting import p_value
 from pipeline.errors import ConfigError
 from pipeline.stats.friedman import fewest_studies, friedman
 from pipeline.stats.intervals import ALPHA, RESOLUTION
 
-FEW = 4  # names in a message
+MOST_NAMED = 4  # arms of a study that an error message names
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """What several studies say together."""
+    """The arms of several studies, ranked.
+
+    table: a row per arm and study, best arm first: arm, study, metric, mean, rank, mean_rank; may be empty.
+    """
 
     studies: list[str]
-    said: list[str]
-    table: pd.DataFrame  # a row per arm and study: arm, study, metric, mean, rank, mean_rank; best first; may be empty
+    sentences: list[str]
+    table: pd.DataFrame
 
 
-def common_arms(answers: list[Comparison]) -> list[str]:
+def common_arms(comparisons: list[Comparison]) -> list[str]:
     """The arms that every study compares by its metric, or that diverged in it.
 
-    Raises ConfigError when the studies have none in common: arms are the same if all that was set for them is.
+    Arms are the same if they have the same name, that is, the same overrides. Raises ConfigError when the studies have
+    none in common.
     """
-    names = [[name for name in found.names if name in set(found.chosen["arm"])] for found in answers]
+    names = [[name for name in c.study.arm_names if name in set(c.chosen["arm"])] for c in comparisons]
     shared = [name for name in names[0] if all(name in others for others in names[1:])]
     if not shared:
-        there = "; ".join(f"{found.study} has {_few(arms)}" for found, arms in zip(answers, names, strict=True))
-        raise ConfigError(f"study: no arm is in every one of these studies: {there}")
+        listed = "; ".join(f"{c.study.name} has {_few(arms)}" for c, arms in zip(comparisons, names, strict=True))
+        raise ConfigError(f"study: no arm is in every one of these studies: {listed}")
     return shared
 
 
 def _few(names: list[str]) -> str:
-    rest = len(names) - FEW
-    return ", ".join(names[:FEW]) + (f" and {rest} more" if rest > 0 else "") if names else "none"
+    rest = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "") if names else "none"
 
 
-def rank_arms(answers: list[Comparison]) -> Ranking:
+def rank_arms(comparisons: list[Comparison]) -> Ranking:
     """Rank the arms that two or more studies have in common. Raises ConfigError when there is none."""
-    arms, studies = common_arms(answers), [found.study for found in answers]
-    means = np.array([found.chosen.set_index("arm")["mean"].reindex(arms) for found in answers], np.float64)
+    arms, studies = common_arms(comparisons), [c.study.name for c in comparisons]
+    means = np.array([c.chosen.set_index("arm")["mean"].reindex(arms) for c in comparisons], np.float64)
     if len(arms) < 2:
-        said = [f"Over {len(studies)} studies nothing is ranked: {arms[0]} is the only arm that all of them have."]
-        return Ranking(studies, said, _table(answers, [], means, np.empty((len(studies), 0))))
-    places = np.array([_places(row, higher_is_better(a.metric)) for row, a in zip(means, answers, strict=True)])
-    found = friedman(places, higher_is_better=False)
-    table = _table(answers, arms, means, np.array([_ranks(row) for row in places]))
-    return Ranking(studies, [*_words(arms, len(studies), found), *_remarks(answers, arms)], table)
+        sentence = f"Over {len(studies)} studies nothing is ranked: {arms[0]} is the only arm that all of them have."
+        return Ranking(studies, [sentence], _table(comparisons, [], means, np.empty((len(studies), 0))))
+    rows = zip(means, comparisons, strict=True)
+    places = np.array([_places(row, c.study.higher_is_better) for row, c in rows])
+    tests = friedman(places, higher_is_better=False)
+    table = _table(comparisons, arms, means, np.array([_ranks(row) for row in places]))
+    sentences = [*_test_sentences(arms, len(studies), tests), *_remarks(comparisons, arms)]
+    return Ranking(studies, sentences, table)
 
 
 def _places(means: np.ndarray, higher: bool) -> np.ndarray:
-    """Whole numbers [k] in the order of the means, less the better; equal where rounding alone tells means apart.
+    """Order means [k]: whole numbers [k], smaller is better, equal where rounding alone tells means apart.
 
     An arm without a mean, since all its runs diverged, comes last.
     """
-    worth = np.where(np.isnan(means), np.inf, -means if higher else means)
-    order = np.argsort(worth, kind="stable")
+    cost = np.where(np.isnan(means), np.inf, -means if higher else means)
+    order = np.argsort(cost, kind="stable")
     known = np.abs(means[~np.isnan(means)])
-    with np.errstate(invalid="ignore"):  # of two that diverged
-        gaps = np.diff(worth[order], prepend=worth[order][:1])
+    with np.errstate(invalid="ignore"):  # the gap between two arms that diverged
+        gaps = np.diff(cost[order], prepend=cost[order][:1])
     steps = np.cumsum(np.nan_to_num(gaps, nan=0.0, posinf=np.inf) > RESOLUTION * known.max(initial=0))
     places = np.empty(len(means))
     places[order] = steps
@@ -78,29 +83,26 @@ def _places(means: np.ndarray, higher: bool) -> np.ndarray:
 
 
 def _ranks(places: np.ndarray) -> np.ndarray:
-    """Ranks [k] from 1; equal places share the mean of theirs."""
+    """Ranks [k] from 1; equal places share the mean of their ranks."""
     return np.array([np.sum(places < place) + (np.sum(places == place) + 1) / 2 for place in places])
 
 
-def _table(answers: list[Comparison], arms: list[str], means: np.ndarray, placed: np.ndarray) -> pd.DataFrame:
-    overall = placed.mean(0)
+def _table(comparisons: list[Comparison], arms: list[str], means: np.ndarray, ranks: np.ndarray) -> pd.DataFrame:
+    """The table of a `Ranking`. means, ranks: [studies, arms]."""
+    mean_ranks = ranks.mean(0)
     rows = [
-        {"arm": arms[j], "study": found.study, "metric": found.metric, "mean": means[i, j], "rank": placed[i, j],
-         "mean_rank": overall[j]}
-        for j in np.argsort(overall, kind="stable") for i, found in enumerate(answers)
+        {"arm": arms[j], "study": c.study.name, "metric": c.study.metric, "mean": means[i, j], "rank": ranks[i, j],
+         "mean_rank": mean_ranks[j]}
+        for j in np.argsort(mean_ranks, kind="stable") for i, c in enumerate(comparisons)
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _words(arms: list[str], n: int, found: dict) -> list[str]:
-    """What Friedman's test and Nemenyi's difference say of n studies."""
-    k, means, critical = len(arms), found["ranks"], found["critical_difference"]
-    p = found["p"]
-    order = np.argsort(means, kind="stable")
-    listed = ", ".join(f"{arms[j]} {means[j]:.2f}" for j in order)
-    ratio = f"{found['F']:.2f}" if np.isfinite(found["F"]) else "infinite, as all studies rank alike"
-    tests = f"Friedman's chi2 = {found['chi2']:.2f}, Iman and Davenport's F = {ratio}, p {p_value(p, '= ')}"
-    apart = [(i, j) for i, j in combinations(order, 2) if means[j] - means[i] >= critical]
+def _test_sentences(arms: list[str], n: int, tests: dict) -> list[str]:
+    """What Friedman's test and Nemenyi's difference say about n studies: the answer, the mean ranks, the tests."""
+    k, mean_ranks, critical, p = len(arms), tests["ranks"], tests["critical_difference"], tests["p"]
+    order = np.argsort(mean_ranks, kind="stable")
+    apart = [(i, j) for i, j in combinations(order, 2) if mean_ranks[j] - mean_ranks[i] >= critical]
     fewest = fewest_studies(k)
     if n < fewest:
         answer = f"Undecided: {n} studies can never show that two of {k} arms differ, {fewest} are the fewest"
@@ -111,24 +113,28 @@ def _words(arms: list[str], n: int, found: dict) -> list[str]:
     else:
         pairs = "; ".join(f"{arms[i]} is better than {arms[j]}" for i, j in apart)
         answer = f"Over {n} studies, by more than the critical difference: {pairs}"
+    listed = ", ".join(f"{arms[j]} {mean_ranks[j]:.2f}" for j in order)
+    ratio = f"{tests['F']:.2f}" if np.isfinite(tests["F"]) else "infinite, as all studies rank alike"
+    statistics = f"Friedman's chi2 = {tests['chi2']:.2f}, Iman and Davenport's F = {ratio}, p {p_value(p, '= ')}"
     return [
         f"{answer}.",
         f"Mean ranks over {n} studies, 1 the best: {listed}.",
-        f"{tests}; Nemenyi's critical difference of two mean ranks is {critical:.2f} at 5 %.",
+        f"{statistics}; Nemenyi's critical difference of two mean ranks is {critical:.2f} at 5 %.",
     ]
 
 
-def _remarks(answers: list[Comparison], arms: list[str]) -> list[str]:
-    said = []
-    for found in answers:
-        runs = {arm.name: arm for arm in found.arms if arm.name in arms and arm.diverged}
-        last = [name for name, arm in runs.items() if not arm.complete]
-        some = [name for name, arm in runs.items() if arm.complete]
-        if last:
-            said.append(f"{found.study}: every run of {', '.join(last)} diverged, which ranks last.")
-        if some:
-            said.append(f"{found.study}: some runs of {', '.join(some)} diverged, and are in no mean that is ranked.")
-    left = {found.study: [name for name in found.names if name not in arms] for found in answers}
-    if out := "; ".join(f"{', '.join(names)} of {study}" for study, names in left.items() if names):
-        said.append(f"Not ranked, since not every study has them: {out}.")
-    return said
+def _remarks(comparisons: list[Comparison], arms: list[str]) -> list[str]:
+    """Which arms diverged, and which are not ranked."""
+    remarks = []
+    for c in comparisons:
+        diverged = [arm for arm in c.study.arms if arm.name in arms and arm.diverged]
+        all_runs = ", ".join(arm.name for arm in diverged if not arm.complete)
+        some_runs = ", ".join(arm.name for arm in diverged if arm.complete)
+        if all_runs:
+            remarks.append(f"{c.study.name}: every run of {all_runs} diverged, which ranks last.")
+        if some_runs:
+            remarks.append(f"{c.study.name}: some runs of {some_runs} diverged; they enter no mean that is ranked.")
+    unranked = {c.study.name: [name for name in c.study.arm_names if name not in arms] for c in comparisons}
+    if listed := "; ".join(f"{', '.join(names)} of {study}" for study, names in unranked.items() if names):
+        remarks.append(f"Not ranked, since not every study has them: {listed}.")
+    return remarks

@@ -1,7 +1,7 @@
-"""What training did to the biases: how far they moved and when, and whether they still show where they began.
+"""What training did to the biases: how far they moved, when, and whether they still show where they began.
 
-Everything is read from the stored runs that did not diverge. A `layer` here is a bias's path, as in `dense/bias`;
-distances are Euclidean, over the units of one bias, in the unit of the bias.
+Everything is read from the stored runs that did not diverge. A `layer` here is the path of a bias, e.g. `dense/bias`.
+Distances are Euclidean, over the units of one bias, in the unit of the bias.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis.study import Arm
+from pipeline.analysis.arms import Arm
 from pipeline.analysis.thinning import evenly_spaced
 from pipeline.biases.tables import gate_parts
 from pipeline.biases.variables import Bias
@@ -22,16 +22,16 @@ from pipeline.stats.intervals import band
 from pipeline.store.runs import BIASES, Run
 
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
-MOST_UNITS, MOST_EPOCHS = 64, 101  # that are drawn of one layer
-MOST_VALUES = 20_000_000  # kept of all epochs together; of a larger study the first and the last epoch are
+MOST_UNITS, MOST_EPOCHS = 64, 101  # drawn per layer
+MOST_VALUES = 20_000_000  # biases of a study kept in memory; beyond, only those of the first and last epoch are kept
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A bias of one run over its training.
+    """One bias of one run over its training.
 
-    epoch [T]; drift [T], its distance from the start; values [T, units], flat, or only the first and the last of them;
-    shape: the bias's own; gates: a letter per part of its last axis, as in `ifco`.
+    epoch [T]: the recorded epochs. drift [T]: distance from the start. values: flat [T, units], or [2, units], the
+    first and last epoch. shape: the bias's own. gates: one letter per gate along its last axis, e.g. `ifco`.
     """
 
     epoch: np.ndarray
@@ -42,7 +42,7 @@ class Trajectory:
 
     @property
     def before(self) -> np.ndarray:
-        """The bias as it was initialized [units]."""
+        """The initial bias [units]."""
         return self.values[0].astype(np.float64)
 
     @property
@@ -51,14 +51,19 @@ class Trajectory:
         return self.values[-1].astype(np.float64)
 
     @property
+    def recorded(self) -> np.ndarray:
+        """The epochs of `values`."""
+        return self.epoch if len(self.values) == len(self.epoch) else self.epoch[[0, -1]]
+
+    @property
     def cosine(self) -> float:
-        """Of the angle between before and after; nan where either is all zero."""
+        """Cosine of the angle between before and after; nan where either is all zero."""
         lengths = np.linalg.norm(self.before) * np.linalg.norm(self.after)
         return float(self.before @ self.after / lengths) if lengths else np.nan
 
     @property
     def sign_flips(self) -> float:
-        """Share of the units whose bias has changed its sign, of those that are 0 neither before nor after."""
+        """Share of units whose bias changed its sign, among those that are 0 neither before nor after."""
         signs = np.sign(self.before) * np.sign(self.after)
         return float(np.mean(signs[signs != 0] < 0)) if np.any(signs) else np.nan
 
@@ -68,114 +73,115 @@ class Trajectory:
         return float(self.epoch[np.argmax(self.drift >= self.drift[-1] / 2)]) if self.drift[-1] else np.nan
 
 
-Trajectories = dict[str, dict[int, dict[str, Trajectory]]]  # by arm, seed and layer
+Trajectories = dict[str, dict[int, dict[str, Trajectory]]]  # arm -> seed -> layer
 
 
-def bias_trajectories(arms: list[Arm]) -> Trajectories:
-    """The course of every bias of every complete run; an arm without biases has runs with none."""
+def bias_trajectories(arms: Sequence[Arm]) -> Trajectories:
+    """Load the trajectory of every bias of every complete run; runs of an arm without biases have none."""
     runs = [run for arm in arms for run in arm.complete.values()]
     ends_only = sum((run.path / BIASES).stat().st_size // 4 for run in runs) > MOST_VALUES
-    return {arm.name: {s: _of_run(run, arm.gates, ends_only) for s, run in arm.complete.items()} for arm in arms}
+    return {arm.name: {seed: _load(run, arm.gates, ends_only) for seed, run in arm.complete.items()} for arm in arms}
 
 
-def _of_run(run: Run, gates: dict[str, str], ends_only: bool) -> dict[str, Trajectory]:
-    arrays, found = run.biases("trajectory", "epoch"), {}
+def _load(run: Run, gates: dict[str, str], ends_only: bool) -> dict[str, Trajectory]:
+    arrays, trajectories = run.biases("trajectory", "epoch"), {}
     for layer in [name.removeprefix("trajectory/") for name in arrays if name.startswith("trajectory/")]:
         values = arrays[f"trajectory/{layer}"]
         flat = values.reshape(len(values), -1)
-        moved = np.linalg.norm(flat.astype(np.float64) - flat[0], axis=1)
+        drift = np.linalg.norm(flat.astype(np.float64) - flat[0], axis=1)
         kept = flat[[0, -1]] if ends_only else flat
-        found[layer] = Trajectory(arrays["epoch"], moved, kept, values.shape[1:], gates.get(layer, ""))
-    return found
+        trajectories[layer] = Trajectory(arrays["epoch"], drift, kept, values.shape[1:], gates.get(layer, ""))
+    return trajectories
 
 
-def _by_layer(of: Trajectories) -> Iterator[tuple[str, str, list[Trajectory]]]:
-    """(arm, layer, the course in each seed)."""
-    for arm, by_seed in of.items():
-        for layer in dict.fromkeys(layer for found in by_seed.values() for layer in found):
-            yield arm, layer, [found[layer] for found in by_seed.values() if layer in found]
+def _by_layer(trajectories: Trajectories) -> Iterator[tuple[str, str, dict[int, Trajectory]]]:
+    """Iterate over (arm, layer, trajectories by seed)."""
+    for arm, by_seed in trajectories.items():
+        for layer in dict.fromkeys(layer for layers in by_seed.values() for layer in layers):
+            yield arm, layer, {seed: layers[layer] for seed, layers in by_seed.items() if layer in layers}
 
 
-def dynamics_table(of: Trajectories) -> pd.DataFrame:
-    """A row per arm and layer, means over seeds: arm, layer, seeds, drift, cosine, sign_flips (a share), half_life."""
+def dynamics_table(trajectories: Trajectories) -> pd.DataFrame:
+    """Average over seeds: columns arm, layer, seeds, drift (at the end), cosine, sign_flips (a share), half_life."""
     columns = ["arm", "layer", "seeds", "drift", "cosine", "sign_flips", "half_life"]
     rows = []
-    for arm, layer, found in _by_layer(of):
-        row = {"arm": arm, "layer": layer, "seeds": len(found), "drift": np.mean([one.drift[-1] for one in found])}
+    for arm, layer, by_seed in _by_layer(trajectories):
+        drift = np.mean([one.drift[-1] for one in by_seed.values()])
+        row = {"arm": arm, "layer": layer, "seeds": len(by_seed), "drift": drift}
         for name in ("cosine", "sign_flips", "half_life"):
-            values = np.array([getattr(one, name) for one in found])
+            values = np.array([getattr(one, name) for one in by_seed.values()])
             row[name] = np.nan if np.isnan(values).all() else np.nanmean(values)
         rows.append(row)
     return pd.DataFrame(rows, columns=columns)
 
 
-def drift_table(of: Trajectories) -> pd.DataFrame:
-    """Distance from where a bias began, over seeds: columns arm, layer, epoch, drift (mean), low, high (95 %)."""
+def drift_table(trajectories: Trajectories) -> pd.DataFrame:
+    """Average the drift over seeds: columns arm, layer, epoch, drift, low, high (95 % interval)."""
     tables = []
-    for arm, layer, found in _by_layer(of):
-        longest = max((one.epoch for one in found), key=len)
-        mean, _, low, high = band(np.array([one.drift for one in found if len(one.drift) == len(longest)]))
-        tables.append(
-            pd.DataFrame({"arm": arm, "layer": layer, "epoch": longest, "drift": mean, "low": low, "high": high})
-        )
+    for arm, layer, by_seed in _by_layer(trajectories):
+        epoch = max((one.epoch for one in by_seed.values()), key=len)
+        mean, _, low, high = band(np.array([one.drift for one in by_seed.values() if len(one.drift) == len(epoch)]))
+        columns = {"arm": arm, "layer": layer, "epoch": epoch, "drift": mean, "low": low, "high": high}
+        tables.append(pd.DataFrame(columns))
     columns = ["arm", "layer", "epoch", "drift", "low", "high"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
-def arm_distances(of: Trajectories, arms: list[Arm]) -> pd.DataFrame:
-    """How far apart two arms of a block are in a layer, before and after training: did it forget where it began?
+def arm_distances(trajectories: Trajectories, arms: Sequence[Arm]) -> pd.DataFrame:
+    """Measure how far apart two arms of a block are in a layer, before and after training.
 
-    Columns arm, other, layer, seeds, before, after: means over the seeds that both have.
+    Columns arm, other, layer, seeds, before, after: mean distances over the seeds that both have.
     """
     rows = []
     for _, block in groupby(sorted(arms, key=lambda arm: arm.block), key=lambda arm: arm.block):
         for one, two in combinations([arm.name for arm in block], 2):
             apart: dict[str, list[tuple[float, float]]] = {}
-            for seed in of[one].keys() & of[two].keys():
-                for layer, a in of[one][seed].items():
-                    b = of[two][seed].get(layer)
+            for seed in trajectories[one].keys() & trajectories[two].keys():
+                for layer, a in trajectories[one][seed].items():
+                    b = trajectories[two][seed].get(layer)
                     if b is not None and a.before.shape == b.before.shape:
-                        ends = (np.linalg.norm(a.before - b.before), np.linalg.norm(a.after - b.after))
+                        ends = (float(np.linalg.norm(a.before - b.before)), float(np.linalg.norm(a.after - b.after)))
                         apart.setdefault(layer, []).append(ends)
-            for layer, found in apart.items():
-                before, after = np.mean(found, axis=0)
-                row = {"arm": one, "other": two, "layer": layer, "seeds": len(found)}
+            for layer, distances in apart.items():
+                before, after = np.mean(distances, axis=0)
+                row = {"arm": one, "other": two, "layer": layer, "seeds": len(distances)}
                 rows.append(row | {"before": before, "after": after})
     return pd.DataFrame(rows, columns=["arm", "other", "layer", "seeds", "before", "after"])
 
 
-def bias_quantiles(of: Trajectories) -> pd.DataFrame:
-    """Quantiles of bias values over units and seeds: columns arm, layer, moment, q05, q25, q50, q75, q95."""
+def bias_quantiles(trajectories: Trajectories) -> pd.DataFrame:
+    """Compute quantiles of bias values over units and seeds: columns arm, layer, moment, q05, q25, q50, q75, q95."""
     rows = []
-    for arm, layer, found in _by_layer(of):
+    for arm, layer, by_seed in _by_layer(trajectories):
         for moment in ("before", "after"):
-            values = np.quantile(np.concatenate([getattr(one, moment) for one in found]), list(QUANTILES.values()))
+            values = np.concatenate([getattr(one, moment) for one in by_seed.values()])
+            values = np.quantile(values, list(QUANTILES.values()))
             rows.append({"arm": arm, "layer": layer, "moment": moment} | dict(zip(QUANTILES, values, strict=True)))
     return pd.DataFrame(rows, columns=["arm", "layer", "moment", *QUANTILES])
 
 
-def drawn_trajectories(arms: list[Arm]) -> pd.DataFrame:
-    """Each unit's bias over the epochs, in the first of the seeds that most arms have; thinned to what can be drawn.
+def drawn_trajectories(arms: Sequence[Arm]) -> pd.DataFrame:
+    """Load the biases of one seed over the epochs, thinned to what can be drawn.
 
-    Columns arm, seed, layer, unit, epoch, value.
+    The seed is the first of those that most arms have. Columns arm, seed, layer, unit, epoch, value.
     """
     counts = Counter(seed for arm in arms for seed in sorted(arm.complete))
     seed, tables = counts.most_common(1)[0][0], []
     for arm in [arm for arm in arms if seed in arm.complete]:
-        for layer, one in _of_run(arm.complete[seed], {}, ends_only=False).items():
+        for layer, one in _load(arm.complete[seed], {}, ends_only=False).items():
             at, units = evenly_spaced(len(one.values), MOST_EPOCHS), evenly_spaced(one.values.shape[1], MOST_UNITS)
             chosen = {"epoch": np.repeat(one.epoch[at], len(units)), "unit": np.tile(units, len(at))}
             chosen["value"] = one.values[np.ix_(at, units)].ravel()
             tables.append(pd.DataFrame({"arm": arm.name, "seed": seed, "layer": layer} | chosen))
     columns = ["arm", "seed", "layer", "unit", "epoch", "value"]
-    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+    return pd.concat(tables, ignore_index=True).reindex(columns=columns) if tables else pd.DataFrame(columns=columns)
 
 
-def write_bias_values(of: Trajectories, path: Path) -> None:
-    """Write biases.parquet, long and tidy: arm, seed, layer, role, gate, unit, epoch, value; a row per number.
+def write_bias_values(trajectories: Trajectories, path: Path) -> None:
+    """Write biases.parquet, one row per number: arm, seed, layer, role, gate, unit, epoch, value.
 
-    unit: the place within the gate, or within the bias, flat. Every recorded epoch is there, unless that makes more
-    than `MOST_VALUES` rows: then the first and the last.
+    unit: index within the gate, or within the flattened bias. Every recorded epoch is written, unless the study has
+    more than `MOST_VALUES` values: then the first and the last.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -186,24 +192,22 @@ def write_bias_values(of: Trajectories, path: Path) -> None:
         ("epoch", pa.int32()), ("value", pa.float32()),
     ])  # fmt: skip
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
-        for arm, by_seed in of.items():
-            for layer in dict.fromkeys(layer for found in by_seed.values() for layer in found):
-                found = {seed: layers[layer] for seed, layers in by_seed.items() if layer in layers}
-                file.write_table(pa.table(_columns(arm, layer, found), schema))
+        for arm, layer, by_seed in _by_layer(trajectories):
+            file.write_table(pa.table(_columns(arm, layer, by_seed), schema))
 
 
-def _columns(arm: str, layer: str, found: dict[int, Trajectory]) -> dict[str, Any]:
-    """The columns of biases.parquet that hold a layer of an arm."""
+def _columns(arm: str, layer: str, by_seed: dict[int, Trajectory]) -> dict[str, Any]:
+    """The columns of biases.parquet for one layer of an arm."""
     import pyarrow as pa
 
-    one = next(iter(found.values()))
-    places = np.arange(one.values.shape[1]).reshape(one.shape)
-    vector = Bias(layer, "", "", "bias", gates=one.gates, values=places)
-    split = [(role, gate, at.ravel()) for role, gate, at in gate_parts(vector)]
+    first = next(iter(by_seed.values()))
+    indices = np.arange(first.values.shape[1]).reshape(first.shape)
+    indexed_bias = Bias(layer, "", "", "bias", gates=first.gates, values=indices)
+    split = [(role, gate, np.ravel(part)) for role, gate, part in gate_parts(indexed_bias) if part is not None]
     roles, gates, order = zip(*split, strict=True)
-    part = np.repeat(np.arange(len(split)), [len(at) for at in order])
-    epochs = [c.epoch if len(c.values) == len(c.epoch) else c.epoch[[0, -1]] for c in found.values()]
-    lengths, units = np.array([len(epoch) for epoch in epochs]), len(part)
+    part_of_unit = np.repeat(np.arange(len(split)), [len(part) for part in order])
+    epochs = [one.recorded for one in by_seed.values()]
+    lengths, units = np.array([len(epoch) for epoch in epochs]), len(part_of_unit)
     rows = int(lengths.sum())
 
     def words(names: Sequence[str], codes: np.ndarray) -> Any:
@@ -211,11 +215,11 @@ def _columns(arm: str, layer: str, found: dict[int, Trajectory]) -> dict[str, An
 
     return {
         "arm": words([arm], np.zeros(rows * units)),
-        "seed": np.repeat(list(found), lengths * units),
+        "seed": np.repeat(list(by_seed), lengths * units),
         "layer": words([layer], np.zeros(rows * units)),
-        "role": words(roles, np.tile(part, rows)),
-        "gate": words(gates, np.tile(part, rows)),
-        "unit": np.tile(np.concatenate([np.arange(len(at)) for at in order]), rows),
+        "role": words(roles, np.tile(part_of_unit, rows)),
+        "gate": words(gates, np.tile(part_of_unit, rows)),
+        "unit": np.tile(np.concatenate([np.arange(len(part)) for part in order]), rows),
         "epoch": np.repeat(np.concatenate(epochs), units),
-        "value": np.concatenate([course.values[:, np.concatenate(order)].ravel() for course in found.values()]),
+        "value": np.concatenate([one.values[:, np.concatenate(order)].ravel() for one in by_seed.values()]),
     }

@@ -1,6 +1,7 @@
-"""All that is known of a study when its arms are compared: words, tables, and what the figures are drawn from."""
+"""The comparison of a study's arms: the answer, its evidence, and the tables the figures are drawn from."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -14,96 +15,129 @@ from pipeline.analysis.bias_dynamics import (
     drift_table,
     dynamics_table,
 )
-from pipeline.analysis.curves import different_epochs, learning_curves, measure_curves
-from pipeline.analysis.study import Arm, baseline_arms, damaged_runs, final_metrics, load_arms, require_common_seeds
-from pipeline.analysis.summary import MARGIN, seed_differences, summarize
+from pipeline.analysis.bias_wording import ablation_sentences, distance_sentences
+from pipeline.analysis.blocks import PooledArm
+from pipeline.analysis.curves import learning_curves
+from pipeline.analysis.formatting import Row, number_format, plain_rows
+from pipeline.analysis.interactions import block_interactions
+from pipeline.analysis.run_warnings import ExcludedRun, RunWarning, excluded_runs, run_warnings
+from pipeline.analysis.study import MARGIN, Study, load_study
+from pipeline.analysis.summary import seed_differences, summarize
+from pipeline.analysis.verdict import Verdict, numbers_of
 from pipeline.analysis.wording import (
-    ablation_sentences,
-    bias_sentences,
-    block_sentences,
-    run_remarks,
-    verdict_sentences,
+    BlockDependence,
+    Headline,
+    arm_sentence,
+    block_dependences,
+    headlines,
 )
-from pipeline.errors import ConfigError, closest
 from pipeline.store.runs import RunStore
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `python -m pipeline.compare` found. Frames without a row have their columns all the same."""
+    """What `python -m pipeline.compare` finds out about one study; every report is made from it.
 
-    study: str
-    baseline: str  # the setting that arms are compared with
-    metric: str  # what the verdict is about
-    margin: float  # a difference of it that does not matter
-    arms: list[Arm]
-    said: list[str]  # the answer in one sentence, then one per arm, then what a reader must know of the runs
-    of_biases: list[str]  # see verdicts.of_biases and verdicts.of_ablation
-    table: pd.DataFrame  # see summary.summarize
-    differences: pd.DataFrame  # see summary.differences
-    curves: pd.DataFrame  # see gather.curves
-    courses: Trajectories  # see bias_dynamics.Trajectory
-    dynamics: pd.DataFrame  # see dynamics.table
-    drift: pd.DataFrame  # see dynamics.drift
-    distances: pd.DataFrame  # see dynamics.distances
-    quantiles: pd.DataFrame  # see dynamics.quantiles
-    trajectories: pd.DataFrame  # see dynamics.trajectories
-    ablation: pd.DataFrame  # see ablation.over_seeds
-    dead_units: pd.DataFrame  # see ablation.dead_shares
+    Frames have all their columns even without a row.
+    """
+
+    study: Study
+    headlines: Sequence[Headline]  # the answer: over all blocks where there are several, then per block
+    block_dependences: Sequence[BlockDependence]
+    verdicts: Sequence[Verdict]  # one per arm, pooled ones first
+    warnings: Sequence[RunWarning]
+    excluded_runs: Sequence[ExcludedRun]
+    bias_sentences: Sequence[str]  # see `bias_wording`
+    summary: pd.DataFrame  # see `summary.summarize`
+    differences: pd.DataFrame  # see `summary.seed_differences`
+    curves: pd.DataFrame  # see `curves.learning_curves`
+    trajectories: Trajectories  # see `bias_dynamics.Trajectory`
+    dynamics: pd.DataFrame  # see `bias_dynamics.dynamics_table`
+    drift: pd.DataFrame  # see `bias_dynamics.drift_table`
+    distances: pd.DataFrame  # see `bias_dynamics.arm_distances`
+    quantiles: pd.DataFrame  # see `bias_dynamics.bias_quantiles`
+    drawn_trajectories: pd.DataFrame  # see `bias_dynamics.drawn_trajectories`
+    ablation: pd.DataFrame  # see `ablation.ablation_over_seeds`
+    dead_units: pd.DataFrame  # see `ablation.dead_shares`
 
     @property
-    def names(self) -> list[str]:
-        """The arms, in the order of every table and legend."""
-        return [arm.name for arm in self.arms]
+    def compared(self) -> list[Verdict]:
+        """The verdicts on arms that have a baseline."""
+        return [verdict for verdict in self.verdicts if verdict.compared]
+
+    @property
+    def answer(self) -> list[str]:
+        """The headline, where the answer depends on the block, and the headlines of the blocks."""
+        first, *others = (headline.sentence for headline in self.headlines)
+        return [first, *(dependence.sentence for dependence in self.block_dependences), *others]
+
+    @property
+    def sentences(self) -> list[str]:
+        """The answer, then the verdicts, then the warnings."""
+        verdicts = [verdict.sentence for verdict in self.compared]
+        return [*self.answer, *verdicts, *(warning.text for warning in self.warnings)]
 
     @property
     def chosen(self) -> pd.DataFrame:
-        """The rows of `table` that the verdict is about."""
-        return self.table[self.table["metric"] == self.metric]
+        """The rows of `summary` by the metric of the verdict."""
+        return self.summary.loc[self.summary["metric"] == self.study.metric]
 
 
 def compare_study(
-    store: RunStore, baseline: str, metric: str = "", margin: float = MARGIN,
-    threshold: float | None = None,
-) -> Comparison:  # fmt: skip
-    """Compare the arms of a study. metric: empty for the first. threshold: see `measures.measure`.
-
-    Raises ConfigError when there is nothing to compare.
-    """
-    study = store.study
-    arms = load_arms(store)
-    if baseline not in {arm.setting for arm in arms}:
-        raise ConfigError(f"baseline: {study} has no arm {baseline}; {closest(baseline, [a.setting for a in arms])}")
-    arms = measure_curves(study, arms, baseline, metric, threshold)
-    known = final_metrics(arms)
-    metric = metric or known[0]
-    if metric not in known:
-        raise ConfigError(f"metric: no run of {study} has {metric}; {closest(metric, known)}")
-    require_common_seeds(study, arms, baseline)
-    table = summarize(arms, baseline, metric, margin)
-    chosen = table[table["metric"] == metric]
-    said = verdict_sentences(chosen, baseline, margin)
-    said[1:1] = block_sentences(arms, chosen, baseline, metric)
-    said += run_remarks(arms, baseline, metric)
-    said += [
-        f"Warning: {block or 'without overrides'}: runs of {' and '.join(map(str, epochs))} epochs are compared; "
-        "their learning curves are not."
-        for block, epochs in different_epochs(arms).items()
-    ]
-    said += [f"Warning: {run} is damaged and left out." for run in damaged_runs(store, arms)]
-    courses = bias_trajectories(arms)
-    distances = arm_distances(courses, arms)
-    bases = {arm.name for arm in baseline_arms(arms, baseline).values()}
-    place = {arm.name: i for i, arm in enumerate(arms)}
-    tested, dead = (
-        found.sort_values("arm", key=lambda names: names.map(place), kind="stable")
-        for found in (load_ablation(store), load_dead_units(store))
-    )
-    without = ablation_over_seeds(tested, metric)
-    of_biases = bias_sentences(distances, bases) + ablation_sentences(without, arms)
+    store: RunStore, baseline: str, metric: str = "", margin: float = MARGIN, threshold: float | None = None
+) -> Comparison:
+    """Compare the arms of a study. For the arguments and the ConfigError they can raise, see `study.load_study`."""
+    study = load_study(store, baseline, metric, margin, threshold)
+    summary = summarize(study)
+    rows = plain_rows(summary.loc[summary["metric"] == study.metric])
+    number = number_format(rows)
+    verdicts = _verdicts(study, rows)
+    trajectories = bias_trajectories(study.arms)
+    distances = arm_distances(trajectories, study.arms)
+    ablation = ablation_over_seeds(_sort_by_arm(study, load_ablation(store)), study.metric)
+    baseline_arms = {arm.name for arm in study.arms if arm.setting == baseline}
     return Comparison(
-        study, baseline, metric, margin, arms, said, of_biases, table,
-        seed_differences(arms, baseline), learning_curves(arms), courses, dynamics_table(courses),
-        drift_table(courses), distances, bias_quantiles(courses),
-        drawn_trajectories(arms), without, dead_shares(dead),
-    )  # fmt: skip
+        study=study,
+        headlines=headlines(verdicts, baseline),
+        block_dependences=block_dependences(block_interactions(study), verdicts, number),
+        verdicts=verdicts,
+        warnings=run_warnings(study),
+        excluded_runs=excluded_runs(study),
+        bias_sentences=distance_sentences(distances, baseline_arms) + ablation_sentences(ablation, study.arms),
+        summary=summary,
+        differences=seed_differences(study),
+        curves=learning_curves(study.arms),
+        trajectories=trajectories,
+        dynamics=dynamics_table(trajectories),
+        drift=drift_table(trajectories),
+        distances=distances,
+        quantiles=bias_quantiles(trajectories),
+        drawn_trajectories=drawn_trajectories(study.arms),
+        ablation=ablation,
+        dead_units=dead_shares(_sort_by_arm(study, load_dead_units(store))),
+    )
+
+
+def _verdicts(study: Study, rows: list[Row]) -> list[Verdict]:
+    """The verdict on every arm. rows: the summary's, by the metric of the verdict."""
+    by_arm = {row["arm"]: row for row in rows}
+    baselines = {row.get("baseline") for row in rows}
+    number = number_format(rows)
+    verdicts = []
+    for arm in study.compared_arms:
+        # An arm without a row has complete runs, but none with the metric.
+        row = by_arm.get(arm.name, {"seeds": 0, "diverged": len(arm.diverged), "verdict": "not compared"})
+        word = row.get("verdict") or ("baseline" if arm.name in baselines else None)
+        word = word or ("not compared" if row["seeds"] else "diverged")
+        verdict = Verdict(
+            arm=arm.name, setting=arm.setting, block=arm.block, pooled=isinstance(arm, PooledArm),
+            metric=study.metric, verdict=word, margin=study.margin, **numbers_of(row),
+        )  # fmt: skip
+        verdicts.append(replace(verdict, sentence=arm_sentence(verdict, number)))
+    return verdicts
+
+
+def _sort_by_arm(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows in the order of the study's arms."""
+    place = {name: i for i, name in enumerate(study.arm_names)}
+    return table.sort_values("arm", key=lambda names: names.map(place), kind="stable")

@@ -1,37 +1,60 @@
-"""Numbers in a metric's own precision."""
+"""Write numbers in a metric's own precision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.stats.intervals import ALPHA
 
+Row = dict[str, Any]
 
-def number_format(summary: pd.DataFrame) -> Callable[..., str]:
-    """How to write the numbers of one metric: two digits of the intervals' half width, in the middle of the arms.
 
-    The function takes a number and a sign (`+` shows it), and never gives `-0` or `nan`.
+def plain_rows(frame: pd.DataFrame) -> list[Row]:
+    """The rows of a frame as JSON can hold them: Python's own types, None for what is missing or not finite."""
+    return [{name: _plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is pd.NA or (isinstance(value, float) and not np.isfinite(value)):
+        return None
+    return value
+
+
+def number_format(rows: Iterable[Mapping[str, Any]]) -> Callable[..., str]:
+    """Choose how to write the numbers of one metric: two digits of the intervals' half width, at the median of arms.
+
+    rows: entries mean, ci_low, ci_high, None where unknown. Returns a function of a number and a sign (`+` shows the
+    sign of positive numbers too); it writes None as a dash, and never `-0`.
     """
-    half = (summary["ci_high"] - summary["ci_low"]).to_numpy(float) / 2
-    size = np.nanmax(np.abs(summary["mean"].to_numpy(float)), initial=0)
-    known = half[half > 0]
-    place = np.floor(np.log10(np.median(known))) - 1 if len(known) else np.floor(np.log10(size or 1)) - 3
+    rows = list(rows)
+    mean, low, high = (np.array([row[name] for row in rows], np.float64) for name in ("mean", "ci_low", "ci_high"))
+    half = (high - low) / 2
+    size = np.nanmax(np.abs(mean), initial=0)
+    widths = half[half > 0]
+    place = np.floor(np.log10(np.median(widths))) - 1 if len(widths) else np.floor(np.log10(size or 1)) - 3
     digits = max(0, -int(place))
-    wide = digits > 7 or size >= 10 ** (9 - digits)
+    scientific = digits > 7 or size >= 10 ** (9 - digits)
 
-    def write(value: float, sign: str = "") -> str:
+    def write(value: float | None, sign: str = "") -> str:
         if value is None or not np.isfinite(value):
             return "–"
-        text = f"{value:{sign}.2e}" if wide and value else f"{value:{sign}.{0 if wide else digits}f}"
+        text = f"{value:{sign}.2e}" if scientific and value else f"{value:{sign}.{0 if scientific else digits}f}"
         return text if float(text) else text.lstrip("+-")
 
     return write
 
 
 def p_value(p: float, equals: str = "") -> str:
-    """Two digits that count, never 0, and never the level itself for what is not at it."""
+    """Write p with two significant digits, never as 0, and never as the level itself unless it is at the level."""
     if p < 0.001:
         return "< 0.001"
     short = f"{p:.2g}"
     return equals + (short if float(short) != ALPHA else f"{p:.4f}")
+
+
+def percent(share: float) -> str:
+    """Write a share as a whole percentage."""
+    return f"{share:.0%}".replace("%", " %")

@@ -1,97 +1,104 @@
-"""The table of a study: what each arm's runs come to, metric by metric, and how the arm compares with the baseline."""
+"""The summary table: each arm by each metric, alone and compared with its baseline."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis.blocks import pooled_arms
+from pipeline.analysis.arms import EPOCHS_TO, ComparedArm
 from pipeline.analysis.curves import INITIAL, higher_is_better
-from pipeline.analysis.study import EPOCHS_TO, Arm, baseline_arms, final_metrics, paired_seeds, same_curves
+from pipeline.analysis.pairing import have_same_curves
+from pipeline.analysis.study import Study
 from pipeline.analysis.verdict import direction, judge
 from pipeline.stats.intervals import describe_sample
 from pipeline.stats.paired import compare_paired, compare_unpaired, equivalence, holm, paired_differences
 
-MARGIN = 0.005  # a difference of the metric that does not matter, unless the user says otherwise
-# What the statistics are called in the table.
+# Name in `stats` -> column of the table.
 OVER_SEEDS = {"low": "ci_low", "high": "ci_high"}
-AGAINST = {"low": "difference_ci_low", "high": "difference_ci_high"}
+AGAINST_BASELINE = {"low": "difference_ci_low", "high": "difference_ci_high"}
 
 
-def summarize(arms: list[Arm], baseline: str, metric: str = "", margin: float = MARGIN) -> pd.DataFrame:
-    """A row per arm and metric; where there are several blocks, first the settings over all of them.
+def summarize(study: Study) -> pd.DataFrame:
+    """Make the table: a row per metric and arm; pooled arms first.
 
-    Columns: arm, block, metric, seeds, diverged, censored (how many of the seeds never got there, for metrics that can
-    be so), and over seeds mean, median, iqm, std, ci_low, ci_high. Against `baseline`,
-    the arm with that setting in the same block (empty for itself): what `stats.paired` says, with pairs 0 where no seed
-    could be paired, p_holm and p_equivalent over the arms of a block, family (how many those are), verdict,
-    seeds_needed, same_curves. Only `metric` (empty: the first) has a margin within which arms are equal.
+    Columns: arm, block, metric, seeds, diverged, censored (seeds that never reached the level, of `epochs_to_` metrics
+    only); over seeds mean, median, iqm, std, ci_low, ci_high; and, for arms with a baseline, baseline, the columns of
+    `stats.paired.compare_paired` (pairs is 0 where the arms were compared unpaired), p_holm and p_equivalent (corrected
+    over the arms of a block), family (their number), verdict, seeds_needed, same_curves. Arms are tested for
+    equivalence by `study.metric` alone, since the margin is in its unit.
     """
-    names, rows = final_metrics(arms), []
-    arms = [*pooled_arms(arms, baseline), *arms]
-    bases = baseline_arms(arms, baseline)
-    for name in names:
+    rows = []
+    for metric in study.metrics:
         families: dict[str, list[dict[str, Any]]] = {}
-        for arm in arms:
-            values, base = arm.values(name), bases.get(arm.block)
-            if arm.complete and not values:
-                continue  # the remarks say so
-            row = {"arm": arm.name, "block": arm.block, "metric": name, "seeds": len(values)}
-            row |= {"diverged": len(arm.diverged)}
-            row |= {"censored": len(arm.censored(name)) if name.startswith(EPOCHS_TO) else pd.NA}
-            row |= {OVER_SEEDS.get(k, k): v for k, v in describe_sample(np.array(list(values.values()))).items()}
+        for arm in study.compared_arms:
+            values, base = arm.values(metric), study.baseline_of(arm)
+            if arm.complete_seeds and not values:
+                continue  # the warnings name it
+            row = _describe(arm, metric)
             rows.append(row)
-            if base is not None and base is not arm and values and base.values(name):
-                row |= _against(arm, base, name)
+            if base is not None and values and base.values(metric):
+                row |= _compare(study, arm, base, metric)
                 families.setdefault(arm.family, []).append(row)
         for family in families.values():
-            _judge(family, higher_is_better(name), margin if name == (metric or names[0]) else 0.0)
+            _judge_family(family, higher_is_better(metric), study.margin if metric == study.metric else 0.0)
     table = pd.DataFrame(rows)
-    whole = [name for name in ("censored", "pairs", "seeds_needed", "family") if name in table]
-    return table.astype(dict.fromkeys(whole, "Int64"))
+    whole_numbers = [name for name in ("censored", "pairs", "seeds_needed", "family") if name in table]
+    return table.astype(dict.fromkeys(whole_numbers, "Int64"))
 
 
-def _against(arm: Arm, base: Arm, metric: str) -> dict[str, Any]:
-    """The columns that compare an arm with its baseline; `differences` [pairs] for `_judge`."""
-    mine, theirs, seeds = arm.values(metric), base.values(metric), paired_seeds(arm, base, metric)
-    same = same_curves(arm, base, seeds)
-    function = compare_paired if seeds else compare_unpaired
-    values = np.array([mine[seed] for seed in seeds or mine])
-    others = np.array([theirs[seed] for seed in seeds or theirs])
-    found = {AGAINST.get(k, k): v for k, v in function(values, others, higher_is_better(metric)).items()}
-    differences = paired_differences(values, others)[0] if seeds else np.array([])
-    return {"baseline": base.name} | found | {"same_curves": same, "differences": differences}
+def _describe(arm: ComparedArm, metric: str) -> dict[str, Any]:
+    """The columns about an arm alone."""
+    values = arm.values(metric)
+    row: dict[str, Any] = {"arm": arm.name, "block": arm.block, "metric": metric}
+    row |= {"seeds": len(values), "diverged": len(arm.diverged)}
+    row |= {"censored": len(arm.censored(metric)) if metric.startswith(EPOCHS_TO) else pd.NA}
+    return row | {OVER_SEEDS.get(k, k): v for k, v in describe_sample(np.array(list(values.values()))).items()}
 
 
-def _judge(family: list[dict[str, Any]], higher_is_better: bool, margin: float) -> None:
-    """Correct the p of the arms that are compared with one baseline, and add what follows from them."""
-    equal = [equivalence(row["differences"], margin) if margin else np.nan for row in family]
-    corrected = zip(family, holm([row["p"] for row in family]), holm(equal), strict=True)
+def _compare(study: Study, arm: ComparedArm, base: ComparedArm, metric: str) -> dict[str, Any]:
+    """The columns that compare an arm with its baseline, and `differences` [pairs] for `_judge_family`."""
+    values, base_values, seeds = arm.values(metric), base.values(metric), study.paired_seeds(arm, metric)
+    compare = compare_paired if seeds else compare_unpaired
+    sample = np.array([values[seed] for seed in seeds or values])
+    base_sample = np.array([base_values[seed] for seed in seeds or base_values])
+    statistics = compare(sample, base_sample, higher_is_better(metric))
+    columns = {AGAINST_BASELINE.get(name, name): value for name, value in statistics.items()}
+    differences = paired_differences(sample, base_sample)[0] if seeds else np.array([])
+    same_curves = have_same_curves(arm, base, seeds)
+    return {"baseline": base.name} | columns | {"same_curves": same_curves, "differences": differences}
+
+
+def _judge_family(family: list[dict[str, Any]], higher_is_better: bool, margin: float) -> None:
+    """Correct the p of the arms compared together, and add what follows from it to their rows."""
+    p_equivalent = [equivalence(row["differences"], margin) if margin else np.nan for row in family]
+    corrected = zip(family, holm([row["p"] for row in family]), holm(p_equivalent), strict=True)
     for row, p, p_equal in corrected:
         differences = row.pop("differences")
         if row["pairs"]:
-            # One number from before training is no luck: where it is the same, the arms began the same.
+            # A number from before training involves no chance: where it is the same, the arms started the same.
             same = row["same_curves"] or row["metric"] == INITIAL
-            shown = (differences, p, p_equal, higher_is_better, margin, len(family), same)
-            word, seeds = judge(*shown)
+            verdict, seeds = judge(differences, p, p_equal, higher_is_better, margin, len(family), same)
         else:
-            word, seeds = direction(row["difference"], p, higher_is_better), None
-        row |= {"p_holm": p, "p_equivalent": p_equal, "family": len(family), "verdict": word, "seeds_needed": seeds}
+            verdict, seeds = direction(row["difference"], p, higher_is_better), None
+        row |= {
+            "p_holm": p, "p_equivalent": p_equal, "family": len(family), "verdict": verdict, "seeds_needed": seeds,
+        }  # fmt: skip
 
 
-def seed_differences(arms: list[Arm], baseline: str) -> pd.DataFrame:
-    """A row per arm, final metric and pair: arm, baseline (its arm), block, metric, seed, value, baseline_value,
-    difference (value minus baseline_value). Seeds that could not be paired are absent.
+def seed_differences(study: Study) -> pd.DataFrame:
+    """Make the table of pairs: a row per metric, arm and paired seed.
+
+    Columns: arm, baseline (its arm), block, metric, seed, value, baseline_value, difference (value - baseline_value).
     """
-    bases, rows = baseline_arms(arms, baseline), []
-    for name in final_metrics(arms):
-        for arm in arms:
-            base = bases.get(arm.block)
-            if base is None or base is arm:
+    rows = []
+    for metric in study.metrics:
+        for arm in study.arms:
+            base = study.baseline_of(arm)
+            if base is None:
                 continue
-            mine, theirs = arm.values(name), base.values(name)
-            for seed in paired_seeds(arm, base, name):
-                row = {"arm": arm.name, "baseline": base.name, "block": arm.block, "metric": name, "seed": seed}
-                rows.append(row | {"value": mine[seed], "baseline_value": theirs[seed]})
+            values, base_values = arm.values(metric), base.values(metric)
+            for seed in study.paired_seeds(arm, metric):
+                row = {"arm": arm.name, "baseline": base.name, "block": arm.block, "metric": metric, "seed": seed}
+                rows.append(row | {"value": values[seed], "baseline_value": base_values[seed]})
     table = pd.DataFrame(rows, columns=["arm", "baseline", "block", "metric", "seed", "value", "baseline_value"])
     return table.assign(difference=table["value"] - table["baseline_value"])

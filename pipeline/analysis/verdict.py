@@ -1,34 +1,110 @@
-"""The verdict on an arm."""
+"""The verdict on an arm: the word, and every number it rests on."""
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pipeline.stats.intervals import ALPHA
 from pipeline.stats.power import seeds_to_decide
 
+COMPARED = ("better", "worse", "equivalent", "identical", "undecided")
+NOT_COMPARED = ("baseline", "diverged", "not compared")  # the verdicts on arms that have no baseline to be held against
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the runs show about one arm of one block, by the study's metric. None: not known, or does not apply.
+
+    verdict: one of `COMPARED`: identical (same metric and learning curves on every seed), equivalent (within the
+    margin, whether or not there is a difference), better, worse, undecided; or of `NOT_COMPARED`: baseline, diverged
+    (on every seed), not compared (its block has no baseline, or no run has the metric).
+    baseline: the arm it is compared with. block: the overrides besides the bias setting, or the blocks it is pooled
+    over. pooled: whether it stands for several blocks.
+    seeds: complete runs that have the metric. diverged: seeds that diverged. censored: see `curves`.
+    mean, std, ci_low, ci_high: over these seeds, with Student's 95 % interval. pairs: seeds paired with the baseline; 0
+    where the arms are compared unpaired. difference: mean difference from the baseline, with its 95 % interval.
+    p: two-sided, that there is no difference. p_equivalent: of two one-sided tests against the margin, after Holm.
+    p_holm: p after Holm's correction for the `family` arms that were compared together. seeds_needed: how many seeds
+    would decide an undecided arm with 80 % power if differences stay as they are. same_curves: whether the learning
+    curves equal the baseline's on every pair, bit for bit. sentence: all of this in words.
+    """
+
+    arm: str
+    setting: str
+    block: str
+    pooled: bool
+    metric: str
+    verdict: str
+    baseline: str | None
+    seeds: int
+    diverged: int
+    censored: int | None
+    mean: float | None
+    std: float | None
+    ci_low: float | None
+    ci_high: float | None
+    pairs: int | None
+    difference: float | None
+    difference_ci_low: float | None
+    difference_ci_high: float | None
+    p: float | None
+    p_holm: float | None
+    p_equivalent: float | None
+    margin: float
+    family: int | None
+    seeds_needed: int | None
+    same_curves: bool | None
+    sentence: str = ""
+
+    @property
+    def compared(self) -> bool:
+        """Whether the arm was compared with a baseline."""
+        return self.baseline is not None
+
+    @property
+    def short_baseline(self) -> str | None:
+        """The baseline's name without the blocks it is pooled over, which the arm's name ends in as well."""
+        return self.baseline.removesuffix(f" over {self.block}") if self.pooled and self.baseline else self.baseline
+
+    @property
+    def short_name(self) -> str:
+        """The arm's name without the blocks it is pooled over."""
+        return self.setting if self.pooled else self.arm
+
+
+def numbers_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Those entries of a row of the summary that a `Verdict` holds under the same name; None for what the row lacks."""
+    names = (
+        "seeds", "diverged", "censored", "mean", "std", "ci_low", "ci_high", "baseline", "pairs", "difference",
+        "difference_ci_low", "difference_ci_high", "p", "p_holm", "p_equivalent", "family", "seeds_needed",
+        "same_curves",
+    )  # fmt: skip
+    return {name: row.get(name) for name in names}
+
 
 def judge(
     differences: np.ndarray, p_holm: float, p_equivalent: float, higher_is_better: bool, margin: float, family: int,
     same_curves: bool,
 ) -> tuple[str, int | None]:  # fmt: skip
-    """What paired differences [n] from the baseline say of an arm, and how many seeds would say more.
+    """Judge an arm by its paired differences [n] from the baseline: the verdict, and how many seeds an undecided needs.
 
-    identical (with the same learning curves too: equal counts of right answers alone can be luck), equivalent (within
-    margin, whether or not there is a difference), better, worse, or undecided: then with
-    the number of seeds that would decide with 80 % power if differences stay as they are (None: too many, or unknown).
-    p_holm, p_equivalent: corrected for the family, the number of arms that are compared with the baseline.
+    identical takes the same learning curves too: equal metrics alone, such as counts of right answers, can be chance.
+    p_holm, p_equivalent: corrected for the `family`, the number of arms compared with the baseline. The number of seeds
+    is the one that decides with 80 % power if differences stay as they are; None where that is too many or unknown.
     """
     n = len(differences)
     if n and same_curves and not np.any(differences):
         return "identical", None
     if p_equivalent <= ALPHA:
         return "equivalent", None
-    word = direction(np.mean(differences) if n else np.nan, p_holm, higher_is_better)
-    needed = seeds_to_decide(differences, margin, ALPHA / family) if n and word == "undecided" else None
-    return word, needed
+    verdict = direction(float(np.mean(differences)) if n else np.nan, p_holm, higher_is_better)
+    needed = seeds_to_decide(differences, margin, ALPHA / family) if n and verdict == "undecided" else None
+    return verdict, needed
 
 
 def direction(difference: float, p: float, higher_is_better: bool) -> str:
-    """better, worse, or undecided."""
+    """Name the direction of a difference: better or worse, or undecided where p is above the level."""
     if not p <= ALPHA:
         return "undecided"
     return "better" if (difference > 0) == higher_is_better else "worse"

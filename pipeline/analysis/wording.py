@@ -1,250 +1,191 @@
-"""What the statistics say, in words, and numbers in a metric's own precision."""
+"""The verdicts in words: what to do, a sentence per arm, and where the answer depends on the block."""
 
-from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
-from pipeline.analysis.blocks import block_factors, block_interactions, pooled_arms, spell_block
-from pipeline.analysis.formatting import number_format, p_value
-from pipeline.analysis.study import EPOCHS_TO, Arm, baseline_arms, mismatches, paired_seeds, seed_spans
+from pipeline.analysis.blocks import block_factors, spell_block
+from pipeline.analysis.formatting import p_value
+from pipeline.analysis.interactions import BlockInteraction
+from pipeline.analysis.verdict import COMPARED, Verdict
 from pipeline.stats.intervals import ALPHA
 from pipeline.stats.power import MOST_SEEDS, POWER, fewest_seeds
 
-Row = dict[str, Any]
-EQUAL = dict.fromkeys(("identical", "equivalent"), "equal")
-FEW = 8  # arms with one verdict that the answer names
-OTHERS = ("worse", "equivalent", "identical", "undecided")  # the verdicts besides better
+MOST_NAMED = 8  # arms of one verdict that a headline names before it only counts them
+OTHERS = ("worse", "equivalent", "identical", "undecided")  # order in which a headline lists the verdicts but better
+SAME_CLASS = {"identical": "equal", "equivalent": "equal"}  # verdicts that do not contradict each other
+
+Number = Callable[..., str]  # see `formatting.number_format`
 
 
-def verdict_sentences(summary: pd.DataFrame, baseline: str, margin: float) -> list[str]:
-    """What to do, in one sentence over all blocks and for each, then a sentence per arm.
+@dataclass(frozen=True)
+class Headline:
+    """What to do, for the arms that are compared with one baseline.
 
-    summary: the rows of one metric, as `summary.summarize` gives them.
+    block: theirs; None if nothing can be compared. decision: `take` one of `arms`, which are better than the baseline;
+    `keep` the baseline; `undecided`; or `nothing compared`.
     """
-    number = number_format(summary)
-    rows = [row for row in summary.to_dict("records") if isinstance(row.get("baseline"), str)]
-    if not rows:
-        return [f"No arm can be compared with {baseline}."]
-    families: dict[str, list[Row]] = {}
-    for row in rows:
-        families.setdefault(row["baseline"], []).append(row)
-    return [_overall(family, margin) for family in families.values()] + [_of_arm(row, margin, number) for row in rows]
+
+    block: str | None
+    baseline: str
+    decision: str
+    arms: tuple[str, ...]
+    sentence: str
 
 
-def _overall(rows: list[Row], margin: float) -> str:
-    """What to do, of the arms that are compared with one baseline."""
-    over = _over(rows[0])
-    metric, base = rows[0]["metric"], rows[0]["baseline"].removesuffix(over)
-    arms: dict[str, list[str]] = {word: [] for word in ("better", *OTHERS)}
-    for row in rows:
-        arms[row["verdict"]].append(row["arm"].removesuffix(over))
-    said = _advice(arms, base, metric, margin, rows)
-    return f"On average{over}: {said[0].lower()}{said[1:]}" if over else said
+@dataclass(frozen=True)
+class BlockDependence:
+    """A setting whose verdict or difference depends on the block.
+
+    factors: the overrides in which the blocks differ. p: see `interactions.BlockInteraction`; None where it is unknown.
+    shown: whether p is small enough to show that the difference depends on the block.
+    """
+
+    setting: str
+    blocks: tuple[str, ...]
+    factors: tuple[str, ...]
+    p: float | None
+    shown: bool
+    sentence: str
 
 
-def _over(row: Row) -> str:
-    """` over all 3 blocks`, which ends the names of a comparison over blocks; empty for any other."""
-    over = f" over {row['block']}"
-    return over if row["baseline"].endswith(over) else ""
+def headlines(verdicts: Sequence[Verdict], baseline: str) -> list[Headline]:
+    """Say what to do: one headline for the arms pooled over blocks, where there are any, and one per block."""
+    families: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.baseline is not None:
+            families.setdefault(verdict.baseline, []).append(verdict)
+    if not families:
+        return [Headline(None, baseline, "nothing compared", (), f"No arm can be compared with {baseline}.")]
+    return [_headline(family) for family in families.values()]
 
 
-def _advice(arms: dict[str, list[str]], base: str, metric: str, margin: float, rows: list[Row]) -> str:
+def _headline(family: list[Verdict]) -> Headline:
+    """What to do about arms that are compared with one baseline."""
+    first = family[0]
+    decision, sentence = _decide(family)
+    if first.pooled:
+        sentence = f"On average over {first.block}: {sentence[0].lower()}{sentence[1:]}"
+    better = tuple(verdict.arm for verdict in family if verdict.verdict == "better")
+    return Headline(first.block, str(first.baseline), decision, better, sentence)
+
+
+def _decide(family: list[Verdict]) -> tuple[str, str]:
+    """The decision and its sentence."""
+    base, metric, margin = family[0].short_baseline, family[0].metric, family[0].margin
+    arms = {word: [verdict.short_name for verdict in family if verdict.verdict == word] for word in COMPARED}
     better = arms["better"]
+    if len(arms["undecided"]) == len(family):
+        fewest = fewest_seeds(ALPHA / (family[0].family or 1))
+        if all(0 < (verdict.pairs or 0) < fewest for verdict in family):
+            reason = f"with fewer than {fewest} seeds no arm can be shown to differ from {base} by {metric}"
+        else:
+            reason = f"these seeds tell no arm from {base} by {metric}"
+        return "undecided", f"Undecided: {reason}."
     if len(better) == 1:
-        answer = f"Take {better[0]}: it is better than {base} by {metric}"
+        decision, answer = "take", f"Take {better[0]}: it is better than {base} by {metric}"
     elif better:
-        answer = (
-            f"Take one of {', '.join(better)}: each is better than {base} by {metric}, which is best was not tested"
-        )
-    elif len(arms["undecided"]) == len(rows):
-        fewest = fewest_seeds(ALPHA / rows[0]["family"])
-        if all(0 < row["pairs"] < fewest for row in rows):
-            return f"Undecided: with fewer than {fewest} seeds no arm can be shown to differ from {base} by {metric}."
-        return f"Undecided: these seeds tell no arm from {base} by {metric}."
+        answer = f"Take one of {', '.join(better)}: each is better than {base} by {metric}"
+        decision, answer = "take", f"{answer}, which is best was not tested"
     elif arms["worse"] or arms["undecided"]:
-        answer = f"Keep {base}: no arm is shown to be better by {metric}"
-        if any(row["verdict"] == "equivalent" and row["p_holm"] <= ALPHA for row in rows):
+        decision, answer = "keep", f"Keep {base}: no arm is shown to be better by {metric}"
+        if any(v.verdict == "equivalent" and _differs(v) for v in family):
             answer += f" by more than {margin:g}"
     else:
-        answer = f"Keep {base}: no arm differs from it by more than {margin:g} {metric}"
-    for row in rows:
-        if row["verdict"] == "better" and row["diverged"]:
-            answer += f", but {row['arm']} diverged on {row['diverged']} of {row['seeds'] + row['diverged']} seeds"
-    names = {word: ", ".join(arms[word]) if len(arms[word]) <= FEW else f"{len(arms[word])} arms" for word in OTHERS}
-    rest = "; ".join(f"{word}: {names[word]}" for word in OTHERS if arms[word])
-    return f"{answer} ({rest})." if rest else f"{answer}."
+        decision, answer = "keep", f"Keep {base}: no arm differs from it by more than {margin:g} {metric}"
+    for verdict in family:
+        if verdict.verdict == "better" and verdict.diverged:
+            total = verdict.seeds + verdict.diverged
+            answer += f", but {verdict.arm} diverged on {verdict.diverged} of {total} seeds"
+    rest = "; ".join(f"{word}: {_names(arms[word])}" for word in OTHERS if arms[word])
+    return decision, f"{answer} ({rest})." if rest else f"{answer}."
 
 
-def _of_arm(row: Row, margin: float, number: Callable) -> str:
-    """What the seeds say of one arm."""
-    arm, base, n = row["arm"], row["baseline"].removesuffix(_over(row)), int(row["pairs"])
-    if row["verdict"] == "identical":
-        seeds = f"all {n} seeds" if n > 1 else "its one seed"
-        what = "learning curves, bit for bit" if row["same_curves"] else row["metric"]
+def _names(arms: list[str]) -> str:
+    return ", ".join(arms) if len(arms) <= MOST_NAMED else f"{len(arms)} arms"
+
+
+def _differs(verdict: Verdict) -> bool:
+    return verdict.p_holm is not None and verdict.p_holm <= ALPHA
+
+
+def arm_sentence(verdict: Verdict, number: Number) -> str:
+    """Say what the seeds show about one arm. number: see `formatting.number_format`."""
+    arm, base, pairs = verdict.arm, verdict.short_baseline, verdict.pairs or 0
+    if verdict.verdict == "baseline":
+        return f"{arm}: the baseline that other arms are compared with."
+    if not verdict.compared:
+        return f"{arm}: {verdict.verdict}."
+    if verdict.verdict == "identical":
+        seeds = f"all {pairs} seeds" if pairs > 1 else "its one seed"
+        what = "learning curves, bit for bit" if verdict.same_curves else verdict.metric
         return f"{arm}: identical to {base}: on {seeds} the same {what}."
-    evidence = _evidence(row, number)
-    if row["verdict"] == "equivalent":
-        if row["p_holm"] <= ALPHA:
-            evidence += f"; that they differ at all has p {p_value(row['p_holm'], '= ')} after Holm"
-        return f"{arm}: equivalent to {base} within {margin:g}: {evidence}."
-    if row["verdict"] in ("better", "worse"):
-        return f"{arm}: {row['verdict']} than {base}: {evidence}."
-    return f"{arm}: undecided against {base}: {evidence}; {_what_would_decide(row)}."
+    evidence = _evidence(verdict, number)
+    if verdict.verdict == "equivalent":
+        if _differs(verdict):
+            evidence += f"; that they differ at all has p {p_value(verdict.p_holm or 0, '= ')} after Holm"
+        return f"{arm}: equivalent to {base} within {verdict.margin:g}: {evidence}."
+    if verdict.verdict in ("better", "worse"):
+        return f"{arm}: {verdict.verdict} than {base}: {evidence}."
+    return f"{arm}: undecided against {base}: {evidence}; {_what_would_decide(verdict)}."
 
 
-def block_sentences(arms: list[Arm], summary: pd.DataFrame, baseline: str, metric: str) -> list[str]:
-    """Where the answer depends on the block: a sentence per setting whose verdict or difference does.
-
-    summary: the rows of `metric`. That one block decides and another does not is no sign that they differ, so it says
-    which of both it is.
-    """
-    number, rows, said = number_format(summary), {row["arm"]: row for row in summary.to_dict("records")}, []
-    for found in block_interactions(arms, baseline, metric):
-        setting, p, where = found["setting"], found["p"], found["blocks"]
-        names = [arm.name for block in where for arm in arms if (arm.setting, arm.block) == (setting, block)]
-        here = [rows[name] for name in names if name in rows and isinstance(rows[name].get("baseline"), str)]
-        by_word: dict[str, list[str]] = {}
-        for row in here:
-            text = f"{spell_block(row['block'])} ({number(row['difference'], '+')})"
-            by_word.setdefault(row["verdict"], []).append(text)
-        if p > ALPHA and not len({EQUAL.get(word, word) for word in by_word}) > 1:
-            continue
-        each = "; ".join(f"{word} {', '.join(texts)}" for word, texts in by_word.items())
-        on = ", ".join(block_factors(where)) or "the block"
-        if p <= ALPHA:
-            said.append(f"The answer for {setting} depends on {on} (p {p_value(p, '= ')}): {each}.")
-        else:
-            shown = f"p {p_value(p, '= ')}" if not np.isnan(p) else "no seed is paired in each"
-            said.append(f"{setting} by block: {each}; that its difference depends on {on} is not shown ({shown}).")
-    return said
+def _evidence(verdict: Verdict, number: Number) -> str:
+    """The difference, its interval, the p that the verdict rests on, and the number of pairs."""
+    low, high, pairs = verdict.difference_ci_low, verdict.difference_ci_high, verdict.pairs or 0
+    parts = [f"{number(verdict.difference, '+')} {verdict.metric}"]
+    if low is not None and high is not None and low < high:
+        parts.append(f"95 % interval {number(low, '+')} to {number(high, '+')}")
+    equivalent = verdict.verdict == "equivalent"
+    p = verdict.p_equivalent if equivalent else verdict.p_holm
+    if pairs != 1 and p is not None:
+        parts.append(f"{'two one-sided tests ' if equivalent else ''}p {p_value(p, '= ')} after Holm")
+    return ", ".join([*parts, f"{pairs} pair{'s' * (pairs > 1)} of seeds" if pairs else "no pairs of seeds"])
 
 
-def _evidence(row: Row, number: Callable) -> str:
-    """The difference, its interval, p after Holm of what the verdict rests on, and from how many seeds."""
-    n = int(row["pairs"])
-    parts = [f"{number(row['difference'], '+')} {row['metric']}"]
-    if row["difference_ci_low"] < row["difference_ci_high"]:
-        low, high = (number(row[f"difference_ci_{end}"], "+") for end in ("low", "high"))
-        parts.append(f"95 % interval {low} to {high}")
-    equal = row["verdict"] == "equivalent"
-    p = row["p_equivalent" if equal else "p_holm"]
-    if n != 1 and not pd.isna(p):
-        parts.append(f"{'two one-sided tests ' if equal else ''}p {p_value(p, '= ')} after Holm")
-    return ", ".join([*parts, f"{n} pair{'s' * (n > 1)} of seeds" if n else "no pairs of seeds"])
-
-
-def _what_would_decide(row: Row) -> str:
-    """How many seeds would decide, if that is known."""
-    n, fewest = int(row["pairs"]), fewest_seeds(ALPHA / row["family"])
-    if not n:
+def _what_would_decide(verdict: Verdict) -> str:
+    """How many seeds would decide, as far as that is known."""
+    pairs, fewest = verdict.pairs or 0, fewest_seeds(ALPHA / (verdict.family or 1))
+    if not pairs:
         return "the same seeds in both arms would tell more"
-    if n < 2:
-        return f"one seed says nothing of the uncertainty; a difference takes {fewest} seeds or more to show"
+    if pairs < 2:
+        return f"one seed says nothing about the uncertainty; a difference takes {fewest} seeds or more to show"
     power = f"{POWER:.0%} power if differences stay as they are".replace("%", " %")
-    if pd.isna(row["seeds_needed"]):
-        known = f"{MOST_SEEDS:,} seeds would not decide ({power})"
+    if verdict.seeds_needed is None:
+        needed = f"{MOST_SEEDS:,} seeds would not decide ({power})"
     else:
-        known = f"about {int(row['seeds_needed'])} seeds would decide ({power})"
-    return known if n >= fewest else f"so few seeds can never show a difference, {fewest} are the fewest; {known}"
+        needed = f"about {verdict.seeds_needed} seeds would decide ({power})"
+    return needed if pairs >= fewest else f"so few seeds can never show a difference, {fewest} are the fewest; {needed}"
 
 
-def bias_sentences(distances: pd.DataFrame, bases: Collection[str]) -> list[str]:
-    """Whether training forgot where the biases began: a sentence per arm that is compared with one of `bases`.
+def block_dependences(
+    interactions: Sequence[BlockInteraction], verdicts: Sequence[Verdict], number: Number
+) -> list[BlockDependence]:
+    """Say where the answer depends on the block: one entry per setting whose verdict or difference does.
 
-    distances: see `dynamics.distances`; here they are taken over all layers together.
+    That a setting is decided in one block and undecided in another does not show that the blocks differ, so each
+    sentence says whether the test of the interaction does.
     """
-    said = []
-    for (arm, other), rows in distances.groupby(["arm", "other"], sort=False):
-        if arm not in bases and other not in bases:
+    by_arm = {(v.setting, v.block): v for v in verdicts if v.compared and not v.pooled}
+    dependences = []
+    for interaction in interactions:
+        setting, p, blocks = interaction.setting, interaction.p, interaction.blocks
+        texts: dict[str, list[str]] = {}
+        for verdict in (by_arm[setting, block] for block in blocks if (setting, block) in by_arm):
+            text = f"{spell_block(verdict.block)} ({number(verdict.difference, '+')})"
+            texts.setdefault(verdict.verdict, []).append(text)
+        shown = p <= ALPHA  # not where p is nan
+        if not shown and len({SAME_CLASS.get(word, word) for word in texts}) < 2:
             continue
-        arm, base = (other, arm) if arm in bases else (arm, other)
-        before, after = (float(np.linalg.norm(rows[moment])) for moment in ("before", "after"))
-        if not before:
-            where = f"ended {after:.3g} away" if after else "ended there"
-            said.append(f"{arm}: its biases began where those of {base} did and {where}.")
-            continue
-        undone = f"{max(0.0, 1 - after / before):.0%}".replace("%", " %")
-        undone = "none" if undone == "0 %" else undone
-        said.append(
-            f"{arm}: its biases began {before:.3g} away from those of {base} and ended {after:.3g} away: "
-            f"training undid {undone} of the difference."
-        )
-    return said
-
-
-def ablation_sentences(table: pd.DataFrame, arms: list[Arm]) -> list[str]:
-    """What the trained biases do for each arm's models: a sentence per arm, from `ablation.over_seeds`."""
-    said = []
-    for arm in arms:
-        rows = {row["biases"]: row for row in table[table["arm"] == arm.name].to_dict("records")}
-        own = rows.pop("own", None)
-        rows = {name: row for name, row in rows.items() if np.isfinite(row["change"])}  # tested with its own ones too
-        if own is None or not rows:
-            continue
-        size = max(abs(row["change"]) for row in rows.values())
-        digits = int(np.clip(2 - np.floor(np.log10(size)), 0, 7)) if size else 4
-        names = {"zeroed": "set to zero", "before": "put back to where they began"}
-        parts = [f"{names.get(name) or f'from {name}'} {_signed(row['change'], digits)}" for name, row in rows.items()]
-        said.append(f"{arm.name}: {own['metric']} {own['mean']:.{digits}f} with its own biases; {', '.join(parts)}.")
-    return said
-
-
-def _signed(value: float, digits: int) -> str:
-    """`+0.01`, and 0 without a sign."""
-    text = f"{value:+.{digits}f}"
-    return text if float(text) else "0"
-
-
-def run_remarks(arms: list[Arm], baseline: str, metric: str) -> list[str]:
-    """What a reader must know of the runs: diverged ones, values that are missing, and seeds that are no pairs."""
-    said, bases = [], baseline_arms(arms, baseline)
-    for block in dict.fromkeys(arm.block for arm in arms):
-        if block not in bases:
-            said.append(f"{block or 'without overrides'}: there is no {baseline}, so nothing is compared.")
-        elif not bases[block].values(metric):
-            said.append(f"{bases[block].name}: no complete run has {metric}, so nothing is compared with it.")
-    pooled = pooled_arms(arms, baseline)
-    bases |= baseline_arms(pooled, baseline)
-    for arm in (*pooled, *arms):
-        base = bases.get(arm.block)
-        said += [f"{arm.name}: {text}" for text in _of_runs(arm, metric)]
-        if base is not None and base is not arm and arm.values(metric) and base.values(metric):
-            said += _of_pairs(arm, base, metric)
-    return said
-
-
-def _of_runs(arm: Arm, metric: str) -> Iterator[str]:
-    lacking = sorted(arm.complete.keys() - arm.values(metric).keys())
-    if len(arm.parts) > 1:
-        if some := sorted({seed for part in arm.parts for seed in part.values(metric)} - arm.values(metric).keys()):
-            yield f"not every block has {_seeds(some)}, which are in no mean over blocks."
-        return
-    if arm.diverged:
-        yield f"diverged, and in no mean: {_seeds(arm.diverged)}."
-    if lacking:
-        yield f"without {metric}, and in no mean of it: {_seeds(lacking)}."
-    if never := arm.censored(metric):
-        last = len(arm.histories[never[0]]["epoch"]) - 1
-        column, _, level = metric.removeprefix(EPOCHS_TO).rpartition("_")
-        yield f"did not reach {column} {level} in {last} epochs, and counted as {last + 1}: {_seeds(never)}."
-
-
-def _of_pairs(arm: Arm, base: Arm, metric: str) -> Iterator[str]:
-    mine, paired, differ = arm.values(metric), paired_seeds(arm, base, metric), mismatches(arm, base)
-    if len(paired) == len(mine):
-        return
-    why = []
-    if alone := sorted(mine.keys() - base.values(metric).keys() - differ.keys()):
-        why.append(f"{base.name} lacks {_seeds(alone)}")
-    if differ:
-        kinds = " and ".join(dict.fromkeys(kind for kinds in differ.values() for kind in kinds))
-        why.append(f"{_seeds(list(differ))} began with other {kinds}")
-    count = f"only {len(paired)} of its {len(mine)} seeds are paired with {base.name}"
-    count = count if paired else f"no seed is paired with {base.name}, so the arms are compared unpaired"
-    yield f"{'Warning: ' if differ or not paired else ''}{arm.name}: {count}: {', '.join(why)}."
-
-
-def _seeds(seeds: list[int]) -> str:
-    return f"seed{'s' * (len(seeds) > 1)} {seed_spans(seeds)}"
+        by_verdict = "; ".join(f"{word} {', '.join(parts)}" for word, parts in texts.items())
+        factors = tuple(block_factors(blocks))
+        on = ", ".join(factors) or "the block"
+        if shown:
+            sentence = f"The answer for {setting} depends on {on} (p {p_value(p, '= ')}): {by_verdict}."
+        else:
+            why = "no seed is paired in each" if np.isnan(p) else f"p {p_value(p, '= ')}"
+            sentence = f"{setting} by block: {by_verdict}; that its difference depends on {on} is not shown ({why})."
+        known_p = None if np.isnan(p) else p
+        dependences.append(BlockDependence(setting, blocks, factors, known_p, bool(shown), sentence))
+    return dependences

@@ -1,8 +1,9 @@
 """Parse the `key=value` options of the commands that do not need Hydra."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -36,3 +37,11 @@ def parse_options(arguments: Sequence[str], options_class: type[Options]) -> Opt
             allowed = describe_type(get_type_hints(options_class)[key])
             raise ConfigError(key, value, allowed) from error
     return OmegaConf.to_object(options)  # type: ignore[return-value]
+
+
+def command_line(module: str, options: Any, study: str) -> str:
+    """The command that runs a module on one study with these options, as a shell reads it; defaults are left out."""
+    changed = {f.name: getattr(options, f.name) for f in fields(options) if getattr(options, f.name) != f.default}
+    values = {"study": study} | {name: value for name, value in changed.items() if name != "study"}
+    typed = [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()]
+    return shlex.join(["uv", "run", "python", "-m", module, *typed])

@@ -1,34 +1,45 @@
-"""Cells of the comparison table."""
+"""The cells of the comparison table, as text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from pipeline.analysis.formatting import number_format, p_value
+from pipeline.analysis.formatting import Row, number_format, p_value
 
 HEADINGS = ["arm", "seeds", "mean ± 95 %", "difference [95 %]", "p (Holm)", "verdict"]
+SORTED_BY = ["arm", "seeds", "mean", "difference", "p_holm", "verdict"]  # the column of the summary behind each heading
+UNKNOWN = "–"
 
 
-def table_cells(summary: pd.DataFrame) -> list[list[str]]:
-    """The table's rows as text; one metric's."""
-    number = number_format(summary)
-    bases = set(summary["baseline"].dropna()) if "baseline" in summary else set()
-    return [_row(row, number, row["arm"] in bases) for row in summary.to_dict("records")]
+def table_cells(rows: Iterable[Row]) -> list[list[str]]:
+    """Write one metric's rows of the summary, as `formatting.plain_rows` gives them, under `HEADINGS`."""
+    rows = list(rows)
+    number = number_format(rows)
+    baselines = {row.get("baseline") for row in rows}
+    return [_cells(row, number, row["arm"] in baselines) for row in rows]
 
 
-def _row(row: dict[str, Any], number: Callable, is_baseline: bool) -> list[str]:
+def rows_by_metric(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Group the rows of the summary by their metric, in order."""
+    by_metric: dict[str, list[Row]] = {}
+    for row in rows:
+        by_metric.setdefault(row["metric"], []).append(row)
+    return by_metric
+
+
+def _cells(row: dict[str, Any], number: Callable[..., str], is_baseline: bool) -> list[str]:
     seeds, total = row["seeds"], row["seeds"] + row["diverged"]
-    cells = [row["arm"], str(seeds) if seeds == total else f"{seeds} of {total}", number(row["mean"])]
-    if pd.notna(never := row.get("censored", pd.NA)) and never:
-        cells[1] += f" ({never} censored)"
-    if np.isfinite(row["std"]):
-        cells[-1] += f" ± {number(row['ci_high'] - row['mean'])}"
-    if not isinstance(row.get("baseline"), str):
-        return [*cells, "–", "–", "baseline" if is_baseline else "–" if seeds else "diverged"]
-    difference = number(row["difference"], "+")
-    if row["difference_ci_low"] < row["difference_ci_high"]:
-        difference += f" [{number(row['difference_ci_low'], '+')}, {number(row['difference_ci_high'], '+')}]"
-    p = "–" if pd.isna(row["p_holm"]) or row["pairs"] == 1 else p_value(row["p_holm"])
+    seeds_cell = str(seeds) if seeds == total else f"{seeds} of {total}"
+    if never := row.get("censored"):
+        seeds_cell += f" ({never} censored)"
+    mean = number(row["mean"])
+    if row["std"] is not None:
+        mean += f" ± {number(row['ci_high'] - row['mean'])}"
+    cells = [row["arm"], seeds_cell, mean]
+    if row.get("baseline") is None:
+        verdict = "baseline" if is_baseline else UNKNOWN if seeds else "diverged"
+        return [*cells, UNKNOWN, UNKNOWN, verdict]
+    difference, low, high = number(row["difference"], "+"), row["difference_ci_low"], row["difference_ci_high"]
+    if low is not None and high is not None and low < high:
+        difference += f" [{number(low, '+')}, {number(high, '+')}]"
+    p = UNKNOWN if row["p_holm"] is None or row["pairs"] == 1 else p_value(row["p_holm"])
     return [*cells, difference, p, row["verdict"]]

@@ -1,31 +1,38 @@
 """The comparison as Markdown."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from pipeline.analysis.comparison import Comparison
-from pipeline.report.format import HEADINGS
+from pipeline.analysis.formatting import Row, plain_rows
+from pipeline.report.format import HEADINGS, rows_by_metric, table_cells
+
+NOTE = """± is the half width of Student's 95 % interval. Differences are paired by seed, since a seed starts every arm
+from the same kernels, split and data order; their interval is a bootstrap (BCa), nowhere narrower than
+Student's; p is from sign flips, after Holm's correction over the arms."""
 
 
-def render_markdown(answer: Comparison, tables: Mapping[str, list[list[str]]], pictures: Iterable[str]) -> str:
-    """The comparison as Markdown."""
+def render_markdown(comparison: Comparison, figures: Iterable[str]) -> str:
+    """Render answer.md. figures: names of the files in figures/, without their ending."""
+    first, *others = comparison.sentences
+    lines = [f"# {comparison.study.name}", "", first, "", *(f"- {sentence}" for sentence in others), ""]
+    lines += ["With interactive figures, the method and all settings: [report.html](report.html).", ""]
+    lines += [*metric_tables(plain_rows(comparison.summary)), NOTE, ""]
+    lines += [f"![{name}](figures/{name}.svg)\n" for name in figures]
+    return "\n".join(lines)
+
+
+def metric_tables(rows: Iterable[Row]) -> list[str]:
+    """The lines of a table per metric, each under the metric's name. rows: of the summary."""
     lines = []
-    for metric, rows in tables.items():
-        table = [HEADINGS, ["---"] * len(HEADINGS), *rows]
-        lines += [f"**{metric}**", "", *map(markdown_row, table), ""]
-    return "\n".join([
-        f"# {answer.study}", "", answer.said[0], "", *(f"- {sentence}" for sentence in answer.said[1:]), "",
-        "The same with figures that answer to the pointer, method and settings: [report.html](report.html).", "",
-        *lines,
-        "± is the half width of Student's 95 % interval. Differences are paired by seed, since a seed starts every arm",
-        "from the same kernels, split and data order; their interval is a bootstrap (BCa), nowhere narrower than",
-        "Student's; p is of sign flips, after Holm over the arms.", "",
-        *(f"![{name}](figures/{name}.svg)\n" for name in pictures),
-    ])  # fmt: skip
+    for metric, metric_rows in rows_by_metric(rows).items():
+        lines += [f"**{metric}**", "", *markdown_table(HEADINGS, table_cells(metric_rows)), ""]
+    return lines
 
 
-BAR = r"\|"  # as a cell of a table in Markdown holds it
+def markdown_table(headings: list[str], rows: Iterable[list[str]]) -> list[str]:
+    """The lines of a table; a vertical bar within a cell is escaped."""
+    table = [headings, ["---"] * len(headings), *rows]
+    return [f"| {' | '.join(cell.replace('|', ESCAPED_BAR) for cell in cells)} |" for cells in table]
 
 
-def markdown_row(cells: list[str]) -> str:
-    """A row of a table in Markdown; a name may hold the sign that parts the cells."""
-    return f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"
+ESCAPED_BAR = r"\|"

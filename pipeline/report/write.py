@@ -1,91 +1,134 @@
-"""The answer as files: `write` puts tables, figures and text into a study's report folder."""
+"""Write the reports of `python -m pipeline.compare`: tables, figures, text and a page per study."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from pipeline.analysis.across_studies import rank_arms
 from pipeline.analysis.bias_dynamics import write_bias_values
-from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.curves import higher_is_better
+from pipeline.analysis.comparison import Comparison, compare_study
+from pipeline.report.console import print_comparison, print_ranking, short_path
+from pipeline.report.document import write_document
 from pipeline.report.figures.biases import bias_distributions, bias_trajectories, drift_heatmap
 from pipeline.report.figures.performance import forest, learning_curves, paired_differences
 from pipeline.report.figures.theme import theme
-from pipeline.report.format import HEADINGS, table_cells
 from pipeline.report.html import render_page
 from pipeline.report.markdown import render_markdown
+from pipeline.report.ranking import write_ranking
 from pipeline.report.render import draw_figure, finish_figures
+from pipeline.store.files import check_writable
+from pipeline.store.runs import RunStore
 
-ENDS = {"difference_ci_low": "low", "difference_ci_high": "high"}
+INTERVAL_ENDS = {"difference_ci_low": "low", "difference_ci_high": "high"}
+FIGURES = ("intervals", "paired_differences", "learning_curves", "biases", "trajectories", "drift")
 
 
-def write_report(answer: Comparison, folder: Path, commands: Mapping[str, str] | None = None) -> None:
-    """Write tables, biases.parquet, metrics.json and plots/ (for DVC), figures/, answer.md and report.html.
+def report_studies(
+    stores: Sequence[RunStore], reports: Path, command: Callable[[str], str], figures: bool = True, **question: Any
+) -> list[tuple[RunStore, Path]]:
+    """Compare each study, write its report into `reports / study` and print it; of several studies, rank the arms too.
 
-    commands: how the study is compared again; what a command does -> how it is typed.
+    command: the command line that writes the report of the study with this name again. question: the arguments of
+    `compare_study`. Returns each store with its report's folder. Raises ConfigError, before anything is written,
+    when a study cannot be compared.
+    """
+    comparisons = [compare_study(store, **question) for store in stores]
+    ranking = rank_arms(comparisons) if len(comparisons) > 1 else None
+    for store in stores:
+        check_writable(reports / store.study, "reports")
+    for comparison in comparisons:
+        name = comparison.study.name
+        write_report(comparison, reports / name, command(name), figures)
+        print_comparison(comparison)
+        print(f"Report: {short_path(reports / name / 'report.html')}")
+    if ranking is not None:
+        print()
+        if not ranking.table.empty:
+            write_ranking(ranking, comparisons, reports)
+            print_ranking(ranking, comparisons)
+            print(f"Report: {short_path(reports / 'studies.md')}")
+        print(*ranking.sentences, sep="\n")
+    return [(store, reports / store.study) for store in stores]
+
+
+def write_report(comparison: Comparison, folder: Path, command: str = "", figures: bool = True) -> None:
+    """Write comparison.json, answer.md, report.html, the tables, figures/, and metrics.json and plots/ for DVC.
+
+    command: the command line that writes this report again. figures: False draws none, neither into figures/ nor on the
+    page, which saves most of the time; those of an earlier report are deleted, since they may show something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    specs = _draw(answer, folder / "figures")
-    answer.table.to_csv(folder / "summary.csv", index=False)
-    answer.differences.to_csv(folder / "differences.csv", index=False)
-    write_bias_values(answer.courses, folder / "biases.parquet")
-    (folder / "metrics.json").write_text(json.dumps(_nested(answer.table), indent=2) + "\n")
-    _write_plots(answer, folder / "plots")
-    tables = {metric: table_cells(rows) for metric, rows in answer.table.groupby("metric", sort=False)}
-    (folder / "answer.md").write_text(render_markdown(answer, tables, specs))
-    html = render_page(answer, tables, HEADINGS, specs, finish_figures(), commands or {})
+    specs = _start_drawing(comparison, folder / "figures") if figures else {}
+    _delete_other_figures(folder / "figures", specs)
+    write_document(comparison, folder)
+    comparison.summary.to_csv(folder / "summary.csv", index=False)
+    comparison.differences.to_csv(folder / "differences.csv", index=False)
+    write_bias_values(comparison.trajectories, folder / "biases.parquet")
+    (folder / "metrics.json").write_text(json.dumps(_dvc_metrics(comparison.summary), indent=2) + "\n")
+    _write_dvc_plots(comparison, folder / "plots")
+    (folder / "answer.md").write_text(render_markdown(comparison, specs), encoding="utf-8")
+    html = render_page(comparison, specs, finish_figures() if figures else "", command)
     (folder / "report.html").write_text(html, encoding="utf-8")
 
 
-def _write_plots(answer: Comparison, folder: Path) -> None:
-    """The tables behind `dvc plots`, of the chosen metric; their Vega-Lite templates are in .dvc/plots."""
-    folder.mkdir(exist_ok=True)
-    against = answer.chosen.reindex(columns=["arm", "baseline", "metric", "difference", *ENDS, "verdict"])
-    against.dropna(subset="difference").rename(columns=ENDS).to_csv(folder / "intervals.csv", index=False)
-    values = [
-        {"arm": arm.name, "seed": seed, "metric": answer.metric, "value": value}
-        for arm in answer.arms
-        for seed, value in arm.values(answer.metric).items()
-    ]
-    pd.DataFrame(values, columns=["arm", "seed", "metric", "value"]).to_csv(folder / "values.csv", index=False)
-    answer.quantiles.to_csv(folder / "biases.csv", index=False)
+def make_charts(comparison: Comparison) -> Iterator[tuple[str, Any]]:
+    """Make every figure that there is something to draw for, in the order of the page: (name, Altair chart)."""
+    study, arms = comparison.study, comparison.study.arm_names
+    if comparison.compared:
+        yield "intervals", forest(comparison.chosen, arms, study.margin, study.higher_is_better)
+    pairs = comparison.differences.loc[comparison.differences["metric"] == study.metric]
+    if not pairs.empty:
+        yield "paired_differences", paired_differences(pairs, arms, study.higher_is_better)
+    yield "learning_curves", learning_curves(comparison.curves, arms)
+    if not comparison.quantiles.empty:
+        yield "biases", bias_distributions(comparison.quantiles, arms)
+    if not comparison.drawn_trajectories.empty:
+        yield "trajectories", bias_trajectories(comparison.drawn_trajectories, arms)
+    if not comparison.drift.empty:
+        yield "drift", drift_heatmap(comparison.drift, arms)
 
 
-def _nested(summary: pd.DataFrame) -> dict[str, dict[str, dict[str, float | str]]]:
-    """The table as DVC reads metrics: arm -> metric -> statistic, without what is not known."""
-    nested: dict[str, dict[str, dict[str, float | str]]] = {}
-    for row in summary.drop(columns=["baseline", "block", "same_curves"], errors="ignore").to_dict("records"):
-        known = {k: v for k, v in row.items() if k not in ("arm", "metric") and pd.notna(v)}
-        nested.setdefault(row["arm"], {})[row["metric"]] = known
-    return nested
-
-
-def _draw(answer: Comparison, folder: Path) -> dict[str, dict[str, Any]]:
-    """Have the figures drawn into `folder`; their Vega-Lite specifications by name."""
+def _start_drawing(comparison: Comparison, folder: Path) -> dict[str, dict[str, Any]]:
+    """Have the figures drawn into `folder` while this process goes on; returns their Vega-Lite specifications."""
     specs = {}
-    for name, chart in _charts(answer):
+    for name, chart in make_charts(comparison):
         specs[name] = chart.to_dict(validate=False) | {"description": chart.title.text}
-        params = [
-            param for param in specs[name].get("params", []) if param.get("bind") != "scales"
-        ]  # paper has no zoom
+        params = [param for param in specs[name].get("params", []) if param.get("bind") != "scales"]  # no zoom on paper
         draw_figure(specs[name] | {"config": theme(), "params": params}, folder / name)
     return specs
 
 
-def _charts(answer: Comparison) -> Iterator[tuple[str, Any]]:
-    """Every figure that there is something to draw for, in the order of the page."""
-    names, more = answer.names, higher_is_better(answer.metric)
-    if "baseline" in answer.table and answer.chosen["baseline"].notna().any():
-        yield "intervals", forest(answer.chosen, names, answer.margin, more)
-    pairs = answer.differences[answer.differences["metric"] == answer.metric]
-    if not pairs.empty:
-        yield "paired_differences", paired_differences(pairs, names, more)
-    yield "learning_curves", learning_curves(answer.curves, names)
-    if not answer.quantiles.empty:
-        yield "biases", bias_distributions(answer.quantiles, names)
-    if not answer.trajectories.empty:
-        yield "trajectories", bias_trajectories(answer.trajectories, names)
-    if not answer.drift.empty:
-        yield "drift", drift_heatmap(answer.drift, names)
+def _delete_other_figures(folder: Path, drawn: Mapping[str, Any]) -> None:
+    """Delete the figures of an earlier report that this one does not have."""
+    for name in FIGURES:
+        for ending in ("svg", "png"):
+            if name not in drawn:
+                (folder / f"{name}.{ending}").unlink(missing_ok=True)
+
+
+def _write_dvc_plots(comparison: Comparison, folder: Path) -> None:
+    """Write the tables behind `dvc plots`, by the metric of the verdict; their templates are in .dvc/plots."""
+    folder.mkdir(exist_ok=True)
+    metric = comparison.study.metric
+    columns = ["arm", "baseline", "metric", "difference", *INTERVAL_ENDS, "verdict"]
+    intervals = comparison.chosen.reindex(columns=columns).dropna(subset="difference").rename(columns=INTERVAL_ENDS)
+    intervals.to_csv(folder / "intervals.csv", index=False)
+    values = [
+        {"arm": arm.name, "seed": seed, "metric": metric, "value": value}
+        for arm in comparison.study.arms
+        for seed, value in arm.values(metric).items()
+    ]
+    pd.DataFrame(values, columns=["arm", "seed", "metric", "value"]).to_csv(folder / "values.csv", index=False)
+    comparison.quantiles.to_csv(folder / "biases.csv", index=False)
+
+
+def _dvc_metrics(summary: pd.DataFrame) -> dict[str, dict[str, dict[str, float | str]]]:
+    """The summary as DVC reads metrics: arm -> metric -> statistic, without unknown ones."""
+    metrics: dict[str, dict[str, dict[str, float | str]]] = {}
+    for row in summary.drop(columns=["baseline", "block", "same_curves"], errors="ignore").to_dict("records"):
+        statistics = {k: v for k, v in row.items() if k not in ("arm", "metric") and pd.notna(v)}
+        metrics.setdefault(row["arm"], {})[row["metric"]] = statistics
+    return metrics

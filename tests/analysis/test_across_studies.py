@@ -36,11 +36,11 @@ def mean_ranks(found: Ranking) -> dict[str, float]:
 
 
 def test_demsars_example_comes_out_of_stored_runs(tmp_path: Path) -> None:
-    """Ranks, chi square, F, p or critical difference are others than the published ones, or said of another arm."""
+    """Ranks, chi square, F, p and critical difference are the published ones."""
     found = ranked(tmp_path, put_table(tmp_path, DEMSAR))
     expected = dict(zip(ARMS, (3.143, 2.000, 2.893, 1.964), strict=True))
     assert mean_ranks(found) == pytest.approx(expected, abs=5e-4)
-    assert found.said == [
+    assert found.sentences == [
         "The arms differ over 14 studies, but no two by as much as the critical difference.",
         "Mean ranks over 14 studies, 1 the best: no_bias 1.96, ones 2.00, he_normal 2.89, zeros 3.14.",
         "Friedman's chi2 = 9.28, Iman and Davenport's F = 3.69, p = 0.02; "
@@ -49,24 +49,24 @@ def test_demsars_example_comes_out_of_stored_runs(tmp_path: Path) -> None:
 
 
 def test_arms_that_are_further_apart_are_named(tmp_path: Path) -> None:
-    """The pairs that differ by more than the critical difference are not those that are said to."""
+    """The pairs of arms that differ by more than the critical difference are named, no others."""
     table = np.tile([0.9, 0.8, 0.7], (12, 1))
     table[::2, 1:] = table[::2, :0:-1]  # ones and he_normal take turns: mean ranks 1, 2.5, 2.5
     found = ranked(tmp_path, put_table(tmp_path, table, ARMS[:3]))
     assert nemenyi(12, 3) == pytest.approx(2.343 * (12 / (6 * 12)) ** 0.5, abs=1e-3)  # 0.957
-    assert found.said[0] == (
+    assert found.sentences[0] == (
         "Over 12 studies, by more than the critical difference: zeros is better than ones; "
         "zeros is better than he_normal."
     )
 
 
 def test_each_study_ranks_in_the_direction_of_its_own_metric(tmp_path: Path) -> None:
-    """A mean absolute error is ranked as if more were better."""
+    """A mean absolute error is ranked lowest first, an accuracy highest first."""
     for arm, accuracy, error in (("zeros", 0.9, 30.0), ("ones", 0.8, 20.0)):
         put(tmp_path, arm, 0, accuracy, study="classes")
         put(tmp_path, arm, 0, accuracy, study="numbers", metrics={"test_mae": error})
     by_metric = {"classes": "test_accuracy", "numbers": "test_mae"}
-    found = rank_arms([compare_study(tmp_path, *asked) for asked in ((s, "zeros", m) for s, m in by_metric.items())])
+    found = rank_arms([compare_study(RunStore(tmp_path, s), "zeros", metric) for s, metric in by_metric.items()])
     ranks = found.table.set_index(["arm", "study"])["rank"]
     assert (ranks["zeros", "classes"], ranks["ones", "classes"]) == (1, 2)
     assert (ranks["zeros", "numbers"], ranks["ones", "numbers"]) == (2, 1)
@@ -74,7 +74,7 @@ def test_each_study_ranks_in_the_direction_of_its_own_metric(tmp_path: Path) -> 
 
 
 def test_equal_and_diverged_arms_have_their_places(tmp_path: Path) -> None:
-    """Means that only rounding tells apart have other ranks, or an arm that diverged is left out, or wins."""
+    """Means that only rounding tells apart share a rank, and an arm that diverged ranks last."""
     for study in ("first", "second"):
         put(tmp_path, "zeros", 0, float(np.float32(0.9)), study=study)
         put(tmp_path, "ones", 0, 0.9, study=study)
@@ -86,21 +86,21 @@ def test_equal_and_diverged_arms_have_their_places(tmp_path: Path) -> None:
     found = ranked(tmp_path, ["first", "second"])
     expected = {"zeros": 1.5, "ones": 1.5, "no_bias": 3, "he_normal": 4.5, "lecun_normal": 4.5}
     assert mean_ranks(found) == expected
-    assert "first: every run of he_normal, lecun_normal diverged, which ranks last." in found.said
-    assert "second: some runs of no_bias diverged, and are in no mean that is ranked." in found.said
-    assert "Not ranked, since not every study has them: he_uniform of second." in found.said
+    assert "first: every run of he_normal, lecun_normal diverged, which ranks last." in found.sentences
+    assert "second: some runs of no_bias diverged; they enter no mean that is ranked." in found.sentences
+    assert "Not ranked, since not every study has them: he_uniform of second." in found.sentences
 
 
 def test_too_few_studies_are_said_to_be_too_few(tmp_path: Path) -> None:
-    """Two studies that agree are taken for proof, since F is infinite there."""
+    """Two studies that agree prove nothing, although F is infinite."""
     found = ranked(tmp_path, put_table(tmp_path, np.tile([0.9, 0.8, 0.7], (2, 1)), ARMS[:3]))
-    assert found.said[0] == "Undecided: 2 studies can never show that two of 3 arms differ, 3 are the fewest."
-    assert "F = infinite, as all studies rank alike, p = 0.17" in found.said[2]  # 1 in 3!
+    assert found.sentences[0] == "Undecided: 2 studies can never show that two of 3 arms differ, 3 are the fewest."
+    assert "F = infinite, as all studies rank alike, p = 0.17" in found.sentences[2]  # 1 in 3!
 
 
 @pytest.mark.parametrize(("k", "fewest"), [(2, 6), (3, 3), (4, 3)])
 def test_the_fewest_studies_are_those_that_could_show_it(k: int, fewest: int) -> None:
-    """With one study less, arms that all studies rank alike could be told apart; or with as many, they could not.
+    """With that many studies, but not with one less, arms that all studies rank alike can be told apart.
 
     By counting: how often do all n studies rank k arms alike, of all ways in which they could rank them?
     """
@@ -117,15 +117,13 @@ def test_the_fewest_studies_are_those_that_could_show_it(k: int, fewest: int) ->
 
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str, str]:
     capsys.readouterr()
-    code = compare.main([f"results={tmp_path / 'results'}", f"reports={tmp_path / 'reports'}", *options])
+    places = [f"results={tmp_path / 'results'}", f"reports={tmp_path / 'reports'}", "figures=false", "mlflow=false"]
+    code = compare.main([*places, *options])
     return code, *capsys.readouterr()
 
 
-def test_the_command_answers_each_study_and_all_together(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`study=a,b` prints or writes no ranking, counts a study twice, or is wider than 100 columns."""
-    monkeypatch.setattr("pipeline.report.write._charts", lambda *_: [])
+def test_the_command_answers_each_study_and_all_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`study=a,b,a` reports each study once, and prints and writes their ranking within 100 columns."""
     names = put_table(tmp_path / "results", DEMSAR[:4])
     code, out, _ = run(tmp_path, capsys, f"study={','.join([*names, names[0]])}")
     assert code == 0
@@ -143,7 +141,7 @@ def test_the_command_answers_each_study_and_all_together(
 
 
 def test_studies_without_a_common_arm_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Arms of other blocks are ranked together, or a report is half written before the request is refused."""
+    """Arms of different blocks are not the same, and nothing is written before the refusal."""
     for study, block in (("first", ""), ("second", ",optimizer=sgd")):
         for arm in ("zeros", "ones"):
             put(tmp_path / "results", f"{arm}{block}", 0, 0.5, study=study)
@@ -157,8 +155,8 @@ def test_studies_without_a_common_arm_are_refused(tmp_path: Path, capsys: pytest
 
 
 def test_one_common_arm_is_not_ranked(tmp_path: Path) -> None:
-    """One arm is given rank 1 of 1 as if that told something, or breaks the answer."""
+    """A single common arm gets no rank, and the answer says why."""
     for study in ("first", "second"):
         put(tmp_path, "zeros", 0, 0.5, study=study)
-    said = ranked(tmp_path, ["first", "second"]).said
+    said = ranked(tmp_path, ["first", "second"]).sentences
     assert said == ["Over 2 studies nothing is ranked: zeros is the only arm that all of them have."]

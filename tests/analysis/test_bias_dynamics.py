@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.analysis.ablation import ablation_over_seeds, dead_shares
+from pipeline.analysis.arms import Arm, load_arms
 from pipeline.analysis.bias_dynamics import (
     MOST_EPOCHS,
     MOST_UNITS,
@@ -19,8 +20,7 @@ from pipeline.analysis.bias_dynamics import (
     dynamics_table,
     write_bias_values,
 )
-from pipeline.analysis.study import Arm, load_arms
-from pipeline.analysis.wording import ablation_sentences, bias_sentences
+from pipeline.analysis.bias_wording import ablation_sentences, distance_sentences
 from pipeline.store.replaced import write_run
 from pipeline.store.runs import RunStore
 
@@ -51,7 +51,7 @@ def arms_of(results: Path) -> tuple[list[Arm], Trajectories]:
 
 
 def test_the_table_against_values_by_hand(tmp_path: Path) -> None:
-    """Drift, cosine, sign flips or half-life would be another number than their definition gives."""
+    """Drift, cosine, sign flips and half-life are the numbers that their definitions give."""
     put(tmp_path, "zeros", 0, {"dense/bias": [[0, 0], [3, 0], [3, 4]]})  # drift 0, 3, 5: half of it by epoch 1
     put(tmp_path, "ones", 0, {"dense/bias": [[1, 1], [1, 1], [-1, 1]]})  # one of two signs; at a right angle
     put(tmp_path, "ones", 1, {"dense/bias": [[1, 1], [1, 1], [1, 1]]})  # not moved: no half-life, no flip, cosine 1
@@ -64,7 +64,7 @@ def test_the_table_against_values_by_hand(tmp_path: Path) -> None:
 
 
 def test_drift_by_epoch_is_the_mean_over_seeds(tmp_path: Path) -> None:
-    """The curve would not be the distance from the start, or its band not Student's."""
+    """The curve is the mean distance from the start, with Student's interval."""
     put(tmp_path, "zeros", 0, {"dense/bias": [[0, 0], [3, 4]]})
     put(tmp_path, "zeros", 1, {"dense/bias": [[0, 0], [0, 7]]})
     found = drift_table(arms_of(tmp_path)[1])
@@ -75,7 +75,7 @@ def test_drift_by_epoch_is_the_mean_over_seeds(tmp_path: Path) -> None:
 
 
 def test_distances_between_arms_of_one_block(tmp_path: Path) -> None:
-    """Distances would be taken over other seeds than both have, or between arms that differ in more than their bias."""
+    """Distances are means over the seeds that both arms have, and only between arms of one block."""
     put(tmp_path, "zeros", 0, {"dense/bias": [[0, 0], [1, 1]]})
     put(tmp_path, "zeros", 1, {"dense/bias": [[0, 0], [9, 9]]})
     put(tmp_path, "ones", 0, {"dense/bias": [[3, 4], [1, 3]]})
@@ -85,25 +85,25 @@ def test_distances_between_arms_of_one_block(tmp_path: Path) -> None:
     assert found.to_dict("records") == [
         {"arm": "zeros", "other": "ones", "layer": "dense/bias", "seeds": 1, "before": 5.0, "after": 2.0}
     ]
-    assert bias_sentences(found, ["zeros"]) == [
+    assert distance_sentences(found, ["zeros"]) == [
         "ones: its biases began 5 away from those of zeros and ended 2 away: training undid 60 % of the difference."
     ]
 
 
 def test_biases_that_drew_apart_are_not_said_to_have_come_nearer(tmp_path: Path) -> None:
-    """A distance that grew would be a negative share that training undid."""
+    """Where a distance grew, training undid none of it."""
     put(tmp_path, "zeros", 0, {"dense/bias": [[0, 0], [0, 0]]})
     put(tmp_path, "ones", 0, {"dense/bias": [[3, 4], [6, 8]]})
     put(tmp_path, "same", 0, {"dense/bias": [[0, 0], [0, 2]]})
     arms, courses = arms_of(tmp_path)
-    assert bias_sentences(arm_distances(courses, arms), ["zeros"]) == [
+    assert distance_sentences(arm_distances(courses, arms), ["zeros"]) == [
         "ones: its biases began 5 away from those of zeros and ended 10 away: training undid none of the difference.",
         "same: its biases began where those of zeros did and ended 2 away.",
     ]
 
 
 def test_the_parquet_file_is_tidy(tmp_path: Path) -> None:
-    """A number would stand beside another unit, gate, epoch or seed than its own."""
+    """Each number stands beside its own unit, gate, epoch and seed."""
     values = np.arange(2 * 8).reshape(2, 8)
     put(tmp_path, "zeros", 3, {"lstm/bias": values, "out/bias": [[0.5], [0.25]]}, LSTM)
     put(tmp_path, "no_bias", 3, {})
@@ -122,7 +122,7 @@ def test_the_parquet_file_is_tidy(tmp_path: Path) -> None:
 
 
 def test_a_large_study_keeps_the_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A study of more values than memory holds would be read whole, or lose its drift with its epochs."""
+    """Of a study too large for memory only the first and last epoch are kept, and the drift of all epochs."""
     monkeypatch.setattr("pipeline.analysis.bias_dynamics.MOST_VALUES", 1)
     put(tmp_path, "zeros", 0, {"dense/bias": [[0, 0], [3, 0], [3, 4]]})
     arms, courses = arms_of(tmp_path)
@@ -134,7 +134,7 @@ def test_a_large_study_keeps_the_ends(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_trajectories_are_thinned_for_drawing(tmp_path: Path) -> None:
-    """A figure would get a million points, or another seed in each arm."""
+    """A figure gets a limited number of units and epochs, of the same seed in each arm."""
     values = np.arange(300 * 200).reshape(300, 200)
     put(tmp_path, "zeros", 1, {"dense/bias": values})
     put(tmp_path, "zeros", 2, {"dense/bias": values})
@@ -148,7 +148,7 @@ def test_trajectories_are_thinned_for_drawing(tmp_path: Path) -> None:
 
 
 def test_other_biases_are_compared_with_a_models_own(tmp_path: Path) -> None:
-    """A change would be taken over other seeds, from another arm's own biases, or said with no digit that counts."""
+    """A change is the mean over seeds from the arm's own biases, and the sentence shows its significant digits."""
     rows = [("zeros", 0, "own", 0.9), ("zeros", 1, "own", 0.7), ("zeros", 0, "ones", 0.8), ("zeros", 1, "ones", 0.5)]
     rows += [("ones", 0, "own", 0.1), ("ones", 0, "zeroed", 0.1), ("ones", 0, "before", 0.0875)]
     table = pd.DataFrame(rows, columns=["arm", "seed", "biases", "test_accuracy"])
@@ -167,7 +167,7 @@ def test_other_biases_are_compared_with_a_models_own(tmp_path: Path) -> None:
 
 
 def test_biases_that_were_not_tested_are_not_spoken_of(tmp_path: Path) -> None:
-    """A model whose own biases could not be tested, or whose test came to no number, would end the whole comparison."""
+    """A model without a test of its own biases, or a test that came to no number, gets no sentence."""
     rows = [
         ("zeros", 0, "ones", 0.8),
         ("ones", 0, "own", 0.1),
@@ -183,7 +183,7 @@ def test_biases_that_were_not_tested_are_not_spoken_of(tmp_path: Path) -> None:
 
 
 def test_dead_units_are_shares_of_a_layer() -> None:
-    """A count would stand for a share, or the moments change places."""
+    """Dead units are means of shares, before and after training."""
     rows = [("zeros", seed, "dense", moment, 8, dead)
             for seed in (0, 1) for moment, dead in (("before", 0), ("after", 2 * seed))]  # fmt: skip
     found = dead_shares(pd.DataFrame(rows, columns=["arm", "seed", "layer", "moment", "units", "dead"]))

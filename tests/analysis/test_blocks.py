@@ -9,9 +9,9 @@ import pytest
 from factories import APART, EIGHT, put, put_all
 
 from pipeline import compare
-from pipeline.analysis.blocks import block_factors, pooled_arms
+from pipeline.analysis.arms import load_arms
+from pipeline.analysis.blocks import block_factors, pool_arms
 from pipeline.analysis.comparison import Comparison, compare_study
-from pipeline.analysis.study import load_arms
 from pipeline.report.figures.performance import forest
 from pipeline.stats.paired import compare_paired
 from pipeline.stats.permutation import block_interaction_p, sign_flip
@@ -36,7 +36,7 @@ def row(found: Comparison, arm: str) -> dict:
 
 
 def test_over_all_blocks_a_seed_counts_once(tmp_path: Path) -> None:
-    """Runs of one seed in three blocks count as three, so that p is smaller than the seeds can show."""
+    """The pooled p is that of eight seeds, not of their 24 runs."""
     noise = [np.roll(EIGHT, shift) / 50 for shift in range(3)]
     put_blocks(tmp_path, {
         "zeros": [EIGHT - 0.1, EIGHT, EIGHT + 0.1],
@@ -51,28 +51,28 @@ def test_over_all_blocks_a_seed_counts_once(tmp_path: Path) -> None:
     assert (ones["p"], ones["difference_ci_low"]) == (2 / 2**8, pytest.approx(expected["low"]))
     assert (ones["family"], ones["p_holm"]) == (2, 2 * 2 / 2**8)  # of the two overall comparisons, not of all eight
     assert row(found, "zeros over all 3 blocks")["mean"] == pytest.approx(EIGHT.mean())
-    assert found.said[0] == (
+    assert found.sentences[0] == (
         "On average over all 3 blocks: take ones: it is better than zeros by test_accuracy (worse: he_normal)."
     )
-    assert any(s.startswith("ones over all 3 blocks: better than zeros: +0.017 test_accuracy") for s in found.said)
+    assert any(s.startswith("ones over all 3 blocks: better than zeros: +0.017 test_accuracy") for s in found.sentences)
     assert list(found.chosen["arm"][:3]) == [f"{a} over all 3 blocks" for a in ("zeros", "ones", "he_normal")]
     assert sorted(set(found.chosen["block"])) == ["all 3 blocks", *RATES]
 
 
 def test_the_comparison_over_all_blocks_is_drawn_first(tmp_path: Path) -> None:
-    """Its row has the verdict but no mark, as an arm without a colour is not drawn, or it stands below the blocks."""
+    """Its row has a mark in a colour of its own, above the rows of the blocks."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT + APART[::-1]]})
     found = asked(tmp_path)
-    spec = forest(found.chosen, found.names, 0.005, True).to_dict()
+    spec = forest(found.chosen, found.study.arm_names, 0.005, True).to_dict()
     (mark,) = [layer["encoding"] for layer in spec["layer"] if "shape" in layer["encoding"]]
     assert mark["y"]["sort"] == ["ones over both blocks", *(f"ones,{rate}" for rate in RATES[:2])]
-    assert mark["color"]["scale"]["domain"] == [*found.names, "ones over both blocks"]
+    assert mark["color"]["scale"]["domain"] == [*found.study.arm_names, "ones over both blocks"]
 
 
 def test_an_answer_that_depends_on_the_block_says_so(tmp_path: Path) -> None:
-    """An arm that is better with one learning rate and worse with another is called equal to the baseline, no more."""
+    """An arm that is better with one learning rate and worse with another is said to depend on it."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT - APART]})
-    said = asked(tmp_path).said
+    said = asked(tmp_path).sentences
     assert said[0].startswith("On average over both blocks: keep zeros: no arm differs from it by more than 0.005")
     assert said[1] == (
         f"The answer for ones depends on optimizer.learning_rate (p = 0.0078): better with {RATES[0]} (+0.020); "
@@ -81,25 +81,26 @@ def test_an_answer_that_depends_on_the_block_says_so(tmp_path: Path) -> None:
 
 
 def test_one_block_that_decides_and_one_that_does_not_are_no_interaction(tmp_path: Path) -> None:
-    """`better` here and `undecided` there is taken for a dependence, though the differences are alike."""
+    """`better` in one block and `undecided` in another is no dependence where the differences are alike."""
     noisy = APART * [3, -1, 2, -1, 3, -1, 2, 1]
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT + noisy]})
     found = asked(tmp_path)
     p = sign_flip(APART - noisy)
     assert [row(found, f"ones,{block}")["verdict"] for block in RATES[:2]] == ["better", "undecided"] and p > 0.05
-    (sentence,) = [sentence for sentence in found.said if "depend" in sentence]
+    (sentence,) = [dependence.sentence for dependence in found.block_dependences]
+    assert not found.block_dependences[0].shown and found.block_dependences[0].factors == ("optimizer.learning_rate",)
     assert sentence.startswith(f"ones by block: better with {RATES[0]} (+0.020); undecided with {RATES[1]}")
     assert sentence.endswith(f"that its difference depends on optimizer.learning_rate is not shown (p = {p:.2g}).")
 
 
 def test_blocks_that_agree_are_not_spoken_of(tmp_path: Path) -> None:
-    """A dependence is spoken of where every block says the same."""
+    """No dependence is mentioned where every block says the same."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT + 0.1], "ones": [EIGHT + APART, EIGHT + 0.1 + APART[::-1]]})
-    assert not any("depend" in sentence for sentence in asked(tmp_path).said)
+    assert not any("depend" in sentence for sentence in asked(tmp_path).sentences)
 
 
 def test_the_interaction_of_several_blocks_is_found_and_rarely_where_there_is_none() -> None:
-    """Three blocks with one mean would be told apart in more than 6.5 % of studies, or three with others not."""
+    """Three blocks with one mean are told apart in less than 7.5 % of studies, and three with different ones are."""
     rng = np.random.default_rng(0)
     found = [block_interaction_p(rng.normal(size=(8, 1)) + rng.normal(size=(8, 3))) <= 0.05 for _ in range(300)]
     assert np.mean(found) < 0.075
@@ -110,19 +111,19 @@ def test_the_interaction_of_several_blocks_is_found_and_rarely_where_there_is_no
 
 
 def test_a_seed_that_one_block_lacks_is_in_no_overall_mean(tmp_path: Path) -> None:
-    """A seed's mean over two blocks is taken with another's over three."""
+    """The pooled comparison covers the seeds that every block has, and a warning names the others."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT + 0.1], "ones": [EIGHT + APART, EIGHT[:6] + 0.1 + APART[:6]]})
     put(tmp_path, f"ones,{RATES[1]}", 6, 0.1, status="diverged", setting="ones")
     found = asked(tmp_path)
     ones = row(found, "ones over both blocks")
     assert (ones["seeds"], ones["pairs"], ones["diverged"]) == (6, 6, 1)
     assert ones["difference"] == pytest.approx(APART[:6].mean())
-    said = "ones over both blocks: not every block has seeds 6, 7, which are in no mean over blocks."
-    assert said in found.said
+    said = "ones over both blocks: not every block has seeds 6, 7, which are left out of means over blocks."
+    assert said in found.sentences
 
 
 def test_a_mismatch_in_one_block_makes_the_overall_comparison_unpaired(tmp_path: Path) -> None:
-    """Seeds that started apart in one block are paired over all of them."""
+    """Seeds that started differently in one block make the pooled comparison unpaired, not the other block's."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT + APART]})
     put(tmp_path, f"ones,{RATES[1]}", 3, 0.6, kernels="other", setting="ones")
     found = asked(tmp_path)
@@ -132,7 +133,7 @@ def test_a_mismatch_in_one_block_makes_the_overall_comparison_unpaired(tmp_path:
 
 
 def test_a_setting_in_some_of_the_blocks_is_compared_over_those(tmp_path: Path) -> None:
-    """A baseline's mean over three blocks is held against an arm's over two of them."""
+    """The baseline is pooled over the same blocks as the arm it is compared with."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT + 0.1, EIGHT + 0.4], "ones": [EIGHT + APART, EIGHT + 0.1 + APART]})
     put_blocks(tmp_path, {"he_normal": [EIGHT, EIGHT + 0.1, EIGHT + 0.4], "no_bias": [EIGHT]})
     found = asked(tmp_path)
@@ -145,30 +146,27 @@ def test_a_setting_in_some_of_the_blocks_is_compared_over_those(tmp_path: Path) 
 
 
 def test_the_same_runs_under_two_names_are_one_block(tmp_path: Path) -> None:
-    """The default learning rate, asked for by its value too, counts twice."""
+    """The default learning rate, also swept by its value, counts once."""
     for arm, accuracies in (("zeros", EIGHT), ("ones", EIGHT + APART)):
         for block, shift in (("", 0), (f",{RATES[0]}", 0), (f",{RATES[1]}", 0.1)):
             for seed, accuracy in enumerate(accuracies + shift):
                 put(tmp_path, f"{arm}{block}", seed, accuracy, setting=arm, key=f"{arm}-{shift}-{seed}")
-    pooled = pooled_arms(load_arms(RunStore(tmp_path, "s")), "zeros")
+    pooled = pool_arms(load_arms(RunStore(tmp_path, "s")), "zeros")
     assert [arm.name for arm in pooled] == ["zeros over both blocks", "ones over both blocks"]
 
 
 def test_the_names_of_what_differs_between_blocks() -> None:
-    """A setting that all blocks share is named, or a value with a comma in it is cut."""
+    """Settings that all blocks share are not named, and a value may hold a comma."""
     assert block_factors(["a.b=1,c=[x,y]", "a.b=2,c=[x,y]"]) == ["a.b"]
     assert block_factors(["", "optimizer=sgd"]) == ["optimizer"]
     assert block_factors(["a=1,b=2", "a=2,b=3"]) == ["a", "b"]
 
 
-def test_the_table_of_blocks_fits_100_columns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The rows over all blocks are not printed, or make the table wider."""
-    monkeypatch.setattr("pipeline.report.write._charts", lambda *_: [])
+def test_the_table_of_blocks_fits_100_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The pooled rows are printed first, and keep the table within its width."""
     put_blocks(tmp_path / "results", {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT - APART]})
     put_blocks(tmp_path / "results", {"constant(value=0.1)": [EIGHT + APART[::-1], EIGHT + APART]})
-    assert compare.main([f"results={tmp_path / 'results'}", f"reports={tmp_path / 'reports'}"]) == 0
+    assert compare.main([f"results={tmp_path / 'results'}", f"reports={tmp_path / 'reports'}", "figures=false"]) == 0
     table = [line for line in capsys.readouterr().out.splitlines() if line[:1] in "┏┃┡│└"]
     assert max(map(len, table)) <= 100
     folded = re.sub(r"\s+", " ", "".join(line.split("│")[1].strip() + " " for line in table if line.startswith("│")))

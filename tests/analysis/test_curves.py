@@ -8,9 +8,9 @@ import pytest
 from factories import put, put_all
 
 from pipeline import compare
+from pipeline.analysis.arms import Arm
 from pipeline.analysis.comparison import Comparison, compare_study
-from pipeline.analysis.curves import default_level, epochs_to, higher_is_better, measure_curves, of_history
-from pipeline.analysis.study import Arm
+from pipeline.analysis.curves import default_level, epochs_to, higher_is_better, measure_curves, measure_history
 from pipeline.errors import ConfigError
 from pipeline.store.runs import Run, RunStore
 
@@ -39,23 +39,23 @@ def asked(results: Path, **options: Any) -> Comparison:
 
 
 def row(found: Comparison, arm: str, metric: str) -> dict[str, Any]:
-    return found.table.set_index(["arm", "metric"]).loc[(arm, metric)].to_dict()
+    return found.summary.set_index(["arm", "metric"]).loc[(arm, metric)].to_dict()
 
 
 def test_each_measure_is_the_one_worked_out_by_hand() -> None:
-    """A measure would leave out an epoch, take the training curve, or the worst point of a loss for its best."""
-    assert of_history(HISTORY) == pytest.approx({
+    """Every measure counts all epochs of the validation curve, and takes a loss's lowest point for its best."""
+    assert measure_history(HISTORY) == pytest.approx({
         "best_val_accuracy": 0.9,
         "best_val_loss": 0.8,
         "area_under_val_accuracy": (0.2 / 2 + 0.6 + 0.9 + 0.8 / 2) / 3,
         "area_under_val_loss": (2.4 / 2 + 1.2 + 0.8 + 1.0 / 2) / 3,
         "initial_loss": 2.5,
     })  # fmt: skip
-    assert next(iter(of_history(HISTORY))) == "best_val_accuracy"
+    assert next(iter(measure_history(HISTORY))) == "best_val_accuracy"
 
 
 def test_the_epochs_to_a_level_count_from_before_training() -> None:
-    """The first epoch that is good enough would be missed by one, or an equal value not be good enough."""
+    """Epoch 0 is before training, and reaching the level exactly is enough."""
     accuracy, loss = HISTORY["val_accuracy"], HISTORY["val_loss"]
     assert [epochs_to(accuracy, level, True) for level in (0.1, 0.6, 0.61, 0.9, 0.91)] == [0, 1, 2, 2, 4]
     assert [epochs_to(loss, level, False) for level in (2.4, 1.2, 1.1, 0.8, 0.79)] == [0, 1, 2, 2, 4]
@@ -71,12 +71,12 @@ def test_the_epochs_to_a_level_count_from_before_training() -> None:
     ],
 )  # fmt: skip
 def test_the_direction_of_every_metric(metric: str, higher: bool) -> None:
-    """The worse arm would be called better."""
+    """Accuracies and areas under a ROC curve are better if higher; losses, errors and epochs if lower."""
     assert higher_is_better(metric) is higher
 
 
 def test_the_level_is_95_percent_of_the_baselines_way() -> None:
-    """The default threshold would lie elsewhere, fall on the wrong side for a loss, or have a tail of digits."""
+    """The default level has three digits of the way, for accuracies and for losses."""
     up = np.array([[0.1, 0.5, 0.9], [0.1, 0.7, 0.8]])  # means 0.1, 0.6, 0.85
     assert default_level([up], True) == 0.812  # 0.1 + 0.95 * 0.75 = 0.8125
     assert default_level([3 - up], False) == 2.188  # 2.9 - 0.95 * 0.75 = 2.1875
@@ -87,15 +87,15 @@ def test_the_level_is_95_percent_of_the_baselines_way() -> None:
 
 
 def test_the_measures_are_compared_like_test_metrics(tmp_path: Path) -> None:
-    """A measure is not in the table, is paired wrongly, comes before the test metrics, or has a margin unasked."""
+    """Measures stand after the test metrics, are paired like them, and have a margin only as the verdict's metric."""
     put_curves(tmp_path, "zeros", [(0.1, 0.5, 0.9), (0.2, 0.6, 0.8)])
     put_curves(tmp_path, "ones", [(0.0, 0.6, 0.9), (0.1, 0.9, 0.7)])
     found = asked(tmp_path)
-    assert list(dict.fromkeys(found.table["metric"])) == [
+    assert list(dict.fromkeys(found.summary["metric"])) == [
         "test_accuracy", "test_loss", "best_val_accuracy", "best_val_loss", "area_under_val_accuracy",
         "area_under_val_loss", "epochs_to_val_accuracy_0.815", "initial_loss",
     ]  # fmt: skip
-    assert found.metric == "test_accuracy"
+    assert found.study.metric == "test_accuracy"
     best = row(found, "ones", "best_val_accuracy")  # 0.9 and 0.9 against 0.9 and 0.8
     assert (best["mean"], best["difference"], best["won"]) == (pytest.approx(0.9), pytest.approx(0.05), 0.75)
     assert np.isnan(best["p_equivalent"])
@@ -103,11 +103,11 @@ def test_the_measures_are_compared_like_test_metrics(tmp_path: Path) -> None:
     assert area["mean"] == pytest.approx((0.5 * 0 + 0.6 + 0.5 * 0.9 + 0.5 * 0.1 + 0.9 + 0.5 * 0.7) / 4)
     assert row(found, "ones", "initial_loss")["difference"] == pytest.approx(0.1)
     assert not np.isnan(row(asked(tmp_path, metric="best_val_accuracy"), "ones", "best_val_accuracy")["p_equivalent"])
-    assert asked(tmp_path, metric="initial_loss").said[0].startswith("Undecided: with fewer than 6 seeds")
+    assert asked(tmp_path, metric="initial_loss").sentences[0].startswith("Undecided: with fewer than 6 seeds")
 
 
 def test_a_run_that_never_got_there_is_censored(tmp_path: Path) -> None:
-    """A run that never reached the threshold is left out, counts as the last epoch, or is not spoken of."""
+    """A run that never reached the threshold counts as one epoch more, and is named."""
     put_curves(tmp_path, "zeros", [(0.1, 0.5, 0.9), (0.1, 0.5, 0.8)])
     put_curves(tmp_path, "ones", [(0.1, 0.9, 0.9), (0.1, 0.2, 0.3)])
     put(tmp_path, "ones", 2, 0.9, status="diverged")
@@ -116,12 +116,12 @@ def test_a_run_that_never_got_there_is_censored(tmp_path: Path) -> None:
     ones, zeros = row(found, "ones", name), row(found, "zeros", name)
     assert (ones["mean"], zeros["mean"], ones["difference"]) == (2, 2, 0)  # 1 and 3 (never in 2) against 2 and 2
     assert (ones["censored"], zeros["censored"], ones["seeds"], ones["diverged"]) == (1, 0, 2, 1)
-    assert "ones: did not reach val_accuracy 0.8 in 2 epochs, and counted as 3: seed 1." in found.said
-    assert found.table[found.table["metric"] != name]["censored"].isna().all()
+    assert "ones: did not reach val_accuracy 0.8 in 2 epochs, counted as 3: seed 1." in found.sentences
+    assert found.summary[found.summary["metric"] != name]["censored"].isna().all()
 
 
 def test_the_threshold_is_of_the_metric_that_is_chosen(tmp_path: Path) -> None:
-    """`threshold=` is taken for the accuracy's where the loss is asked for, or changes nothing."""
+    """`threshold=` is a level of the metric asked for, and a level in the metric's name counts too."""
     put_curves(tmp_path, "zeros", [(0.1, 0.5, 0.9)])
     put_curves(tmp_path, "ones", [(0.1, 0.9, 0.8)])
     assert row(asked(tmp_path, threshold=0.5), "zeros", "epochs_to_val_accuracy_0.5")["mean"] == 1
@@ -143,7 +143,7 @@ def test_the_threshold_is_of_the_metric_that_is_chosen(tmp_path: Path) -> None:
 def test_a_threshold_that_means_nothing_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], refused: str
 ) -> None:
-    """A threshold that no run reaches, or of what no run has, ends in a traceback or an empty answer."""
+    """A threshold that no run reaches, or of a metric that no run has, is refused in one line."""
     put_curves(tmp_path / "results", "zeros", [(0.1, 0.5, 0.9)], metrics={"test_auc": 0.9})
     put_curves(tmp_path / "results", "ones", [(0.1, 0.5, 0.8)], metrics={"test_auc": 0.9})
     code = compare.main([f"results={tmp_path / 'results'}", f"reports={tmp_path / 'reports'}", *options])
@@ -154,21 +154,21 @@ def test_a_threshold_that_means_nothing_is_refused(
 
 
 def test_runs_of_different_lengths_are_not_compared_by_their_curves(tmp_path: Path) -> None:
-    """An arm that trained longer has the better best epoch, and nobody says why."""
+    """Only the initial loss is measured in a block whose runs differ in length, and a warning says so."""
     put_curves(tmp_path, "zeros", [(0.1, 0.5, 0.6)] * 2)
     put_curves(tmp_path, "ones", [(0.1, 0.5, 0.6, 0.7)] * 2)
     for arm in ("zeros", "ones"):
         put_curves(tmp_path, f"{arm},optimizer=sgd", [(0.1, 0.5, 0.6)] * 2)
     found = asked(tmp_path)
-    of_block = found.table[found.table["block"] == ""]
+    of_block = found.summary[found.summary["block"] == ""]
     assert set(of_block["metric"]) == {"test_accuracy", "test_loss", "initial_loss"}
-    assert len(set(found.table["metric"])) == 8
-    assert any("without overrides: runs of 2 and 3 epochs are compared" in sentence for sentence in found.said)
+    assert len(set(found.summary["metric"])) == 8
+    assert any("without overrides: runs of 2 and 3 epochs are compared" in sentence for sentence in found.sentences)
 
 
 @pytest.mark.parametrize("block", ["", ",optimizer=sgd"], ids=["all blocks", "one block"])
 def test_seeds_of_different_lengths_in_one_arm_are_no_refusal(tmp_path: Path, block: str) -> None:
-    """Seeds that were added with more epochs break the figure of the curves, or the study is said to have no metric."""
+    """Seeds that were added with more epochs are compared, and the longest curves are drawn."""
     for arm in ("zeros", "ones"):
         put_curves(tmp_path, f"{arm}{block}", [(0.1, 0.5, 0.6), (0.1, 0.5, 0.6)], setting=arm)
         put(tmp_path, arm, 2, 0.7, history=curve(0.1, 0.5, 0.6, 0.7))
@@ -176,18 +176,18 @@ def test_seeds_of_different_lengths_in_one_arm_are_no_refusal(tmp_path: Path, bl
     found = asked(tmp_path)
     drawn = found.curves[(found.curves["arm"] == "zeros") & (found.curves["metric"] == "accuracy")]
     assert drawn["mean"].tolist() == [0.1, 0.5, 0.6, 0.7]
-    assert sum("runs of 2 and 3 epochs are compared" in sentence for sentence in found.said) == 1
+    assert sum("runs of 2 and 3 epochs are compared" in sentence for sentence in found.sentences) == 1
 
 
 def test_a_study_without_validation_curves_is_still_compared(tmp_path: Path) -> None:
-    """Runs whose history has no such column break the answer."""
+    """Runs without validation columns are compared by their test metrics and the initial loss."""
     for arm in ("zeros", "ones"):
         put_all(tmp_path, arm, [0.5, 0.6], history={"loss": np.ones(3)})
-    assert set(asked(tmp_path).table["metric"]) == {"test_accuracy", "test_loss", "initial_loss"}
+    assert set(asked(tmp_path).summary["metric"]) == {"test_accuracy", "test_loss", "initial_loss"}
 
 
 def test_each_history_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every metric reads thousands of files again."""
+    """Comparing by many metrics reads each history.csv once."""
     put_all(tmp_path, "zeros", [0.5, 0.6])
     put_all(tmp_path, "ones", [0.5, 0.6])
     read, original = [], Run.history
@@ -197,17 +197,6 @@ def test_each_history_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_level_of_what_no_run_has_is_refused() -> None:
-    """`measure` of arms without curves ends in another error than the one for the person who asked."""
+    """A threshold for arms without curves is refused."""
     with pytest.raises(ConfigError, match="threshold: no run of s has"):
         measure_curves("s", [Arm("zeros", "zeros", ())], "zeros", "test_accuracy", 0.5)
-
-
-def test_the_same_start_is_identical_whatever_comes_of_it(tmp_path: Path) -> None:
-    """Arms whose loss before training is the same on every seed would be `undecided` by it, with p = 1."""
-    for seed in range(3):
-        put(tmp_path, "zeros", seed, 0.5)
-        put(tmp_path, "no_bias", seed, 0.5, history={"loss": [1.5, 1, 0.5 + seed], "accuracy": [0.2, 0.3, 0.5]})
-        put(tmp_path, "zeros", seed, 0.5, history={"loss": [1.5, 1, 0.5], "accuracy": [0.2, 0.3, 0.5]})
-    found = compare_study(RunStore(tmp_path, "s"), "zeros", "initial_loss")
-    assert found.chosen.set_index("arm").loc["no_bias", "verdict"] == "identical"
-    assert "no_bias: identical to zeros: on all 3 seeds the same initial_loss." in found.said

@@ -8,7 +8,7 @@ import pytest
 from factories import MLflowStore, TrainedStudy, change_config, compose_config, copy_runs
 from scipy import stats
 
-from pipeline.analysis.study import load_arms
+from pipeline.analysis.arms import load_arms
 from pipeline.config.schema import Tracking
 from pipeline.experiment.run import run_arm
 from pipeline.store.replaced import write_run

@@ -151,7 +151,7 @@ def forest(table: pd.DataFrame, arms: list[str], margin: float, more_is_better: 
 
 def _forest_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row per compared arm: arm, baseline, difference, low, high, pairs, verdict, and a label in words."""
-    write = number_format(table)
+    write = number_format(table.to_dict("records"))
     names = {"difference_ci_low": "low", "difference_ci_high": "high"}
     rows = table.loc[table["baseline"].notna()].rename(columns=names)
     rows = rows.loc[:, ["arm", "baseline", "difference", "low", "high", "pairs", "verdict"]].astype({"pairs": int})

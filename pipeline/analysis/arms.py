@@ -1,0 +1,210 @@
+"""The arms of a study, read from its stored runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+from pipeline.biases.keras_config import config_layers
+from pipeline.biases.variables import GATES
+from pipeline.errors import ConfigError, is_number
+from pipeline.store.runs import Run, RunStore
+
+EPOCHS_TO = "epochs_to_"  # prefix of the metrics that can be censored: a run may never reach the level
+FIRST_SETTINGS = ("no_bias", "zeros", "ones")  # their arms come first in every table
+# What the runs of one seed must have in common to be compared as a pair: name -> how a run records it.
+STARTING_CONDITIONS = {
+    "kernels": lambda run: run.meta["initial_kernels_digest"],
+    "data": lambda run: run.meta["data_digest"],
+    "device": lambda run: run.meta["environment"]["device"],
+    "optimizer": lambda run: run.meta["config"].get("optimizer"),
+    "training": lambda run: run.meta["config"].get("training"),
+}
+
+
+class ComparedArm(Protocol):
+    """What a comparison asks of an arm: one arm of one block (`Arm`), or a setting over blocks (`PooledArm`)."""
+
+    @property
+    def name(self) -> str:
+        """Unique within the study."""
+        ...
+
+    @property
+    def setting(self) -> str:
+        """The bias setting, e.g. `zeros`."""
+        ...
+
+    @property
+    def block(self) -> str:
+        """The overrides besides the bias setting; an arm is compared with the baseline of its block."""
+        ...
+
+    @property
+    def family(self) -> str:
+        """The name of the family of tests that are corrected for multiplicity together."""
+        ...
+
+    @property
+    def parts(self) -> tuple["Arm", ...]:
+        """The arms of one block each that it consists of."""
+        ...
+
+    @property
+    def complete_seeds(self) -> set[int]:
+        """The seeds that did not diverge."""
+        ...
+
+    @property
+    def diverged(self) -> list[int]:
+        """The seeds whose loss became infinite or nan."""
+        ...
+
+    def values(self, metric: str) -> dict[int, float]:
+        """A metric by seed, where it is known and finite."""
+        ...
+
+    def censored(self, metric: str) -> list[int]:
+        """The seeds that never reached the level of an `epochs_to_` metric."""
+        ...
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The stored runs of one arm.
+
+    histories: seed -> learning curves of the complete runs. derived: seed -> metrics computed from these curves, see
+    `curves.measure_curves`.
+    """
+
+    name: str
+    setting: str
+    runs: tuple[Run, ...]
+    histories: Mapping[int, dict[str, list[float]]] = field(default_factory=dict)
+    derived: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def block(self) -> str:
+        """The overrides besides the bias setting, e.g. `optimizer=sgd`; empty without any."""
+        return self.runs[0].block if self.runs else ""
+
+    @property
+    def family(self) -> str:
+        """The arms of one block are corrected together."""
+        return self.block
+
+    @property
+    def parts(self) -> tuple["Arm", ...]:
+        """The arm itself."""
+        return (self,)
+
+    @cached_property
+    def complete(self) -> dict[int, Run]:
+        """The runs that did not diverge, by seed."""
+        return {run.seed: run for run in self.runs if run.complete}
+
+    @property
+    def complete_seeds(self) -> set[int]:
+        """The seeds that did not diverge."""
+        return set(self.complete)
+
+    @property
+    def diverged(self) -> list[int]:
+        """The seeds whose loss became infinite or nan; they enter no mean."""
+        return [run.seed for run in self.runs if not run.complete]
+
+    @cached_property
+    def gates(self) -> dict[str, str]:
+        """The gates along the last axis of each recurrent bias, e.g. `{"lstm/bias": "ifco"}`."""
+        model = {"class_name": "Sequential", "config": self.runs[0].meta["config"].get("model", {"layers": []})}
+        gates = {f"{layer.path}/bias": GATES.get(layer.class_name, "") for layer in config_layers(model, "", None)}
+        return {path: letters for path, letters in gates.items() if letters}
+
+    @cached_property
+    def starting_conditions(self) -> dict[int, tuple]:
+        """The `STARTING_CONDITIONS` of the complete runs, by seed."""
+        return {seed: tuple(read(run) for read in STARTING_CONDITIONS.values()) for seed, run in self.complete.items()}
+
+    def values(self, metric: str) -> dict[int, float]:
+        """A final or derived metric by seed, of the complete runs that have it."""
+        if metric not in self._values_by_metric:
+            final = {seed: run.meta["metrics"].get(metric) for seed, run in self.complete.items()}
+            either = {seed: self.derived.get(seed, {}).get(metric, value) for seed, value in final.items()}
+            self._values_by_metric[metric] = {seed: value for seed, value in either.items() if is_number(value)}
+        return self._values_by_metric[metric]
+
+    @cached_property
+    def _values_by_metric(self) -> dict[str, dict[int, float]]:
+        return {}
+
+    def censored(self, metric: str) -> list[int]:
+        """The seeds that never reached the level of an `epochs_to_` metric, which count as one epoch more than all."""
+        if not metric.startswith(EPOCHS_TO):
+            return []
+        return [seed for seed, value in self.values(metric).items() if value >= len(self.histories[seed]["epoch"])]
+
+
+def load_arms(store: RunStore) -> list[Arm]:
+    """Read the arms of a study, sorted by block, then `FIRST_SETTINGS`, then name.
+
+    Raises ConfigError when the study has no complete run.
+    """
+    runs_by_arm: dict[str, list[Run]] = {}
+    for run in store.runs():
+        if _is_comparable(run):
+            runs_by_arm.setdefault(run.arm, []).append(run)
+    arms = [_make_arm(name, runs) for name, runs in runs_by_arm.items()]
+    if not any(arm.complete for arm in arms):
+        unusable = [f"{arm.name} (diverged: {seed_spans(arm.diverged)})" for arm in arms]
+        unusable += [f"{run} (damaged)" for run in damaged_runs(store, arms)]
+        listed = f" ({', '.join(unusable)})" if unusable else ""
+        raise ConfigError(f"study: {store.study} has no complete run{listed}; train one: python -m pipeline.train -m")
+    order = {setting: i for i, setting in enumerate(FIRST_SETTINGS)}
+    return sorted(arms, key=lambda arm: (arm.block, order.get(arm.setting, len(order)), arm.name))
+
+
+def _is_comparable(run: Run) -> bool:
+    """Whether run.json has every entry that a comparison reads, and belongs to the folder it was found in."""
+    try:
+        digests = all(isinstance(run.meta[key], str) for key in ("initial_kernels_digest", "data_digest"))
+        named = isinstance(run.meta["config"]["bias_setting"], str) and "device" in run.meta["environment"]
+        in_place = run.path.parts[-2:] == (run.arm, f"seed={run.seed}")
+        return digests and named and in_place and isinstance(run.meta["metrics"], dict)
+    except (KeyError, TypeError):
+        return False
+
+
+def _make_arm(name: str, runs: list[Run]) -> Arm:
+    histories = {run.seed: run.history() for run in runs if run.complete}
+    return Arm(name, runs[0].meta["config"]["bias_setting"], tuple(runs), histories)
+
+
+def damaged_runs(store: RunStore, arms: list[Arm]) -> list[str]:
+    """Runs on disk that no arm could use, because a file is damaged or an entry is missing, e.g. `zeros/seed=0`."""
+    used = {run.path for arm in arms for run in arm.runs}
+    return sorted("/".join(path.parts[-2:]) for path in store.run_paths() if path not in used)
+
+
+def final_metrics(arms: list[Arm]) -> list[str]:
+    """Name the test metrics of the complete runs, the model's first one first and the loss last, then derived metrics.
+
+    Raises ConfigError when there is no test metric.
+    """
+    items = [item for arm in arms for run in arm.complete.values() for item in run.meta["metrics"].items()]
+    names = dict.fromkeys(name for name, value in items if name.startswith("test_") and is_number(value))
+    if not names:
+        raise ConfigError("metric: no complete run of the study has a test metric that is a number")
+    first = next((name for name in names if name != "test_loss"), None)
+    derived = dict.fromkeys(name for arm in arms for measures in arm.derived.values() for name in measures)
+    return [*sorted(names, key=lambda name: (name != first, name == "test_loss", name)), *derived]
+
+
+def seed_spans(seeds: list[int]) -> str:
+    """Abbreviate seeds: `0 to 4, 7` for [0, 1, 2, 3, 4, 7]."""
+    spans: list[list[int]] = []
+    for seed in sorted(seeds):
+        if spans and seed == spans[-1][-1] + 1:
+            spans[-1].append(seed)
+        else:
+            spans.append([seed])
+    return ", ".join(f"{s[0]} to {s[-1]}" if len(s) > 2 else ", ".join(map(str, s)) for s in spans)

@@ -1,0 +1,121 @@
+"""What a reader must know about the runs: which ones are left out, and which arms cannot be paired."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.analysis.arms import EPOCHS_TO, ComparedArm, seed_spans
+from pipeline.analysis.blocks import PooledArm
+from pipeline.analysis.study import Study
+
+DIVERGED, DAMAGED, LACKS_METRIC = "diverged", "damaged", "lacks the metric"
+
+
+@dataclass(frozen=True)
+class RunWarning:
+    """One thing to know about the runs.
+
+    kind: a fixed word for it, see `report/comparison.schema.json`. arm: the arm it is about; None for a whole block or
+    for a run that belongs to no arm. serious: whether it makes the comparison itself doubtful.
+    """
+
+    kind: str
+    arm: str | None
+    sentence: str
+    serious: bool = False
+
+    @property
+    def text(self) -> str:
+        """The sentence, marked if serious."""
+        return f"Warning: {self.sentence}" if self.serious else self.sentence
+
+
+@dataclass(frozen=True)
+class ExcludedRun:
+    """A run that enters no mean of the verdict's metric. seed: None if the name of a damaged run's folder has none."""
+
+    arm: str
+    seed: int | None
+    reason: str
+
+
+def excluded_runs(study: Study) -> list[ExcludedRun]:
+    """List the runs that diverged or lack the metric, by arm and seed, then the damaged ones."""
+    excluded = []
+    for arm in study.arms:
+        reasons = dict.fromkeys(arm.diverged, DIVERGED)
+        reasons |= dict.fromkeys(arm.complete_seeds - arm.values(study.metric).keys(), LACKS_METRIC)
+        excluded += [ExcludedRun(arm.name, seed, reasons[seed]) for seed in sorted(reasons)]
+    for run in study.damaged:
+        arm_name, _, seed = run.partition("/seed=")
+        excluded.append(ExcludedRun(arm_name, int(seed) if seed.isdecimal() else None, DAMAGED))
+    return excluded
+
+
+def run_warnings(study: Study) -> list[RunWarning]:
+    """Warn of blocks without a baseline, runs that are left out, seeds that are no pairs, and damaged runs."""
+    warnings = list(_about_baselines(study))
+    for arm in study.compared_arms:
+        warnings += _about_runs(arm, study.metric)
+        warnings += _about_pairs(study, arm)
+    for block, epochs in study.block_epochs.items():
+        numbers = " and ".join(map(str, epochs))
+        sentence = f"runs of {numbers} epochs are compared; their learning curves are not."
+        warnings.append(RunWarning("different epochs", None, f"{block or 'without overrides'}: {sentence}", True))
+    warnings += [RunWarning("damaged", None, f"{run} is damaged and left out.", True) for run in study.damaged]
+    return warnings
+
+
+def _about_baselines(study: Study) -> Iterator[RunWarning]:
+    for block in dict.fromkeys(arm.block for arm in study.arms):
+        base = study.baselines.get(block)
+        if base is None:
+            sentence = f"{block or 'without overrides'}: there is no arm {study.baseline}, so nothing is compared."
+            yield RunWarning("no baseline", None, sentence)
+        elif not base.values(study.metric):
+            sentence = f"{base.name}: no complete run has {study.metric}, so nothing is compared with it."
+            yield RunWarning("baseline lacks the metric", base.name, sentence)
+
+
+def _about_runs(arm: ComparedArm, metric: str) -> Iterator[RunWarning]:
+    values = arm.values(metric)
+    if isinstance(arm, PooledArm):
+        if some := sorted({seed for part in arm.parts for seed in part.values(metric)} - values.keys()):
+            sentence = f"{arm.name}: not every block has {_seeds(some)}, which are left out of means over blocks."
+            yield RunWarning("not in every block", arm.name, sentence)
+        return
+    if arm.diverged:
+        yield RunWarning("diverged", arm.name, f"{arm.name}: diverged, left out of all means: {_seeds(arm.diverged)}.")
+    if lacking := sorted(arm.complete_seeds - values.keys()):
+        sentence = f"{arm.name}: without {metric}, left out of its means: {_seeds(lacking)}."
+        yield RunWarning(LACKS_METRIC, arm.name, sentence)
+    if never := arm.censored(metric):
+        last = len(arm.parts[0].histories[never[0]]["epoch"]) - 1
+        column, _, level = metric.removeprefix(EPOCHS_TO).rpartition("_")
+        sentence = f"did not reach {column} {level} in {last} epochs, counted as {last + 1}: {_seeds(never)}."
+        yield RunWarning("censored", arm.name, f"{arm.name}: {sentence}")
+
+
+def _about_pairs(study: Study, arm: ComparedArm) -> Iterator[RunWarning]:
+    base = study.baseline_of(arm)
+    if base is None:
+        return
+    values, base_values = arm.values(study.metric), base.values(study.metric)
+    paired, different = study.paired_seeds(arm, study.metric), study.mismatches(arm)
+    if not values or not base_values or len(paired) == len(values):
+        return
+    reasons = []
+    if alone := sorted(values.keys() - base_values.keys() - different.keys()):
+        reasons.append(f"{base.name} lacks {_seeds(alone)}")
+    if different:
+        conditions = " and ".join(dict.fromkeys(name for names in different.values() for name in names))
+        reasons.append(f"{_seeds(list(different))} began with other {conditions}")
+    if paired:
+        kind, count = "partly paired", f"only {len(paired)} of its {len(values)} seeds are paired with {base.name}"
+    else:
+        kind, count = "unpaired", f"no seed is paired with {base.name}, so the arms are compared unpaired"
+    serious = bool(different) or not paired
+    yield RunWarning(kind, arm.name, f"{arm.name}: {count}: {', '.join(reasons)}.", serious)
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {seed_spans(seeds)}"

@@ -1,0 +1,89 @@
+"""Describe the settings and versions of a study's runs, as pairs of a name and a text."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.analysis.arms import Arm
+
+BIAS_SETTINGS = ("bias_setting", "use_bias", "bias_initializer", "bias_layers")  # what distinguishes arms of a block
+
+Pairs = list[tuple[str, str]]
+
+
+def first_config(arms: Sequence[Arm]) -> str:
+    """The whole configuration of the first arm, as JSON."""
+    return json.dumps(_configs(arms)[0], indent=2)
+
+
+def describe_arms(arms: Sequence[Arm]) -> Pairs:
+    """Arm -> its initializer with its arguments, or `no bias`."""
+    return [(arm.name, _bias_setting(config)) for arm, config in zip(arms, _configs(arms), strict=True)]
+
+
+def describe_settings(arms: Sequence[Arm]) -> Pairs:
+    """Dotted name of every setting but the biases' -> its value; where arms differ, all values."""
+    flat = [dict(_flatten(config)) for config in _configs(arms)]
+    names = dict.fromkeys(name for settings in flat for name in settings)
+    values = {name: list(dict.fromkeys(settings.get(name, "–") for settings in flat)) for name in names}
+    return [(name, v[0] if len(v) == 1 else "by arm: " + " | ".join(v)) for name, v in values.items()]
+
+
+def describe_environments(arms: Sequence[Arm]) -> Pairs:
+    """Name of each package, device, ... -> its version or value; where runs differ, all values."""
+    values: dict[str, dict[str, None]] = {}
+    for run in (run for arm in arms for run in arm.runs):
+        for key, value in run.meta["environment"].items():
+            name = "Python" if key == "python" else key.replace("_", " ")
+            nested: dict[str, Any] = value if key == "packages" else {name: value}
+            for name, text in nested.items():
+                values.setdefault(name, {})[_spell(text)] = None
+    return [(name, " | ".join(texts)) for name, texts in values.items()]
+
+
+def _configs(arms: Sequence[Arm]) -> list[dict[str, Any]]:
+    return [arm.runs[0].meta["config"] for arm in arms]
+
+
+def _bias_setting(config: Mapping[str, Any]) -> str:
+    if config.get("use_bias") is False:
+        return "no bias"
+    initializer = config.get("bias_initializer") or {}
+    arguments = ", ".join(f"{key}={_spell(value)}" for key, value in initializer.get("config", {}).items())
+    name = initializer.get("class_name", config.get("bias_setting", ""))
+    layers = config.get("bias_layers", "all")
+    return f"{name}({arguments})".removesuffix("()") + ("" if layers == "all" else f" in {_spell(layers)}")
+
+
+def _flatten(config: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for group, value in config.items():
+        if group in BIAS_SETTINGS:
+            continue
+        if not isinstance(value, Mapping):
+            yield group, _spell(value)
+            continue
+        for key, inner in value.items():
+            if (group, key) == ("model", "layers"):
+                yield from ((f"model.layers {i}", _spell_layer(layer)) for i, layer in enumerate(inner, 1))
+            else:
+                yield f"{group}.{key}", _spell(inner)
+
+
+def _spell_layer(layer: Mapping[str, Any]) -> str:
+    """A layer in one line, without its bias settings."""
+    arguments = []
+    for key, value in layer.get("config", {}).items():
+        if key not in BIAS_SETTINGS:
+            is_layer = isinstance(value, Mapping) and "class_name" in value
+            arguments.append(f"{key}={_spell_layer(value) if is_layer else _spell(value)}")
+    return f"{layer.get('class_name', '')}({', '.join(arguments)})"
+
+
+def _spell(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_spell(inner)}" for key, inner in value.items()) or "none"
+    return ", ".join(map(_spell, value)) or "none" if isinstance(value, list) else str(value)

@@ -1,0 +1,155 @@
+"""What a reader is told about the runs: left-out ones, unpaired seeds, missing baselines, damaged files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factories import EIGHT, put, put_all
+
+from pipeline.analysis.comparison import Comparison, compare_study
+from pipeline.analysis.run_warnings import ExcludedRun
+from pipeline.errors import ConfigError
+from pipeline.store.runs import RunStore
+
+
+def compared(results: Path, **options: Any) -> Comparison:
+    return compare_study(RunStore(results, "s"), "zeros", **options)
+
+
+def warnings(results: Path, **options: Any) -> list[str]:
+    return [warning.text for warning in compared(results, **options).warnings]
+
+
+def test_a_diverged_run_is_named(tmp_path: Path) -> None:
+    """A diverged run is excluded, and the warning names its seed."""
+    put_all(tmp_path, "zeros", [0.5, 0.7, 0.9])
+    put_all(tmp_path, "ones", [0.6, 0.8])
+    put(tmp_path, "ones", 2, 0.1, status="diverged")
+    comparison = compared(tmp_path)
+    assert [w.text for w in comparison.warnings] == ["ones: diverged, left out of all means: seed 2."]
+    assert [(w.kind, w.arm, w.serious) for w in comparison.warnings] == [("diverged", "ones", False)]
+    assert comparison.excluded_runs == [ExcludedRun("ones", 2, "diverged")]
+
+
+def test_an_arm_whose_every_seed_diverged_is_still_named(tmp_path: Path) -> None:
+    """An arm without a complete run stays in the answer, as diverged."""
+    put_all(tmp_path, "zeros", [0.5, 0.7])
+    put_all(tmp_path, "ones", [0.1, 0.1], status="diverged")
+    comparison = compared(tmp_path)
+    assert comparison.sentences == [
+        "No arm can be compared with zeros.", "ones: diverged, left out of all means: seeds 0, 1.",
+    ]  # fmt: skip
+    ones = comparison.verdicts[1]
+    assert (ones.arm, ones.verdict, ones.seeds, ones.diverged, ones.mean) == ("ones", "diverged", 0, 2, None)
+
+
+def test_a_baseline_that_always_diverged_is_named(tmp_path: Path) -> None:
+    """Where the baseline has no complete run, the warnings say why nothing is compared."""
+    put_all(tmp_path, "zeros", [0.5, 0.7], status="diverged")
+    put_all(tmp_path, "ones", [0.5, 0.7])
+    said = warnings(tmp_path)
+    assert "zeros: no complete run has test_accuracy, so nothing is compared with it." in said
+    assert "zeros: diverged, left out of all means: seeds 0, 1." in said
+
+
+def test_a_block_without_the_baseline_is_named(tmp_path: Path) -> None:
+    """The warnings name the block in which nothing is compared."""
+    put_all(tmp_path, "zeros", [0.5, 0.7])
+    put_all(tmp_path, "ones,optimizer=rmsprop", [0.5, 0.7])
+    comparison = compared(tmp_path)
+    assert "optimizer=rmsprop: there is no arm zeros, so nothing is compared." in comparison.sentences
+    assert {v.arm: v.verdict for v in comparison.verdicts}["ones,optimizer=rmsprop"] == "not compared"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"kernels": "other"}, {"data": "other"}, {"device": "GPU"}, {"optimizer": "other"}, {"training": {"epochs": 99}}],
+)
+def test_unpaired_arms_are_warned_of(tmp_path: Path, other: dict[str, str]) -> None:
+    """The warning says which seeds started differently, and in what."""
+    put_all(tmp_path, "zeros", [*EIGHT])
+    put_all(tmp_path, "ones", [*(EIGHT + 0.2)], **other)
+    (warning,) = compared(tmp_path).warnings
+    began = f"seeds 0 to 7 began with other {next(iter(other))}"
+    assert warning.text == (f"Warning: ones: no seed is paired with zeros, so the arms are compared unpaired: {began}.")
+    assert (warning.kind, warning.arm, warning.serious) == ("unpaired", "ones", True)
+
+
+def test_one_seed_that_started_differently_is_named(tmp_path: Path) -> None:
+    """The warning names the seed that makes the comparison unpaired."""
+    put_all(tmp_path, "zeros", [0.5, 0.5, 0.5, 0.5])
+    put_all(tmp_path, "ones", [0.6, 0.7])
+    put(tmp_path, "ones", 2, 0.0, kernels="other")
+    unpaired = "no seed is paired with zeros, so the arms are compared unpaired"
+    assert warnings(tmp_path) == [f"Warning: ones: {unpaired}: seed 2 began with other kernels."]
+
+
+def test_seeds_that_the_baseline_lacks_are_named(tmp_path: Path) -> None:
+    """An arm with more seeds than the baseline is compared over the common ones."""
+    put_all(tmp_path, "zeros", [0.5, 0.7])
+    put_all(tmp_path, "ones", [0.5, 0.7, 0.6])
+    for seed in (5, 6):
+        put(tmp_path, "he_normal", seed, 0.9)
+    assert warnings(tmp_path) == [
+        "ones: only 2 of its 3 seeds are paired with zeros: zeros lacks seed 2.",
+        "Warning: he_normal: no seed is paired with zeros, so the arms are compared unpaired: zeros lacks seeds 5, 6.",
+    ]
+
+
+def test_runs_without_the_metric_are_named(tmp_path: Path) -> None:
+    """Runs that lack the metric are excluded, and the warnings name them."""
+    for seed, auc in enumerate([0.8, 0.9, 0.7]):
+        put(tmp_path, "zeros", seed, 0.5, metrics={"test_auc": auc})
+        put(tmp_path, "ones", seed, 0.5, metrics={"test_auc": auc + 0.1} if seed else {})
+    put_all(tmp_path, "he_normal", [0.5] * 3)
+    comparison = compared(tmp_path, metric="test_auc")
+    said = [warning.text for warning in comparison.warnings]
+    assert "ones: without test_auc, left out of its means: seed 0." in said
+    assert "he_normal: without test_auc, left out of its means: seeds 0 to 2." in said
+    assert comparison.excluded_runs == [
+        ExcludedRun(arm, seed, "lacks the metric")
+        for arm, seed in (("ones", 0), ("he_normal", 0), ("he_normal", 1), ("he_normal", 2))
+    ]
+    assert {v.arm: (v.verdict, v.seeds) for v in comparison.verdicts}["he_normal"] == ("not compared", 0)
+
+
+def test_a_damaged_run_is_named(tmp_path: Path) -> None:
+    """A run whose files were changed is left out, and the warning names it."""
+    put_all(tmp_path, "zeros", [0.5, 0.7, 0.6])
+    (tmp_path / "s" / "zeros" / "seed=1" / "history.csv").write_text("")
+    comparison = compared(tmp_path)
+    assert "Warning: zeros/seed=1 is damaged and left out." in comparison.sentences
+    assert comparison.excluded_runs == [ExcludedRun("zeros", 1, "damaged")]
+
+
+UNUSABLE: dict[str, Callable[[dict], object]] = {
+    "no metrics": lambda meta: meta.pop("metrics"),
+    "no digest of kernels": lambda meta: meta.pop("initial_kernels_digest"),
+    "no device": lambda meta: meta["environment"].clear(),
+    "no setting": lambda meta: meta.update(config={}),
+    "a seed in words": lambda meta: meta.update(seed="1"),
+    "another run's": lambda meta: meta.update(seed=0),
+}
+
+
+@pytest.mark.parametrize("change", UNUSABLE)
+def test_a_run_without_what_a_comparison_reads_is_damaged(tmp_path: Path, change: str) -> None:
+    """A run.json that lacks an entry, or belongs to another seed, is left out and named."""
+    put_all(tmp_path, "zeros", [0.5, 0.7, 0.6])
+    file = tmp_path / "s" / "zeros" / "seed=1" / "run.json"
+    meta = json.loads(file.read_text())
+    UNUSABLE[change](meta)
+    file.write_text(json.dumps(meta))
+    comparison = compared(tmp_path)
+    assert "Warning: zeros/seed=1 is damaged and left out." in comparison.sentences
+    assert comparison.verdicts[0].mean == pytest.approx(0.55)
+
+
+def test_a_study_of_damaged_runs_is_refused_with_their_names(tmp_path: Path) -> None:
+    """The error names the damaged runs."""
+    put_all(tmp_path, "zeros", [0.5])
+    (tmp_path / "s" / "zeros" / "seed=0" / "history.csv").write_text("")
+    with pytest.raises(ConfigError, match=r"^study: s has no complete run \(zeros/seed=0 \(damaged\)\); train one"):
+        compared(tmp_path)

@@ -1,0 +1,55 @@
+"""Settings and versions in words, as the page shows them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.analysis.arms import Arm
+from pipeline.report.settings import describe_arms, describe_environments, describe_settings, first_config
+from pipeline.store.runs import Run
+
+
+def arm(name: str, rate: float, **config: Any) -> Arm:
+    """An arm of one run with these settings."""
+    meta = {
+        "config": {
+            "bias_setting": name, "use_bias": True, "bias_layers": ["dense"],
+            "bias_initializer": {"class_name": "Ones", "config": {"gain": 2}},
+            "optimizer": {"class_name": "Adam", "learning_rate": rate},
+            "data": {"standardize": True},
+            "model": {"layers": [
+                {"class_name": "Bidirectional", "config": {"layer": {"class_name": "GRU", "config": {"units": 4}}}},
+            ]},
+            "training": {"class_weight": None},
+        } | config,
+        "environment": {"packages": {"keras": f"3.{rate}"}, "device": "CPU", "python": "3.13"},
+    }  # fmt: skip
+    return Arm(name, name, (Run(Path("run"), meta),))
+
+
+ARMS = [arm("a", 0.01), arm("b", 0.01, use_bias=False), arm("c", 0.02, bias_layers="all")]
+
+
+def test_every_setting_is_there_once() -> None:
+    """Settings are dotted names with a value, or with all values where arms differ; the arms' own are left out."""
+    assert dict(describe_settings(ARMS)) == {
+        "optimizer.class_name": "Adam", "optimizer.learning_rate": "by arm: 0.01 | 0.02", "data.standardize": "yes",
+        "model.layers 1": "Bidirectional(layer=GRU(units=4))", "training.class_weight": "none",
+    }  # fmt: skip
+
+
+def test_each_arm_is_its_initializer() -> None:
+    """An arm is described by its initializer, its arguments, and the layers if not all."""
+    assert describe_arms(ARMS) == [("a", "Ones(gain=2) in dense"), ("b", "no bias"), ("c", "Ones(gain=2)")]
+
+
+def test_versions_that_differ_are_all_shown() -> None:
+    """Where runs differ in a version, all of them are given."""
+    assert dict(describe_environments(ARMS)) == {"keras": "3.0.01 | 3.0.02", "device": "CPU", "Python": "3.13"}
+
+
+@pytest.mark.parametrize("word", ['"bias_setting": "a"', '"units": 4', '"class_weight": null'])
+def test_the_whole_configuration_is_json(word: str) -> None:
+    """The configuration of the first arm is given in full."""
+    assert word in first_config(ARMS)

@@ -1,0 +1,148 @@
+"""The files of a report: figures, tables, Markdown, metrics for DVC."""
+
+import json
+import re
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from factories import put, put_all
+from PIL import Image
+
+from pipeline.analysis.across_studies import rank_arms
+from pipeline.analysis.comparison import Comparison, compare_study
+from pipeline.analysis.formatting import plain_rows
+from pipeline.report.console import print_comparison
+from pipeline.report.format import table_cells
+from pipeline.report.ranking import write_ranking
+from pipeline.report.write import write_report
+from pipeline.store.runs import RunStore
+
+
+def compared(results: Path, study: str = "s", baseline: str = "zeros", **options: Any) -> Comparison:
+    return compare_study(RunStore(results, study), baseline, **options)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report on three arms, with figures."""
+    tmp = tmp_path_factory.mktemp("report")
+    put_all(tmp / "results", "zeros", [0.8, 0.9, 0.7])
+    put_all(tmp / "results", "ones", [0.9, 0.8, 0.9])
+    put_all(tmp / "results", "no_bias", [0.8, 0.9, 0.7], biased=False)
+    write_report(compared(tmp / "results"), tmp / "s")
+    return tmp / "s"
+
+
+@pytest.mark.parametrize(
+    ("figure", "words"),
+    [
+        ("learning_curves", ["zeros", "ones", "no_bias"]),
+        ("biases", ["zeros", "ones"]),
+        ("intervals", ["ones", "no_bias", "undecided", "identical"]),
+        ("paired_differences", ["ones", "no_bias", "baseline"]),
+    ],
+)
+def test_each_figure_is_drawn_as_png_and_svg(report: Path, figure: str, words: list[str]) -> None:
+    """Each figure can be decoded, is not blank, and shows every arm."""
+    with Image.open(report / "figures" / f"{figure}.png") as image:
+        colours = {colour: pixels for pixels, colour in image.convert("RGB").getcolors(2**24)}
+    assert len(colours) > 40
+    assert 1 - colours[255, 255, 255] / sum(colours.values()) > 0.02
+    svg = (report / "figures" / f"{figure}.svg").read_text()
+    assert svg.startswith("<svg") and svg.count("<path") > 10
+    assert all(word in svg for word in words)
+
+
+def test_every_picture_that_the_answer_shows_exists(report: Path) -> None:
+    """answer.md links only to figures that were drawn."""
+    links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (report / "answer.md").read_text())
+    assert len(links) == 6 and all((report / link).is_file() for link in links)
+
+
+def test_a_report_without_figures_keeps_none_of_an_earlier_one(tmp_path: Path) -> None:
+    """Figures of an earlier report are deleted, other files in the folder are not, and nothing links to a figure."""
+    put_all(tmp_path / "results", "zeros", [0.5, 0.7])
+    figures = tmp_path / "s" / "figures"
+    figures.mkdir(parents=True)
+    for name in ("drift.svg", "drift.png", "mine.png"):
+        (figures / name).write_text("earlier")
+    write_report(compared(tmp_path / "results"), tmp_path / "s", figures=False)
+    assert [path.name for path in figures.iterdir()] == ["mine.png"]
+    assert "![" not in (tmp_path / "s" / "answer.md").read_text()
+
+
+def test_the_metrics_for_dvc_say_what_the_table_says(report: Path) -> None:
+    """metrics.json is arm -> metric -> statistic, strict JSON, and leaves out what is not known."""
+    text = (report / "metrics.json").read_text()
+    metrics = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert set(metrics) == {"zeros", "ones", "no_bias"}
+    assert metrics["ones"]["test_accuracy"]["mean"] == pytest.approx(2.6 / 3)
+    assert metrics["ones"]["test_accuracy"]["difference"] == pytest.approx(1 / 15)
+    assert "difference" not in metrics["zeros"]["test_accuracy"]
+
+
+def test_the_metrics_of_one_seed_have_no_interval(tmp_path: Path) -> None:
+    """Statistics that one seed cannot give are absent."""
+    put(tmp_path / "results", "zeros", 0, 0.5)
+    put(tmp_path / "results", "ones", 0, 0.6)
+    write_report(compared(tmp_path / "results"), tmp_path / "s", figures=False)
+    ones = json.loads((tmp_path / "s" / "metrics.json").read_text())["ones"]["test_accuracy"]
+    assert ones["mean"] == 0.6 and ones["difference"] == pytest.approx(0.1)
+    assert not {"std", "ci_low", "ci_high", "effect", "difference_ci_low"} & set(ones)
+
+
+def test_a_name_with_a_bar_keeps_the_columns_of_the_table(tmp_path: Path) -> None:
+    """The bar in an arm's name is escaped in answer.md and in studies.md."""
+    for study, arm in product(("first", "second"), ("zeros", "a|b")):
+        put_all(tmp_path / "results", arm, [0.5, 0.7], study=study)
+    comparisons = [compared(tmp_path / "results", study) for study in ("first", "second")]
+    write_report(comparisons[0], tmp_path / "first", figures=False)
+    write_ranking(rank_arms(comparisons), comparisons, tmp_path)
+    for file in ("first/answer.md", "studies.md"):
+        rows = [line for line in (tmp_path / file).read_text().splitlines() if line.startswith("|")]
+        assert any(r"a\|b" in row for row in rows)
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+
+
+def test_the_cells_count_the_seeds(tmp_path: Path) -> None:
+    """A cell says how many seeds diverged, and `diverged` stands where all did."""
+    put_all(tmp_path, "zeros", [0.5, 0.7, 0.6])
+    put_all(tmp_path, "ones", [0.6, 0.8])
+    put(tmp_path, "ones", 2, 0.1, status="diverged")
+    put_all(tmp_path, "he_normal", [0.1, 0.1], status="diverged")
+    cells = {row[0]: row for row in table_cells(plain_rows(compared(tmp_path).chosen))}
+    assert cells["zeros"][1:3] == ["3", "0.60 ± 0.25"]  # 4.303 * 0.1 / 3^0.5 = 0.248
+    assert cells["zeros"][5] == "baseline" and cells["ones"][1] == "2 of 3"
+    assert cells["he_normal"] == ["he_normal", "0 of 2", "–", "–", "–", "diverged"]
+
+
+def test_the_table_fits_100_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Long names are folded, and intervals of small and large numbers stay in one piece."""
+    long = "constant(value=0.1),optimizer.learning_rate=0.001,training.batch_size=64"
+    rng = np.random.default_rng(0)
+    for name in ("zeros", "ones", long, long.replace("constant(value=0.1)", "zeros")):
+        for seed in range(5):
+            tiny = {"test_tiny": rng.normal(1, 2) * 1e-9, "test_huge": rng.normal(1, 2) * 1e9}
+            put(tmp_path, name, seed, rng.normal(0.7, 0.02), setting=name.split(",")[0], metrics=tiny)
+    put(tmp_path, "ones", 5, 0.1, status="diverged")
+    for metric in ("test_accuracy", "test_tiny", "test_huge"):
+        print_comparison(compared(tmp_path, metric=metric))
+        table = [line for line in capsys.readouterr().out.splitlines() if line[:1] in "┏┃┡│└"]
+        assert table and max(map(len, table)) <= 100
+        assert len(re.findall(r"│ \S+ \[\S+, \S+\] +│", "\n".join(table))) == 2
+        assert "5 of 6" in "\n".join(table)
+        folded = "".join(line.split("│")[1].strip() for line in table if line.startswith("│"))
+        assert long in folded
+
+
+def test_the_tables_behind_dvc_plots_are_those_of_the_verdict(report: Path) -> None:
+    """plots/ holds the chosen metric: intervals of the compared arms, and the value of every seed."""
+    intervals = pd.read_csv(report / "plots" / "intervals.csv").set_index("arm")
+    assert set(intervals.index) == {"ones", "no_bias"} and set(intervals["metric"]) == {"test_accuracy"}
+    assert intervals.loc["ones", "low"] < 1 / 15 < intervals.loc["ones", "high"]
+    values = pd.read_csv(report / "plots" / "values.csv")
+    assert values.query("arm == 'ones'")["value"].tolist() == [0.9, 0.8, 0.9]
