@@ -98,8 +98,8 @@ def test_the_forest_plot_shows_every_interval_and_the_margin():
     assert set(rows) == {"ones", "glorot_uniform"}
     assert (rows["ones"]["low"], rows["ones"]["high"], rows["ones"]["verdict"]) == (0.01, 0.04, "better")
     assert rows["glorot_uniform"]["low"] is None
-    assert rows["ones"]["label"] == "better: +0.0200 [+0.0100, +0.0400]"
-    assert rows["glorot_uniform"]["label"] == "undecided: −0.0300"
+    assert rows["ones"]["label"] == "better: +0.020 [+0.010, +0.040]"  # two digits of a half width of 0.010
+    assert rows["glorot_uniform"]["label"] == "undecided: −0.030"
     for low, high in found([layer["encoding"]["x"] for layer in spec["layer"][:1]], "domain"):
         assert low < -0.03 and high > 0.04
     assert {"from": -0.005, "to": 0.005} in [row for values in found(spec, "values") for row in values]
