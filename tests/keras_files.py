@@ -190,6 +190,13 @@ def zip_file(*members: tuple) -> bytes:
     return content.getvalue()
 
 
+def npy(array: np.ndarray) -> bytes:
+    """An array as NumPy saves it, objects as pickles."""
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=True)
+    return content.getvalue()
+
+
 def keras_file(*more: tuple, config: str | None = None, weights: bytes | None = None) -> bytes:
     """A `.keras` file of that Sequential, with other content or more members."""
     return zip_file(
@@ -197,3 +204,15 @@ def keras_file(*more: tuple, config: str | None = None, weights: bytes | None = 
         ("model.weights.h5", weights_file() if weights is None else weights),
         *more,
     )
+
+
+def legacy_file(*layers: dict, change: Callable[[h5py.File], Any] = lambda file: None) -> bytes:
+    """A legacy `.h5` file of that Sequential, after a change."""
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file.attrs["model_config"] = config_text(*layers)
+        dense = file.create_group("model_weights/dense")
+        dense.attrs["weight_names"] = ["dense/kernel:0", "dense/bias:0"]
+        dense["dense/kernel:0"], dense["dense/bias:0"] = np.ones((3, 2), np.float32), np.ones(2, np.float32)
+        change(file)
+    return content.getvalue()

@@ -3,10 +3,11 @@
 import h5py
 import numpy as np
 import pytest
-from keras_files import MODELS, descriptions
+from keras_files import MODELS, config_text, descriptions, keras_file, weights_file
 
 from pipeline.biases.extraction import find_biases
 from pipeline.biases.model_files import read_biases
+from pipeline.errors import ModelFileError
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -67,3 +68,18 @@ def test_the_variables_of_layers_of_other_libraries_are_unknown(keras, tmp_path)
         ("own/vars/0", "Dense", "unknown"), ("own/vars/1", "Dense", "unknown"), ("out/bias", "Dense", "bias"),
     ]  # fmt: skip
     assert biases[0].values.tolist() == model.layers[0].first.numpy().tolist()
+
+
+def test_a_bias_that_its_gates_do_not_divide_is_refused(tmp_path):
+    """The bias of an LSTM has four gates, so it cannot have three numbers."""
+    lstm = {"module": "keras.layers", "class_name": "LSTM", "config": {"name": "lstm", "use_bias": True}}
+
+    def add(weights):
+        weights.create_group("layers/lstm/vars").attrs["name"] = "lstm"
+        for number, shape in enumerate([(1, 4), (1, 4), (3,)]):
+            weights[f"layers/lstm/cell/vars/{number}"] = np.ones(shape, np.float32)
+
+    path = tmp_path / "model.keras"
+    path.write_bytes(keras_file(config=config_text(lstm), weights=weights_file(add)))
+    with pytest.raises(ModelFileError, match=r"of shape \(3,\) is no bias of gates ifco"):
+        read_biases(path)

@@ -1,10 +1,13 @@
 """Whole-model `.h5` files of the legacy format have the biases of the live model."""
 
+import h5py
+import numpy as np
 import pytest
-from keras_files import MODELS, descriptions
+from keras_files import MODELS, descriptions, legacy_file
 
 from pipeline.biases.extraction import find_biases
 from pipeline.biases.model_files import read_biases
+from pipeline.errors import ModelFileError
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "shared"])
@@ -21,3 +24,53 @@ def test_a_layer_in_two_places_is_read_twice(saved_models):
     read = {row["path"]: row for row in descriptions(read_biases(folder / "shared.h5"))}
     assert {path: read[path] for path in live} == live
     assert {path.split("/")[0] for path in set(read) - set(live)} == {"inner"}  # which `deep` contains as well
+
+
+OWN = {"class_name": "package>Own", "config": {"name": "own"}}
+DENSE = "model_weights/dense"
+
+
+def _own(name: str):
+    """Add a variable of this name to the layer of another library."""
+
+    def change(file: h5py.File) -> None:
+        group = file.create_group("model_weights/own")
+        group.attrs["weight_names"], group[name] = [name], np.ones(2, np.float32)
+
+    return change
+
+
+def test_the_variables_of_a_layer_of_another_library_are_unknown(tmp_path):
+    """They are named by the ends of their own names, whatever these ends are."""
+    path = tmp_path / "model.h5"
+    path.write_bytes(legacy_file(OWN, change=_own("own/deep/bias:0")))
+    assert [(b.path, b.layer_type, b.kind) for b in read_biases(path)] == [
+        ("own/deep/bias", "Own", "unknown"), ("dense/bias", "Dense", "bias"),
+    ]  # fmt: skip
+
+
+# What is wrong with a file: its layers besides the Dense layer, a change of it, and what the refusal says.
+FAULTS = {
+    "a variable twice": ([], lambda file: file[DENSE].attrs.__setitem__("weight_names", ["dense/bias:0"] * 2),
+                         "lists a variable twice"),
+    "a variable that is a group": ([], lambda file: file[DENSE].attrs.__setitem__("weight_names", ["dense"]),
+                                   "dense is no dataset"),
+    "a layer without its group": ([], lambda file: file.pop(DENSE), "nothing of layer dense in it: truncated"),
+    "a layer that is an array": ([], lambda file: (file.pop(DENSE), file.__setitem__(DENSE, np.ones(2))),
+                                 "dense is no group"),
+    "a name that moves the cursor": ([OWN], _own("own/\x1b[2Jx:0"), "is no variable's name"),
+    "a name that is a folder": ([OWN], _own("own/../x:0"), "is no variable's name"),
+    "a config that is a number": ([], lambda file: file.attrs.__setitem__("model_config", 3), "is no text"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_that_keras_would_not_write_is_refused(tmp_path, fault):
+    """The refusal is one line that names the file and the reason."""
+    layers, change, reason = FAULTS[fault]
+    path = tmp_path / "model.h5"
+    path.write_bytes(legacy_file(*layers, change=change))
+    with pytest.raises(ModelFileError) as refusal:
+        read_biases(path)
+    message = str(refusal.value)
+    assert message.startswith(str(path)) and reason in message and "\n" not in message

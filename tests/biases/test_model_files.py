@@ -1,13 +1,17 @@
 """Saved models have the biases of the live model, read without Keras and without running any code in them."""
 
+import re
+
 import numpy as np
 import pytest
-from keras_files import MODELS, config_text, descriptions, keras_file, weights_file
+from keras_files import MODELS, config_text, descriptions, keras_file, legacy_file, npy, weights_file, zip_file
 
 from pipeline.biases import limits
 from pipeline.biases.extraction import find_biases
 from pipeline.biases.model_files import read_biases
 from pipeline.errors import ConfigError, ModelFileError
+
+DROPOUTS = [{"class_name": "Dropout", "config": {"name": f"dropout_{number}"}} for number in range(30)]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -45,16 +49,50 @@ def test_code_in_a_config_does_not_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("limit", "most"),
-    [("MAX_WEIGHTS_BYTES", 100), ("MAX_JSON_BYTES", 10), ("MAX_ARRAY_BYTES", 4), ("MAX_OBJECTS", 1),
-     ("MAX_TOTAL_BYTES", 6)],
-)  # fmt: skip
-def test_more_than_the_limits_is_not_read(tmp_path, monkeypatch, limit, most):
+    ("content", "name", "reason"),
+    [
+        (zip_file(("x.txt", "x")), "a.keras", "an archive without config.json"),
+        (zip_file(("config.json", "{}")), "a.keras", "an archive without model.weights.h5"),
+        (zip_file(("bias.npy", npy(np.ones(2)))), "a.npz", "bias is no bias's path"),
+        (zip_file(("x/\x1b[2J.npy", npy(np.ones(2)))), "a.npz", "is no bias's path"),
+        (weights_file(lambda file: file.pop("layers")), "a.h5", "neither a model nor weights that Keras 3 saved"),
+        (b"{}", "a.weights.json", "save them in one .weights.h5"),
+        (b"GIF89a", "a.gif", "neither a .keras, .weights.h5, .h5 or .npz file"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, content, name, reason):
+    """The refusal says what the file lacks."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=re.escape(reason)):
+        read_biases(path)
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "content", "reason"),
+    [
+        ("MAX_WEIGHTS_BYTES", 100, keras_file(), "model.weights.h5 is"),
+        ("MAX_WEIGHTS_BYTES", 4, weights_file(), "attributes that can be 5 bytes of text"),
+        ("MAX_JSON_BYTES", 10, keras_file(), "config.json is"),
+        ("MAX_JSON_BYTES", 10, legacy_file(), "attribute model_config is too large"),
+        ("MAX_ARRAY_BYTES", 4, weights_file(), "/layers/dense/vars/1 is 8 bytes"),
+        ("MAX_ARRAY_BYTES", 20, zip_file(("a/bias.npy", npy(np.ones(2)))), "a/bias.npy is too large"),
+        ("MAX_OBJECTS", 1, keras_file(), "2 members"),
+        ("MAX_OBJECTS", 1, weights_file(), "more than 1 groups and datasets"),
+        ("MAX_OBJECTS", 20, legacy_file(*DROPOUTS), "more than 20 layers"),
+        ("MAX_OBJECTS", 20, keras_file(config=config_text(*DROPOUTS)), "more than 20 layers"),
+        ("MAX_TOTAL_BYTES", 6, weights_file(), "more than 6 bytes of values"),
+        ("MAX_GROUP_DEPTH", 1, weights_file(), "groups nested deeper than 1"),
+        ("MAX_LAYER_DEPTH", 0, keras_file(), "layers nested deeper than 0"),
+    ],
+)
+def test_more_than_the_limits_is_not_read(tmp_path, monkeypatch, limit, most, content, reason):
     """Each limit refuses a file that exceeds it, so that no file fills memory or disk."""
-    path = tmp_path / "model.keras"
-    path.write_bytes(keras_file())
+    path = tmp_path / "model"
+    path.write_bytes(content)
+    read_biases(path)
     monkeypatch.setattr(limits, limit, most)
-    with pytest.raises(ModelFileError, match=r"at most|more than|members"):
+    with pytest.raises(ModelFileError, match=re.escape(reason)):
         read_biases(path)
 
 

@@ -1,6 +1,5 @@
 """Hostile archives are refused in one line, and nothing in them is run, unpacked elsewhere or believed."""
 
-import io
 import os
 import pickle
 import struct
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from keras_files import keras_file, weights_file, zip_file
+from keras_files import keras_file, npy, weights_file, zip_file
 
 from pipeline.biases import limits
 from pipeline.biases.model_files import read_biases
@@ -40,12 +39,6 @@ def _patched(field: int, value: int, form: str) -> bytes:
     return content[:position] + struct.pack(form, value) + content[position + struct.calcsize(form) :]
 
 
-def _npy(array: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    np.save(content, array, allow_pickle=True)
-    return content.getvalue()
-
-
 # What is hostile: a function that makes the file (of the path that code in it would create), and what the refusal says.
 HOSTILE = {
     "nothing": (lambda c: b"", "truncated"),
@@ -59,16 +52,16 @@ HOSTILE = {
     "drive": (lambda c: keras_file(("C:x", b"x")), "points out of the archive"),
     "symbolic link": (lambda c: keras_file((_symlink(), str(c))), "is a link"),
     "member twice": (lambda c: keras_file(("config.json", b"{}")), "twice"),
-    "encrypted": (lambda c: _patched(8, 1, "<H"), "is encrypted"),
+    "encrypted": (lambda c: _patched(8, 1, "<H"), "refused: member config.json is encrypted"),
     "rare compression": (lambda c: _patched(10, 14, "<H"), "rare compression"),
     "bomb": (lambda c: _patched(24, 2**32 - 2, "<L"), "bytes, of"),
     "pickle": (lambda c: pickle.dumps(_Canary(c)), "neither a .keras"),
     "pickle as weights": (lambda c: keras_file(weights=pickle.dumps(_Canary(c))), "not what Keras writes"),
-    "pickle in an npz": (lambda c: zip_file(("a/b.npy", _npy(np.array([_Canary(c)], object)))), "instead of numbers"),
+    "pickle in an npz": (lambda c: zip_file(("a/b.npy", npy(np.array([_Canary(c)], object)))), "instead of numbers"),
     "pickle as an npy": (lambda c: zip_file(("a/b.npy", pickle.dumps(_Canary(c)))), "not what Keras writes"),
-    "npz bomb": (lambda c: zip_file(("a/b.npy", _npy(np.ones(3)).replace(b"(3,), }     ", b"(3333333,),}"))),
+    "npz bomb": (lambda c: zip_file(("a/b.npy", npy(np.ones(3)).replace(b"(3,), }     ", b"(3333333,),}"))),
                  "which is wrong"),
-    "npz that points out": (lambda c: zip_file(("../a.npy", _npy(np.ones(3)))), "points out of the archive"),
+    "npz that points out": (lambda c: zip_file(("../a.npy", npy(np.ones(3)))), "points out of the archive"),
 }  # fmt: skip
 
 

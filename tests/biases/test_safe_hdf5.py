@@ -1,5 +1,7 @@
 """Hostile HDF5 files are refused in one line, before HDF5 follows, unpacks or loops over anything in them."""
 
+import struct
+
 import h5py
 import numpy as np
 import pytest
@@ -56,6 +58,12 @@ def _endless():
     return content[:position] + bytes(16) + content[position + 16 :]
 
 
+def _heap_of_size(size):
+    content = weights_file()
+    position = content.index(HEAP_SIGNATURE) + 8
+    return content[:position] + struct.pack("<Q", size) + content[position + 8 :]
+
+
 # What is hostile: a function that makes the file, and what the refusal says.
 HOSTILE = {
     "external link": (lambda: _link(h5py.ExternalLink("x.h5", "/x")), "is a link (ExternalLink)"),
@@ -80,6 +88,9 @@ HOSTILE = {
                          "missing"),
     "name with a slash": (lambda: weights_file(lambda w: w["layers/dense/vars"].attrs.__setitem__("name", "../../x")),
                           "is no layer's name"),
+    "a type": (lambda: weights_file(lambda w: w.__setitem__("layers/type", np.dtype("f8"))), "neither a group nor"),
+    "array for a layer": (lambda: weights_file(lambda w: w.__setitem__("layers/dense_1", np.ones(2))), "is no group"),
+    "cut heap": (lambda: _heap_of_size(2**40), "a heap of texts is cut off"),
     "endless heap": (_endless, "a heap of texts without an end"),
 }  # fmt: skip
 
