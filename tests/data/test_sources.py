@@ -1,4 +1,4 @@
-"""Datasets: what they hold, how a seed cuts them, what standardises them, and files of one's own."""
+"""Datasets by the name of their source, and files of one's own."""
 
 import gzip
 import pickle
@@ -13,9 +13,9 @@ import pytest
 from factories import compose_config
 from sklearn import datasets
 
-from pipeline.config.schema import Data
+from pipeline.config.schema import CONF, Data
 from pipeline.data.dataset import Dataset
-from pipeline.data.sources import load_dataset
+from pipeline.data.sources import SOURCES, load_dataset
 from pipeline.data.splits import split_rows
 from pipeline.errors import ConfigError
 
@@ -35,6 +35,33 @@ def chosen(*overrides: str) -> Data:
 
 def in_file(path: Path, **more: str | None) -> Dataset:
     return load_dataset(Data(name="mine", source="file", path=str(path), **more))
+
+
+DATASETS = {  # that need no download: shape of x, task, number of classes
+    "digits": ((1797, 8, 8, 1), "multiclass", 10),
+    "iris": ((150, 4), "multiclass", 3),
+    "wine": ((178, 13), "multiclass", 3),
+    "breast_cancer": ((569, 30), "binary", 2),
+    "diabetes": ((442, 10), "regression", 0),
+    "trial": ((2100, 1), "binary", 2),
+}
+DOWNLOADED = ("mnist", "fashion_mnist", "cifar10")
+
+
+@pytest.mark.parametrize(("name", "row"), DATASETS.items(), ids=DATASETS.keys())
+def test_each_dataset_has_its_rows_task_and_classes(name: str, row: tuple) -> None:
+    """Inputs are float32 [rows, ...]; targets are one int32 code per row, or float32 numbers of a regression."""
+    loaded = load_dataset(chosen(f"data={name}"))
+    assert (loaded.x.shape, loaded.task, len(loaded.classes)) == row
+    assert (loaded.x.dtype, loaded.y.shape) == (np.float32, (len(loaded.x),))
+    assert loaded.y.dtype == (np.float32 if loaded.task == "regression" else np.int32)
+    if loaded.classes:
+        assert np.unique(loaded.y).tolist() == list(range(len(loaded.classes)))
+
+
+def test_every_source_has_a_row_and_a_file() -> None:
+    """A dataset is a function, a file in conf/data, and a row of DATASETS or DOWNLOADED."""
+    assert set(SOURCES) == {*DATASETS, *DOWNLOADED, "file"} == {path.stem for path in (CONF / "data").glob("*.yaml")}
 
 
 @pytest.mark.parametrize("name", ["digits", "iris", "wine", "breast_cancer", "diabetes"])
@@ -59,7 +86,7 @@ def test_digits_are_images() -> None:
     np.testing.assert_array_equal(loaded.x[..., 0], datasets.load_digits().images.astype("float32"))
 
 
-def test_trial_is_composed_as_promised() -> None:
+def test_trial_has_the_ages_and_shares_of_the_lesson() -> None:
     """2,100 people from 13 to 100, half of them 65 or older; of these about 95 % had side effects, else about 5 %."""
     loaded = load_dataset(chosen("data=trial"))
     age, effects = loaded.x[:, 0], loaded.y
@@ -72,101 +99,6 @@ def test_trial_is_composed_as_promised() -> None:
     four_deviations = 4 * np.sqrt(0.95 * 0.05 / 1050)
     assert effects[older].mean() == pytest.approx(0.95, abs=four_deviations)
     assert effects[~older].mean() == pytest.approx(0.05, abs=four_deviations)
-
-
-@pytest.mark.parametrize("name", ["iris", "digits", "diabetes", "trial"])
-def test_split_is_a_partition_of_the_rows(name: str) -> None:
-    """Every row is in exactly one of train, validation and test, in the proportions asked for."""
-    config = chosen(f"data={name}")
-    loaded = load_dataset(config)
-    cut = split_rows(loaded, config, 3)
-    n = len(loaded.x)
-    together = np.concatenate([getattr(cut, part) for part in PARTS])
-    np.testing.assert_array_equal(np.sort(together), np.arange(n))
-    assert len(cut.test) == pytest.approx(0.2 * n, abs=1)
-    assert len(cut.validation) == pytest.approx(0.2 * 0.8 * n, abs=1)
-
-
-def test_fractions_are_of_all_rows_and_of_what_is_left() -> None:
-    """test_fraction counts from all rows, validation_fraction from those left: of 150, 75 and 15, and 60 to train."""
-    config = chosen("data=iris", "data.test_fraction=0.5", "data.validation_fraction=0.2")
-    cut = split_rows(load_dataset(config), config, 0)
-    assert [len(getattr(cut, part)) for part in PARTS] == [60, 15, 75]
-
-
-def test_split_varies_with_the_seed_alone() -> None:
-    """One seed always cuts alike, whatever other code has drawn; another seed cuts every part differently."""
-    config = chosen("data=iris")
-    loaded = load_dataset(config)
-    first, other = split_rows(loaded, config, 0), split_rows(loaded, config, 1)
-    np.random.seed(7)
-    again = split_rows(loaded, config, 0)
-    for part in PARTS:
-        np.testing.assert_array_equal(getattr(first, part), getattr(again, part))
-        assert set(getattr(first, part)) != set(getattr(other, part))
-
-
-def test_classes_keep_their_proportions() -> None:
-    """Each part of iris holds its three species equally often."""
-    config = chosen("data=iris")
-    loaded = load_dataset(config)
-    cut = split_rows(loaded, config, 0)
-    assert {part: np.bincount(loaded.y[getattr(cut, part)]).tolist() for part in PARTS} == {
-        "train": [32, 32, 32], "validation": [8, 8, 8], "test": [10, 10, 10]
-    }  # fmt: skip
-
-
-def test_rare_class_can_be_cut(tmp_path: Path) -> None:
-    """A class with a single row, whose proportion cannot be kept, does not stop the others from being used."""
-    path = tmp_path / "rare.csv"
-    path.write_text("a,y\n" + "".join(f"{i},{'rare' if i == 0 else 'often' if i % 2 else 'half'}\n" for i in range(30)))
-    config = Data(name="rare", source="file", path=str(path), target="y")
-    cut = split_rows(load_dataset(config), config, 0)
-    assert sorted(np.concatenate([getattr(cut, part) for part in PARTS])) == list(range(30))
-
-
-@pytest.mark.parametrize("name", ["wine", "diabetes"])
-def test_vectors_are_standardised_feature_by_feature(name: str) -> None:
-    """Mean and scale are those of the training rows, and of no other: over features, and the target of a regression."""
-    config = chosen(f"data={name}")
-    loaded = load_dataset(config)
-    cut = split_rows(loaded, config, 0)
-    train = loaded.x[cut.train].astype("float64")
-    np.testing.assert_allclose(cut.mean, train.sum(0) / len(train), rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(cut.scale, np.sqrt(((train - train.mean(0)) ** 2).sum(0) / len(train)), rtol=1e-6)
-    assert not np.allclose(cut.mean, loaded.x.mean(0), rtol=1e-4, atol=1e-6)
-    target = loaded.y[cut.train].astype("float64")
-    expected = (target.mean(), target.std()) if name == "diabetes" else (0.0, 1.0)
-    assert (cut.target_mean, cut.target_scale) == pytest.approx(expected, rel=1e-6)
-
-
-def test_images_are_standardised_channel_by_channel(tmp_path: Path) -> None:
-    """A channel has one mean and one scale, over its training rows and all of its pixels."""
-    x = np.random.default_rng(0).normal([1.0, 20.0], [0.5, 3.0], (40, 4, 5, 2)).astype("float32")
-    np.savez(tmp_path / "images.npz", x=x, y=np.arange(40) % 2)
-    config = Data(name="images", source="file", path=str(tmp_path / "images.npz"))
-    cut = split_rows(load_dataset(config), config, 0)
-    for channel in (0, 1):
-        pixels = x[cut.train, :, :, channel].astype("float64").ravel()
-        assert cut.mean[channel] == pytest.approx(pixels.mean(), rel=1e-6)
-        assert cut.scale[channel] == pytest.approx(pixels.std(), rel=1e-6)
-    assert cut.mean.shape == cut.scale.shape == (2,)
-
-
-def test_constant_feature_is_not_divided_by_zero(tmp_path: Path) -> None:
-    """A feature that never varies becomes zero everywhere, not nan."""
-    np.savez(tmp_path / "constant.npz", x=np.column_stack([np.full(20, 7.0), np.arange(20)]), y=np.arange(20) % 2)
-    config = Data(name="constant", source="file", path=str(tmp_path / "constant.npz"))
-    loaded = load_dataset(config)
-    cut = split_rows(loaded, config, 0)
-    assert (((loaded.x - cut.mean) / cut.scale)[:, 0] == 0).all()
-
-
-def test_standardisation_can_be_left_out() -> None:
-    """`standardize=false` and `standardize_target=false` leave inputs and targets as they are."""
-    config = chosen("data=diabetes", "data.standardize=false", "data.standardize_target=false")
-    cut = split_rows(load_dataset(config), config, 0)
-    assert (float(cut.mean), float(cut.scale), cut.target_mean, cut.target_scale) == (0, 1, 0, 1)
 
 
 TARGETS = [
@@ -313,12 +245,12 @@ def test_cifar10_from_the_cache(keras_home: Path) -> None:
     assert loaded.y[[0, 49_999, 50_001]].tolist() == [0, 4, 5]
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
+@pytest.mark.parametrize("name", DOWNLOADED)
 @pytest.mark.usefixtures("keras_home")
 def test_neither_cache_nor_network(name: str) -> None:
     """Where a set is not in the cache and cannot be downloaded, one line says so."""
     with pytest.raises(
         ConfigError, match=rf"^data: {name} could be read neither from Keras' cache nor from its download: "
-    ) as said:
+    ) as refused:
         load_dataset(chosen(f"data={name}"))
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(refused.value)

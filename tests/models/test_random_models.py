@@ -9,9 +9,7 @@ from pipeline.biases.extraction import bias_variables, find_biases
 from pipeline.biases.model_files import read_biases
 from pipeline.runtime.device import start_tensorflow
 
-PROFILE = settings(
-    max_examples=100, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
+PROFILE = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 NAMES = st.one_of(st.none(), st.text("abc_dense1 .[*]é", min_size=1, max_size=6).filter(lambda n: n not in (".", "..")))
 CELLS = st.fixed_dictionaries({"units": st.integers(1, 3), "use_bias": st.booleans()})
 
@@ -108,10 +106,22 @@ def _exact(values):
 ALL = ("path", "layer", "layer_type", "kind", "role", "gates", "trainable", "initializer")
 
 
-@PROFILE
+@settings(PROFILE, max_examples=15)
 @given(models())
 def test_a_random_model_is_read_back_from_every_format(keras, tmp_path_factory, made):
-    """Some model's biases would be lost, or get another value, path or kind, on their way through a file."""
+    """Every bias comes back from a file with its value, path and kind."""
+    assert_read_back(keras, tmp_path_factory, made)
+
+
+@pytest.mark.slow
+@settings(PROFILE, max_examples=100)
+@given(models())
+def test_many_random_models_are_read_back_from_every_format(keras, tmp_path_factory, made):
+    """Every bias of more models comes back from a file with its value, path and kind."""
+    assert_read_back(keras, tmp_path_factory, made)
+
+
+def assert_read_back(keras, tmp_path_factory, made):
     keras.backend.clear_session()
     model = keras.Sequential([keras.Input((3, 2)), *(_make(keras, *one) for one in _unique(made))])
     draw = np.random.default_rng(0)

@@ -44,6 +44,10 @@ MODELS = {
         STEPS, layer("TimeDistributed", layer=layer("Dense", units=3)), layer("GRU", units=3, return_sequences="true"),
         layer("SimpleRNN", units=3, return_sequences="true"), layer("Bidirectional", layer=layer("LSTM", units=2)),
     ],
+    "bidirectional": [
+        STEPS, layer("TimeDistributed", layer=layer("Dense", units=3)),
+        layer("Bidirectional", layer=layer("GRU", units=2)),
+    ],
     "stacked cells": [
         STEPS, f"{{class_name: RNN, config: {{cell: [{layer('LSTMCell', units=3)}, {layer('GRUCell', units=2)}]}}}}",
     ],
@@ -61,14 +65,23 @@ MODELS = {
     "embedding": [FLAT, layer("Embedding", input_dim=17, output_dim=3), layer("GlobalAveragePooling1D")],
 }  # fmt: skip
 
-# A bias before a normalisation has no gradient but float noise, which Adam would blow up. And where one row of an
+# A bias in front of a normalisation has no gradient but float noise, which Adam would blow up. And where one row of an
 # embedding occurs twice in a batch, Keras' own Adam squares two gradients, not their sum; the stack squares the sum.
-PLAIN = ("training.xla=false",)  # compiling these takes XLA half a minute each
 OVERRIDES = {
-    **dict.fromkeys(("stacked cells", "transposed", "grouped", "three dimensions"), PLAIN),
     "normalisation": ("optimizer=sgd",),
     "embedding": ("optimizer=sgd", "data.standardize=false", "training.batch_size=32"),
 }
+WITHOUT_XLA = ("stacked cells", "transposed", "grouped", "three dimensions")  # compiling takes half a minute each
+FAST = ("two dimensions", "bidirectional", "normalisation", "nested, activations, constraints", "embedding")
+CASES = [
+    *((name, "false") for name in FAST),
+    *(pytest.param(name, "false", marks=pytest.mark.slow) for name in MODELS if name not in FAST),
+    *(
+        pytest.param(name, "auto", marks=pytest.mark.slow)
+        for name in MODELS
+        if name not in (*WITHOUT_XLA, "bidirectional")
+    ),
+]
 
 # A row's gradient is a sum over all its places in a batch, which `fit` adds up one after the other: against the same
 # training in float64 (batches of 383 rows) it was wrong in the fifth decimal, and the stack in the eighth.
@@ -81,16 +94,18 @@ def config_of(layers, *overrides):
     return compose_config(*common, *model, *overrides)  # three whole batches: a fourth size would cost another trace
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_a_stack_of_these_layers_equals_fit_alone(name, caplog):
-    """A layer would compute something else among other seeds, or lose its place in the stack."""
+@pytest.mark.parametrize(("name", "xla"), CASES)
+def test_a_stack_of_these_layers_equals_fit(name, xla, caplog):
+    """Stacked layers compute what each computes alone, and none of them needs a copy per seed."""
+    overrides = (*OVERRIDES.get(name, ()), f"training.xla={xla}")
     with caplog.at_level(logging.INFO, logger="pipeline.training"):
-        assert_equal(config_of(MODELS[name], *OVERRIDES.get(name, ())), TOLERANCE.get(name, 1e-5))
+        assert_equal(config_of(MODELS[name], *overrides), TOLERANCE.get(name, 1e-5))
     assert "cannot be stacked" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_layer_that_cannot_be_stacked_is_trained_seed_by_seed(caplog):
-    """Such a layer would end the sweep, or train to other numbers."""
+    """ConvLSTM2D trains with a copy per seed, which the log says once, to the numbers of `model.fit`."""
     layers = [layer("Reshape", target_shape="[2, 8, 4, 1]"), layer("ConvLSTM2D", filters=1, kernel_size=3), FLAT]
     with caplog.at_level(logging.INFO, logger="pipeline.training"):
         assert_equal(config_of(layers, "training.batch_size=1000", "training.xla=false"))
@@ -98,9 +113,10 @@ def test_a_layer_that_cannot_be_stacked_is_trained_seed_by_seed(caplog):
 
 
 def test_noise_and_dropout_act_only_in_training():
-    """An evaluation would be noisy, or a training without noise."""
+    """Two evaluations with the same weights agree; the loss in training differs from both."""
     noise = [FLAT, layer("GaussianNoise", stddev=0.5), layer("Dropout", rate=0.5)]
-    _, trained = train(config_of(noise, "training.epochs=1", "optimizer.learning_rate=1e-30"))
-    for one in trained:  # weights do not move, so that only noise can tell two evaluations apart
+    frozen = ("training.epochs=1", "optimizer.learning_rate=1e-30", "training.xla=false")
+    _, trained = train(config_of(noise, *frozen))
+    for one in trained:
         assert one.history["val_loss"][0] == pytest.approx(one.history["val_loss"][1], rel=1e-5)
         assert abs(one.history["loss"][0] - one.history["loss"][1]) > 1e-3
