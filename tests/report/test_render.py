@@ -1,5 +1,6 @@
 """The process that draws figures: what it writes, what it raises, and how it ends."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from factories import put
 
+from pipeline import compare
 from pipeline.config.schema import PROJECT
 from pipeline.report.render import draw_figure, finish_figures, page_script, start_renderer
 
@@ -85,6 +88,17 @@ def test_stopping_does_not_wait_for_the_process(tmp_path: Path) -> None:
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert not psutil.pid_exists(int(result.stdout))
+
+
+def test_a_refused_comparison_stops_the_process(tmp_path: Path) -> None:
+    """`compare` with a wrong option exits with code 2, and does not wait for what it has started."""
+    put(tmp_path / "results", "zeros", 0, 0.9)
+    options = [f"results={tmp_path / 'results'}", f"reports={tmp_path / 'reports'}", "metric=nonsense"]
+    start_renderer()
+    assert compare.main(options) == 2
+    for process in multiprocessing.active_children():
+        process.join(timeout=10)  # it may take a moment to die
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.slow
