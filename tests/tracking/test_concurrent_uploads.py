@@ -92,7 +92,8 @@ def test_two_uploads_of_one_arm_at_once_make_each_run_once(
     other = start_sync(f"results={tmp_path}", f"uri={uploaded.uri}", "study=both")
     wait_until_uploading(uploaded.uri, "both", other)
     assert mirror(store, uploaded.uri) == ""
-    assert other.wait(120) == 0, other.communicate()
+    printed = other.communicate(timeout=120)
+    assert other.returncode == 0, printed
     assert_complete(uploaded, "both", 12)
 
 
