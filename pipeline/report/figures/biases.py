@@ -137,11 +137,13 @@ def drift_heatmap(drift: pd.DataFrame, arms: list[str]) -> ChartType:
     scale = alt.Scale(scheme="viridis", domain=[0, float(drawn["drift"].max()) or 1])
     legend = alt.Legend(orient="top", gradientLength=180)
     layers = drift["layer"].unique().tolist()
+    label_epochs = f"datum.value > {epochs[-1]} ? '' : datum.label"  # at the end of the last epoch's cell
+    epoch_axis = alt.Axis(tickMinStep=1, grid=False, labelExpr=label_epochs)
     cell = (
         alt.Chart()
         .mark_rect(strokeWidth=0.5, stroke=alt.expr("scale('color', datum.drift)"))  # no seams between cells
         .encode(
-            x=alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False), axis=alt.Axis(tickMinStep=1, grid=False)),
+            x=alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False), axis=epoch_axis),
             x2="until:Q",
             y=alt.Y("layer:N", sort=layers, title=None, axis=alt.Axis(grid=False, labelLimit=260)),
             color=alt.Color("drift:Q", scale=scale, legend=legend),
