@@ -1,6 +1,7 @@
 """Render the comparison as one HTML page that works offline."""
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,14 +110,21 @@ def render_page(comparison: Comparison, figures: Mapping[str, dict[str, Any]], s
 @functools.cache
 def _environment() -> Any:
     import jinja2
-    import markupsafe
 
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["breakable"] = lambda text: markupsafe.Markup(",<wbr>").join(text.split(","))  # long names
+    environment.filters["wrap"] = _wrap
     return environment
+
+
+def _wrap(text: str) -> Any:
+    """Let long names of arms break after a comma, and keep `p = 0.07` and `95 %` on one line."""
+    from markupsafe import Markup, escape
+
+    html = re.sub(r",(?=\S)", ",<wbr>", str(escape(text)))
+    return Markup(re.sub(r" (?=%)|(?<=\bp) (?=[=<&])|(?<=[=<]) (?=[\d.])|(?<=&lt;) (?=[\d.])", "\u00a0", html))
 
 
 def _metric_sheet(metric: str, rows: Sequence[Row]) -> Sheet:

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.analysis.arms import Arm
 
 BIAS_SETTINGS = ("bias_setting", "use_bias", "bias_initializer", "bias_layers")  # what distinguishes arms of a block
+NO_SETTINGS = ("block",)  # entries of a run's configuration that are derived from others
 
 Pairs = list[tuple[str, str]]
 
@@ -57,7 +58,7 @@ def _bias_setting(config: Mapping[str, Any]) -> str:
 
 def _flatten(config: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for group, value in config.items():
-        if group in BIAS_SETTINGS:
+        if group in (*BIAS_SETTINGS, *NO_SETTINGS):
             continue
         if not isinstance(value, Mapping):
             yield group, _spell(value)

@@ -21,7 +21,7 @@ def arm(name: str, rate: float, **config: Any) -> Arm:
             "model": {"layers": [
                 {"class_name": "Bidirectional", "config": {"layer": {"class_name": "GRU", "config": {"units": 4}}}},
             ]},
-            "training": {"class_weight": None},
+            "training": {"class_weight": None}, "block": "",
         } | config,
         "environment": {"packages": {"keras": f"3.{rate}"}, "device": "CPU", "python": "3.13"},
     }  # fmt: skip
