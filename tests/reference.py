@@ -1,4 +1,4 @@
-"""The reference of the training tests: what `model.fit` makes of one seed alone, on the same batches."""
+"""Reference of the training tests: one seed trained alone by `model.fit`, on the same batches."""
 
 from functools import partial
 
@@ -18,42 +18,36 @@ EPOCHS = 3
 
 def metrics(config, task):
     """The names of the metrics that a config asks for."""
-    given = config.training.metrics
-    return ["mae" if task == "regression" else "accuracy"] if given == "auto" else given
+    names = config.training.metrics
+    return ["mae" if task == "regression" else "accuracy"] if names == "auto" else names
 
 
 def stack(config):
-    """The models of a config's seeds, and what they train on."""
+    """(dataset, models, splits) of a config's seeds, not trained."""
     start_tensorflow("cpu")
     dataset = load_dataset(config.data)
     layers = complete_layers(config)
     shape = dataset.x.shape[1:]
     built = [build_model(layers, shape, dataset.task, len(dataset.classes), seed) for seed in config.seeds]
-    rows = [split_rows(dataset, config.data, seed) for seed in config.seeds]
-    return dataset, built, rows
+    splits = [split_rows(dataset, config.data, seed) for seed in config.seeds]
+    return dataset, built, splits
 
 
 def train(config):
-    dataset, built, rows = stack(config)
-    trained = train_seeds(
-        built,
-        rows,
-        dataset,
-        config.optimizer,
-        config.training,
-        bias_variables,
-    )
+    """Train a config's seeds together: (models, what each recorded)."""
+    dataset, built, splits = stack(config)
+    trained = train_seeds(built, splits, dataset, config.optimizer, config.training, bias_variables)
     return built, trained
 
 
 def fit_alone(config, i):
-    """What `model.fit` makes of seed number i on the same batches: (model, histories, biases by epoch)."""
+    """Train the i-th seed by `model.fit`: (model, metrics before, history and biases per epoch, test metrics)."""
     import keras
 
-    dataset, built, rows = stack(config)
-    model, r = built[i], rows[i]
-    x = (dataset.x - r.mean) / r.scale
-    y = np.float32((dataset.y - r.target_mean) / r.target_scale) if dataset.task == "regression" else dataset.y
+    dataset, built, splits = stack(config)
+    model, split = built[i], splits[i]
+    x = (dataset.x - split.mean) / split.scale
+    y = np.float32((dataset.y - split.target_mean) / split.target_scale) if dataset.task == "regression" else dataset.y
     labels = dataset.y
     if config.training.loss != "auto" and "label_smoothing" in str(config.training.loss):
         y = y if dataset.task == "binary" else keras.utils.to_categorical(y, len(dataset.classes))
@@ -64,16 +58,16 @@ def fit_alone(config, i):
         usual = {"binary": "binary_crossentropy", "multiclass": "sparse_categorical_crossentropy", "regression": "mse"}
         loss = "sparse_categorical_crossentropy" if model.output_shape[-1] > 1 else usual[dataset.task]
     else:
-        given = config.training.loss
-        loss = given if isinstance(given, str) else getattr(keras.losses, given["class_name"])(**given["config"])
+        form = config.training.loss
+        loss = form if isinstance(form, str) else getattr(keras.losses, form["class_name"])(**form["config"])
     rate = config.optimizer.learning_rate
     if config.optimizer.schedule:
         schedule = getattr(keras.optimizers.schedules, config.optimizer.schedule["class_name"])
-        own = config.optimizer.schedule["config"]
-        rate = schedule(**own) if "values" in own else schedule(rate, **own)
+        arguments = config.optimizer.schedule["config"]
+        rate = schedule(**arguments) if "values" in arguments else schedule(rate, **arguments)
     weights = config.training.class_weight
     if weights == "balanced":
-        weights = class_weight.compute_class_weight("balanced", classes=np.unique(labels), y=labels[r.train])
+        weights = class_weight.compute_class_weight("balanced", classes=np.unique(labels), y=labels[split.train])
     names = metrics(config, dataset.task)
     model.compile(
         getattr(keras.optimizers, config.optimizer.class_name)(rate, **config.optimizer.config),
@@ -81,10 +75,10 @@ def fit_alone(config, i):
         metrics=[keras.metrics.AUC(name="auc") if name == "auc" else name for name in names],
     )
     size, histories, snapshots = config.training.batch_size, [], [extract_biases(model)]
-    before = model.evaluate(x[r.train], y[r.train], verbose=0)
+    before = model.evaluate(x[split.train], y[split.train], verbose=0)
     for epoch in range(1, config.training.epochs + 1):
-        order = batch_order(r.seed, epoch, r.train)
-        validation = (x[r.validation], y[r.validation])
+        order = batch_order(split.seed, epoch, split.train)
+        validation = (x[split.validation], y[split.validation])
         fitted = model.fit(
             x[order],
             y[order],
@@ -96,12 +90,12 @@ def fit_alone(config, i):
         ).history
         histories.append({name: value[0] for name, value in fitted.items()})
         snapshots.append(extract_biases(model))
-    test = model.evaluate(x[r.test], y[r.test], verbose=0)
+    test = model.evaluate(x[split.test], y[split.test], verbose=0)
     return model, before, histories, snapshots, test
 
 
 def assert_equal(config, tolerance=1e-5):
-    """Train the seeds of a config together, and the last one alone: all numbers agree."""
+    """Train the seeds of a config together, and the last one alone, and compare all numbers."""
     close = partial(assert_close, tolerance=tolerance)
     built, trained = train(config)
     i = len(config.seeds) - 1

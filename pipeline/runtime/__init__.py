@@ -1,1 +1,1 @@
-"""The machine: device, versions, hashes, and the noise of native libraries."""
+"""Device, recorded environment, hashes and derived seeds, and the output of native libraries."""

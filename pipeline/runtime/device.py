@@ -1,4 +1,4 @@
-"""The machine: which device trains, what makes it deterministic, what must be recorded with a result."""
+"""The device that trains, made deterministic, and the cores and memory of the machine."""
 
 import gc
 import os
@@ -14,26 +14,29 @@ from pipeline.errors import ConfigError
 
 @cache
 def start_tensorflow(device: str) -> str:
-    """Import TensorFlow and settle it on a device; the device's name, e.g. `CPU` or `NVIDIA H200`.
+    """Import TensorFlow, with deterministic operations, for one device of this process.
 
-    `device` is auto, cpu or gpu. Operations are made deterministic. Raises ConfigError for `gpu` without one.
+    device: auto, cpu or gpu. Returns the device's name, e.g. `CPU` or `NVIDIA H200`. Raises ConfigError for `gpu` where
+    TensorFlow sees none.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _hidden("matplotlib.pyplot"):  # Keras takes two seconds to import it, for pictures that nobody draws here
+    with _hidden(
+        "matplotlib.pyplot"
+    ):  # Keras would import it for plots that are not used here, which takes two seconds
         import keras
         import tensorflow as tf
     gc.collect()
-    gc.freeze()  # a million objects that are here to stay: looking through them again took a quarter of all tracing
+    gc.freeze()  # the million objects that TensorFlow keeps: collecting garbage among them took a quarter of tracing
 
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
-        raise ConfigError("runtime: gpu given, but TensorFlow sees no GPU here; allowed: auto, cpu")
+        raise ConfigError("runtime", "gpu", "auto, cpu", reason="but TensorFlow sees no GPU here")
     if device == "cpu":
         tf.config.set_visible_devices([], "GPU")
     elif gpus:
-        for gpu in gpus:  # otherwise TensorFlow takes all of the GPU's memory at once
+        for gpu in gpus:  # by default TensorFlow takes all of a GPU's memory at once
             tf.config.experimental.set_memory_growth(gpu, True)
-    keras.utils.set_random_seed(0)  # deterministic operations refuse to run without; every draw here is seeded anyway
+    keras.utils.set_random_seed(0)  # required by deterministic operations; every draw has its own seed anyway
     tf.config.experimental.enable_op_determinism()
     if device == "cpu" or not gpus:
         return "CPU"
@@ -42,7 +45,7 @@ def start_tensorflow(device: str) -> str:
 
 @contextmanager
 def _hidden(module: str) -> Iterator[None]:
-    """Let an optional module seem not to be installed, unless it has been imported already."""
+    """Within the context, an optional module that is not imported yet seems not to be installed."""
     hide = module not in sys.modules
     if hide:
         sys.modules[module] = None  # type: ignore[assignment]
@@ -54,10 +57,10 @@ def _hidden(module: str) -> Iterator[None]:
 
 
 def n_cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_memory() -> int:
-    """Bytes of the machine's memory that this process may still take."""
+    """The machine's available memory in bytes."""
     return psutil.virtual_memory().available

@@ -1,4 +1,4 @@
-"""What a result depends on besides its settings: versions, device, instruction sets, threads."""
+"""The environment that is recorded with a result: versions, device, instruction sets, threads."""
 
 import platform
 from importlib.metadata import version
@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.runtime.device import n_cores
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
-# The instruction sets that numerical libraries choose their code by: two machines that agree here compute alike.
+# Numerical libraries choose their code by these: two machines that agree here compute the same bits.
 INSTRUCTION_SETS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
 
 

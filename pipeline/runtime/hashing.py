@@ -16,9 +16,9 @@ def digest(content: Any) -> str:
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A seed (0 to 2^31 - 1) of its own for every role, e.g. `derive_seed(3, "dense_1", "kernel_initializer")`.
+    """A seed (0 to 2^31 - 1) for one role, e.g. `derive_seed(3, "dense_1", "kernel_initializer")`.
 
-    Roles get independent seeds, so that what one of them draws cannot shift what another one draws.
+    Roles get independent seeds, so the draws of one cannot shift those of another.
     """
     text = "/".join(map(str, parts)).encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:4], "big") >> 1

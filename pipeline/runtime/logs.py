@@ -9,14 +9,14 @@ from pathlib import Path
 
 @contextmanager
 def redirect_stderr(path: Path) -> Iterator[None]:
-    """Send what is written to standard error, by native code too, to the end of a file."""
+    """Within the context, append standard error to a file, that of native code included."""
     sys.stderr.flush()
-    screen = os.dup(2)
+    terminal = os.dup(2)
     with path.open("ab") as file:
         os.dup2(file.fileno(), 2)
     try:
         yield
     finally:
         sys.stderr.flush()
-        os.dup2(screen, 2)
-        os.close(screen)
+        os.dup2(terminal, 2)
+        os.close(terminal)

@@ -1,4 +1,4 @@
-"""Unusual saved models: what the reader says is so, and what it cannot know is unknown, or refused."""
+"""Unusual saved models: biases are read right, or reported as unknown, or the file is refused."""
 
 import json
 
@@ -21,7 +21,7 @@ def keras():
     return keras
 
 
-def _said(vectors):
+def _values(vectors):
     """Path, kind and exact values."""
     arrays = [None if v.values is None else np.array(getattr(v.values, "value", v.values)).tolist() for v in vectors]
     return [(v.path, v.kind, array) for v, array in zip(vectors, arrays, strict=True)]
@@ -34,15 +34,15 @@ def _saved(model, folder, form):
 
 
 def _nothing_wrong(read, live):
-    known = [row for row in _said(read) if row[1] != "unknown"]
-    assert all(row in _said(live) for row in known)
+    known = [row for row in _values(read) if row[1] != "unknown"]
+    assert all(row in _values(live) for row in known)
     assert all(vector.values.dtype.kind not in "iu" for vector in read if vector.kind == "unknown")
 
 
 @pytest.mark.parametrize("mode", ["int8", "int4", "float8", "lora", "lora and int8"])
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
 def test_quantized_and_lora_models(keras, mode, tmp_path):
-    """The scale of a quantized kernel would be taken for the bias that its layer has not."""
+    """A layer without bias stays without: the scale of its quantized kernel is not taken for one."""
     L = keras.layers
     model = keras.Sequential([keras.Input((8,)), L.Dense(4, name="a"), L.Dense(4, use_bias=False, name="without"),
                               L.EinsumDense("ab,bc->ac", output_shape=4, bias_axes="c", name="e")])  # fmt: skip
@@ -55,21 +55,21 @@ def test_quantized_and_lora_models(keras, mode, tmp_path):
             layer.bias.assign(np.arange(4.0) + number)
     live = find_biases(model)
     assert [v.kind for v in live] == ["bias", "absent", "bias"]
-    assert _said(_saved(model, tmp_path, "keras")) == _said(live)
+    assert _values(_saved(model, tmp_path, "keras")) == _values(live)
     for form in ("h5", "weights.h5"):
         _nothing_wrong(_saved(model, tmp_path, form), live)
 
 
 def test_the_states_of_a_stateful_layer_are_no_biases(keras, tmp_path):
-    """The state that a recurrent layer keeps between batches would be listed, or hide its bias."""
+    """The state that a recurrent layer keeps between batches is not listed, and its bias is."""
     layers = [keras.layers.LSTM(2, stateful=True, return_sequences=True), keras.layers.GRU(2, stateful=True)]
     model = keras.Sequential([keras.Input((4, 3), batch_size=2), *layers])
     for form in ("keras", "h5", "weights.h5"):
-        assert sorted(_said(_saved(model, tmp_path, form))) == sorted(_said(find_biases(model)))
+        assert sorted(_values(_saved(model, tmp_path, form))) == sorted(_values(find_biases(model)))
 
 
 def test_a_layer_of_another_library_need_not_keep_its_name(keras, tmp_path):
-    """A file with a custom layer that has no get_config of its own would be refused as damaged."""
+    """The variables of a custom layer without get_config are unknown; the rest of the file is read."""
 
     class Own(keras.layers.Layer):
         def __init__(self, **settings):
@@ -94,17 +94,17 @@ def test_a_layer_of_another_library_need_not_keep_its_name(keras, tmp_path):
 
 
 def test_what_a_model_holds_beside_its_layers_is_unknown(keras, tmp_path):
-    """A variable of the model itself would be left out without a word."""
+    """A variable of the model itself is listed as unknown."""
     model = keras.Sequential([keras.layers.Dense(2, name="out")])
     model.extra = model.add_weight(shape=(3,), name="extra")
     model.build((None, 3))
     for form in ("keras", "h5", "weights.h5"):
-        read = {kind: values for _, kind, values in _said(_saved(model, tmp_path, form))}
+        read = {kind: values for _, kind, values in _values(_saved(model, tmp_path, form))}
         assert read == {"unknown": model.extra.numpy().tolist(), "bias": [0, 0]}
 
 
 def test_a_whole_model_file_of_another_class_is_unknown(keras, tmp_path):
-    """A .h5 file of a class that only its author has would be refused, or its layers be guessed."""
+    """The layers of a .h5 file of a custom model class are listed as unknown, not guessed."""
 
     class Mine(keras.Model):
         pass
@@ -118,7 +118,7 @@ def test_a_whole_model_file_of_another_class_is_unknown(keras, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built:UserWarning")
 def test_a_model_that_was_not_built_has_nothing_to_show(keras, tmp_path, capsys):
-    """An unbuilt or empty model would end in a traceback, or its layers be said to have no bias."""
+    """An unbuilt or empty model has no biases, and `extract` says why."""
     for layers in ([keras.layers.Dense(2), keras.layers.LSTM(2)], [], [keras.Input((3,))]):
         for form in ("keras", "h5"):
             assert _saved(keras.Sequential(layers), tmp_path, form) == []
@@ -127,7 +127,7 @@ def test_a_model_that_was_not_built_has_nothing_to_show(keras, tmp_path, capsys)
 
 
 def test_weights_in_several_files_are_refused(keras, tmp_path):
-    """Half of a model's weights would be shown as if they were all, or something else be said of them."""
+    """Weights that are spread over several files are refused, not read in part."""
     model = keras.Sequential([keras.Input((300,)), keras.layers.Dense(300), keras.layers.Dense(300)])
     model.save_weights(tmp_path / "model.weights.json", max_shard_size=0.0004)
     with pytest.raises(ConfigError, match=r"in several files"):
@@ -156,15 +156,15 @@ def _dense(name, **more):
 
 
 def test_files_of_the_first_keras_versions(tmp_path):
-    """A Sequential whose config is a list, or a name with a slash in it, would be refused."""
+    """A Sequential whose config is a list, and layer names with a slash, are read."""
     for layers in ([_dense("block/dense")], {"name": "sequential", "layers": [_dense("block/dense")]}):
         config = {"class_name": "Sequential", "config": layers}
         read = read_biases(_legacy(tmp_path / "old.h5", config, {"block/dense": DENSE}))
-        assert _said(read) == [("block/dense/bias", "bias", [7, 8])]
+        assert _values(read) == [("block/dense/bias", "bias", [7, 8])]
 
 
 def test_a_layer_of_keras_2_that_keras_3_has_not_is_unknown(tmp_path):
-    """CuDNNLSTM's bias, which holds two for each gate, would be read as an LSTM's."""
+    """CuDNNLSTM's bias, which holds two values for each gate and unit, is not read as an LSTM's."""
     config = {"class_name": "Sequential", "config": {"name": "s", "layers": [
         {"class_name": "CuDNNLSTM", "config": {"name": "lstm", "trainable": True}}, _dense("out")]}}  # fmt: skip
     lstm = {"kernel": np.ones((3, 8)), "recurrent_kernel": np.ones((2, 8)), "bias": np.ones(16)}
@@ -173,7 +173,7 @@ def test_a_layer_of_keras_2_that_keras_3_has_not_is_unknown(tmp_path):
 
 
 def test_a_legacy_layer_with_other_variables_than_its_class_has_is_unknown(tmp_path):
-    """A bias would be said to be absent, or a kernel to be a bias, where the list of names is another one."""
+    """Where a layer's variables are not those of its class, all of them are unknown."""
     config = {"class_name": "Sequential", "config": {"name": "s", "layers": [_dense("out")]}}
     for arrays in ({"kernel": DENSE["kernel"]}, {"bias": [1, 2]}, {"bias": [1, 2], "kernel": [[1]]},
                    DENSE | {"more": [1]}):  # fmt: skip
@@ -183,7 +183,7 @@ def test_a_legacy_layer_with_other_variables_than_its_class_has_is_unknown(tmp_p
 
 
 def test_numbers_that_are_none_are_shown_as_such(tmp_path, capfd):
-    """A diverged model's biases would look as if they were absent, or NumPy's warnings be printed."""
+    """A diverged model's biases are shown as nan, without warnings."""
     config = {"class_name": "Sequential", "config": {"name": "s", "layers": [_dense("out"), _dense("more")]}}
     broken = {"kernel": DENSE["kernel"], "bias": [np.nan, np.inf]}
     path = str(_legacy(tmp_path / "nan.h5", config, {"out": broken, "more": DENSE | {"bias": [3e38, -3e38]}}))
@@ -196,7 +196,7 @@ def test_numbers_that_are_none_are_shown_as_such(tmp_path, capfd):
 
 
 def test_an_initializer_cannot_move_the_cursor(tmp_path, capsys):
-    """What a file says of an initializer would reach the terminal as it is."""
+    """Control characters in an initializer's arguments do not reach the terminal."""
     start = {"class_name": "Constant", "config": {"value": "\x1b[2J\n"}}
     config = {"class_name": "Sequential", "config": {"name": "s", "layers": [_dense("out", bias_initializer=start)]}}
     assert extract.main([str(_legacy(tmp_path / "m.h5", config, {"out": DENSE})), "--format", "csv"]) == 0

@@ -1,4 +1,4 @@
-"""Every variable of every layer that Keras has is known to be a bias or to be none.
+"""Every variable of every Keras layer is listed as a bias or as none.
 
 A new version of Keras with another layer, or another variable in a known one, fails here.
 """
@@ -122,7 +122,7 @@ NO_BIAS = {"kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel",
 
 
 def test_every_variable_of_every_keras_layer_is_known(keras):
-    """A layer that Keras has, or will have, would have a variable of which nobody has said whether it is a bias."""
+    """Each variable of each Keras layer is listed as a bias or as none."""
     with_variables, biased = set(), set()
     for name in _classes():
         layer = _built(keras, name)

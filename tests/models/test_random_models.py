@@ -15,7 +15,7 @@ CELLS = st.fixed_dictionaries({"units": st.integers(1, 3), "use_bias": st.boolea
 
 
 def _settings(**more):
-    """What every layer can be given, and more."""
+    """Settings that every layer takes, and more."""
     common = {
         "trainable": st.booleans(),
         "dtype": st.sampled_from([None, None, "float16", "bfloat16", "mixed_float16"]),
@@ -67,7 +67,7 @@ def models(draw) -> list:
 
 
 def _unique(made: list) -> list:
-    """The layers, the later ones of one name without it: within a model names are unique."""
+    """The layers, without the name where an earlier one has it: names are unique within a model."""
     names = set()
     return [made_ for one in made if (made_ := (one if one[2] not in names else (*one[:2], None, one[3]))) and
             (names.add(one[2]) or True)]  # fmt: skip
@@ -91,12 +91,13 @@ def keras():
     return keras
 
 
-def _said(vectors, *names: str) -> list[tuple]:
+def _fields(vectors, *names: str) -> list[tuple]:
+    """These fields of each bias, and its exact values."""
     return [(*(getattr(v, name) for name in names), _exact(v.values)) for v in vectors]
 
 
 def _exact(values):
-    """An array as something that compares, with its type."""
+    """An array as a value that compares, with its type."""
     if values is None:
         return None
     array = np.array(getattr(values, "value", values))
@@ -130,22 +131,22 @@ def assert_read_back(keras, tmp_path_factory, made):
     live, folder = find_biases(model), tmp_path_factory.mktemp("model")
     assert not [vector.path for vector in live if vector.kind == "unknown"]
     model.save(folder / "model.keras")
-    assert _said(read_biases(folder / "model.keras"), *ALL) == _said(live, *ALL)
+    assert _fields(read_biases(folder / "model.keras"), *ALL) == _fields(live, *ALL)
     model.save(folder / "model.h5")
-    assert _said(read_biases(folder / "model.h5"), *ALL) == _said(live, *ALL)
+    assert _fields(read_biases(folder / "model.h5"), *ALL) == _fields(live, *ALL)
     model.save_weights(folder / "model.weights.h5")
     _assert_nothing_wrong(read_biases(folder / "model.weights.h5"), live)
 
 
 def _assert_nothing_wrong(read, live):
-    """What the file says is so; what it does not know is unknown; nothing is missing without a word."""
+    """Every bias that the file names is right, the others are unknown, and none is missing."""
     held = {vector.path: vector for vector in live}
     for vector in read:
         if vector.kind != "unknown":
             mine = held[vector.path]
-            said = ("path", "layer", "kind", "role", "gates")
-            assert _said([vector], *said) == _said([mine], *said)
+            fields = ("path", "layer", "kind", "role", "gates")
+            assert _fields([vector], *fields) == _fields([mine], *fields)
             assert vector.layer_type in ("", mine.layer_type) and vector.initializer == ""
     unsure = {vector.layer for vector in read if vector.kind == "unknown"}
-    said = {vector.path for vector in read}
-    assert {v.path for v in live if v.values is not None and v.layer not in unsure} <= said
+    paths = {vector.path for vector in read}
+    assert {v.path for v in live if v.values is not None and v.layer not in unsure} <= paths
