@@ -41,20 +41,21 @@ NUMBERS = {ABLATION: ("test_loss",), DEAD_UNITS: ("units", "dead")}  # columns o
 Row = dict[str, str]
 
 
-def load_ablation(store: RunStore) -> Any:
+def load_ablation(store: RunStore, runs: Sequence[Run] | None = None) -> Any:
     """Read ablation.csv as a DataFrame, rows of current runs only: arm, seed, biases, test_loss, other test metrics.
 
     Empty where the file is missing. Rows are ordered by arm and seed, then `own`, `zeroed`, `before`, other arms.
+    runs: those of the study by arm and seed, where they have been read already.
     """
-    return _load(store, ABLATION)
+    return _load(store, ABLATION, runs)
 
 
-def load_dead_units(store: RunStore) -> Any:
+def load_dead_units(store: RunStore, runs: Sequence[Run] | None = None) -> Any:
     """Read dead_units.csv as a DataFrame, rows of current runs only: arm, seed, layer, moment, units, dead (counts).
 
-    Empty where the file is missing.
+    Empty where the file is missing. runs: see `load_ablation`.
     """
-    return _load(store, DEAD_UNITS)
+    return _load(store, DEAD_UNITS, runs)
 
 
 def ablation_over_seeds(table: Any, metric: str) -> Any:
@@ -86,11 +87,11 @@ def dead_shares(table: Any) -> Any:
     return wide.reindex(columns=[*keys, "before", "after"]).rename_axis(columns=None)
 
 
-def _load(store: RunStore, name: str) -> Any:
+def _load(store: RunStore, name: str, runs: Sequence[Run] | None) -> Any:
     import pandas as pd
 
     stored = stored_rows(store, name)
-    wanted = wanted_rows(store.runs())[name] if stored else []
+    wanted = wanted_rows(store.runs() if runs is None else runs)[name] if stored else []
     current = [stored[key] for row in wanted if (key := row_identity(name, row)) in stored]
     numbers = list(dict.fromkeys([*NUMBERS[name], *(c for row in current for c in row if c.startswith("test_"))]))
     labels = [label for label in LABELS[name] if not label.endswith("key")]

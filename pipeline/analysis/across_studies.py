@@ -73,10 +73,10 @@ def _places(means: np.ndarray, higher: bool) -> np.ndarray:
     """
     cost = np.where(np.isnan(means), np.inf, -means if higher else means)
     order = np.argsort(cost, kind="stable")
-    known = np.abs(means[~np.isnan(means)])
+    sizes = np.abs(means[~np.isnan(means)])
     with np.errstate(invalid="ignore"):  # the gap between two arms that diverged
         gaps = np.diff(cost[order], prepend=cost[order][:1])
-    steps = np.cumsum(np.nan_to_num(gaps, nan=0.0, posinf=np.inf) > RESOLUTION * known.max(initial=0))
+    steps = np.cumsum(np.nan_to_num(gaps, nan=0.0, posinf=np.inf) > RESOLUTION * sizes.max(initial=0))
     places = np.empty(len(means))
     places[order] = steps
     return places

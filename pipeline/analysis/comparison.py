@@ -88,13 +88,14 @@ def compare_study(
 ) -> Comparison:
     """Compare the arms of a study. For the arguments and the ConfigError they can raise, see `study.load_study`."""
     study = load_study(store, baseline, metric, margin, threshold)
+    runs = sorted((run for arm in study.arms for run in arm.runs), key=lambda run: (run.arm, run.seed))
     summary = summarize(study)
     rows = plain_rows(summary.loc[summary["metric"] == study.metric])
     number = number_format(rows)
     verdicts = _verdicts(study, rows)
     trajectories = bias_trajectories(study.arms)
     distances = arm_distances(trajectories, study.arms)
-    ablation = ablation_over_seeds(_sort_by_arm(study, load_ablation(store)), study.metric)
+    ablation = ablation_over_seeds(_sort_by_arm(study, load_ablation(store, runs)), study.metric)
     baseline_arms = {arm.name for arm in study.arms if arm.setting == baseline}
     return Comparison(
         study=study,
@@ -114,7 +115,7 @@ def compare_study(
         quantiles=bias_quantiles(trajectories),
         drawn_trajectories=drawn_trajectories(study.arms),
         ablation=ablation,
-        dead_units=dead_shares(_sort_by_arm(study, load_dead_units(store))),
+        dead_units=dead_shares(_sort_by_arm(study, load_dead_units(store, runs))),
     )
 
 

@@ -31,16 +31,16 @@ def ranked(results: Path, names: list[str], metric: str = "") -> Ranking:
     return rank_arms([compare_study(RunStore(results, name), "zeros", metric) for name in names])
 
 
-def mean_ranks(found: Ranking) -> dict[str, float]:
-    return found.table.groupby("arm")["mean_rank"].first().to_dict()
+def mean_ranks(ranking: Ranking) -> dict[str, float]:
+    return ranking.table.groupby("arm")["mean_rank"].first().to_dict()
 
 
 def test_demsars_example_comes_out_of_stored_runs(tmp_path: Path) -> None:
     """Ranks, chi square, F, p and critical difference are the published ones."""
-    found = ranked(tmp_path, put_table(tmp_path, DEMSAR))
+    ranking = ranked(tmp_path, put_table(tmp_path, DEMSAR))
     expected = dict(zip(ARMS, (3.143, 2.000, 2.893, 1.964), strict=True))
-    assert mean_ranks(found) == pytest.approx(expected, abs=5e-4)
-    assert found.sentences == [
+    assert mean_ranks(ranking) == pytest.approx(expected, abs=5e-4)
+    assert ranking.sentences == [
         "The arms differ over 14 studies, but no two by as much as the critical difference.",
         "Mean ranks over 14 studies, 1 the best: no_bias 1.96, ones 2.00, he_normal 2.89, zeros 3.14.",
         "Friedman's chi2 = 9.28, Iman and Davenport's F = 3.69, p = 0.02; "
@@ -52,9 +52,9 @@ def test_arms_that_are_further_apart_are_named(tmp_path: Path) -> None:
     """The pairs of arms that differ by more than the critical difference are named, no others."""
     table = np.tile([0.9, 0.8, 0.7], (12, 1))
     table[::2, 1:] = table[::2, :0:-1]  # ones and he_normal take turns: mean ranks 1, 2.5, 2.5
-    found = ranked(tmp_path, put_table(tmp_path, table, ARMS[:3]))
+    ranking = ranked(tmp_path, put_table(tmp_path, table, ARMS[:3]))
     assert nemenyi(12, 3) == pytest.approx(2.343 * (12 / (6 * 12)) ** 0.5, abs=1e-3)  # 0.957
-    assert found.sentences[0] == (
+    assert ranking.sentences[0] == (
         "Over 12 studies, by more than the critical difference: zeros is better than ones; "
         "zeros is better than he_normal."
     )
@@ -66,11 +66,11 @@ def test_each_study_ranks_in_the_direction_of_its_own_metric(tmp_path: Path) -> 
         put(tmp_path, arm, 0, accuracy, study="classes")
         put(tmp_path, arm, 0, accuracy, study="numbers", metrics={"test_mae": error})
     by_metric = {"classes": "test_accuracy", "numbers": "test_mae"}
-    found = rank_arms([compare_study(RunStore(tmp_path, s), "zeros", metric) for s, metric in by_metric.items()])
-    ranks = found.table.set_index(["arm", "study"])["rank"]
+    ranking = rank_arms([compare_study(RunStore(tmp_path, s), "zeros", metric) for s, metric in by_metric.items()])
+    ranks = ranking.table.set_index(["arm", "study"])["rank"]
     assert (ranks["zeros", "classes"], ranks["ones", "classes"]) == (1, 2)
     assert (ranks["zeros", "numbers"], ranks["ones", "numbers"]) == (2, 1)
-    assert set(found.table["metric"]) == {"test_accuracy", "test_mae"}
+    assert set(ranking.table["metric"]) == {"test_accuracy", "test_mae"}
 
 
 def test_equal_and_diverged_arms_have_their_places(tmp_path: Path) -> None:
@@ -83,19 +83,19 @@ def test_equal_and_diverged_arms_have_their_places(tmp_path: Path) -> None:
         put(tmp_path, "no_bias", 0, 0.8, study=study)
     put(tmp_path, "no_bias", 1, 0.8, study="second", status="diverged")
     put(tmp_path, "he_uniform", 0, 0.8, study="second")
-    found = ranked(tmp_path, ["first", "second"])
+    ranking = ranked(tmp_path, ["first", "second"])
     expected = {"zeros": 1.5, "ones": 1.5, "no_bias": 3, "he_normal": 4.5, "lecun_normal": 4.5}
-    assert mean_ranks(found) == expected
-    assert "first: every run of he_normal, lecun_normal diverged, which ranks last." in found.sentences
-    assert "second: some runs of no_bias diverged; they enter no mean that is ranked." in found.sentences
-    assert "Not ranked, since not every study has them: he_uniform of second." in found.sentences
+    assert mean_ranks(ranking) == expected
+    assert "first: every run of he_normal, lecun_normal diverged, which ranks last." in ranking.sentences
+    assert "second: some runs of no_bias diverged; they enter no mean that is ranked." in ranking.sentences
+    assert "Not ranked, since not every study has them: he_uniform of second." in ranking.sentences
 
 
 def test_too_few_studies_are_said_to_be_too_few(tmp_path: Path) -> None:
     """Two studies that agree prove nothing, although F is infinite."""
-    found = ranked(tmp_path, put_table(tmp_path, np.tile([0.9, 0.8, 0.7], (2, 1)), ARMS[:3]))
-    assert found.sentences[0] == "Undecided: 2 studies can never show that two of 3 arms differ, 3 are the fewest."
-    assert "F = infinite, as all studies rank alike, p = 0.17" in found.sentences[2]  # 1 in 3!
+    ranking = ranked(tmp_path, put_table(tmp_path, np.tile([0.9, 0.8, 0.7], (2, 1)), ARMS[:3]))
+    assert ranking.sentences[0] == "Undecided: 2 studies can never show that two of 3 arms differ, 3 are the fewest."
+    assert "F = infinite, as all studies rank alike, p = 0.17" in ranking.sentences[2]  # 1 in 3!
 
 
 @pytest.mark.parametrize(("k", "fewest"), [(2, 6), (3, 3), (4, 3)])

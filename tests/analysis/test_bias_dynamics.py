@@ -56,22 +56,22 @@ def test_the_table_against_values_by_hand(tmp_path: Path) -> None:
     put(tmp_path, "ones", 0, {"dense/bias": [[1, 1], [1, 1], [-1, 1]]})  # one of two signs; at a right angle
     put(tmp_path, "ones", 1, {"dense/bias": [[1, 1], [1, 1], [1, 1]]})  # not moved: no half-life, no flip, cosine 1
     put(tmp_path, "no_bias", 0, {})
-    found = dynamics_table(arms_of(tmp_path)[1]).set_index("arm")
-    assert list(found.index) == ["zeros", "ones"]
-    assert found.loc["zeros", ["seeds", "drift", "half_life"]].tolist() == [1, 5, 1]
-    assert found.loc["zeros", ["cosine", "sign_flips"]].isna().all()  # from zero there is no angle and no sign
-    assert found.loc["ones"].drop("layer").tolist() == pytest.approx([2, 1.0, 0.5, 0.25, 2])
+    table = dynamics_table(arms_of(tmp_path)[1]).set_index("arm")
+    assert list(table.index) == ["zeros", "ones"]
+    assert table.loc["zeros", ["seeds", "drift", "half_life"]].tolist() == [1, 5, 1]
+    assert table.loc["zeros", ["cosine", "sign_flips"]].isna().all()  # from zero there is no angle and no sign
+    assert table.loc["ones"].drop("layer").tolist() == pytest.approx([2, 1.0, 0.5, 0.25, 2])
 
 
 def test_drift_by_epoch_is_the_mean_over_seeds(tmp_path: Path) -> None:
     """The curve is the mean distance from the start, with Student's interval."""
     put(tmp_path, "zeros", 0, {"dense/bias": [[0, 0], [3, 4]]})
     put(tmp_path, "zeros", 1, {"dense/bias": [[0, 0], [0, 7]]})
-    found = drift_table(arms_of(tmp_path)[1])
-    assert found["epoch"].tolist() == [0, 1]
-    assert found["drift"].tolist() == [0, 6]
+    table = drift_table(arms_of(tmp_path)[1])
+    assert table["epoch"].tolist() == [0, 1]
+    assert table["drift"].tolist() == [0, 6]
     half = 12.706204736 * 1  # Student's t, 97.5 %, one degree of freedom; the standard error of 5 and 7 is 1
-    assert found.iloc[1][["low", "high"]].tolist() == pytest.approx([6 - half, 6 + half])
+    assert table.iloc[1][["low", "high"]].tolist() == pytest.approx([6 - half, 6 + half])
 
 
 def test_distances_between_arms_of_one_block(tmp_path: Path) -> None:
@@ -80,12 +80,12 @@ def test_distances_between_arms_of_one_block(tmp_path: Path) -> None:
     put(tmp_path, "zeros", 1, {"dense/bias": [[0, 0], [9, 9]]})
     put(tmp_path, "ones", 0, {"dense/bias": [[3, 4], [1, 3]]})
     put(tmp_path, "ones,x=1", 0, {"dense/bias": [[3, 4], [1, 3]]})
-    arms, courses = arms_of(tmp_path)
-    found = arm_distances(courses, arms)
-    assert found.to_dict("records") == [
+    arms, trajectories = arms_of(tmp_path)
+    table = arm_distances(trajectories, arms)
+    assert table.to_dict("records") == [
         {"arm": "zeros", "other": "ones", "layer": "dense/bias", "seeds": 1, "before": 5.0, "after": 2.0}
     ]
-    assert distance_sentences(found, ["zeros"]) == [
+    assert distance_sentences(table, ["zeros"]) == [
         "ones: its biases began 5 away from those of zeros and ended 2 away: training undid 60 % of the difference."
     ]
 
@@ -95,8 +95,8 @@ def test_biases_that_drew_apart_are_not_said_to_have_come_nearer(tmp_path: Path)
     put(tmp_path, "zeros", 0, {"dense/bias": [[0, 0], [0, 0]]})
     put(tmp_path, "ones", 0, {"dense/bias": [[3, 4], [6, 8]]})
     put(tmp_path, "same", 0, {"dense/bias": [[0, 0], [0, 2]]})
-    arms, courses = arms_of(tmp_path)
-    assert distance_sentences(arm_distances(courses, arms), ["zeros"]) == [
+    arms, trajectories = arms_of(tmp_path)
+    assert distance_sentences(arm_distances(trajectories, arms), ["zeros"]) == [
         "ones: its biases began 5 away from those of zeros and ended 10 away: training undid none of the difference.",
         "same: its biases began where those of zeros did and ended 2 away.",
     ]
@@ -125,11 +125,11 @@ def test_a_large_study_keeps_the_ends(tmp_path: Path, monkeypatch: pytest.Monkey
     """Of a study too large for memory only the first and last epoch are kept, and the drift of all epochs."""
     monkeypatch.setattr("pipeline.analysis.bias_dynamics.MOST_VALUES", 1)
     put(tmp_path, "zeros", 0, {"dense/bias": [[0, 0], [3, 0], [3, 4]]})
-    arms, courses = arms_of(tmp_path)
-    write_bias_values(courses, tmp_path / "biases.parquet")
+    arms, trajectories = arms_of(tmp_path)
+    write_bias_values(trajectories, tmp_path / "biases.parquet")
     table = pd.read_parquet(tmp_path / "biases.parquet")
     assert table[["epoch", "value"]].to_numpy().tolist() == [[0, 0], [0, 0], [2, 3], [2, 4]]
-    assert drift_table(courses)["drift"].tolist() == [0, 3, 5]
+    assert drift_table(trajectories)["drift"].tolist() == [0, 3, 5]
     assert len(drawn_trajectories(arms)) == 6
 
 
@@ -139,9 +139,9 @@ def test_trajectories_are_thinned_for_drawing(tmp_path: Path) -> None:
     put(tmp_path, "zeros", 1, {"dense/bias": values})
     put(tmp_path, "zeros", 2, {"dense/bias": values})
     put(tmp_path, "ones", 2, {"dense/bias": values})
-    found = drawn_trajectories(arms_of(tmp_path)[0])
-    assert set(found["seed"]) == {2}
-    one = found[found["arm"] == "ones"]
+    table = drawn_trajectories(arms_of(tmp_path)[0])
+    assert set(table["seed"]) == {2}
+    one = table[table["arm"] == "ones"]
     assert (one["unit"].nunique(), one["epoch"].nunique()) == (MOST_UNITS, MOST_EPOCHS)
     assert {0, 299} <= set(one["epoch"])
     assert np.array_equal(one["value"], values[one["epoch"], one["unit"]])
@@ -152,15 +152,15 @@ def test_other_biases_are_compared_with_a_models_own(tmp_path: Path) -> None:
     rows = [("zeros", 0, "own", 0.9), ("zeros", 1, "own", 0.7), ("zeros", 0, "ones", 0.8), ("zeros", 1, "ones", 0.5)]
     rows += [("ones", 0, "own", 0.1), ("ones", 0, "zeroed", 0.1), ("ones", 0, "before", 0.0875)]
     table = pd.DataFrame(rows, columns=["arm", "seed", "biases", "test_accuracy"])
-    found = ablation_over_seeds(table, "test_accuracy").set_index(["arm", "biases"])
-    swapped = found.loc[("zeros", "ones")]
+    averaged = ablation_over_seeds(table, "test_accuracy").set_index(["arm", "biases"])
+    swapped = averaged.loc[("zeros", "ones")]
     assert swapped[["seeds", "mean", "change"]].tolist() == pytest.approx([2, 0.65, -0.15])
     half = 12.706204736 * 0.05  # Student's t, 97.5 %, one degree of freedom; changes of -0.1 and -0.2
     assert swapped[["low", "high"]].tolist() == pytest.approx([-0.15 - half, -0.15 + half])
-    assert found.loc[("zeros", "own"), ["change", "low", "high"]].isna().all()
+    assert averaged.loc[("zeros", "own"), ["change", "low", "high"]].isna().all()
     put(tmp_path, "zeros", 0, {})
     put(tmp_path, "ones", 0, {})
-    assert ablation_sentences(found.reset_index(), load_arms(RunStore(tmp_path, "s"))) == [
+    assert ablation_sentences(averaged.reset_index(), load_arms(RunStore(tmp_path, "s"))) == [
         "zeros: test_accuracy 0.800 with its own biases; from ones -0.150.",
         "ones: test_accuracy 0.1000 with its own biases; set to zero 0, put back to where they began -0.0125.",
     ]
@@ -186,5 +186,5 @@ def test_dead_units_are_shares_of_a_layer() -> None:
     """Dead units are means of shares, before and after training."""
     rows = [("zeros", seed, "dense", moment, 8, dead)
             for seed in (0, 1) for moment, dead in (("before", 0), ("after", 2 * seed))]  # fmt: skip
-    found = dead_shares(pd.DataFrame(rows, columns=["arm", "seed", "layer", "moment", "units", "dead"]))
-    assert found.to_dict("records") == [{"arm": "zeros", "layer": "dense", "units": 8, "before": 0, "after": 0.125}]
+    table = dead_shares(pd.DataFrame(rows, columns=["arm", "seed", "layer", "moment", "units", "dead"]))
+    assert table.to_dict("records") == [{"arm": "zeros", "layer": "dense", "units": 8, "before": 0, "after": 0.125}]

@@ -27,12 +27,12 @@ def put_blocks(results: Path, arms: dict[str, list[np.ndarray]]) -> None:
             put_all(results, f"{arm},{block}", [*accuracies], setting=arm)
 
 
-def asked(results: Path, metric: str = "") -> Comparison:
+def compared(results: Path, metric: str = "") -> Comparison:
     return compare_study(RunStore(results, "s"), "zeros", metric)
 
 
-def row(found: Comparison, arm: str) -> dict:
-    return found.chosen.set_index("arm").loc[arm].to_dict()
+def row(comparison: Comparison, arm: str) -> dict:
+    return comparison.chosen.set_index("arm").loc[arm].to_dict()
 
 
 def test_over_all_blocks_a_seed_counts_once(tmp_path: Path) -> None:
@@ -43,36 +43,37 @@ def test_over_all_blocks_a_seed_counts_once(tmp_path: Path) -> None:
         "ones": [EIGHT - 0.1 + noise[0], EIGHT + noise[1] + 0.02, EIGHT + 0.1 + noise[2]],
         "he_normal": [EIGHT - 0.1 - APART, EIGHT - APART, EIGHT + 0.1 - APART],
     })  # fmt: skip
-    found = asked(tmp_path)
-    ones, differences = row(found, "ones over all 3 blocks"), np.mean(noise, axis=0) + 0.02 / 3
+    comparison = compared(tmp_path)
+    ones, differences = row(comparison, "ones over all 3 blocks"), np.mean(noise, axis=0) + 0.02 / 3
     expected = compare_paired(EIGHT + differences, EIGHT, True)
     assert (ones["block"], ones["baseline"], ones["pairs"]) == ("all 3 blocks", "zeros over all 3 blocks", 8)
     assert ones["difference"] == pytest.approx(differences.mean())
     assert (ones["p"], ones["difference_ci_low"]) == (2 / 2**8, pytest.approx(expected["low"]))
     assert (ones["family"], ones["p_holm"]) == (2, 2 * 2 / 2**8)  # of the two overall comparisons, not of all eight
-    assert row(found, "zeros over all 3 blocks")["mean"] == pytest.approx(EIGHT.mean())
-    assert found.sentences[0] == (
+    assert row(comparison, "zeros over all 3 blocks")["mean"] == pytest.approx(EIGHT.mean())
+    assert comparison.sentences[0] == (
         "On average over all 3 blocks: take ones: it is better than zeros by test_accuracy (worse: he_normal)."
     )
-    assert any(s.startswith("ones over all 3 blocks: better than zeros: +0.017 test_accuracy") for s in found.sentences)
-    assert list(found.chosen["arm"][:3]) == [f"{a} over all 3 blocks" for a in ("zeros", "ones", "he_normal")]
-    assert sorted(set(found.chosen["block"])) == ["all 3 blocks", *RATES]
+    sentence = "ones over all 3 blocks: better than zeros: +0.017 test_accuracy"
+    assert any(said.startswith(sentence) for said in comparison.sentences)
+    assert list(comparison.chosen["arm"][:3]) == [f"{a} over all 3 blocks" for a in ("zeros", "ones", "he_normal")]
+    assert sorted(set(comparison.chosen["block"])) == ["all 3 blocks", *RATES]
 
 
 def test_the_comparison_over_all_blocks_is_drawn_first(tmp_path: Path) -> None:
     """Its row has a mark in a colour of its own, above the rows of the blocks."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT + APART[::-1]]})
-    found = asked(tmp_path)
-    spec = forest(found.chosen, found.study.arm_names, 0.005, True).to_dict()
+    comparison = compared(tmp_path)
+    spec = forest(comparison.chosen, comparison.study.arm_names, 0.005, True).to_dict()
     (mark,) = [layer["encoding"] for layer in spec["layer"] if "shape" in layer["encoding"]]
     assert mark["y"]["sort"] == ["ones over both blocks", *(f"ones,{rate}" for rate in RATES[:2])]
-    assert mark["color"]["scale"]["domain"] == [*found.study.arm_names, "ones over both blocks"]
+    assert mark["color"]["scale"]["domain"] == [*comparison.study.arm_names, "ones over both blocks"]
 
 
 def test_an_answer_that_depends_on_the_block_says_so(tmp_path: Path) -> None:
     """An arm that is better with one learning rate and worse with another is said to depend on it."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT - APART]})
-    said = asked(tmp_path).sentences
+    said = compared(tmp_path).sentences
     assert said[0].startswith("On average over both blocks: keep zeros: no arm differs from it by more than 0.005")
     assert said[1] == (
         f"The answer for ones depends on optimizer.learning_rate (p = 0.0078): better with {RATES[0]} (+0.020); "
@@ -84,11 +85,12 @@ def test_one_block_that_decides_and_one_that_does_not_are_no_interaction(tmp_pat
     """`better` in one block and `undecided` in another is no dependence where the differences are alike."""
     noisy = APART * [3, -1, 2, -1, 3, -1, 2, 1]
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT + noisy]})
-    found = asked(tmp_path)
+    comparison = compared(tmp_path)
     p = sign_flip(APART - noisy)
-    assert [row(found, f"ones,{block}")["verdict"] for block in RATES[:2]] == ["better", "undecided"] and p > 0.05
-    (sentence,) = [dependence.sentence for dependence in found.block_dependences]
-    assert not found.block_dependences[0].shown and found.block_dependences[0].factors == ("optimizer.learning_rate",)
+    assert [row(comparison, f"ones,{block}")["verdict"] for block in RATES[:2]] == ["better", "undecided"] and p > 0.05
+    (dependence,) = comparison.block_dependences
+    sentence = dependence.sentence
+    assert not dependence.shown and dependence.factors == ("optimizer.learning_rate",)
     assert sentence.startswith(f"ones by block: better with {RATES[0]} (+0.020); undecided with {RATES[1]}")
     assert sentence.endswith(f"that its difference depends on optimizer.learning_rate is not shown (p = {p:.2g}).")
 
@@ -96,14 +98,14 @@ def test_one_block_that_decides_and_one_that_does_not_are_no_interaction(tmp_pat
 def test_blocks_that_agree_are_not_spoken_of(tmp_path: Path) -> None:
     """No dependence is mentioned where every block says the same."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT + 0.1], "ones": [EIGHT + APART, EIGHT + 0.1 + APART[::-1]]})
-    assert not any("depend" in sentence for sentence in asked(tmp_path).sentences)
+    assert not any("depend" in sentence for sentence in compared(tmp_path).sentences)
 
 
 def test_the_interaction_of_several_blocks_is_found_and_rarely_where_there_is_none() -> None:
     """Three blocks with one mean are told apart in less than 7.5 % of studies, and three with different ones are."""
     rng = np.random.default_rng(0)
-    found = [block_interaction_p(rng.normal(size=(8, 1)) + rng.normal(size=(8, 3))) <= 0.05 for _ in range(300)]
-    assert np.mean(found) < 0.075
+    rejected = [block_interaction_p(rng.normal(size=(8, 1)) + rng.normal(size=(8, 3))) <= 0.05 for _ in range(300)]
+    assert np.mean(rejected) < 0.075
     assert block_interaction_p(rng.normal(size=(8, 3)) + np.array([0, 0, 3])) < 0.01
     assert block_interaction_p(np.tile(APART[:, None], 3)) == 1
     assert block_interaction_p(np.stack([APART, 0 * APART], 1)) == sign_flip(APART)
@@ -114,20 +116,20 @@ def test_a_seed_that_one_block_lacks_is_in_no_overall_mean(tmp_path: Path) -> No
     """The pooled comparison covers the seeds that every block has, and a warning names the others."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT + 0.1], "ones": [EIGHT + APART, EIGHT[:6] + 0.1 + APART[:6]]})
     put(tmp_path, f"ones,{RATES[1]}", 6, 0.1, status="diverged", setting="ones")
-    found = asked(tmp_path)
-    ones = row(found, "ones over both blocks")
+    comparison = compared(tmp_path)
+    ones = row(comparison, "ones over both blocks")
     assert (ones["seeds"], ones["pairs"], ones["diverged"]) == (6, 6, 1)
     assert ones["difference"] == pytest.approx(APART[:6].mean())
     said = "ones over both blocks: not every block has seeds 6, 7, which are left out of means over blocks."
-    assert said in found.sentences
+    assert said in comparison.sentences
 
 
 def test_a_mismatch_in_one_block_makes_the_overall_comparison_unpaired(tmp_path: Path) -> None:
     """Seeds that started differently in one block make the pooled comparison unpaired, not the other block's."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT + APART]})
     put(tmp_path, f"ones,{RATES[1]}", 3, 0.6, kernels="other", setting="ones")
-    found = asked(tmp_path)
-    assert [row(found, arm)["pairs"] for arm in ("ones over both blocks", *(f"ones,{r}" for r in RATES[:2]))] == [
+    comparison = compared(tmp_path)
+    assert [row(comparison, arm)["pairs"] for arm in ("ones over both blocks", *(f"ones,{r}" for r in RATES[:2]))] == [
         0, 8, 0,
     ]  # fmt: skip
 
@@ -136,13 +138,13 @@ def test_a_setting_in_some_of_the_blocks_is_compared_over_those(tmp_path: Path) 
     """The baseline is pooled over the same blocks as the arm it is compared with."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT + 0.1, EIGHT + 0.4], "ones": [EIGHT + APART, EIGHT + 0.1 + APART]})
     put_blocks(tmp_path, {"he_normal": [EIGHT, EIGHT + 0.1, EIGHT + 0.4], "no_bias": [EIGHT]})
-    found = asked(tmp_path)
+    comparison = compared(tmp_path)
     some = f"{RATES[0]} and {RATES[1]}"
-    assert row(found, f"ones over {some}")["difference"] == pytest.approx(APART.mean())
-    assert row(found, f"zeros over {some}")["mean"] == pytest.approx(EIGHT.mean() + 0.05)
-    assert row(found, "he_normal over all 3 blocks")["difference"] == 0
-    assert {row(found, a)["family"] for a in (f"ones over {some}", "he_normal over all 3 blocks")} == {2}
-    assert not any(arm.startswith("no_bias over") for arm in found.chosen["arm"])
+    assert row(comparison, f"ones over {some}")["difference"] == pytest.approx(APART.mean())
+    assert row(comparison, f"zeros over {some}")["mean"] == pytest.approx(EIGHT.mean() + 0.05)
+    assert row(comparison, "he_normal over all 3 blocks")["difference"] == 0
+    assert {row(comparison, a)["family"] for a in (f"ones over {some}", "he_normal over all 3 blocks")} == {2}
+    assert not any(arm.startswith("no_bias over") for arm in comparison.chosen["arm"])
 
 
 def test_the_same_runs_under_two_names_are_one_block(tmp_path: Path) -> None:

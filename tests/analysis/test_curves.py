@@ -34,12 +34,12 @@ def put_curves(results: Path, arm: str, curves: list[tuple[float, ...]], **more:
         put(results, arm, seed, values[-1], history=curve(*values), **more)
 
 
-def asked(results: Path, **options: Any) -> Comparison:
+def compared(results: Path, **options: Any) -> Comparison:
     return compare_study(RunStore(results, "s"), "zeros", **options)
 
 
-def row(found: Comparison, arm: str, metric: str) -> dict[str, Any]:
-    return found.summary.set_index(["arm", "metric"]).loc[(arm, metric)].to_dict()
+def row(comparison: Comparison, arm: str, metric: str) -> dict[str, Any]:
+    return comparison.summary.set_index(["arm", "metric"]).loc[(arm, metric)].to_dict()
 
 
 def test_each_measure_is_the_one_worked_out_by_hand() -> None:
@@ -90,20 +90,21 @@ def test_the_measures_are_compared_like_test_metrics(tmp_path: Path) -> None:
     """Measures stand after the test metrics, are paired like them, and have a margin only as the verdict's metric."""
     put_curves(tmp_path, "zeros", [(0.1, 0.5, 0.9), (0.2, 0.6, 0.8)])
     put_curves(tmp_path, "ones", [(0.0, 0.6, 0.9), (0.1, 0.9, 0.7)])
-    found = asked(tmp_path)
-    assert list(dict.fromkeys(found.summary["metric"])) == [
+    comparison = compared(tmp_path)
+    assert list(dict.fromkeys(comparison.summary["metric"])) == [
         "test_accuracy", "test_loss", "best_val_accuracy", "best_val_loss", "area_under_val_accuracy",
         "area_under_val_loss", "epochs_to_val_accuracy_0.815", "initial_loss",
     ]  # fmt: skip
-    assert found.study.metric == "test_accuracy"
-    best = row(found, "ones", "best_val_accuracy")  # 0.9 and 0.9 against 0.9 and 0.8
+    assert comparison.study.metric == "test_accuracy"
+    best = row(comparison, "ones", "best_val_accuracy")  # 0.9 and 0.9 against 0.9 and 0.8
     assert (best["mean"], best["difference"], best["won"]) == (pytest.approx(0.9), pytest.approx(0.05), 0.75)
     assert np.isnan(best["p_equivalent"])
-    area = row(found, "ones", "area_under_val_accuracy")
+    area = row(comparison, "ones", "area_under_val_accuracy")
     assert area["mean"] == pytest.approx((0.5 * 0 + 0.6 + 0.5 * 0.9 + 0.5 * 0.1 + 0.9 + 0.5 * 0.7) / 4)
-    assert row(found, "ones", "initial_loss")["difference"] == pytest.approx(0.1)
-    assert not np.isnan(row(asked(tmp_path, metric="best_val_accuracy"), "ones", "best_val_accuracy")["p_equivalent"])
-    assert asked(tmp_path, metric="initial_loss").sentences[0].startswith("Undecided: with fewer than 6 seeds")
+    assert row(comparison, "ones", "initial_loss")["difference"] == pytest.approx(0.1)
+    chosen = compared(tmp_path, metric="best_val_accuracy")
+    assert not np.isnan(row(chosen, "ones", "best_val_accuracy")["p_equivalent"])
+    assert compared(tmp_path, metric="initial_loss").sentences[0].startswith("Undecided: with fewer than 6 seeds")
 
 
 def test_a_run_that_never_got_there_is_censored(tmp_path: Path) -> None:
@@ -112,21 +113,21 @@ def test_a_run_that_never_got_there_is_censored(tmp_path: Path) -> None:
     put_curves(tmp_path, "ones", [(0.1, 0.9, 0.9), (0.1, 0.2, 0.3)])
     put(tmp_path, "ones", 2, 0.9, status="diverged")
     name = "epochs_to_val_accuracy_0.8"
-    found = asked(tmp_path, metric=name)
-    ones, zeros = row(found, "ones", name), row(found, "zeros", name)
+    comparison = compared(tmp_path, metric=name)
+    ones, zeros = row(comparison, "ones", name), row(comparison, "zeros", name)
     assert (ones["mean"], zeros["mean"], ones["difference"]) == (2, 2, 0)  # 1 and 3 (never in 2) against 2 and 2
     assert (ones["censored"], zeros["censored"], ones["seeds"], ones["diverged"]) == (1, 0, 2, 1)
-    assert "ones: did not reach val_accuracy 0.8 in 2 epochs, counted as 3: seed 1." in found.sentences
-    assert found.summary[found.summary["metric"] != name]["censored"].isna().all()
+    assert "ones: did not reach val_accuracy 0.8 in 2 epochs, counted as 3: seed 1." in comparison.sentences
+    assert comparison.summary[comparison.summary["metric"] != name]["censored"].isna().all()
 
 
 def test_the_threshold_is_of_the_metric_that_is_chosen(tmp_path: Path) -> None:
     """`threshold=` is a level of the metric asked for, and a level in the metric's name counts too."""
     put_curves(tmp_path, "zeros", [(0.1, 0.5, 0.9)])
     put_curves(tmp_path, "ones", [(0.1, 0.9, 0.8)])
-    assert row(asked(tmp_path, threshold=0.5), "zeros", "epochs_to_val_accuracy_0.5")["mean"] == 1
-    assert row(asked(tmp_path, threshold=1.1, metric="test_loss"), "ones", "epochs_to_val_loss_1.1")["mean"] == 1
-    assert row(asked(tmp_path, metric="epochs_to_val_loss_1.2"), "zeros", "epochs_to_val_loss_1.2")["mean"] == 2
+    assert row(compared(tmp_path, threshold=0.5), "zeros", "epochs_to_val_accuracy_0.5")["mean"] == 1
+    assert row(compared(tmp_path, threshold=1.1, metric="test_loss"), "ones", "epochs_to_val_loss_1.1")["mean"] == 1
+    assert row(compared(tmp_path, metric="epochs_to_val_loss_1.2"), "zeros", "epochs_to_val_loss_1.2")["mean"] == 2
 
 
 @pytest.mark.parametrize(
@@ -159,11 +160,13 @@ def test_runs_of_different_lengths_are_not_compared_by_their_curves(tmp_path: Pa
     put_curves(tmp_path, "ones", [(0.1, 0.5, 0.6, 0.7)] * 2)
     for arm in ("zeros", "ones"):
         put_curves(tmp_path, f"{arm},optimizer=sgd", [(0.1, 0.5, 0.6)] * 2)
-    found = asked(tmp_path)
-    of_block = found.summary[found.summary["block"] == ""]
+    comparison = compared(tmp_path)
+    of_block = comparison.summary[comparison.summary["block"] == ""]
     assert set(of_block["metric"]) == {"test_accuracy", "test_loss", "initial_loss"}
-    assert len(set(found.summary["metric"])) == 8
-    assert any("without overrides: runs of 2 and 3 epochs are compared" in sentence for sentence in found.sentences)
+    assert len(set(comparison.summary["metric"])) == 8
+    assert any(
+        "without overrides: runs of 2 and 3 epochs are compared" in sentence for sentence in comparison.sentences
+    )
 
 
 @pytest.mark.parametrize("block", ["", ",optimizer=sgd"], ids=["all blocks", "one block"])
@@ -173,17 +176,17 @@ def test_seeds_of_different_lengths_in_one_arm_are_no_refusal(tmp_path: Path, bl
         put_curves(tmp_path, f"{arm}{block}", [(0.1, 0.5, 0.6), (0.1, 0.5, 0.6)], setting=arm)
         put(tmp_path, arm, 2, 0.7, history=curve(0.1, 0.5, 0.6, 0.7))
         put(tmp_path, arm, 3, 0.6, history=curve(0.1, 0.5, 0.6))
-    found = asked(tmp_path)
-    drawn = found.curves[(found.curves["arm"] == "zeros") & (found.curves["metric"] == "accuracy")]
+    comparison = compared(tmp_path)
+    drawn = comparison.curves[(comparison.curves["arm"] == "zeros") & (comparison.curves["metric"] == "accuracy")]
     assert drawn["mean"].tolist() == [0.1, 0.5, 0.6, 0.7]
-    assert sum("runs of 2 and 3 epochs are compared" in sentence for sentence in found.sentences) == 1
+    assert sum("runs of 2 and 3 epochs are compared" in sentence for sentence in comparison.sentences) == 1
 
 
 def test_a_study_without_validation_curves_is_still_compared(tmp_path: Path) -> None:
     """Runs without validation columns are compared by their test metrics and the initial loss."""
     for arm in ("zeros", "ones"):
         put_all(tmp_path, arm, [0.5, 0.6], history={"loss": np.ones(3)})
-    assert set(asked(tmp_path).summary["metric"]) == {"test_accuracy", "test_loss", "initial_loss"}
+    assert set(compared(tmp_path).summary["metric"]) == {"test_accuracy", "test_loss", "initial_loss"}
 
 
 def test_each_history_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +195,7 @@ def test_each_history_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     put_all(tmp_path, "ones", [0.5, 0.6])
     read, original = [], Run.history
     monkeypatch.setattr(Run, "history", lambda run: read.append(run.path) or original(run))
-    asked(tmp_path)
+    compared(tmp_path)
     assert len(read) == 4
 
 
