@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
@@ -97,7 +96,7 @@ def page_script() -> str:
     cached = None
     with contextlib.suppress(OSError, RuntimeError, UnicodeError):  # no such file, no home folder, damaged
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        cached = cache / "keras-bias-initializers" / f"vega-{version('vl-convert-python')}.js"
+        cached = cache / "keras-bias-initializers" / f"vega-{vl_convert.__version__}.js"  # pyright: ignore[reportAttributeAccessIssue]
         return cached.read_text(encoding="utf-8")
     script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     if cached is not None:

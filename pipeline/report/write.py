@@ -14,7 +14,7 @@ from pipeline.report.console import print_comparison, print_ranking, short_path
 from pipeline.report.document import write_document
 from pipeline.report.figures.biases import bias_distributions, bias_trajectories, drift_heatmap
 from pipeline.report.figures.performance import forest, learning_curves, paired_differences
-from pipeline.report.figures.theme import theme
+from pipeline.report.figures.theme import for_print
 from pipeline.report.html import render_page
 from pipeline.report.markdown import render_markdown
 from pipeline.report.ranking import write_ranking
@@ -96,8 +96,7 @@ def _start_drawing(comparison: Comparison, folder: Path) -> dict[str, dict[str, 
     specs = {}
     for name, chart in make_charts(comparison):
         specs[name] = chart.to_dict(validate=False) | {"description": chart.title.text}
-        params = [param for param in specs[name].get("params", []) if param.get("bind") != "scales"]  # no zoom on paper
-        draw_figure(specs[name] | {"config": theme(), "params": params}, folder / name)
+        draw_figure(for_print(specs[name]), folder / name)
     return specs
 
 

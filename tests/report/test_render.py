@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
-from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 import pytest
+import vl_convert
 from factories import put
 
 from pipeline import compare
@@ -133,7 +133,7 @@ def test_the_process_ends_with_its_parent(kill: signal.Signals, tmp_path: Path) 
 def test_the_cached_script_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The script that an earlier run bundled is read, not bundled again."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    cached = tmp_path / "keras-bias-initializers" / f"vega-{version('vl-convert-python')}.js"
+    cached = tmp_path / "keras-bias-initializers" / f"vega-{vl_convert.__version__}.js"
     cached.parent.mkdir()
     cached.write_text("cached")
     assert page_script() == "cached"

@@ -13,6 +13,7 @@ from pipeline.analysis.thinning import thin_out
 from pipeline.report.figures.theme import (
     COLOURS,
     DASHES,
+    TOOLTIP_POINT,
     WRAP,
     by_arm,
     dash_by_arm,
@@ -91,7 +92,7 @@ def _curve_panel(
     point = (
         alt.Chart()
         .transform_filter(f"indexof({with_tooltip}, datum.epoch) >= 0")
-        .mark_point(filled=True, size=90, clip=True, fillOpacity=0, strokeOpacity=0)
+        .mark_point(style=TOOLTIP_POINT, filled=True, size=90, clip=True)
         .encode(x=x, y=y, tooltip=tooltips(["arm"], ["epoch", "mean", "low", "high"]))
     )
     layers = [band, line, point] if bool(curves["low"].notna().any()) else [line, point]  # one seed has no interval

@@ -12,6 +12,7 @@ import pandas as pd
 # Okabe and Ito's palette, which colour-blind readers can tell apart, in the order of the arms.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+TOOLTIP_POINT = "tooltip-point"  # style of invisible points along a curve, which the pointer can find
 DIMMED = 0.12  # opacity of the arms that are not selected in the legend
 # Vega expression for a label: breaks the long name of an arm after a comma, and before the blocks that it is over.
 WRAP = "length(datum.label) > 24 ? split(replace(datum.label, /, ?| (?=over )/g, '$&\\n'), '\\n') : datum.label"
@@ -54,8 +55,27 @@ def theme(dark: bool = False) -> Spec:
             "neutral": {"stroke": grey, "strokeWidth": 1, "color": grey},  # lines that belong to no arm
             "margin": {"color": grey, "fillOpacity": 0.15},
             "median": {"color": ink},
+            TOOLTIP_POINT: {"fillOpacity": 0, "strokeOpacity": 0},
         },
     }
+
+
+def for_print(spec: Spec) -> Spec:
+    """Return a figure's Vega-Lite specification as an image needs it.
+
+    It has the light theme, and neither zoom nor the invisible points that show tooltips, which are half of an image.
+    """
+    params = [param for param in spec.get("params", []) if param.get("bind") != "scales"]
+    printed = spec | {"config": theme(), "params": params}
+    if "concat" in spec:
+        printed["concat"] = [_without_tooltip_points(panel) for panel in spec["concat"]]
+    return printed
+
+
+def _without_tooltip_points(panel: Spec) -> Spec:
+    if "layer" not in panel:
+        return panel
+    return panel | {"layer": [layer for layer in panel["layer"] if layer["mark"].get("style") != TOOLTIP_POINT]}
 
 
 def by_arm(arms: Sequence[str], legend: bool = True) -> alt.Color:

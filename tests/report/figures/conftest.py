@@ -10,7 +10,7 @@ import pytest
 from factories import found
 from PIL import Image
 
-from pipeline.report.figures.theme import theme
+from pipeline.report.figures.theme import for_print
 from pipeline.report.render import draw_figure, finish_figures
 
 LONG_NAME = "constant(value=0.1),optimizer.learning_rate=0.001,training.batch_size=64"
@@ -35,7 +35,7 @@ def check_picture(tmp_path: Path) -> Callable[[Any], None]:
 
     def check(chart: Any) -> None:
         spec = chart.to_dict()  # raises if it is not valid
-        draw_figure(spec | {"config": theme()}, tmp_path / "figure")
+        draw_figure(for_print(spec), tmp_path / "figure")
         finish_figures()
         with Image.open(tmp_path / "figure.png") as image:
             assert 200 < image.width < 2400 and 100 < image.height < 4000

@@ -9,6 +9,7 @@ import pytest
 from factories import ARMS, found
 
 from pipeline.report.figures.performance import forest, learning_curves, paired_differences
+from pipeline.report.figures.theme import for_print
 
 
 def curves(arms: list[str] = ARMS, epochs: int = 5) -> pd.DataFrame:
@@ -65,6 +66,15 @@ def test_learning_curves_without_an_interval_have_no_band():
     one_seed = curves().assign(low=np.nan, high=np.nan)
     marks = [mark["type"] for mark in found(learning_curves(one_seed, ARMS).to_dict(), "mark")]
     assert "line" in marks and "area" not in marks
+
+
+def test_images_have_neither_zoom_nor_tooltip_points():
+    """On the page each panel has both; in an image the points would be half of its elements."""
+    spec = learning_curves(curves(), ARMS).to_dict()
+    assert "tooltip-point" in found(spec, "style") and "scales" in found(spec, "bind")
+    printed = for_print(spec)
+    assert "tooltip-point" not in found(printed["concat"], "style") and "scales" not in found(printed, "bind")
+    assert [len(panel["layer"]) for panel in printed["concat"]] == [2, 2]
 
 
 @pytest.mark.parametrize(
