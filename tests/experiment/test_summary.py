@@ -41,7 +41,7 @@ def lesson(tmp_path: Path) -> list[Config]:
     """The four arms of the lesson, for one epoch."""
     config = change_config(
         compose_config("experiment=lesson", "tracking=none"), results=str(tmp_path), seeds=(0, 1), overrides=(),
-        training={"epochs": 1, "xla": False},
+        training={"epochs": 1, "batch_size": 32, "xla": False},
     )  # fmt: skip
     initializers = [compose_config(f"bias_initializer={name}").bias_initializer for name in ARMS]
     arms = [change_config(config, bias_initializer=initializer) for initializer in initializers]
