@@ -296,12 +296,3 @@ def test_a_page_without_figures_says_so(written: Path, tmp_path: Path) -> None:
     assert "This report was written without figures." in shown.text and "began 8 away" in shown.text
     assert not shown.figures and "How training went" not in shown.headings("h2")
     assert (tmp_path / "report.html").stat().st_size < 100_000
-
-
-def test_names_may_break_and_numbers_stay_together(tmp_path: Path) -> None:
-    """Long names break after commas; `p = 0.07` and `95 %` do not break."""
-    put_all(tmp_path, "zeros,optimizer=sgd", ACCURACIES["zeros"])
-    put_all(tmp_path, "ones,optimizer=sgd", ACCURACIES["ones"])
-    html = render_page(compare_study(RunStore(tmp_path, "s"), "zeros"), {}, script="")
-    assert "<span>ones,<wbr>optimizer=sgd: better than zeros,<wbr>optimizer=sgd: " in html
-    assert "95\u00a0% interval" in html and "p\u00a0=\u00a0" in html

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from factories import put, put_all
+from factories import APART, EIGHT, put, put_all
 from PIL import Image
 
 from pipeline.analysis.across_studies import rank_arms
@@ -17,6 +17,7 @@ from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.analysis.formatting import plain_rows
 from pipeline.report.console import print_comparison
 from pipeline.report.format import table_cells
+from pipeline.report.html import render_page
 from pipeline.report.ranking import write_ranking
 from pipeline.report.write import write_report
 from pipeline.store.runs import RunStore
@@ -146,3 +147,12 @@ def test_the_tables_behind_dvc_plots_are_those_of_the_verdict(report: Path) -> N
     assert intervals.loc["ones", "low"] < 1 / 15 < intervals.loc["ones", "high"]
     values = pd.read_csv(report / "plots" / "values.csv")
     assert values.query("arm == 'ones'")["value"].tolist() == [0.9, 0.8, 0.9]
+
+
+def test_names_may_break_and_numbers_stay_together(tmp_path: Path) -> None:
+    """Long names break after commas; `p = 0.07` and `95 %` do not break."""
+    put_all(tmp_path, "zeros,optimizer=sgd", [*EIGHT])
+    put_all(tmp_path, "ones,optimizer=sgd", [*(EIGHT + APART)])
+    html = render_page(compared(tmp_path), {}, script="")
+    assert "<span>ones,<wbr>optimizer=sgd: better than zeros,<wbr>optimizer=sgd: " in html
+    assert "95\u00a0% interval" in html and "p\u00a0=\u00a0" in html

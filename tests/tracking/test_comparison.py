@@ -19,6 +19,7 @@ from factories import put
 
 from pipeline import compare, sync
 from pipeline.config.schema import PROJECT, Tracking
+from pipeline.report.figures.theme import COLOURS
 from pipeline.store.replaced import write_run
 from pipeline.store.runs import RunStore
 from pipeline.tracking.client import client_class
@@ -120,6 +121,8 @@ def test_an_arm_carries_its_differences_as_metrics_and_its_verdict_as_tag(sent: 
         "zeros": "baseline", "ones": "undecided", "no_bias": "identical",
     }  # fmt: skip
     assert arms["ones"].data.tags["baseline"] == "zeros" and "baseline" not in arms["zeros"].data.tags
+    colours = {arm: run.data.tags["mlflow.runColor"] for arm, run in arms.items()}
+    assert colours == dict(zip(("no_bias", "zeros", "ones"), COLOURS, strict=False))  # those of the figures
     assert not [name for name in arms["zeros"].data.metrics if name.startswith("difference/")]
 
 

@@ -3,26 +3,26 @@ const island = JSON.parse(document.getElementById("island").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const touch = matchMedia("(pointer: coarse)");
 
-// Panels stand side by side while there is room; a single column is as wide as the page.
-function fitted(spec, room, drawn) {
+// Place panels side by side while there is room; widen a single column to the page.
+function fitPanels(spec, available, drawn) {
   const panels = spec.concat || [spec];
   const columns = Math.min(spec.columns || 1, panels.length);
-  const each = drawn / columns;
-  const fitting = Math.min(columns, Math.max(1, Math.floor(room / each)));
-  if (spec.concat) spec.columns = fitting;
-  const spare = fitting === 1 ? Math.floor(room - each) : 0;
+  const panelWidth = drawn / columns;
+  const fittingColumns = Math.min(columns, Math.max(1, Math.floor(available / panelWidth)));
+  if (spec.concat) spec.columns = fittingColumns;
+  const spare = fittingColumns === 1 ? Math.floor(available - panelWidth) : 0;
   panels.forEach((panel) => { panel.width = Math.max(110, Math.min(panel.width + spare, 560)); });
 }
 
 async function draw(box) {
   const spec = structuredClone(island.figures[box.dataset.figure]);
-  const room = box.parentElement.clientWidth;
+  const available = box.parentElement.clientWidth;
   const theme = structuredClone(island.themes[dark.matches ? "dark" : "light"]);
-  theme.legend.columns = Math.max(1, Math.floor(room / (60 + 7 * Math.min(island.longest, 60))));
-  theme.legend.labelLimit = Math.min(theme.legend.labelLimit, room - 60);
-  theme.axis.labelLimit = Math.min(theme.axis.labelLimit, room * 0.4);
+  theme.legend.columns = Math.max(1, Math.floor(available / (60 + 7 * Math.min(island.longest, 60))));
+  theme.legend.labelLimit = Math.min(theme.legend.labelLimit, available - 60);
+  theme.axis.labelLimit = Math.min(theme.axis.labelLimit, available * 0.4);
   theme.padding = 4;
-  if (touch.matches) dropZoom(spec); // a finger scrolls the page
+  if (touch.matches) dropZoom(spec); // or a finger on a figure could not scroll the page
   const options = {
     config: theme, renderer: "svg", tooltip: { theme: dark.matches ? "dark" : "light" },
     actions: false,
@@ -30,9 +30,9 @@ async function draw(box) {
   for (let tries = 0; tries < 4; tries++) {
     const done = await vegaEmbed(box, spec, options);
     const drawn = box.querySelector("svg").getBoundingClientRect().width;
-    if (drawn <= room + 1) break;
+    if (drawn <= available + 1) break;
     done.finalize();
-    fitted(spec, room, drawn);
+    fitPanels(spec, available, drawn);
   }
 }
 
@@ -51,13 +51,13 @@ async function drawAll() {
   }
 }
 
-// Sort a table by a column: numbers by size, words by letters; what is not known stays last.
+// Sort a table by a column, numerically if it holds numbers; unknown values stay last.
 function sort(heading) {
-  const table = heading.closest("table"), place = heading.cellIndex;
+  const table = heading.closest("table"), column = heading.cellIndex;
   const down = heading.getAttribute("aria-sort") === "ascending";
   table.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
   heading.setAttribute("aria-sort", down ? "descending" : "ascending");
-  const key = (row) => row.cells[place].dataset.key;
+  const key = (row) => row.cells[column].dataset.key;
   const rows = [...table.tBodies[0].rows];
   const numbers = rows.every((row) => key(row) === "" || !Number.isNaN(Number(key(row))));
   rows.sort((a, b) => {
@@ -72,10 +72,10 @@ document.querySelectorAll(".sortable th").forEach((heading) => {
   heading.querySelector("button").addEventListener("click", () => sort(heading));
 });
 dark.addEventListener("change", drawAll);
-let width = innerWidth, later;
+let width = innerWidth, timer;
 addEventListener("resize", () => {
-  clearTimeout(later);
-  later = setTimeout(() => {
+  clearTimeout(timer);
+  timer = setTimeout(() => {
     if (innerWidth !== width) { width = innerWidth; drawAll(); }
   }, 250);
 });
