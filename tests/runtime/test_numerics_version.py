@@ -13,7 +13,7 @@ from pipeline.runtime.hashing import NUMERICS_VERSION
 # The packages and modules whose code decides the numbers of a run, and the hash of what they did when NUMERICS_VERSION
 # was last settled.
 DECISIVE = ("config/schema.py", "runtime/device.py", "runtime/hashing.py", "biases/variables.py",
-            "biases/extraction.py", "data", "models", "training")  # fmt: skip
+            "biases/extraction.py", "biases/introspection.py", "data", "models", "training")  # fmt: skip
 KNOWN = (1, "a858f8c6519bf8bd")
 
 
