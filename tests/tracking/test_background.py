@@ -12,17 +12,18 @@ from pipeline.store.runs import RunStore
 from pipeline.tracking.background import expect_study, finish_uploads, queue_arm, start_upload, stop_uploads
 from pipeline.tracking.runs import up_to_date
 
-ARM = "glorot_uniform,training.epochs=2"
+Uploaders = Callable[[], list[psutil.Process]]
 
 
-def uploaders() -> list[psutil.Process]:
-    """The upload processes that this one has started."""
-    children = psutil.Process().children()
-    return [child for child in children if "pipeline.sync" in child.cmdline()]
+@pytest.fixture
+def uploaders() -> Uploaders:
+    """The child processes of this one that were started in the test and still run."""
+    earlier = psutil.Process().children()
+    return lambda: [child for child in psutil.Process().children() if child not in earlier]
 
 
 def test_queued_arms_are_uploaded_when_the_uploads_are_finished(
-    trained_study: TrainedStudy, mlflow_store: str, tmp_path: Path
+    trained_study: TrainedStudy, mlflow_store: str, tmp_path: Path, uploaders: Uploaders
 ) -> None:
     """One process uploads all queued arms, and is gone when `finish_uploads` returns."""
     tracking, store = Tracking(True, mlflow_store), RunStore(trained_study.results, trained_study.name)
@@ -37,7 +38,7 @@ def test_queued_arms_are_uploaded_when_the_uploads_are_finished(
     assert len(MLflowStore(mlflow_store).by_name(store.study)) == len(trained_study.arms) * 4
 
 
-def test_a_process_that_dies_is_reported(tmp_path: Path, mlflow_store: str) -> None:
+def test_a_process_that_dies_is_reported(tmp_path: Path, mlflow_store: str, uploaders: Uploaders) -> None:
     """An upload process that was killed costs a line that names MLflow's address and how the process ended."""
     start_upload(Tracking(True, mlflow_store), tmp_path)
     (process,) = uploaders()
@@ -47,7 +48,7 @@ def test_a_process_that_dies_is_reported(tmp_path: Path, mlflow_store: str) -> N
     assert uploaders() == []
 
 
-def test_stopped_uploads_leave_no_process(tmp_path: Path, mlflow_store: str) -> None:
+def test_stopped_uploads_leave_no_process(tmp_path: Path, mlflow_store: str, uploaders: Uploaders) -> None:
     """When a request is refused, the process is killed, and there is nothing to report."""
     start_upload(Tracking(True, mlflow_store), tmp_path)
     assert len(uploaders()) == 1
@@ -56,14 +57,16 @@ def test_stopped_uploads_leave_no_process(tmp_path: Path, mlflow_store: str) -> 
     assert finish_uploads(None) == []
 
 
-def test_without_tracking_there_is_no_process(tmp_path: Path) -> None:
+def test_without_tracking_there_is_no_process(tmp_path: Path, uploaders: Uploaders) -> None:
     """`tracking=none` starts none."""
     start_upload(Tracking(enabled=False), tmp_path)
     assert uploaders() == []
 
 
 @pytest.mark.slow
-def test_a_sweep_has_uploaded_its_arms_when_it_ends(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
+def test_a_sweep_has_uploaded_its_arms_when_it_ends(
+    cli: Callable[..., CommandResult], tmp_path: Path, uploaders: Uploaders
+) -> None:
     """It makes the store, leaves no process behind, and logs MLflow's messages."""
     sweep = ("-m", "data=iris", "model=linear", "seeds=1", "training.epochs=2", "bias_initializer=zeros,ones",
              "tracking=mlflow")  # fmt: skip
