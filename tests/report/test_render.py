@@ -106,28 +106,29 @@ def test_a_refused_comparison_stops_the_process(tmp_path: Path) -> None:
 def test_the_process_ends_with_its_parent(kill: signal.Signals, tmp_path: Path) -> None:
     """No process stays behind when the command is killed, or interrupted by Ctrl-C, and only the command complains."""
     script = (
-        "import time\nfrom pipeline.report.render import start_renderer\n"
+        "import signal, time\nfrom pipeline.report.render import start_renderer\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a shell's background jobs ignore
         "print(start_renderer().worker.pid, flush=True)\ntime.sleep(60)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    parent = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
         start_new_session=True,
-    )  # fmt: skip
-    assert parent.stdout is not None and parent.stderr is not None
-    worker = int(parent.stdout.readline())
-    time.sleep(2)  # until the worker has started
-    if kill == signal.SIGINT:
-        os.killpg(parent.pid, kill)
-    else:
-        os.kill(parent.pid, kill)
-    parent.wait(timeout=30)
-    deadline = time.time() + 30
-    while psutil.pid_exists(worker) and time.time() < deadline:
-        time.sleep(0.1)
-    assert not psutil.pid_exists(worker)
-    if kill == signal.SIGINT:
-        assert parent.stderr.read().count("Traceback") == 1
+    ) as parent:  # fmt: skip
+        assert parent.stdout is not None and parent.stderr is not None
+        worker = int(parent.stdout.readline())
+        time.sleep(2)  # until the worker has started
+        if kill == signal.SIGINT:
+            os.killpg(parent.pid, kill)
+        else:
+            os.kill(parent.pid, kill)
+        parent.wait(timeout=30)
+        deadline = time.time() + 30
+        while psutil.pid_exists(worker) and time.time() < deadline:
+            time.sleep(0.1)
+        assert not psutil.pid_exists(worker)
+        if kill == signal.SIGINT:
+            assert parent.stderr.read().count("Traceback") == 1
 
 
 def test_the_cached_script_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
