@@ -4,7 +4,7 @@ Options, each `key=value`: study (one, or several with commas; default: the only
 (what the verdict is about; test_accuracy, or test_mae; best_val_accuracy, ...: see summary.csv), margin (the largest
 difference of that metric that does not matter; 0.005), threshold (the level of epochs_to_val_accuracy; default: 95 % of
 the baseline's progress), figures (false: draw none, for a quick look), results (results), reports (reports), mlflow
-(false: leave the study in MLflow, if it is there, without the answer). Exit code 2: nothing to compare, or bad options.
+(false: do not upload the comparison to MLflow). Exit code 2: nothing to compare, or bad options.
 
 Writes into `<reports>/<study>/`: report.html (one file, works offline), answer.md, comparison.json (for programs),
 figures/*.png and *.svg, summary.csv, differences.csv, biases.parquet, and metrics.json and plots/ for DVC. Of several

@@ -14,9 +14,9 @@ _ABSENT: Any = object()  # the default of `given`, since None is a value that a 
 class ConfigError(ValueError):
     """A request that cannot be carried out.
 
-    `ConfigError(key, given, allowed)` reads "key: given given; allowed: ...". `allowed` is a phrase, or a sequence of
-    valid words, of which the message names those nearest to `given`. `reason` extends the first half of the line:
-    `reason="but the data has 3 classes"` makes it "key: given given, but the data has 3 classes; allowed: ...".
+    `ConfigError("seeds", 0, "a count from 1 up")` reads "seeds: 0 given; allowed: a count from 1 up". `allowed` is a
+    phrase, or a sequence of valid words, of which the message names those nearest to `given`. `reason` extends the
+    first half of the line: `reason="but there are 3 classes"` makes it "seeds: 0 given, but there are 3 classes; ...".
     `ConfigError(line)` takes a finished line, for a message of another form.
 
     Attributes: `key`, `given` and `allowed` as they were passed; all None where the line was passed finished.

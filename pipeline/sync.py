@@ -5,19 +5,17 @@ too), uri (default: MLFLOW_TRACKING_URI where it is set, else the embedded store
 input which arms to upload, as a sweep does). Uploading twice makes no second run. Exit code 1: MLflow refused.
 """
 
-import contextlib
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 from pipeline.config.options import parse_options
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.errors import ConfigError
 from pipeline.store.runs import RunStore, choose_studies, stored_studies
-from pipeline.tracking.client import prepare_store, store_uri
+from pipeline.tracking.background import follow_queue
+from pipeline.tracking.client import store_uri
 from pipeline.tracking.comparison import publish_comparison
 from pipeline.tracking.runs import mirror_arm
 
@@ -43,36 +41,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results, reports = PROJECT / options.results, PROJECT / options.reports
         tracking = Tracking(True, options.uri or None)
         if options.follow:
-            return _follow(tracking, results)
+            return follow_queue(tracking, results)
         every = [RunStore(results, study) for study in stored_studies(results)]
         stores = choose_studies(results, options.study) if options.study else every
+        problems = []
         for store in stores:
-            arms = [(arm, list(runs)) for arm, runs in groupby(store.runs(), key=lambda run: run.arm)]
-            uploads = (mirror_arm(tracking, store, arm, runs) for arm, runs in arms)
-            problem = next(filter(None, uploads), "") or publish_comparison(tracking, store, reports / store.study)
-            if problem:
-                print(problem, file=sys.stderr)
-                return 1
+            for arm, runs in groupby(store.runs(), key=lambda run: run.arm):
+                if problem := mirror_arm(tracking, store, arm, list(runs)):
+                    print(problem, file=sys.stderr)
+                    return 1  # most likely the server is away, and each further arm would wait for it again
+            problems.append(publish_comparison(tracking, store, reports / store.study))
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
+    for problem in filter(None, problems):
+        print(problem, file=sys.stderr)
+    if any(problems):
+        return 1
     print(f"MLflow at {store_uri(tracking)} has all of: {', '.join(s.study for s in stores) or 'no study yet'}")
-    return 0
-
-
-def _follow(tracking: Tracking, results: Path) -> int:
-    """Upload each arm named on standard input, a line of JSON `[study, arm]`; without an arm, prepare the study."""
-    with contextlib.suppress(Exception):  # a broken MLflow is reported when there is something to upload
-        prepare_store(tracking, results)
-    for line in sys.stdin:
-        study, arm = json.loads(line)
-        store = RunStore(results, study)
-        if not arm:
-            with contextlib.suppress(Exception):
-                prepare_store(tracking, results, study)
-        elif problem := mirror_arm(tracking, store, arm, store.runs(arm)):
-            print(problem, flush=True)
-            return 1  # most likely the server is away, and each further arm would wait for it again
     return 0
 
 

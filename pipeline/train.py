@@ -20,7 +20,16 @@ PLAN_ONLY = "hydra.callbacks.validate_jobs.plan_only=true"
 
 
 def main() -> int:
-    """Run Hydra over the command line; the exit code."""
+    """Run the command; the exit code, 130 after Ctrl-C."""
+    try:
+        return _run()
+    except KeyboardInterrupt:
+        print("interrupted: finished runs are kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+def _run() -> int:
+    """Run Hydra over the command line, then report; the exit code."""
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here, to be printed in one line
     forget_request()
@@ -31,12 +40,6 @@ def main() -> int:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(train_job)()
     except Exception as exception:
         error = exception
-    except KeyboardInterrupt:
-        print(
-            "interrupted: finished runs are kept and uploaded to MLflow; the same command goes on from there",
-            file=sys.stderr,
-        )
-        return 130
     request = current_request()
     if request is not None:
         return finish_request(request, error)

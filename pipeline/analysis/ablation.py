@@ -28,6 +28,9 @@ from pipeline.store.runs import WEIGHTS, Run, RunStore
 from pipeline.store.tables import ABLATION, DEAD_UNITS, read_table
 
 VERSION = "1"  # raise it when the evaluation gives other numbers; all rows are then computed again
+# Tables written before VERSION existed have a digest of the source text instead, in a column `code`. These two (of
+# Python 3.11, and of 3.12 and 3.13) are of code that gave the numbers of version 1.
+SOURCE_DIGESTS = ("28a141e01396df51", "441eb67fb6c13451")
 OWN, ZEROED, BEFORE = "own", "zeroed", "before"
 MOST_ARMS = 12
 FIRST = ("zeros", "ones")  # bias settings of the first arm of a block; without them it is the first by name
@@ -100,11 +103,17 @@ def _load(store: RunStore, name: str, runs: Sequence[Run] | None) -> Any:
     return frame.astype({"seed": int} | (dict.fromkeys(numbers, int) if name == DEAD_UNITS else {}))
 
 
+def _with_version(row: Row) -> Row:
+    """The row of a table, with the version of the code that computed it."""
+    code = row.pop("code", None)
+    return row if code is None else row | {"version": "1" if code in SOURCE_DIGESTS else code}
+
+
 def stored_rows(store: RunStore, name: str, version: str | None = None) -> dict[tuple[str, ...], Row]:
     """Read the rows of a table by their labels; only those of `version`, where it is given."""
     numbers = NUMBERS[name]
     whole = [
-        row for row in read_table(store, name)
+        row for row in map(_with_version, read_table(store, name))
         if {*LABELS[name], *numbers, "version"} <= set(row) and None not in (*row, *row.values())
     ]  # fmt: skip
     return {row_identity(name, row): row for row in whole if version in (None, row["version"])}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePath
 from typing import Protocol
 
 from pipeline.biases.keras_config import config_layers
@@ -156,7 +157,7 @@ def load_arms(store: RunStore) -> list[Arm]:
     arms = [_make_arm(name, runs) for name, runs in runs_by_arm.items()]
     if not any(arm.complete for arm in arms):
         unusable = [f"{arm.name} (diverged: {seed_spans(arm.diverged)})" for arm in arms]
-        unusable += [f"{run} (damaged)" for run in damaged_runs(store, arms)]
+        unusable += [f"{run.as_posix()} (damaged)" for run in damaged_runs(store, arms)]
         listed = f" ({', '.join(unusable)})" if unusable else ""
         raise ConfigError(f"study: {store.study} has no complete run{listed}; train one: python -m pipeline.train -m")
     order = {setting: i for i, setting in enumerate(FIRST_SETTINGS)}
@@ -179,10 +180,10 @@ def _make_arm(name: str, runs: list[Run]) -> Arm:
     return Arm(name, runs[0].meta["config"]["bias_setting"], tuple(runs), histories)
 
 
-def damaged_runs(store: RunStore, arms: list[Arm]) -> list[str]:
-    """Runs on disk that no arm could use, because a file is damaged or an entry is missing, e.g. `zeros/seed=0`."""
+def damaged_runs(store: RunStore, arms: list[Arm]) -> list[PurePath]:
+    """Folders of runs, below the study's, that no arm could use: a file is damaged, or an entry is missing."""
     used = {run.path for arm in arms for run in arm.runs}
-    return sorted("/".join(path.parts[-2:]) for path in store.run_paths() if path not in used)
+    return [PurePath(path.relative_to(store.folder)) for path in store.run_paths() if path not in used]
 
 
 def final_metrics(arms: list[Arm]) -> list[str]:

@@ -23,7 +23,7 @@ from pipeline.analysis.interactions import block_interactions
 from pipeline.analysis.run_warnings import ExcludedRun, RunWarning, excluded_runs, run_warnings
 from pipeline.analysis.study import MARGIN, Study, load_study
 from pipeline.analysis.summary import seed_differences, summarize
-from pipeline.analysis.verdict import Verdict, numbers_of
+from pipeline.analysis.verdict import Verdict, numbers_of, verdict_word
 from pipeline.analysis.wording import (
     BlockDependence,
     Headline,
@@ -128,11 +128,10 @@ def _verdicts(study: Study, rows: list[Row]) -> list[Verdict]:
     for arm in study.compared_arms:
         # An arm without a row has complete runs, but none with the metric.
         row = by_arm.get(arm.name, {"seeds": 0, "diverged": len(arm.diverged), "verdict": "not compared"})
-        word = row.get("verdict") or ("baseline" if arm.name in baselines else None)
-        word = word or ("not compared" if row["seeds"] else "diverged")
         verdict = Verdict(
             arm=arm.name, setting=arm.setting, block=arm.block, pooled=isinstance(arm, PooledArm),
-            metric=study.metric, verdict=word, margin=study.margin, **numbers_of(row),
+            metric=study.metric, verdict=verdict_word(row, arm.name in baselines), margin=study.margin,
+            **numbers_of(row),
         )  # fmt: skip
         verdicts.append(replace(verdict, sentence=arm_sentence(verdict, number)))
     return verdicts

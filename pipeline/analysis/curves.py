@@ -75,10 +75,10 @@ def measure_history(history: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 
 def default_level(curves: Iterable[np.ndarray], higher: bool) -> float | None:
-    """The level at `PROGRESS` of the baseline's way, to three digits of that way; None if the baseline never improved.
+    """The level at the share `PROGRESS` of the baseline's progress, to three digits; None if it never improved.
 
-    curves: one array [seeds, epochs + 1] per block. The way leads from the mean before training to the best of the mean
-    curve, both averaged over the blocks.
+    curves: one array [seeds, epochs + 1] per block. Progress leads from the mean before training to the best of the
+    mean curve, both averaged over the blocks.
     """
     means = [curve.mean(0) for curve in curves]
     if not means:

@@ -46,8 +46,8 @@ def excluded_runs(study: Study) -> list[ExcludedRun]:
         reasons |= dict.fromkeys(arm.complete_seeds - arm.values(study.metric).keys(), LACKS_METRIC)
         excluded += [ExcludedRun(arm.name, seed, reasons[seed]) for seed in sorted(reasons)]
     for run in study.damaged:
-        arm_name, _, seed = run.partition("/seed=")
-        excluded.append(ExcludedRun(arm_name, int(seed) if seed.isdecimal() else None, DAMAGED))
+        seed = run.name.removeprefix("seed=")
+        excluded.append(ExcludedRun(run.parent.name, int(seed) if seed.isdecimal() else None, DAMAGED))
     return excluded
 
 
@@ -61,7 +61,9 @@ def run_warnings(study: Study) -> list[RunWarning]:
         numbers = " and ".join(map(str, epochs))
         sentence = f"runs of {numbers} epochs are compared; their learning curves are not."
         warnings.append(RunWarning("different epochs", None, f"{block or 'without overrides'}: {sentence}", True))
-    warnings += [RunWarning("damaged", None, f"{run} is damaged and left out.", True) for run in study.damaged]
+    warnings += [
+        RunWarning("damaged", None, f"{run.as_posix()} is damaged and left out.", True) for run in study.damaged
+    ]
     return warnings
 
 

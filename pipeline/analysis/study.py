@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
 
 from pipeline.analysis.arms import Arm, ComparedArm, damaged_runs, final_metrics, load_arms, seed_spans
 from pipeline.analysis.blocks import PooledArm, pool_arms
@@ -20,7 +21,8 @@ class Study:
     """The arms of a study and the question they are asked.
 
     baseline: the bias setting that arms are compared with. metric: what the verdict is about. margin: the largest
-    difference of it that does not matter. damaged: runs that cannot be read, e.g. `zeros/seed=0`.
+    difference of it that does not matter. damaged: folders of runs that cannot be read, e.g.
+    `zeros/seed=0`.
     """
 
     name: str
@@ -28,7 +30,7 @@ class Study:
     metric: str
     margin: float
     arms: Sequence[Arm]
-    damaged: Sequence[str] = ()
+    damaged: Sequence[PurePath] = ()
 
     @property
     def arm_names(self) -> list[str]:
@@ -103,7 +105,7 @@ def load_study(
     """
     require(math.isfinite(threshold or 0), "threshold", threshold, "a number")
     arms = load_arms(store)
-    settings = [arm.setting for arm in arms]
+    settings = list(dict.fromkeys(arm.setting for arm in arms))
     if baseline not in settings:
         raise ConfigError(f"baseline: {store.study} has no arm {baseline}; {closest(baseline, settings)}")
     arms = measure_curves(store.study, arms, baseline, metric, threshold)

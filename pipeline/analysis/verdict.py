@@ -83,6 +83,13 @@ def numbers_of(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row.get(name) for name in names}
 
 
+def verdict_word(row: dict[str, Any], is_baseline: bool) -> str:
+    """The word for a row of the summary: the verdict, or why there is none."""
+    if row.get("verdict"):
+        return row["verdict"]
+    return "baseline" if is_baseline else "not compared" if row["seeds"] else "diverged"
+
+
 def judge(
     differences: np.ndarray, p_holm: float, p_equivalent: float, higher_is_better: bool, margin: float, family: int,
     same_curves: bool,

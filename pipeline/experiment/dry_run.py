@@ -77,7 +77,7 @@ def _remarks(names: Sequence[str], arms: Sequence[Plan], models: Sequence[Any]) 
             yield f"The same by construction, bit for bit: {'; '.join(group)}."
     for group in equivalent.values():
         if len(group) > 1 and group not in identical.values():
-            yield f"The same in all but what cannot matter, so only rounding tells them apart: {'; '.join(group)}."
+            yield f"Equal except for biases that cannot matter, so any difference is rounding: {'; '.join(group)}."
 
 
 def _digest(context: str, arrays: Sequence[np.ndarray]) -> str:

@@ -20,12 +20,11 @@ from pipeline.config.messages import explain_refusal
 from pipeline.config.overrides import expand_sweep, parse_overrides
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.dry_run import show_plan
-from pipeline.experiment.outcome import to_train_by_arm
-from pipeline.experiment.plan import Plan, plan_job, retrained_because
+from pipeline.experiment.outcome import plans_by_arm
+from pipeline.experiment.plan import Plan, plan_job, retrained_because, seeds_to_train
 from pipeline.experiment.validate import refuse_conflicting
 from pipeline.runtime.logs import redirect_stderr
 from pipeline.store.failures import clear_failure
-from pipeline.store.runs import RunStore
 from pipeline.tracking.background import expect_study, start_upload, stop_uploads
 
 LOG = "sweep.log"
@@ -35,11 +34,11 @@ LOG = "sweep.log"
 class Request:
     """What was asked for, as planned before the first job ran.
 
-    to_train: store and arm -> the seeds without a stored run. log: messages of the launching process.
+    plans: one per arm. to_train: for each, the seeds that have to be trained. log: messages of the launching process.
     """
 
     plans: list[Plan]
-    to_train: dict[tuple[RunStore, str], tuple[int, ...]]
+    to_train: list[tuple[int, ...]]
     log: Path
 
 
@@ -90,7 +89,8 @@ class ValidateJobs(Callback):
                 with redirect_stderr(noise):
                     self._check(plans)
                 messages = noise.read_text(errors="replace")
-            request = Request(plans, to_train_by_arm(plans), folder.absolute() / LOG)
+            arms = plans_by_arm(plans)
+            request = Request(arms, [seeds_to_train(plan) for plan in arms], folder.absolute() / LOG)
             if not self._plan_only:
                 _append_log(request.log, "while the request was checked", messages)
         except Exception as error:
@@ -109,7 +109,7 @@ class ValidateJobs(Callback):
         check_plans(plans)
         if self._plan_only:
             show_plan(plans)
-        for plan in training:
+        for plan in plans if not self._plan_only else ():
             clear_failure(plan.store, plan.arm)
         for plan in {plan.store: plan for plan in training}.values():
             expect_study(plan.config.tracking, plan.store)

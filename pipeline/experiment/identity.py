@@ -1,16 +1,25 @@
 """Identity of a run: a key that is equal exactly when two trainings must give the same numbers.
 
 The key is a digest of the settings that decide numbers, the data, the packages' versions, `NUMERICS_VERSION` and the
-seed. Settings left at the schema's default are not part of it, so a new setting retires no stored result; nor do the
+seed. Settings at their neutral value are not part of it, so that a new setting retires no stored result; nor do the
 Python version, the wording of messages, or where a module lies.
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.config.schema import Data, Optimizer, Training
+from pipeline.config.schema import Optimizer, Training
 from pipeline.runtime.hashing import NUMERICS_VERSION, digest
+
+# Values that leave a setting out of the key. They stay as they are when a default changes; a setting that is added
+# later gets the value here that stands for what was done without it, so that it retires no stored result.
+NEUTRAL: dict[str, dict[str, Any]] = {
+    "data": {"target": None, "task": None, "test_fraction": 0.2, "validation_fraction": 0.2, "standardize": True,
+             "standardize_target": True},
+    "optimizer": {"config": {}, "schedule": None},
+    "training": {"loss": "auto", "metrics": "auto", "class_weight": None, "xla": "auto"},
+}  # fmt: skip
 
 # Results stored before NUMERICS_VERSION existed carry a digest of the source text instead, which Python 3.11 spells
 # differently from 3.12 and 3.13. The last such code gave the numbers of version 1, so its runs are still found.
@@ -58,9 +67,7 @@ def identify(
     del groups["training"]["seeds_at_once"]  # how many seeds share the memory changes no number
     decisive = {
         "layers": layers,
-        "data": _without_defaults(groups["data"], Data),
-        "optimizer": _without_defaults(groups["optimizer"], Optimizer),
-        "training": _without_defaults(groups["training"], Training),
+        **{name: _without_neutral(settings, NEUTRAL[name]) for name, settings in groups.items()},
         "packages": dict(packages),
         "numerics": NUMERICS_VERSION,
     }
@@ -73,8 +80,5 @@ def identify(
     return Recipe(digest(decisive), tuple(older))
 
 
-def _without_defaults(settings: Mapping[str, Any], group: type) -> dict[str, Any]:
-    """The settings whose value is not the schema's default."""
-    with_default = {f.name: f.default for f in fields(group) if f.default is not MISSING}
-    with_default |= {f.name: f.default_factory() for f in fields(group) if f.default_factory is not MISSING}
-    return {k: v for k, v in settings.items() if k not in with_default or with_default[k] != v}
+def _without_neutral(settings: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in neutral or neutral[name] != value}

@@ -31,6 +31,7 @@ def train_job(composed: DictConfig) -> None:
     config = load_config(composed, overrides)
     output = Path(hydra_config.runtime.output_dir) / f"{hydra_config.job.name}.log"
     launching = current_request() is not None
+    plan = plan_job(config)
     try:
         with redirect_stderr(output), _progress_bar(launching) as bar:
             task = bar.add_task("", total=None, visible=False)
@@ -40,8 +41,7 @@ def train_job(composed: DictConfig) -> None:
 
             run_arm(config, progress, queue_arm if launching else lambda *_: "")
     except Exception as error:
-        log.debug("job failed", exc_info=True)
-        plan = plan_job(config)
+        log.info("the job failed", exc_info=True)  # to the job's log; the terminal gets one line at the end
         line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         record_failure(plan.store, plan.arm, Failure(" ".join(overrides) or "the default arm", line, str(output)))
         raise

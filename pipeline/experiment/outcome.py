@@ -4,9 +4,9 @@ Nothing is handed over by the jobs themselves, so the outcome is right under any
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pipeline.experiment.plan import Plan, seeds_to_train, stored_seeds
+from pipeline.experiment.plan import Plan, stored_seeds
 from pipeline.store.failures import Failure, read_failure
 from pipeline.store.runs import Run, RunStore
 
@@ -32,28 +32,36 @@ class Outcome:
 
     @property
     def problem(self) -> str:
-        """Why runs are missing, in one line; "" where none is."""
-        if not self.missing:
-            return ""
+        """The recorded failure, or else the missing runs, in one line; "" where all is well."""
         if self.failure:
             return f"{self.failure.overrides}: {self.failure.error} (log: {self.failure.log})"
+        if not self.missing:
+            return ""
         request = " ".join(self.plan.config.overrides) or "the default arm"
-        return f"{request}: seeds {list(self.missing)} are missing and no error is recorded; the job was killed"
+        why = "no error is recorded: the job did not run, or was killed"
+        return f"{request}: seeds {list(self.missing)} are missing and {why}"
 
 
-def to_train_by_arm(plans: Sequence[Plan]) -> dict[tuple[RunStore, str], tuple[int, ...]]:
-    """The seeds that each arm has to train, before the first job runs."""
-    return {(plan.store, plan.arm): seeds_to_train(plan) for plan in plans}
-
-
-def read_outcomes(plans: Sequence[Plan], to_train: dict[tuple[RunStore, str], tuple[int, ...]]) -> list[Outcome]:
-    """Read the outcome of each arm that the plans ask for. to_train: see `to_train_by_arm`."""
+def plans_by_arm(plans: Sequence[Plan]) -> list[Plan]:
+    """One plan per arm, in order: jobs may ask for different seeds of it (`seeds=5,10`), which are put together."""
     merged: dict[tuple[RunStore, str], Plan] = {}
     for plan in plans:
-        merged.setdefault((plan.store, plan.arm), plan)
+        earlier = merged.get((plan.store, plan.arm))
+        if earlier is not None:
+            keys = dict(sorted((earlier.keys | plan.keys).items()))
+            missing = tuple(sorted({*earlier.missing, *plan.missing}))
+            show = earlier.config.show_weights or plan.config.show_weights
+            config = replace(earlier.config, seeds=tuple(keys), show_weights=show)
+            plan = replace(earlier, config=config, keys=keys, missing=missing)
+        merged[plan.store, plan.arm] = plan
+    return list(merged.values())
+
+
+def read_outcomes(plans: Sequence[Plan], to_train: Sequence[Sequence[int]]) -> list[Outcome]:
+    """Read the outcome of each arm. plans: one per arm. to_train: for each, the seeds to train as planned."""
     outcomes = []
-    for (store, arm), plan in merged.items():
+    for plan, seeds in zip(plans, to_train, strict=True):
         runs = stored_seeds(plan)
-        trained = tuple(seed for seed in to_train[store, arm] if seed in runs)
-        outcomes.append(Outcome(plan, list(runs.values()), trained, read_failure(store, arm)))
+        trained = tuple(seed for seed in seeds if seed in runs)
+        outcomes.append(Outcome(plan, list(runs.values()), trained, read_failure(plan.store, plan.arm)))
     return outcomes

@@ -93,11 +93,11 @@ def retrained_because(plan: Plan) -> str:
     stale = [
         run
         for run in plan.store.runs(plan.arm)
-        if run.meta["config"] == plan.settings and run.meta["recipe"] not in plan.recipe.digests
+        if run.meta.get("config") == plan.settings and run.meta["recipe"] not in plan.recipe.digests
     ]
     if not stale:
         return ""
     now, then = package_versions(), stale[0].meta.get("environment", {}).get("packages", {})
     changed = [f"{name} {then[name]}, now {now[name]}" for name in now if name in then and then[name] != now[name]]
     why = f"with {', '.join(changed)}" if changed else "by a version of this project that gave other numbers"
-    return f"{plan.arm}: {len(stale)} stored runs were trained {why}; they move to results/.replaced"
+    return f"{plan.arm}: {len(stale)} stored runs were trained {why}; training again keeps them in .replaced"

@@ -18,7 +18,6 @@ from pipeline.models.initializers.audit import audit_biases
 from pipeline.runtime.device import start_tensorflow
 from pipeline.runtime.environment import describe_environment
 from pipeline.runtime.hashing import NUMERICS_VERSION, digest
-from pipeline.store.failures import clear_failure
 from pipeline.store.replaced import adopt_runs, retire_run, write_run
 from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.runs import mirror_arm
@@ -57,7 +56,6 @@ def run_arm(
         for run in store.runs(arm):
             if run.meta["recipe"] not in plan.recipe.digests:  # trained under other settings, whatever its seed
                 retire_run(store.results, run)
-        clear_failure(store, arm)
         problem = upload(config.tracking, store, arm, store.runs(arm))
         return Outcome(plan, list(stored_seeds(plan).values()), seeds, upload_problem=problem)
 
@@ -73,7 +71,7 @@ def _train_and_store(plan: Plan, seeds: Sequence[int], progress: Callable[[str, 
     keep_weights = config.show_weights or models[0].count_params() <= MAX_KEPT_WEIGHTS
     arrays = [_moment("before", extract_biases(model)) for model in models]
     weights = [_moment("before", _weights(model)) if keep_weights else {} for model in models]
-    kernel_digests = [_kernel_digest(model) for model in models]
+    kernel_digests = [initial_digest(model) for model in models]
     log.info("training %d seeds of %s on %s", len(seeds), plan.arm, device)
     trained = train_seeds(
         models, splits, dataset, config.optimizer, config.training, bias_variables,
@@ -99,7 +97,7 @@ def _weights(model: Any) -> dict[str, np.ndarray]:
     return {name: np.array(variable.value) for name, variable in zip(names, model.weights, strict=True)}
 
 
-def _kernel_digest(model: Any) -> str:
+def initial_digest(model: Any) -> str:
     """Digest of everything that the model starts with except its biases: equal in all arms of one seed."""
     biases = {id(variable) for variable in bias_variables(model).values()}
     others = [v for v in model.variables if id(v) not in biases]

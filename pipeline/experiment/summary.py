@@ -38,7 +38,7 @@ def finish_request(request: Request, error: Exception | None) -> int:
     if any(outcome.runs for outcome in outcomes):
         _print_next_steps(outcomes, upload_problems)
     failures = [outcome.problem for outcome in outcomes if outcome.problem]
-    if error is not None and not any(outcome.failure for outcome in outcomes):
+    if error is not None and not failures:
         failures.append(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     for line in failures:
         print(f"failed: {line}", file=sys.stderr)
@@ -57,7 +57,7 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         complete = [run.meta["metrics"] for run in outcome.runs if run.complete]
         spreads = [mean_interval(np.array([m[name] for m in complete if name in m]))[:2] for name in metrics]
-        cells = [f"{mean:.4f}" if np.isnan(std) else f"{mean:.4f} ± {std:.4f}" for mean, std in spreads]
+        cells = [_spread_text(mean, std) for mean, std in spreads]
         counts = (len(outcome.runs), len(outcome.trained), len(outcome.runs) - len(complete))
         study = [outcome.plan.config.study] if several else []
         table.add_row(*study, outcome.plan.arm, *map(str, counts), *cells)
@@ -66,6 +66,12 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
         if outcome.plan.config.show_weights and outcome.runs:
             _print_weights(outcome)
     print(f"Results: {', '.join(sorted({short_path(outcome.plan.store.folder) for outcome in outcomes}))}")
+
+
+def _spread_text(mean: float, std: float) -> str:
+    if np.isnan(mean):
+        return "–"
+    return f"{mean:.4f}" if np.isnan(std) else f"{mean:.4f} ± {std:.4f}"
 
 
 def _print_weights(outcome: Outcome) -> None:

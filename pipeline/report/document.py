@@ -47,12 +47,16 @@ def comparison_document(comparison: "Comparison") -> dict[str, Any]:
 def read_document(folder: Path) -> dict[str, Any] | None:
     """Read comparison.json from a report's folder; None where there is none.
 
-    Raises ValueError for a file of another schema version.
+    Raises ValueError for a damaged file, and for one of another schema version.
     """
     try:
         document = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise ValueError(
+            f"{folder / FILE} is damaged ({error}); write it again with python -m pipeline.compare"
+        ) from error
     if document.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(f"{folder / FILE} is of another version; write it again with python -m pipeline.compare")
     return document

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from pipeline.analysis.formatting import Row, number_format, p_value
+from pipeline.analysis.verdict import verdict_word
 
 HEADINGS = ["arm", "seeds", "mean ± 95 %", "difference [95 %]", "p (Holm)", "verdict"]
 SORTED_BY = ["arm", "seeds", "mean", "difference", "p_holm", "verdict"]  # the column of the summary behind each heading
@@ -36,8 +37,7 @@ def _cells(row: dict[str, Any], number: Callable[..., str], is_baseline: bool) -
         mean += f" ± {number(row['ci_high'] - row['mean'])}"
     cells = [row["arm"], seeds_cell, mean]
     if row.get("baseline") is None:
-        verdict = "baseline" if is_baseline else UNKNOWN if seeds else "diverged"
-        return [*cells, UNKNOWN, UNKNOWN, verdict]
+        return [*cells, UNKNOWN, UNKNOWN, verdict_word(row, is_baseline)]
     difference, low, high = number(row["difference"], "+"), row["difference_ci_low"], row["difference_ci_high"]
     if low is not None and high is not None and low < high:
         difference += f" [{number(low, '+')}, {number(high, '+')}]"

@@ -17,8 +17,8 @@ from typing import IO
 
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.store.runs import Run, RunStore
-from pipeline.tracking.client import store_uri
-from pipeline.tracking.runs import up_to_date
+from pipeline.tracking.client import prepare_store, store_uri
+from pipeline.tracking.runs import mirror_arm, up_to_date
 
 
 @dataclass(frozen=True)
@@ -97,3 +97,22 @@ def _tell(tracking: Tracking, store: RunStore, arm: str) -> None:
         with contextlib.suppress(BrokenPipeError):  # the process has just ended, which finish_uploads reports
             uploader.process.stdin.write(json.dumps([store.study, arm]) + "\n")
             uploader.process.stdin.flush()
+
+
+def follow_queue(tracking: Tracking, results: Path) -> int:
+    """Work as the process: upload each arm that standard input names. Returns the exit code.
+
+    A line is JSON, `[study, arm]`; without an arm, the study is prepared.
+    """
+    with contextlib.suppress(Exception):  # a broken MLflow is reported when there is something to upload
+        prepare_store(tracking, results)
+    for line in sys.stdin:
+        study, arm = json.loads(line)
+        store = RunStore(results, study)
+        if not arm:
+            with contextlib.suppress(Exception):
+                prepare_store(tracking, results, study)
+        elif problem := mirror_arm(tracking, store, arm, store.runs(arm)):
+            print(problem, flush=True)
+            return 1  # most likely the server is away, and each further arm would wait for it again
+    return 0

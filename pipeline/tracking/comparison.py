@@ -21,6 +21,7 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
+from pipeline.analysis.curves import higher_is_better
 from pipeline.config.schema import Tracking
 from pipeline.report.document import FILE, read_document
 from pipeline.runtime.hashing import digest
@@ -255,7 +256,7 @@ def _view(upload: Upload, experiment: Any) -> str:
     state = {
         "searchFilter": "tags.role = 'arm'",
         "orderByKey": f"metrics.`{shown}`",
-        "orderByAsc": not shown.endswith(("accuracy", "auc")),
+        "orderByAsc": not higher_is_better(shown),
         "selectedColumns": [*widths],
         "columnOrder": ["attributes.`Run Name`", *widths],
         "columnWidths": widths,

@@ -27,3 +27,15 @@ def test_a_plan_trains_and_writes_nothing(cli, tmp_path) -> None:
     assert (result.code, result.err) == (0, "")
     assert "2 runs to train" in result.out
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_ctrl_c_while_a_sweep_is_reported(cli, monkeypatch) -> None:
+    """Ctrl-C after the last job, during ablation or upload, ends with exit code 130 and one line."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.experiment.summary.ablate_studies", interrupt)
+    result = cli("data=iris", "model=linear", "seeds=1", "training.epochs=1")
+    assert result.code == 130
+    assert result.err == "interrupted: finished runs are kept, and the same command goes on from there\n"

@@ -11,7 +11,7 @@ from factories import DROPOUT_GRU, compose_config
 from pipeline.biases.extraction import bias_variables, extract_biases
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import split_rows
-from pipeline.experiment.run import _kernel_digest, run_arm
+from pipeline.experiment.run import initial_digest, run_arm
 from pipeline.models.build import build_model
 from pipeline.models.spec import complete_layers
 from pipeline.runtime.device import start_tensorflow
@@ -82,9 +82,9 @@ def test_kernels_are_equal_in_every_arm(model: str, arm: str) -> None:
 @each_arm
 def test_digest_of_the_kernels_is_equal_in_every_arm(model: str, arm: str) -> None:
     """The digest that a run records proves equal kernels: it differs between seeds, never between arms."""
-    digest = _kernel_digest(built(model, "zeros"))
-    assert _kernel_digest(built(model, arm)) == digest
-    assert _kernel_digest(built(model, arm, seed=1)) != digest
+    digest = initial_digest(built(model, "zeros"))
+    assert initial_digest(built(model, arm)) == digest
+    assert initial_digest(built(model, arm, seed=1)) != digest
 
 
 @each_model

@@ -40,7 +40,7 @@ def test_the_keys_of_the_default_study_stay(override: str, tmp_path: Path, monke
 
 
 def test_a_setting_at_its_default_is_not_part_of_the_key() -> None:
-    """A setting that is added to the schema retires no result, as long as it is left at its default."""
+    """A setting that is added later retires no result, as long as it is left at its neutral value."""
     spelt_out = DATA | {"validation_fraction": 0.2, "standardize": True, "target": None}
     recipe = identify(LAYERS, DATA, ADAM, TRAINING, PACKAGES)
     assert identify(LAYERS, spelt_out, ADAM, TRAINING, PACKAGES).current == recipe.current

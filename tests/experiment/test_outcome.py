@@ -11,6 +11,7 @@ from factories import CommandResult
 
 from pipeline.config.schema import PROJECT
 from pipeline.store.failures import read_failure
+from pipeline.store.replaced import write_run
 from pipeline.store.runs import RunStore
 
 SWEEP = ("-m", "data=iris", "model=linear", "seeds=2", "training.epochs=1",
@@ -46,6 +47,38 @@ def test_a_failed_job_is_named_and_the_others_are_kept(cli: Callable[..., Comman
     assert (again.code, again.err) == (0, "")
     assert len(store.runs()) == 4
     assert read_failure(store, ARMS[1]) is None
+
+
+def test_jobs_that_sweep_seeds_are_one_arm(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
+    """`seeds=1,3` is two jobs of one arm: the table counts the seeds of both."""
+    result = cli("-m", "data=iris", "model=linear", "training.epochs=1", "seeds=1,3", "use_bias=choice(true)")
+    assert (result.code, result.err) == (0, "")
+    (row,) = [text.split("│") for text in result.out.splitlines() if text.startswith("│ zeros")]
+    assert [cell.strip() for cell in row[2:5]] == ["3", "3", "0"]
+    assert len(RunStore(tmp_path / "results", "iris-linear").runs()) == 3
+
+
+def test_a_failure_after_the_runs_are_stored_is_reported(
+    cli: Callable[..., CommandResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that raises is a failed job, even where no run is missing; its log has the traceback."""
+
+    def refuse(*_: object) -> None:
+        raise OSError("disk died")
+
+    monkeypatch.setattr("pipeline.experiment.run.retire_run", refuse)
+    quick = ("data=iris", "model=linear", "training.epochs=1", "seeds=1")
+    store = RunStore(tmp_path / "results", "iris-linear")
+    assert cli(*quick).code == 0
+    (run,) = store.runs()
+    history = {name: values for name, values in run.history().items() if name != "epoch"}
+    write_run(store, run.meta | {"seed": 7, "recipe": "of other settings"}, run.biases(), history)
+    result = cli(*quick)
+    assert result.code == 1
+    (line,) = [line for line in result.err.splitlines() if line.startswith("failed: ")]
+    assert "OSError: disk died" in line
+    log = Path(line.rpartition("(log: ")[2].rstrip(")"))
+    assert "Traceback" in log.read_text()
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""NUMERICS_VERSION is raised when numbers change: the guard of the keys by which stored results are found."""
+"""Versions are raised when numbers change: the guard of the keys by which stored results are found."""
 
 import ast
 import hashlib
@@ -7,14 +7,22 @@ import re
 import tokenize
 from pathlib import Path
 
+import pytest
+
+from pipeline.analysis.ablation import VERSION
 from pipeline.config.schema import PROJECT
 from pipeline.runtime.hashing import NUMERICS_VERSION
 
-# The packages and modules whose code decides the numbers of a run, and the hash of what they did when NUMERICS_VERSION
-# was last settled.
-DECISIVE = ("config/schema.py", "runtime/device.py", "runtime/hashing.py", "biases/variables.py",
-            "biases/extraction.py", "biases/introspection.py", "data", "models", "training")  # fmt: skip
-KNOWN = (1, "182d2ed4ba68aecb")
+# The packages and modules whose code decides the numbers of a run, and those whose code decides the numbers of the
+# tables that are made from runs; each with its version, and with a hash of the code when that version was last settled.
+RUNS = ("config/schema.py", "runtime/device.py", "runtime/hashing.py", "biases/variables.py", "biases/extraction.py",
+        "biases/introspection.py", "data", "models", "training", "experiment/check.py",
+        "experiment/run.py")  # fmt: skip
+TABLES = ("analysis/ablation.py", "experiment/ablation.py", "experiment/evaluation.py")
+SUBJECTS = {
+    "NUMERICS_VERSION in pipeline/runtime/hashing.py": (RUNS, NUMERICS_VERSION, (1, "06c5c1181ccf22ce")),
+    "VERSION in pipeline/analysis/ablation.py": (TABLES, VERSION, ("1", "582795d8dc99ea8c")),
+}
 
 
 def code_of(path: Path) -> str:
@@ -32,12 +40,14 @@ def code_of(path: Path) -> str:
     return re.sub(r"\s+", "", "".join(lines))
 
 
-def test_numerics_version_is_settled():
-    """Results of code that gives other numbers would pass for results of today's."""
-    places = [PROJECT / "pipeline" / place for place in DECISIVE]
-    files = [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
-    found = hashlib.sha256("".join(map(code_of, files)).encode()).hexdigest()[:16]
-    assert (NUMERICS_VERSION, found) == KNOWN, (
-        "the code that decides numbers has changed. Train the default study before and after: if any number differs, "
-        f"raise NUMERICS_VERSION in pipeline/runtime/hashing.py; then set KNOWN to (NUMERICS_VERSION, {found!r})"
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_the_version_is_settled(name: str) -> None:
+    """The version and the hash of the code are those that were settled together."""
+    places, version, settled = SUBJECTS[name]
+    paths = [PROJECT / "pipeline" / place for place in places]
+    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*.py")))]
+    code = hashlib.sha256("".join(map(code_of, files)).encode()).hexdigest()[:16]
+    assert (version, code) == settled, (
+        "code that decides numbers has changed. Compute the same results before and after, also those that the change "
+        f"is about: if any number differs, raise {name}; then write ({version!r}, {code!r}) into this test"
     )

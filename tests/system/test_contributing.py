@@ -86,7 +86,7 @@ def test_an_added_initializer_and_metric_are_trained_and_compared(extended: Path
 
 
 def test_their_test_rows_pass(extended: Path) -> None:
-    """The rows in CUSTOM and among the equalities with `model.fit` are all that the tests of a package need."""
+    """The new rows in CUSTOM and among the equalities with `model.fit` pass."""
     files = ["tests/models/test_custom_initializers.py", "tests/training/test_parity.py"]
     printed = run(extended, "pytest", "-n0", *files, "-k", "Half or has_its_row or (huber and false)")
     assert "4 passed" in printed

@@ -14,7 +14,7 @@ WITHOUT_EFFECT = {
     "sweep": {
         "train",  # the command line
         "tracking",  # the MLflow mirror
-        "report", "stats", "analysis",  # the table printed at the end
+        "report", "stats",  # the table printed at the end; of analysis only the ablation has an effect
     },
     "compare": {"tracking", "runtime"},  # the MLflow mirror; digests that name locks and check files
 }  # fmt: skip
