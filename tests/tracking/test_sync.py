@@ -36,6 +36,21 @@ def test_an_unreachable_server_costs_no_result(
     assert len(uploaded.by_name("later")) == 3
 
 
+def test_a_report_that_cannot_be_used_stops_no_other_study(
+    trained_study: TrainedStudy, mlflow_store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A damaged comparison.json is named, with what to do; the runs of all studies arrive all the same."""
+    results = tmp_path / "both"
+    for study in ("a-study", "b-study"):
+        copy_runs(trained_study.results, RunStore(results, study), ARM, [0])
+    (tmp_path / "reports" / "a-study").mkdir(parents=True)
+    (tmp_path / "reports" / "a-study" / "comparison.json").write_text("{")
+    assert sync.main([f"results={results}", f"reports={tmp_path / 'reports'}", f"uri={mlflow_store}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a-study/comparison.json is damaged" in line and "python -m pipeline.compare" in line
+    assert set(MLflowStore(mlflow_store).by_name("b-study")) == {ARM, f"{ARM}-s0"}
+
+
 def test_following_ends_with_its_input(
     trained_study: TrainedStudy, mlflow_store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
