@@ -158,5 +158,5 @@ def test_one_common_arm_is_not_ranked(tmp_path: Path) -> None:
     """A single common arm gets no rank, and the answer says why."""
     for study in ("first", "second"):
         put(tmp_path, "zeros", 0, 0.5, study=study)
-    said = ranked(tmp_path, ["first", "second"]).sentences
-    assert said == ["Over 2 studies nothing is ranked: zeros is the only arm that all of them have."]
+    answer = ranked(tmp_path, ["first", "second"]).sentences
+    assert answer == ["Over 2 studies nothing is ranked: zeros is the only arm that all of them have."]

@@ -178,8 +178,8 @@ def test_biases_that_were_not_tested_are_not_spoken_of(tmp_path: Path) -> None:
     table = pd.DataFrame(rows, columns=["arm", "seed", "biases", "test_accuracy"])
     for arm in ("zeros", "ones", "twos"):
         put(tmp_path, arm, 0, {})
-    said = ablation_sentences(ablation_over_seeds(table, "test_accuracy"), load_arms(RunStore(tmp_path, "s")))
-    assert said == ["ones: test_accuracy 0.100 with its own biases; put back to where they began +0.100."]
+    answer = ablation_sentences(ablation_over_seeds(table, "test_accuracy"), load_arms(RunStore(tmp_path, "s")))
+    assert answer == ["ones: test_accuracy 0.100 with its own biases; put back to where they began +0.100."]
 
 
 def test_dead_units_are_shares_of_a_layer() -> None:

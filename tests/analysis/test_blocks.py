@@ -55,7 +55,7 @@ def test_over_all_blocks_a_seed_counts_once(tmp_path: Path) -> None:
         "On average over all 3 blocks: take ones: it is better than zeros by test_accuracy (worse: he_normal)."
     )
     sentence = "ones over all 3 blocks: better than zeros: +0.017 test_accuracy"
-    assert any(said.startswith(sentence) for said in comparison.sentences)
+    assert any(answer.startswith(sentence) for answer in comparison.sentences)
     assert list(comparison.chosen["arm"][:3]) == [f"{a} over all 3 blocks" for a in ("zeros", "ones", "he_normal")]
     assert sorted(set(comparison.chosen["block"])) == ["all 3 blocks", *RATES]
 
@@ -73,9 +73,9 @@ def test_the_comparison_over_all_blocks_is_drawn_first(tmp_path: Path) -> None:
 def test_an_answer_that_depends_on_the_block_says_so(tmp_path: Path) -> None:
     """An arm that is better with one learning rate and worse with another is said to depend on it."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT - APART]})
-    said = compared(tmp_path).sentences
-    assert said[0].startswith("On average over both blocks: keep zeros: no arm differs from it by more than 0.005")
-    assert said[1] == (
+    answer = compared(tmp_path).sentences
+    assert answer[0].startswith("On average over both blocks: keep zeros: no arm differs from it by more than 0.005")
+    assert answer[1] == (
         f"The answer for ones depends on optimizer.learning_rate (p = 0.0078): better with {RATES[0]} (+0.020); "
         f"worse with {RATES[1]} (-0.020)."
     )
@@ -120,8 +120,8 @@ def test_a_seed_that_one_block_lacks_is_in_no_overall_mean(tmp_path: Path) -> No
     ones = row(comparison, "ones over both blocks")
     assert (ones["seeds"], ones["pairs"], ones["diverged"]) == (6, 6, 1)
     assert ones["difference"] == pytest.approx(APART[:6].mean())
-    said = "ones over both blocks: not every block has seeds 6, 7, which are left out of means over blocks."
-    assert said in comparison.sentences
+    answer = "ones over both blocks: not every block has seeds 6, 7, which are left out of means over blocks."
+    assert answer in comparison.sentences
 
 
 def test_a_mismatch_in_one_block_makes_the_overall_comparison_unpaired(tmp_path: Path) -> None:

@@ -148,9 +148,9 @@ def test_a_threshold_that_means_nothing_is_refused(
     put_curves(tmp_path / "results", "zeros", [(0.1, 0.5, 0.9)], metrics={"test_auc": 0.9})
     put_curves(tmp_path / "results", "ones", [(0.1, 0.5, 0.8)], metrics={"test_auc": 0.9})
     code = compare.main([f"results={tmp_path / 'results'}", f"reports={tmp_path / 'reports'}", *options])
-    said = capsys.readouterr()
-    assert (code, said.out, len(said.err.splitlines())) == (2, "", 1)
-    assert said.err.startswith(refused)
+    answer = capsys.readouterr()
+    assert (code, answer.out, len(answer.err.splitlines())) == (2, "", 1)
+    assert answer.err.startswith(refused)
     assert not (tmp_path / "reports").exists()
 
 

@@ -49,9 +49,9 @@ def test_a_baseline_that_always_diverged_is_named(tmp_path: Path) -> None:
     """Where the baseline has no complete run, the warnings say why nothing is compared."""
     put_all(tmp_path, "zeros", [0.5, 0.7], status="diverged")
     put_all(tmp_path, "ones", [0.5, 0.7])
-    said = warnings(tmp_path)
-    assert "zeros: no complete run has test_accuracy, so nothing is compared with it." in said
-    assert "zeros: diverged, left out of all means: seeds 0, 1." in said
+    answer = warnings(tmp_path)
+    assert "zeros: no complete run has test_accuracy, so nothing is compared with it." in answer
+    assert "zeros: diverged, left out of all means: seeds 0, 1." in answer
 
 
 def test_a_block_without_the_baseline_is_named(tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_runs_without_the_metric_are_named(tmp_path: Path) -> None:
         put(tmp_path, "ones", seed, 0.5, metrics={"test_auc": auc + 0.1} if seed else {})
     put_all(tmp_path, "he_normal", [0.5] * 3)
     comparison = compared(tmp_path, metric="test_auc")
-    said = [warning.text for warning in comparison.warnings]
-    assert "ones: without test_auc, left out of its means: seed 0." in said
-    assert "he_normal: without test_auc, left out of its means: seeds 0 to 2." in said
+    answer = [warning.text for warning in comparison.warnings]
+    assert "ones: without test_auc, left out of its means: seed 0." in answer
+    assert "he_normal: without test_auc, left out of its means: seeds 0 to 2." in answer
     assert comparison.excluded_runs == [
         ExcludedRun(arm, seed, "lacks the metric")
         for arm, seed in (("ones", 0), ("he_normal", 0), ("he_normal", 1), ("he_normal", 2))

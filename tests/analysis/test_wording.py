@@ -40,16 +40,16 @@ def test_each_verdict_is_said(tmp_path: Path) -> None:
         "Take ones: it is better than zeros by test_accuracy "
         "(worse: he_normal; equivalent: lecun_normal; undecided: glorot_normal)."
     ]
-    said = {arm: verdict.sentence for arm, verdict in verdicts.items()}
-    assert said["ones"].startswith(
+    texts = {arm: verdict.sentence for arm, verdict in verdicts.items()}
+    assert texts["ones"].startswith(
         "ones: better than zeros: +0.020 test_accuracy, 95 % interval +0.014 to +0.026, p = 0.031"
     )
-    assert said["he_normal"].startswith("he_normal: worse than zeros: -0.020 test_accuracy")
+    assert texts["he_normal"].startswith("he_normal: worse than zeros: -0.020 test_accuracy")
     one_sided = scipy_stats.ttest_1samp(APART / 10, 0.005, alternative="less").pvalue  # the nearer end of the margin
     assert verdicts["lecun_normal"].p_equivalent == pytest.approx(4 * one_sided)
-    assert said["lecun_normal"].startswith("lecun_normal: equivalent to zeros within 0.005: +0.002 test_accuracy")
-    assert "two one-sided tests p < 0.001 after Holm" in said["lecun_normal"]
-    assert re.search(r"about \d+ seeds would decide \(80 % power", said["glorot_normal"])
+    assert texts["lecun_normal"].startswith("lecun_normal: equivalent to zeros within 0.005: +0.002 test_accuracy")
+    assert "two one-sided tests p < 0.001 after Holm" in texts["lecun_normal"]
+    assert re.search(r"about \d+ seeds would decide \(80 % power", texts["glorot_normal"])
 
 
 def test_a_headline_names_what_it_decides(tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_the_answer_for_many_arms_stays_a_sentence(tmp_path: Path) -> None:
     put_all(tmp_path, "ones", [0.5, 0.6])
     for i in range(9):
         put_all(tmp_path, f"constant(value={i})", [0.5 + i / 100, 0.5])
-    said = sentences(tmp_path)
-    assert said[0] == "Keep zeros: no arm is shown to be better by test_accuracy (identical: ones; undecided: 9 arms)."
-    assert len(said) >= 1 + 10
+    texts = sentences(tmp_path)
+    assert texts[0] == "Keep zeros: no arm is shown to be better by test_accuracy (identical: ones; undecided: 9 arms)."
+    assert len(texts) >= 1 + 10
 
 
 def test_of_several_better_arms_none_is_the_winner(tmp_path: Path) -> None:
@@ -122,12 +122,12 @@ def test_one_seed_gets_a_mean_and_no_interval(tmp_path: Path) -> None:
 
 
 def test_a_difference_within_the_margin_is_not_denied(tmp_path: Path) -> None:
-    """An arm that is surely a little better is said not to be better by more than the margin."""
+    """An arm that is surely a little better is texts not to be better by more than the margin."""
     put_all(tmp_path, "zeros", [*EIGHT])
     put_all(tmp_path, "ones", [*(EIGHT + APART / 10)])
     put_all(tmp_path, "he_normal", [*(EIGHT - APART)])
-    first, *said = sentences(tmp_path)
-    ones = next(sentence for sentence in said if sentence.startswith("ones"))
+    first, *texts = sentences(tmp_path)
+    ones = next(sentence for sentence in texts if sentence.startswith("ones"))
     assert first == (
         "Keep zeros: no arm is shown to be better by test_accuracy by more than 0.005 "
         "(worse: he_normal; equivalent: ones)."
@@ -174,13 +174,13 @@ def test_unpaired_arms_say_that_common_seeds_would_help(tmp_path: Path) -> None:
     """The sentence on an undecided unpaired arm says what is missing, and holds no nan."""
     put_all(tmp_path, "zeros", [0.5, 0.6, 0.7])
     put_all(tmp_path, "ones", [0.5, 0.7, 0.6], kernels="other")
-    said = sentences(tmp_path)
-    assert "no pairs of seeds; the same seeds in both arms would tell more" in said[1]
-    assert not any("nan" in sentence for sentence in said)
+    texts = sentences(tmp_path)
+    assert "no pairs of seeds; the same seeds in both arms would tell more" in texts[1]
+    assert not any("nan" in sentence for sentence in texts)
 
 
 def test_each_block_has_its_own_answer(tmp_path: Path) -> None:
-    """What holds under one optimizer is not said of another."""
+    """What holds under one optimizer is not texts of another."""
     for block, sign in (("", 1), (",optimizer=sgd", -1)):
         put_all(tmp_path, f"zeros{block}", [*EIGHT])
         put_all(tmp_path, f"ones{block}", [*(EIGHT + sign * APART)])

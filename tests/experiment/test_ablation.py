@@ -238,13 +238,13 @@ def test_a_model_that_misses_its_stored_loss_gets_no_rows(
 ) -> None:
     """It costs one line on stderr; the sweep, whose runs are done, succeeds."""
     monkeypatch.setattr("pipeline.experiment.ablation.TOLERANCE", -1.0)
-    said = cli(*QUICK, "seeds=2")
-    assert (said.code, said.err) == (
+    output = cli(*QUICK, "seeds=2")
+    assert (output.code, output.err) == (
         0,
         f"ablation of s: some rows are missing: {ARM_NAME}, seed 0: does not reproduce its stored test loss "
         "(and 1 more)\n",
     )
-    assert "Results:" in said.out
+    assert "Results:" in output.out
     assert not (tmp_path / "results" / "s" / ABLATION).exists()
 
 
@@ -252,9 +252,9 @@ def test_ablation_can_be_left_out(cli: Callable[..., CommandResult], tmp_path: P
     """`ablation=false` makes no tables, and neither another arm nor another key, so nothing is trained again."""
     assert cli(*QUICK, "seeds=1", "ablation=false").code == 0
     assert [path.name for path in (tmp_path / "results" / "s").iterdir()] == [ARM_NAME]
-    said = cli(*QUICK, "seeds=1")
-    assert (said.code, said.err) == (0, "")
-    assert said.out.split("│")[3].strip() == "0"
+    output = cli(*QUICK, "seeds=1")
+    assert (output.code, output.err) == (0, "")
+    assert output.out.split("│")[3].strip() == "0"
     assert len(load_ablation(RunStore(tmp_path / "results", "s"))) == 3
     refused = cli(*QUICK, "ablation=maybe")
     assert (refused.code, refused.err) == (2, "ablation: maybe given; allowed: true or false\n")

@@ -31,13 +31,13 @@ def test_a_failed_job_is_named_and_the_others_are_kept(cli: Callable[..., Comman
     """One arm fails: exit code 1, its command line and error on a line; the other arm is in the table."""
     store = RunStore(tmp_path / "results", "iris-linear")
     obstacle = block_arm(store.results, ARMS[1])
-    said = cli(*SWEEP, "tracking=none")
-    assert said.code == 1
-    (line,) = [line for line in said.err.splitlines() if line.startswith("failed: ")]
+    output = cli(*SWEEP, "tracking=none")
+    assert output.code == 1
+    (line,) = [line for line in output.err.splitlines() if line.startswith("failed: ")]
     assert "bias_initializer=ones" in line and "FileExistsError" in line and "train.log" in line
     assert [(run.arm, run.seed) for run in store.runs()] == [(ARMS[0], 0), (ARMS[0], 1)]
     counts = {
-        row[1].strip(): row[2].strip() for row in (text.split("│") for text in said.out.splitlines() if "│" in text)
+        row[1].strip(): row[2].strip() for row in (text.split("│") for text in output.out.splitlines() if "│" in text)
     }
     assert counts == {ARMS[0]: "2", ARMS[1]: "0"}
     assert read_failure(store, ARMS[1]) is not None

@@ -185,21 +185,21 @@ def test_the_same_results_give_the_same_files(written: Path, tmp_path: Path) -> 
 
 def test_hostile_names_stay_text(written: Path, tmp_path: Path) -> None:
     """Names of studies and arms cannot put a tag or a script into the page."""
-    told = full(written.parent / "results")
+    complete = full(written.parent / "results")
     frames = {
-        field.name: getattr(told, field.name).replace("ones", HOSTILE)
-        for field in dataclasses.fields(told)
-        if isinstance(getattr(told, field.name), pd.DataFrame)
+        field.name: getattr(complete, field.name).replace("ones", HOSTILE)
+        for field in dataclasses.fields(complete)
+        if isinstance(getattr(complete, field.name), pd.DataFrame)
     }
     hostile = dataclasses.replace(
-        told,
+        complete,
         study=dataclasses.replace(
-            told.study, name=HOSTILE,
-            arms=[dataclasses.replace(arm, name=arm.name.replace("ones", HOSTILE)) for arm in told.study.arms],
+            complete.study, name=HOSTILE,
+            arms=[dataclasses.replace(arm, name=arm.name.replace("ones", HOSTILE)) for arm in complete.study.arms],
         ),
-        headlines=[dataclasses.replace(h, sentence=h.sentence.replace("ones", HOSTILE)) for h in told.headlines],
-        verdicts=[dataclasses.replace(v, sentence=v.sentence.replace("ones", HOSTILE)) for v in told.verdicts],
-        warnings=[dataclasses.replace(w, sentence=w.sentence.replace("ones", HOSTILE)) for w in told.warnings],
+        headlines=[dataclasses.replace(h, sentence=h.sentence.replace("ones", HOSTILE)) for h in complete.headlines],
+        verdicts=[dataclasses.replace(v, sentence=v.sentence.replace("ones", HOSTILE)) for v in complete.verdicts],
+        warnings=[dataclasses.replace(w, sentence=w.sentence.replace("ones", HOSTILE)) for w in complete.warnings],
         **frames,
     )  # fmt: skip
     write_report(hostile, tmp_path, HOSTILE)
@@ -213,15 +213,15 @@ def test_hostile_names_stay_text(written: Path, tmp_path: Path) -> None:
 def test_the_page_of_a_large_study_is_small(written: Path) -> None:
     """Twelve arms, six layers of 64 units and 100 epochs make a page that a phone can load."""
     arms = [f"arm {i}" for i in range(12)]
-    told, layers = full(written.parent / "results"), {f"layer_{i}/bias": 64 for i in range(6)}
-    told = dataclasses.replace(
-        told, drawn_trajectories=trajectories(arms, 100, layers), drift=drift(arms, 100), quantiles=quantiles(arms),
+    complete, layers = full(written.parent / "results"), {f"layer_{i}/bias": 64 for i in range(6)}
+    complete = dataclasses.replace(
+        complete, drawn_trajectories=trajectories(arms, 100, layers), drift=drift(arms, 100), quantiles=quantiles(arms),
         study=dataclasses.replace(
-            told.study, arms=[dataclasses.replace(told.study.arms[0], name=arm) for arm in arms]
+            complete.study, arms=[dataclasses.replace(complete.study.arms[0], name=arm) for arm in arms]
         ),
     )  # fmt: skip
-    specs = {name: chart.to_dict(validate=False) for name, chart in make_charts(told)}
-    without_script = len(render_page(told, specs, script="").encode())
+    specs = {name: chart.to_dict(validate=False) for name, chart in make_charts(complete)}
+    without_script = len(render_page(complete, specs, script="").encode())
     assert without_script < 1_500_000
     assert (written / "report.html").stat().st_size < 1_500_000  # of which the script that draws is a megabyte
 

@@ -219,10 +219,10 @@ def test_what_goes_wrong_with_mlflow_costs_one_line_and_not_the_answer(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", study.target.uri)
     places = [f"results={study.folder / 'results'}", f"reports={study.folder / 'reports'}", "figures=false"]
     assert compare.main([*places]) == 0
-    said = capsys.readouterr()
-    assert "Report: " in said.out
-    assert [line for line in said.err.splitlines() if "Could not upload the report" in line]
-    assert "Traceback" not in said.err
+    texts = capsys.readouterr()
+    assert "Report: " in texts.out
+    assert [line for line in texts.err.splitlines() if "Could not upload the report" in line]
+    assert "Traceback" not in texts.err
     assert compare.main([*places, "mlflow=false"]) == 0
     assert capsys.readouterr().err == ""
 
