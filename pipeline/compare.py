@@ -4,7 +4,7 @@ Options, each `key=value`: study (one, or several with commas; default: the only
 (what the verdict is about; test_accuracy, or test_mae; best_val_accuracy, ...: see summary.csv), margin (the largest
 difference of that metric that does not matter; 0.005), threshold (the level of epochs_to_val_accuracy; default: 95 % of
 the baseline's progress), figures (false: draw none, for a quick look), results (results), reports (reports), mlflow
-(false: do not upload the comparison to MLflow). Exit code 2: nothing to compare, or bad options.
+(false: do not upload the comparison to MLflow). Exit code 1: a file cannot be read or written; 2: nothing to compare.
 
 Writes into `<reports>/<study>/`: report.html (one file, works offline), answer.md, comparison.json (for programs),
 figures/*.png and *.svg, summary.csv, differences.csv, biases.parquet, and metrics.json and plots/ for DVC. Of several
@@ -58,10 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for store, folder in report_studies(stores, PROJECT / options.reports, command, options.figures, **question):
             if problem := publish_comparison(Tracking(options.mlflow), store, folder):
                 print(f"{problem} Run python -m pipeline.sync to retry.", file=sys.stderr)
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         stop_renderer()
         print(error, file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, ConfigError) else 1
     return 0
 
 

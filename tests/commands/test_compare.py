@@ -182,3 +182,14 @@ def test_reports_that_cannot_be_written_are_refused_in_one_line(tmp_path: Path, 
     refusal = comparing(f"reports={tmp_path / 'taken'}")
     assert refusal.code == 2
     assert len(refusal.err.splitlines()) == 1 and refusal.err.startswith("reports")
+
+
+def test_a_file_that_cannot_be_written_is_named(comparing: Callable[..., CommandResult], tmp_path: Path) -> None:
+    """A report file that cannot be replaced ends in one line and exit code 1."""
+    put_all(tmp_path / "results", "zeros", [0.8, 0.9])
+    put_all(tmp_path / "results", "ones", [0.7, 0.8])
+    (tmp_path / "reports" / "s" / "summary.csv").mkdir(parents=True)
+    result = comparing()
+    assert result.code == 1
+    (line,) = result.err.splitlines()
+    assert "summary.csv" in line and "Is a directory" in line
