@@ -38,7 +38,7 @@ def finish_request(request: Request, error: Exception | None) -> int:
     if any(outcome.runs for outcome in outcomes):
         _print_next_steps(outcomes, upload_problems)
     failures = [outcome.problem for outcome in outcomes if outcome.problem]
-    if error is not None and not failures:
+    if error is not None and not any(outcome.failure for outcome in outcomes):
         failures.append(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     for line in failures:
         print(f"failed: {line}", file=sys.stderr)

@@ -21,7 +21,6 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
-from pipeline.analysis.curves import higher_is_better
 from pipeline.config.schema import Tracking
 from pipeline.report.document import FILE, read_document
 from pipeline.runtime.hashing import digest
@@ -245,6 +244,8 @@ def _note(document: Mapping[str, Any], report: str, address: str) -> str:
 
 def _view(upload: Upload, experiment: Any) -> str:
     """A saved view of MLflow's runs table, in the form in which its page saves one: a row per arm, the best first."""
+    from pipeline.analysis.curves import higher_is_better  # with pandas, which an upload of runs need not wait for
+
     shown = upload.shown_metric
     spread, difference = f"spread/{shown}", f"{DIFFERENCE}{upload.document['metric']}"
     metrics = [shown, difference, f"{difference}_p_holm"]

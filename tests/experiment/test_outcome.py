@@ -81,6 +81,20 @@ def test_a_failure_after_the_runs_are_stored_is_reported(
     assert "Traceback" in log.read_text()
 
 
+def test_an_error_before_a_job_could_record_it_is_reported(
+    cli: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a job fails while it is planned again, its error is printed beside the runs that are missing."""
+
+    def vanish(*_: object) -> None:
+        raise OSError("the data file is gone")
+
+    monkeypatch.setattr("pipeline.experiment.job.plan_job", vanish)
+    result = cli("data=iris", "model=linear", "training.epochs=1", "seeds=1")
+    assert result.code == 1
+    assert "seeds [0] are missing" in result.err and "OSError: the data file is gone" in result.err
+
+
 @pytest.mark.slow
 def test_workers_of_another_launcher_report_through_the_store(tmp_path: Path) -> None:
     """Under joblib the table, the ablation, MLflow and the failed arm are those of a serial sweep."""
