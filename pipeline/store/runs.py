@@ -23,6 +23,7 @@ import numpy as np
 from pipeline.errors import ConfigError, closest
 from pipeline.runtime.hashing import digest
 from pipeline.store.files import aside_folder
+from pipeline.store.locks import hold_lock
 
 RUN, BIASES, HISTORY, WEIGHTS = "run.json", "biases.npz", "history.csv", "weights.npz"
 
@@ -117,9 +118,8 @@ class RunStore:
     @contextmanager
     def lock(self, name: str = "") -> Iterator[None]:
         """Hold an arm (or, without a name, the study's tables): another process waits here until it is released."""
-        from filelock import FileLock
-
-        with FileLock(aside_folder(self.results) / f"{digest([self.study, name])}.lock"):
+        what = f"{name} of {self.study} is being trained" if name else f"the ablation of {self.study} is being computed"
+        with hold_lock(aside_folder(self.results) / f"{digest([self.study, name])}.lock", what):
             yield
 
     def _arm_folders(self) -> list[Path]:

@@ -4,6 +4,7 @@ MLflow takes seconds to import, so an SQLite store is read directly where that i
 """
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,10 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from filelock import FileLock
-
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.runtime.hashing import digest
+from pipeline.store.locks import hold_lock
 
 EMBEDDED = f"sqlite:///{PROJECT / 'mlflow.db'}"
 ENVIRONMENT = {  # set before MLflow is imported, where the user has not set them
@@ -62,13 +62,23 @@ def read_sqlite(uri: str, query: str, values: list[str]) -> list[tuple] | None:
 @contextmanager
 def store_lock(uri: str, results: Path) -> Iterator[None]:
     """Hold the store: two processes would create it twice, and take each other's unfinished runs for debris."""
-    database = database_file(uri)
-    lock = results / ".aside" / f"mlflow-{digest(uri.encode())}.lock"
-    if database is not None:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        lock = database.with_name(f"{database.name}.lock")
-    with FileLock(lock):
+    path = lock_file(uri, results)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with hold_lock(path, f"MLflow's store {hide_passwords(uri)} is being written"):
         yield
+
+
+def lock_file(uri: str, results: Path) -> Path:
+    """The lock of a store: beside an SQLite file; for a server, in the results folder that is sent there."""
+    database = database_file(uri)
+    if database is None:
+        return results / ".aside" / f"mlflow-{digest(uri.encode())}.lock"
+    return database.with_name(f"{database.name}.lock")
+
+
+def hide_passwords(text: str) -> str:
+    """A text as it may be printed: without the passwords of the addresses in it."""
+    return re.sub(r"(://[^/@\s:]*):[^/\s]*@", r"\1:***@", text)
 
 
 def client_class() -> Any:

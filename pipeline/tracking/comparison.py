@@ -25,7 +25,7 @@ from pipeline.config.schema import Tracking
 from pipeline.report.document import FILE, read_document
 from pipeline.runtime.hashing import digest
 from pipeline.store.runs import RunStore
-from pipeline.tracking.client import client_class, database_file, read_sqlite, store_lock, store_uri
+from pipeline.tracking.client import client_class, database_file, hide_passwords, read_sqlite, store_lock, store_uri
 from pipeline.tracking.runs import send_arm
 
 FORM = 2  # raise it when other things are published: it is part of the digest
@@ -129,7 +129,7 @@ def publish_comparison(target: Tracking, store: RunStore, folder: Path) -> str:
             if experiment is not None and experiment.lifecycle_stage == "active":
                 _send(client, experiment, upload, store)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost the answer
-        return f"Could not upload the report to MLflow at {uri}: {' '.join(str(error).split())[:300]}."
+        return hide_passwords(f"Could not upload the report to MLflow at {uri}: {' '.join(str(error).split())[:300]}.")
     return ""
 
 

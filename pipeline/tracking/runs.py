@@ -17,7 +17,7 @@ import yaml
 from pipeline.config.schema import Tracking
 from pipeline.runtime.hashing import digest
 from pipeline.store.runs import Run, RunStore
-from pipeline.tracking.client import open_experiment, read_sqlite, store_lock, store_uri
+from pipeline.tracking.client import hide_passwords, open_experiment, read_sqlite, store_lock, store_uri
 from pipeline.tracking.records import Point, arm_points, arm_tags, parameters, seed_points, seed_tags
 
 METRICS_PER_CALL = 1000  # MLflow's limit
@@ -37,7 +37,7 @@ def mirror_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run
             client, experiment_id = open_experiment(uri, store.study)
             send_arm(client, experiment_id, arm, runs)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost a result
-        return f"Could not upload to MLflow at {uri}: {' '.join(str(error).split())[:300]}"
+        return hide_passwords(f"Could not upload to MLflow at {uri}: {' '.join(str(error).split())[:300]}")
     return ""
 
 

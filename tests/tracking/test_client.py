@@ -9,7 +9,7 @@ from factories import TrainedStudy, copy_runs
 
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.store.runs import RunStore
-from pipeline.tracking.client import store_uri
+from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.runs import mirror_arm
 
 ARM = "glorot_uniform,training.epochs=2"
@@ -32,3 +32,17 @@ def test_a_relative_store_lies_in_the_working_directory(
     assert mirror_arm(Tracking(True, "sqlite:///mlflow.db"), store, ARM, store.runs(ARM)) == ""
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
         assert connection.execute("SELECT count(*) FROM experiments WHERE name = 'relative'").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://ada:s3cr3t@host:5000/x failed", "http://ada:***@host:5000/x failed"),
+        ("postgresql+psycopg2://ada:s3@cr3t@host/db", "postgresql+psycopg2://ada:***@host/db"),
+        ("http://host:5000/a@b", "http://host:5000/a@b"),
+        ("sqlite:////home/a:b@c/mlflow.db", "sqlite:////home/a:b@c/mlflow.db"),
+    ],
+)
+def test_passwords_are_not_shown(text: str, shown: str) -> None:
+    """An address is printed without its password, wherever it stands in a message."""
+    assert hide_passwords(text) == shown
