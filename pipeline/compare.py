@@ -21,6 +21,7 @@ from pipeline.config.options import command_line, parse_options
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.errors import ConfigError, require
 from pipeline.report.render import start_renderer, stop_renderer
+from pipeline.runtime.signals import run_command
 from pipeline.store.runs import choose_studies
 
 
@@ -66,4 +67,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -19,6 +19,7 @@ from pipeline.biases.selection import select_biases
 from pipeline.biases.tables import bias_rows
 from pipeline.biases.variables import Bias
 from pipeline.errors import ConfigError, ModelFileError
+from pipeline.runtime.signals import run_command
 
 MLFLOW_RUN = "runs:/"
 
@@ -66,4 +67,4 @@ def _load(path: Path) -> list[Bias]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -1,6 +1,7 @@
 """Train one arm, or sweep over arms with `-m`; with `--plan`, only print what that would do. See `--help`.
 
-Exit code 0: all done; 1: some run failed, and is named; 2: the request was refused before anything started.
+Exit code 0: all done; 1: some run failed, and is named; 2: the request was refused before anything started; 130 after
+Ctrl-C, 143 after SIGTERM, 129 after SIGHUP: finished runs are kept.
 """
 
 import os
@@ -14,18 +15,18 @@ from pipeline.config.overrides import split_arguments, validate_overrides
 from pipeline.config.schema import CONF
 from pipeline.experiment.hydra_callback import current_request, forget_request
 from pipeline.experiment.job import train_job
-from pipeline.experiment.summary import finish_request
+from pipeline.experiment.summary import finish_interrupted, finish_request
+from pipeline.runtime.signals import as_interrupted, run_command
 
 PLAN_ONLY = "hydra.callbacks.validate_jobs.plan_only=true"
 
 
 def main() -> int:
-    """Run the command; the exit code, 130 after Ctrl-C."""
+    """Run the command; the exit code, 128 + n after a signal n."""
     try:
         return _run()
-    except KeyboardInterrupt:
-        print("interrupted: finished runs are kept, and the same command goes on from there", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        return finish_interrupted(as_interrupted(error))
 
 
 def _run() -> int:
@@ -60,4 +61,4 @@ def _arguments(given: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -61,7 +61,7 @@ def run_arm(
 
 
 def _train_and_store(plan: Plan, seeds: Sequence[int], progress: Callable[[str, int, int], None]) -> None:
-    """Build one model per seed, train all of them together, and store each run."""
+    """Build one model per seed, train all of them together, and store each run as soon as its stack has ended."""
     config = plan.config
     device = start_tensorflow(config.runtime.device)
     dataset = load_dataset(config.data)
@@ -72,18 +72,20 @@ def _train_and_store(plan: Plan, seeds: Sequence[int], progress: Callable[[str, 
     arrays = [_moment("before", extract_biases(model)) for model in models]
     weights = [_moment("before", _weights(model)) if keep_weights else {} for model in models]
     kernel_digests = [initial_digest(model) for model in models]
-    log.info("training %d seeds of %s on %s", len(seeds), plan.arm, device)
-    trained = train_seeds(
-        models, splits, dataset, config.optimizer, config.training, bias_variables,
-        lambda done, total: progress(plan.arm, done, total),
-    )  # fmt: skip
-    for i, seed in enumerate(seeds):
-        arrays[i] |= _moment("after", extract_biases(models[i])) | _moment("trajectory", trained[i].trajectory)
+
+    def store_run(i: int, trained: Trained) -> None:
+        arrays[i] |= _moment("after", extract_biases(models[i])) | _moment("trajectory", trained.trajectory)
         arrays[i]["epoch"] = np.arange(config.training.epochs + 1)
         if keep_weights:
             weights[i] |= _moment("after", _weights(models[i]))
-        meta = _meta(plan, seed, trained[i], kernel_digests[i], dataset, device)
-        write_run(plan.store, meta, arrays[i], trained[i].history, weights[i])
+        meta = _meta(plan, seeds[i], trained, kernel_digests[i], dataset, device)
+        write_run(plan.store, meta, arrays[i], trained.history, weights[i])
+
+    log.info("training %d seeds of %s on %s", len(seeds), plan.arm, device)
+    train_seeds(
+        models, splits, dataset, config.optimizer, config.training, bias_variables,
+        lambda done, total: progress(plan.arm, done, total), store_run,
+    )  # fmt: skip
 
 
 def _moment(moment: str, arrays: Arrays) -> dict[str, np.ndarray]:

@@ -8,14 +8,16 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from pipeline.experiment.ablation import ablate_studies
-from pipeline.experiment.hydra_callback import Request
+from pipeline.experiment.hydra_callback import Request, current_request
 from pipeline.experiment.outcome import Outcome, read_outcomes
 from pipeline.report.console import short_path
 from pipeline.runtime.logs import redirect_stderr
+from pipeline.runtime.signals import Interrupted
 from pipeline.stats.intervals import mean_interval
-from pipeline.tracking.background import finish_uploads, queue_arm
+from pipeline.tracking.background import finish_uploads, queue_arm, stop_uploads
 from pipeline.tracking.client import EMBEDDED, store_uri
 
+RETRY = "The results are safe. Run python -m pipeline.sync to retry."
 SHOWN_METRICS = ("test_accuracy", "test_mae", "test_loss")
 
 
@@ -43,6 +45,20 @@ def finish_request(request: Request, error: Exception | None) -> int:
     for line in failures:
         print(f"failed: {line}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def finish_interrupted(interrupt: Interrupted) -> int:
+    """End a command that a signal has interrupted: upload the runs that are stored. Returns the exit code."""
+    print(f"{interrupt}: finished runs are kept, and the same command goes on from there", file=sys.stderr)
+    request = current_request()
+    if request is None:
+        stop_uploads()
+        return interrupt.exit_code
+    for plan in request.plans:
+        queue_arm(plan.config.tracking, plan.store, plan.arm, plan.store.runs(plan.arm))
+    for problem in finish_uploads(request.log):
+        print(f"{problem}\n{RETRY}", file=sys.stderr)
+    return interrupt.exit_code
 
 
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:
@@ -99,7 +115,7 @@ def _print_next_steps(outcomes: Sequence[Outcome], upload_problems: Sequence[str
     """Print upload problems, where MLflow shows the runs, and the command that compares the arms."""
     tracking = outcomes[0].plan.config.tracking
     for problem in upload_problems:
-        print(f"{problem}\nThe results are safe. Run python -m pipeline.sync to retry.", file=sys.stderr)
+        print(f"{problem}\n{RETRY}", file=sys.stderr)
     if tracking.enabled and not upload_problems:
         uri = store_uri(tracking)
         option = "" if uri == EMBEDDED else f" --backend-store-uri {uri}"

@@ -1,14 +1,14 @@
 """Train all seeds of an arm together.
 
-Seeds are assigned to stacks, stacks train side by side in threads, and what they record is handed back per seed. How a
-stack computes is in `stack.py`.
+Seeds are assigned to stacks, stacks train side by side in threads, and what they record is handed over per seed as soon
+as its stack has ended. How a stack computes is in `stack.py`.
 """
 
 import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any
@@ -19,6 +19,7 @@ from pipeline.config.schema import Optimizer, Training
 from pipeline.data.dataset import Dataset
 from pipeline.data.splits import Split
 from pipeline.runtime.hashing import derive_seed
+from pipeline.runtime.signals import hold_signals
 from pipeline.training.cache import PARTS, cached_program
 from pipeline.training.memory import stacks_at_once
 from pipeline.training.program import Program
@@ -55,28 +56,40 @@ def train_seeds(
     training: Training,
     watch: Watch,
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
+    on_trained: Callable[[int, Trained], None] = lambda i, trained: None,
 ) -> list[Trained]:
     """Train one built Keras model per seed, all together; each model ends with its trained weights.
 
     models, splits: one per seed, all of one structure. watch(model): path -> variable, the variables whose values are
     recorded at every epoch. on_epoch(done, total): called after each epoch of each stack, in the stack's thread.
+    on_trained(i, trained): called for seed i when its stack has ended and `models[i]` has its trained weights, in the
+    caller's thread, while other stacks train; after an error or Ctrl-C, still for every stack that had ended.
     A model that XLA cannot compile is trained without it, unless `training.xla` is true.
     Raises ConfigError when the free memory does not hold one stack.
     """
     training = fit_batch_size(training, splits[0])
     n_parallel = stacks_at_once(models[0], training)
+    results: dict[int, Trained] = {}
 
-    def attempt(program: Program) -> list[Trained]:
-        return _train_stacks(program, n_parallel, models, splits, optimizer, training.epochs, watch, on_epoch)
+    def finish(i: int, trained: Trained, values: Sequence[np.ndarray]) -> None:
+        assign_values(models[i], values)
+        results[i] = trained
+        on_trained(i, trained)
+
+    def attempt(program: Program) -> None:
+        _train_stacks(program, n_parallel, models, splits, optimizer, training.epochs, watch, on_epoch, finish)
 
     program = cached_program(models[0], splits[0], dataset, optimizer, training)
     try:
-        return attempt(program)
+        attempt(program)
     except _xla_errors() as error:
-        if not program.xla or training.xla is True:
+        # XLA compiles in the first epoch of the first stack. Once a stack has ended, the error is of another kind, and
+        # models have changed that a second attempt would have to start from.
+        if not program.xla or training.xla is True or results:
             raise
         log.info("XLA cannot compile this model, which now trains without it: %s", str(error)[:300])
-    return attempt(cached_program(models[0], splits[0], dataset, optimizer, training, without_xla=True))
+        attempt(cached_program(models[0], splits[0], dataset, optimizer, training, without_xla=True))
+    return [results[i] for i in range(len(models))]
 
 
 def fit_batch_size(training: Training, split: Split) -> Training:
@@ -91,12 +104,12 @@ def batch_order(seed: int, epoch: int, train_rows: np.ndarray) -> np.ndarray:
 
 def _train_stacks(
     program: Program, n_parallel: int, models: Sequence[Any], splits: Sequence[Split], optimizer: Optimizer,
-    epochs: int, watch: Watch, on_epoch: Callable[[int, int], None],
-) -> list[Trained]:  # fmt: skip
-    """Train every stack, `n_parallel` at a time, and give each model its trained weights once all have ended.
+    epochs: int, watch: Watch, on_epoch: Callable[[int, int], None], finish: Callable[..., None],
+) -> None:  # fmt: skip
+    """Train every stack, `n_parallel` at a time, and hand over its seeds when it has ended: finish(i, trained, values).
 
-    Until then no model changes, so that a second attempt starts where the first one did. When one stack fails, the
-    others stop after their current epoch.
+    When one stack fails, the others stop after their current epoch. At Ctrl-C that is not waited for: an epoch, or the
+    compilation before it, can take minutes.
     """
     assignments = _assign_slots(splits, program.width)
     free_stacks: SimpleQueue[Stack] = SimpleQueue()
@@ -121,18 +134,27 @@ def _train_stacks(
             free_stacks.put(stack)
         return {i: (trained[slot], [v[slot] for v in values]) for slot, i in slots.items()}
 
-    with ThreadPoolExecutor(n_parallel) as pool:
-        futures = [pool.submit(train, slots) for slots in assignments]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-            results = {i: result for future in futures for i, result in future.result().items()}
-        except BaseException:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
-    for i, (_, values) in results.items():
-        assign_values(models[i], values)
-    return [results[i][0] for i in range(len(models))]
+    pool = ThreadPoolExecutor(n_parallel)
+    futures = [pool.submit(train, slots) for slots in assignments]
+    to_hand_over = set(futures)
+
+    def hand_over(future: Future[dict[int, tuple[Trained, list[np.ndarray]]]]) -> None:
+        to_hand_over.discard(future)
+        with hold_signals():  # Ctrl-C must not cost a stack that has ended
+            for i, result in future.result().items():
+                finish(i, *result)
+
+    try:
+        for future in as_completed(futures):
+            hand_over(future)
+    except BaseException as error:
+        stop.set()
+        pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
+        for future in [f for f in futures if f in to_hand_over and f.done() and not f.cancelled()]:
+            if future.exception() is None:
+                hand_over(future)
+        raise
+    pool.shutdown()
 
 
 def _assign_slots(splits: Sequence[Split], width: int) -> list[dict[int, int]]:

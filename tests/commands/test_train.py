@@ -38,4 +38,4 @@ def test_ctrl_c_while_a_sweep_is_reported(cli, monkeypatch) -> None:
     monkeypatch.setattr("pipeline.experiment.summary.ablate_studies", interrupt)
     result = cli("data=iris", "model=linear", "seeds=1", "training.epochs=1")
     assert result.code == 130
-    assert result.err == "interrupted: finished runs are kept, and the same command goes on from there\n"
+    assert result.err == "interrupted (SIGINT): finished runs are kept, and the same command goes on from there\n"

@@ -1,0 +1,97 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does: in order, with finished work kept. A second signal ends it at once.
+
+Python runs a signal's handler between two steps of the main thread, so native code that the main thread has called is
+finished first. Training runs in other threads.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NoReturn
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+_held: list[signal.Signals | None] = []  # while signals are held: the one that came, or None
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that asks the process to end. Its text names the signal: "interrupted (SIGTERM)"."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        self.signal = signal.Signals(number)
+        super().__init__(f"interrupted ({self.signal.name})")
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a command that a signal has ended: 130 after Ctrl-C, 143 after SIGTERM."""
+        return 128 + self.signal
+
+
+@contextmanager
+def raise_on_signal() -> Iterator[None]:
+    """Within the context, the first of `SIGNALS` raises `Interrupted` in the main thread; a second one kills.
+
+    A signal that was ignored when the process started, as `nohup` does with SIGHUP, stays ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python allows handlers in the main thread alone
+        return
+    earlier = {number: signal.getsignal(number) for number in SIGNALS}
+    caught = [number for number, action in earlier.items() if action is not signal.SIG_IGN]
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        for other in caught:
+            signal.signal(other, signal.SIG_DFL)  # the second one needs no help of Python, which may be busy
+        if _held:
+            _held[-1] = signal.Signals(number)
+        else:
+            raise Interrupted(number)
+
+    try:
+        for number in caught:
+            signal.signal(number, interrupt)
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, earlier[number])
+
+
+@contextmanager
+def hold_signals() -> Iterator[None]:
+    """Within the context, a first signal waits: it raises `Interrupted` when the context ends. A second one kills."""
+    _held.append(None)
+    try:
+        yield
+    finally:
+        came = _held.pop()
+        if came is not None:
+            raise Interrupted(came)
+
+
+def run_command(main: Callable[[], int]) -> NoReturn:
+    """Run a command and end the process with its exit code; a signal that `main` lets pass is named in one line.
+
+    After a signal, threads that still train are not waited for.
+    """
+    with raise_on_signal():
+        try:
+            code = main()
+        except KeyboardInterrupt as error:
+            interrupt = as_interrupted(error)
+            print(interrupt, file=sys.stderr)
+            code = interrupt.exit_code
+        if code > 128:
+            with suppress(OSError, ValueError):  # nobody reads any more
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+    sys.exit(code)
+
+
+def as_interrupted(error: KeyboardInterrupt) -> Interrupted:
+    """The error itself, or for a plain KeyboardInterrupt what Ctrl-C would have raised within `raise_on_signal`."""
+    return error if isinstance(error, Interrupted) else Interrupted()
