@@ -1,8 +1,9 @@
 """Shared by tests: configs of command lines, stored runs with made-up values, models and layers, data frames."""
 
 import functools
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -149,6 +150,14 @@ def put_all(results: Path, arm: str, accuracies: list[float], **more: Any) -> No
     """Store one run of an arm per accuracy, with the seeds 0, 1, ..."""
     for seed, accuracy in enumerate(accuracies):
         put(results, arm, seed, accuracy, **more)
+
+
+def change_meta(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the run.json of a run, and leave it without a seal, as earlier versions stored it."""
+    meta = json.loads((folder / "run.json").read_text())
+    change(meta)
+    meta.pop("seal", None)
+    (folder / "run.json").write_text(json.dumps(meta, indent=2) + "\n")
 
 
 # Accuracies of eight seeds, and differences from them that all have one sign: the exact p is 2 / 2^8 = 0.0078.

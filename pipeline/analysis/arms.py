@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import PurePath
+from itertools import groupby
 from typing import Protocol
 
 from pipeline.biases.keras_config import config_layers
 from pipeline.biases.variables import GATES
 from pipeline.errors import ConfigError, is_number
-from pipeline.store.runs import Run, RunStore
+from pipeline.store.runs import DamagedRun, Run, RunStore
 
 EPOCHS_TO = "epochs_to_"  # prefix of the metrics that can be censored: a run may never reach the level
 FIRST_SETTINGS = ("no_bias", "zeros", "ones")  # their arms come first in every table
@@ -145,45 +145,25 @@ class Arm:
         return [seed for seed, value in self.values(metric).items() if value >= len(self.histories[seed]["epoch"])]
 
 
-def load_arms(store: RunStore) -> list[Arm]:
-    """Read the arms of a study, sorted by block, then `FIRST_SETTINGS`, then name.
+def load_arms(store: RunStore) -> tuple[list[Arm], list[DamagedRun]]:
+    """Read the arms of a study, sorted by block, then `FIRST_SETTINGS`, then name; and its damaged runs.
 
     Raises ConfigError when the study has no complete run.
     """
-    runs_by_arm: dict[str, list[Run]] = {}
-    for run in store.runs():
-        if _is_comparable(run):
-            runs_by_arm.setdefault(run.arm, []).append(run)
-    arms = [_make_arm(name, runs) for name, runs in runs_by_arm.items()]
+    runs, damaged = store.read()
+    arms = [_make_arm(name, list(of_arm)) for name, of_arm in groupby(runs, key=lambda run: run.arm)]
     if not any(arm.complete for arm in arms):
         unusable = [f"{arm.name} (diverged: {seed_spans(arm.diverged)})" for arm in arms]
-        unusable += [f"{run.as_posix()} (damaged)" for run in damaged_runs(store, arms)]
+        unusable += [f"{run.name} (damaged: {run.reason})" for run in damaged]
         listed = f" ({', '.join(unusable)})" if unusable else ""
         raise ConfigError(f"study: {store.study} has no complete run{listed}; train one: python -m pipeline.train -m")
     order = {setting: i for i, setting in enumerate(FIRST_SETTINGS)}
-    return sorted(arms, key=lambda arm: (arm.block, order.get(arm.setting, len(order)), arm.name))
-
-
-def _is_comparable(run: Run) -> bool:
-    """Whether run.json has every entry that a comparison reads, and belongs to the folder it was found in."""
-    try:
-        digests = all(isinstance(run.meta[key], str) for key in ("initial_kernels_digest", "data_digest"))
-        named = isinstance(run.meta["config"]["bias_setting"], str) and "device" in run.meta["environment"]
-        in_place = run.path.parts[-2:] == (run.arm, f"seed={run.seed}")
-        return digests and named and in_place and isinstance(run.meta["metrics"], dict)
-    except (KeyError, TypeError):
-        return False
+    return sorted(arms, key=lambda arm: (arm.block, order.get(arm.setting, len(order)), arm.name)), damaged
 
 
 def _make_arm(name: str, runs: list[Run]) -> Arm:
     histories = {run.seed: run.history() for run in runs if run.complete}
     return Arm(name, runs[0].meta["config"]["bias_setting"], tuple(runs), histories)
-
-
-def damaged_runs(store: RunStore, arms: list[Arm]) -> list[PurePath]:
-    """Folders of runs, below the study's, that no arm could use: a file is damaged, or an entry is missing."""
-    used = {run.path for arm in arms for run in arm.runs}
-    return [PurePath(path.relative_to(store.folder)) for path in store.run_paths() if path not in used]
 
 
 def final_metrics(arms: list[Arm]) -> list[str]:

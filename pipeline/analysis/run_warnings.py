@@ -45,14 +45,11 @@ def excluded_runs(study: Study) -> list[ExcludedRun]:
         reasons = dict.fromkeys(arm.diverged, DIVERGED)
         reasons |= dict.fromkeys(arm.complete_seeds - arm.values(study.metric).keys(), LACKS_METRIC)
         excluded += [ExcludedRun(arm.name, seed, reasons[seed]) for seed in sorted(reasons)]
-    for run in study.damaged:
-        seed = run.name.removeprefix("seed=")
-        excluded.append(ExcludedRun(run.parent.name, int(seed) if seed.isdecimal() else None, DAMAGED))
-    return excluded
+    return excluded + [ExcludedRun(run.arm, run.seed, DAMAGED) for run in study.damaged]
 
 
 def run_warnings(study: Study) -> list[RunWarning]:
-    """Warn of blocks without a baseline, runs that are left out, seeds that are no pairs, and damaged runs."""
+    """Warn of blocks without a baseline, runs that are left out, seeds that are no pairs, damaged and unsealed runs."""
     warnings = list(_about_baselines(study))
     for arm in study.compared_arms:
         warnings += _about_runs(arm, study.metric)
@@ -61,10 +58,20 @@ def run_warnings(study: Study) -> list[RunWarning]:
         numbers = " and ".join(map(str, epochs))
         sentence = f"runs of {numbers} epochs are compared; their learning curves are not."
         warnings.append(RunWarning("different epochs", None, f"{block or 'without overrides'}: {sentence}", True))
-    warnings += [
-        RunWarning("damaged", None, f"{run.as_posix()} is damaged and left out.", True) for run in study.damaged
-    ]
+    for run in study.damaged:
+        warnings.append(RunWarning(DAMAGED, None, f"{run.name} is damaged and left out: {run.reason}.", True))
+    warnings += _about_seals(study)
     return warnings
+
+
+def _about_seals(study: Study) -> Iterator[RunWarning]:
+    unsealed = [run for arm in study.arms for run in arm.runs if not run.sealed]
+    if unsealed:
+        some = "1 run has" if len(unsealed) == 1 else f"{len(unsealed)} runs have"
+        sentence = (
+            f"{some} no seal, so nothing shows whether run.json was changed by hand; earlier versions wrote none."
+        )
+        yield RunWarning("unsealed", None, sentence)
 
 
 def _about_baselines(study: Study) -> Iterator[RunWarning]:

@@ -4,14 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePath
 
-from pipeline.analysis.arms import Arm, ComparedArm, damaged_runs, final_metrics, load_arms, seed_spans
+from pipeline.analysis.arms import Arm, ComparedArm, final_metrics, load_arms, seed_spans
 from pipeline.analysis.blocks import PooledArm, pool_arms
 from pipeline.analysis.curves import different_epochs, higher_is_better, measure_curves
 from pipeline.analysis.pairing import mismatches
 from pipeline.errors import ConfigError, closest, require
-from pipeline.store.runs import RunStore
+from pipeline.store.runs import DamagedRun, RunStore
 
 MARGIN = 0.005  # default of the largest difference of the metric that does not matter
 
@@ -21,8 +20,7 @@ class Study:
     """The arms of a study and the question they are asked.
 
     baseline: the bias setting that arms are compared with. metric: what the verdict is about. margin: the largest
-    difference of it that does not matter. damaged: folders of runs that cannot be read, e.g.
-    `zeros/seed=0`.
+    difference of it that does not matter. damaged: the runs that do not count.
     """
 
     name: str
@@ -30,7 +28,7 @@ class Study:
     metric: str
     margin: float
     arms: Sequence[Arm]
-    damaged: Sequence[PurePath] = ()
+    damaged: Sequence[DamagedRun] = ()
 
     @property
     def arm_names(self) -> list[str]:
@@ -104,7 +102,7 @@ def load_study(
     there is no complete run, no arm with the setting `baseline`, no run with the metric, or no seed in common.
     """
     require(math.isfinite(threshold or 0), "threshold", threshold, "a number")
-    arms = load_arms(store)
+    arms, damaged = load_arms(store)
     settings = list(dict.fromkeys(arm.setting for arm in arms))
     if baseline not in settings:
         raise ConfigError(f"baseline: {store.study} has no arm {baseline}; {closest(baseline, settings)}")
@@ -113,7 +111,7 @@ def load_study(
     metric = metric or metrics[0]
     if metric not in metrics:
         raise ConfigError(f"metric: no run of {store.study} has {metric}; {closest(metric, metrics)}")
-    study = Study(store.study, baseline, metric, margin, arms, damaged_runs(store, arms))
+    study = Study(store.study, baseline, metric, margin, arms, damaged)
     _require_common_seed(study)
     return study
 

@@ -4,6 +4,7 @@ A run that is replaced moves to `<results>/.replaced/<key>`, and comes back from
 again.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ import numpy as np
 
 from pipeline.runtime.hashing import digest
 from pipeline.store.files import aside_folder, csv_bytes, json_bytes, npz_bytes, write_flushed
-from pipeline.store.runs import BIASES, HISTORY, RUN, WEIGHTS, Run, RunStore, read_meta
+from pipeline.store.meta import BIASES, HISTORY, RUN, WEIGHTS, DamagedRunError, Meta, seal_meta
+from pipeline.store.runs import Run, RunStore, read_run
 
 REPLACED = ".replaced"
 
@@ -34,9 +36,8 @@ def write_run(
     files = {BIASES: npz_bytes(arrays), HISTORY: csv_bytes(history)}
     if weights:
         files[WEIGHTS] = npz_bytes(weights)
-    meta = meta | {"digests": {name: digest(content) for name, content in files.items()}}
-    files[RUN] = json_bytes(meta)
-    return Run(_place(store, meta["arm"], meta["seed"], files), meta)
+    meta = seal_meta(meta | {"digests": {name: digest(content) for name, content in files.items()}})
+    return Run(_place(store, meta, files), meta)
 
 
 def adoptable_runs(
@@ -48,10 +49,9 @@ def adoptable_runs(
     """
     by_key = {run.key: run for run in store.runs() if run.has(*required_files)}
     for key in (key for seed_keys in keys.values() for key in seed_keys):
-        path = store.results / REPLACED / key
-        meta = read_meta(path)
-        if meta is not None and Run(path, meta).has(*required_files):
-            by_key.setdefault(key, Run(path, meta))
+        run = _replaced_run(store.results, key)
+        if run is not None and run.has(*required_files):
+            by_key.setdefault(key, run)
     candidates = {seed: [by_key[key] for key in seed_keys if key in by_key] for seed, seed_keys in keys.items()}
     return {seed: runs[0] for seed, runs in candidates.items() if runs}
 
@@ -65,37 +65,51 @@ def adopt_runs(
     """Copy the `adoptable_runs` into an arm. arm_meta: what run.json says of it (arm, config). Returns their seeds."""
     adopted = adoptable_runs(store, keys, required_files)
     for seed, run in adopted.items():
-        meta = run.meta | arm_meta
+        meta = run.meta | arm_meta | {"seed": seed}
         files = {name: (run.path / name).read_bytes() for name in run.meta["digests"]}
-        _place(store, meta["arm"], seed, files | {RUN: json_bytes(meta)})
+        _place(store, seal_meta(meta) if run.sealed else meta, files)  # nobody vouches for what had no seal
     return set(adopted)
+
+
+def replaced_keys(results: Path) -> set[str]:
+    """The keys of the runs that others have replaced."""
+    folder = results / REPLACED
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _replaced_run(results: Path, key: str) -> Run | None:
+    try:
+        run = read_run(results / REPLACED / key)
+    except DamagedRunError:
+        return None
+    return run if run.key == key else None
 
 
 def retire_run(results: Path, run: Run) -> None:
     """Move a run out of its study into `.replaced`; of two with the same key, the one with more files is kept."""
     target = results / REPLACED / run.key
     target.parent.mkdir(parents=True, exist_ok=True)
-    earlier = read_meta(target)
-    if earlier is not None and set(run.meta["digests"]) <= set(earlier["digests"]):
+    earlier = _replaced_run(results, run.key)
+    if earlier is not None and earlier.has(*run.meta["digests"]):
         shutil.rmtree(run.path)
     else:
         shutil.rmtree(target, ignore_errors=True)
         run.path.rename(target)
 
 
-def _place(store: RunStore, arm: str, seed: int, files: dict[str, bytes]) -> Path:
-    """Put the files of a run where it belongs, all at once, and retire the run that was there."""
-    target = store.run_folder(arm, seed)
+def _place(store: RunStore, meta: Meta, files: dict[str, bytes]) -> Path:
+    """Put a run where it belongs, all at once, and retire the run that was there. files: those besides run.json."""
+    target = store.run_folder(meta["arm"], meta["seed"])
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=aside_folder(store.results)) as aside:
         new = Path(aside) / "new"
         new.mkdir()
-        for name, content in files.items():
+        for name, content in (files | {RUN: json_bytes(meta)}).items():
             write_flushed(new / name, content)
-        meta = read_meta(target)
-        if meta is not None:
-            retire_run(store.results, Run(target, meta))
-        elif target.exists():
-            target.rename(Path(aside) / "damaged")
+        try:
+            retire_run(store.results, read_run(target))
+        except DamagedRunError:
+            if os.path.lexists(target):
+                target.rename(Path(aside) / "damaged")
         new.rename(target)
     return target

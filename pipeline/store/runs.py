@@ -4,28 +4,30 @@
       biases.npz     before/<path>, after/<path>, trajectory/<path> [T, ...], epoch [T]
       weights.npz    before/<path>, after/<path> of all weights, for small models or with show_weights=true
       history.csv    epoch (0 = before training), loss, <metric>, val_loss, val_<metric>
-      run.json       key, arm, seed, status (complete | diverged), config, environment, final metrics, digests
+      run.json       key, arm, seed, status (complete | diverged), config, environment, final metrics, digests, seal
 
-A run appears whole or not at all, and nothing in it depends on the clock or on a path. Locks, half-written runs and
-records of failed jobs live in `<results>/.aside`, replaced runs in `<results>/.replaced`.
+A run counts if its files match their digests and its seal (`store.meta`), and its folder is the one that run.json
+names; everything else at such a place is a damaged run. Every command reads by this one rule. A run appears whole or
+not at all, and nothing in it depends on the clock or on a path. Locks, half-written runs and records of failed jobs
+live in `<results>/.aside`, replaced runs in `<results>/.replaced`.
 """
 
 import csv
-import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.biases.safe_files import printable
 from pipeline.errors import ConfigError, closest
 from pipeline.runtime.hashing import digest
 from pipeline.store.files import aside_folder
 from pipeline.store.locks import hold_lock
-
-RUN, BIASES, HISTORY, WEIGHTS = "run.json", "biases.npz", "history.csv", "weights.npz"
+from pipeline.store.meta import BIASES, HISTORY, RUN, SEAL, WEIGHTS, DamagedRunError, read_meta
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class Run:
     def complete(self) -> bool:
         """Whether the run finished with finite numbers, that is, did not diverge."""
         return self.meta["status"] == "complete"
+
+    @property
+    def sealed(self) -> bool:
+        """Whether run.json has a seal; earlier versions wrote none, and nothing shows whether those were changed."""
+        return SEAL in self.meta
 
     @property
     def block(self) -> str:
@@ -89,6 +96,35 @@ class Run:
             return {key: arrays[key] for key in arrays.files if not moments or key.partition("/")[0] in moments}
 
 
+class DamagedRun(NamedTuple):
+    """A run that does not count. seed: None if its folder's name has none. reason: a phrase."""
+
+    path: Path
+    seed: int | None
+    reason: str
+
+    @property
+    def arm(self) -> str:
+        """Name of the arm's folder; letters that cannot be printed are `?`."""
+        return printable(self.path.parent.name)
+
+    @property
+    def name(self) -> str:
+        """The run as messages name it, e.g. `zeros/seed=0`."""
+        return f"{self.arm}/{printable(self.path.name)}"
+
+
+def read_run(path: Path) -> Run:
+    """Read a run wherever it lies. Raises DamagedRunError.
+
+    A folder that is called like the place of a run, `seed=...`, must be the place that run.json names.
+    """
+    run = Run(path, read_meta(path))
+    if path.name.startswith("seed=") and path.parts[-2:] != (run.arm, f"seed={run.seed}"):
+        raise DamagedRunError(f"a copy: {RUN} says {printable(run.arm)}/seed={run.seed}")
+    return run
+
+
 @dataclass(frozen=True)
 class RunStore:
     """The stored runs of one study in a results folder."""
@@ -107,13 +143,18 @@ class RunStore:
 
     def runs(self, arm: str | None = None) -> list[Run]:
         """Read the finished runs of the study, or of one arm, sorted by arm and seed; damaged runs are left out."""
-        folders = [self.folder / arm] if arm is not None else self._arm_folders()
-        metas = ((path, read_meta(path)) for folder in folders for path in folder.glob("seed=*"))
-        return sorted((Run(path, meta) for path, meta in metas if meta), key=lambda run: (run.arm, run.seed))
+        return self.read(arm)[0]
 
-    def run_paths(self) -> list[Path]:
-        """The folders of all runs, damaged ones included."""
-        return sorted(self.folder.glob("*/seed=*"))
+    def damaged(self, arm: str | None = None) -> list[DamagedRun]:
+        """Find the damaged runs of the study, or of one arm."""
+        return self.read(arm)[1]
+
+    def read(self, arm: str | None = None) -> tuple[list[Run], list[DamagedRun]]:
+        """Read the runs of the study, or of one arm: those that count, by arm and seed, and the damaged ones."""
+        folders = [self.folder / arm] if arm is not None else _listed(self.folder, "")
+        both = [_run_or_damage(path) for folder in folders for path in _listed(folder, "seed=")]
+        runs = [run for run in both if isinstance(run, Run)]
+        return sorted(runs, key=lambda run: (run.arm, run.seed)), [run for run in both if isinstance(run, DamagedRun)]
 
     @contextmanager
     def lock(self, name: str = "") -> Iterator[None]:
@@ -122,8 +163,31 @@ class RunStore:
         with hold_lock(aside_folder(self.results) / f"{digest([self.study, name])}.lock", what):
             yield
 
-    def _arm_folders(self) -> list[Path]:
-        return sorted(self.folder.iterdir()) if self.folder.is_dir() else []
+
+def _listed(folder: Path, prefix: str) -> list[Path]:
+    """The entries of a folder whose names begin with `prefix`, sorted; itself, for whoever reads it to say why, if it
+    cannot be listed.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if path.name.startswith(prefix))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError:
+        return [folder]
+
+
+def _run_or_damage(path: Path) -> Run | DamagedRun | None:
+    """Read a run of a study; None where there is none any more."""
+    reason = ""
+    for _ in range(2):  # a second time, since another process may be replacing the run
+        try:
+            return read_run(path)
+        except DamagedRunError as error:
+            reason = str(error)
+    if not os.path.lexists(path):
+        return None
+    number = path.name.removeprefix("seed=")
+    return DamagedRun(path, int(number) if number.isdecimal() else None, reason)
 
 
 def stored_studies(results: Path) -> list[str]:
@@ -146,20 +210,3 @@ def choose_studies(results: Path, requested: str) -> list[RunStore]:
         if name not in stored:
             raise ConfigError(f"study: no study {name} in {results}; {closest(name, stored)}")
     return [RunStore(results, name) for name in names]
-
-
-def read_meta(path: Path) -> dict[str, Any] | None:
-    """Read a run's run.json; None where the run is incomplete, or a file no longer matches its digest."""
-    try:
-        meta = json.loads((path / RUN).read_text())
-        digests = meta["digests"]
-        valid = (
-            {"arm", "seed", "key", "recipe", "status"} <= set(meta)
-            and isinstance(meta["arm"], str)
-            and isinstance(meta["seed"], int)
-            and {BIASES, HISTORY} <= set(digests) <= {BIASES, HISTORY, WEIGHTS}
-            and all(digest((path / name).read_bytes()) == digests[name] for name in digests)
-        )
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return meta if valid else None

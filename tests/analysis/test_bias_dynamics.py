@@ -46,7 +46,7 @@ def put(
 
 
 def arms_of(results: Path) -> tuple[list[Arm], Trajectories]:
-    arms = load_arms(RunStore(results, "s"))
+    arms = load_arms(RunStore(results, "s"))[0]
     return arms, bias_trajectories(arms)
 
 
@@ -160,7 +160,7 @@ def test_other_biases_are_compared_with_a_models_own(tmp_path: Path) -> None:
     assert averaged.loc[("zeros", "own"), ["change", "low", "high"]].isna().all()
     put(tmp_path, "zeros", 0, {})
     put(tmp_path, "ones", 0, {})
-    assert ablation_sentences(averaged.reset_index(), load_arms(RunStore(tmp_path, "s"))) == [
+    assert ablation_sentences(averaged.reset_index(), load_arms(RunStore(tmp_path, "s"))[0]) == [
         "zeros: test_accuracy 0.800 with its own biases; from ones -0.150.",
         "ones: test_accuracy 0.1000 with its own biases; set to zero 0, put back to where they began -0.0125.",
     ]
@@ -178,7 +178,7 @@ def test_biases_that_were_not_tested_are_not_spoken_of(tmp_path: Path) -> None:
     table = pd.DataFrame(rows, columns=["arm", "seed", "biases", "test_accuracy"])
     for arm in ("zeros", "ones", "twos"):
         put(tmp_path, arm, 0, {})
-    answer = ablation_sentences(ablation_over_seeds(table, "test_accuracy"), load_arms(RunStore(tmp_path, "s")))
+    answer = ablation_sentences(ablation_over_seeds(table, "test_accuracy"), load_arms(RunStore(tmp_path, "s"))[0])
     assert answer == ["ones: test_accuracy 0.100 with its own biases; put back to where they began +0.100."]
 
 

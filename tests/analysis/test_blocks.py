@@ -153,7 +153,7 @@ def test_the_same_runs_under_two_names_are_one_block(tmp_path: Path) -> None:
         for block, shift in (("", 0), (f",{RATES[0]}", 0), (f",{RATES[1]}", 0.1)):
             for seed, accuracy in enumerate(accuracies + shift):
                 put(tmp_path, f"{arm}{block}", seed, accuracy, setting=arm, key=f"{arm}-{shift}-{seed}")
-    pooled = pool_arms(load_arms(RunStore(tmp_path, "s")), "zeros")
+    pooled = pool_arms(load_arms(RunStore(tmp_path, "s"))[0], "zeros")
     assert [arm.name for arm in pooled] == ["zeros over both blocks", "ones over both blocks"]
 
 

@@ -1,12 +1,12 @@
 """What a reader is told about the runs: left-out ones, unpaired seeds, missing baselines, damaged files."""
 
-import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import EIGHT, put, put_all
+from factories import EIGHT, change_meta, put, put_all
 
 from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.analysis.run_warnings import ExcludedRun
@@ -65,9 +65,15 @@ def test_a_block_without_the_baseline_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"kernels": "other"}, {"data": "other"}, {"device": "GPU"}, {"optimizer": "other"}, {"training": {"epochs": 99}}],
+    [
+        {"kernels": "other"},
+        {"data": "other"},
+        {"device": "GPU"},
+        {"optimizer": {"class_name": "other"}},
+        {"training": {"epochs": 99}},
+    ],
 )
-def test_unpaired_arms_are_warned_of(tmp_path: Path, other: dict[str, str]) -> None:
+def test_unpaired_arms_are_warned_of(tmp_path: Path, other: dict[str, Any]) -> None:
     """The warning says which seeds started differently, and in what."""
     put_all(tmp_path, "zeros", [*EIGHT])
     put_all(tmp_path, "ones", [*(EIGHT + 0.2)], **other)
@@ -120,30 +126,69 @@ def test_a_damaged_run_is_named(tmp_path: Path) -> None:
     put_all(tmp_path, "zeros", [0.5, 0.7, 0.6])
     (tmp_path / "s" / "zeros" / "seed=1" / "history.csv").write_text("")
     comparison = compared(tmp_path)
-    assert "Warning: zeros/seed=1 is damaged and left out." in comparison.sentences
+    reason = "history.csv does not match its digest"
+    assert f"Warning: zeros/seed=1 is damaged and left out: {reason}." in comparison.sentences
     assert comparison.excluded_runs == [ExcludedRun("zeros", 1, "damaged")]
 
 
-UNUSABLE: dict[str, Callable[[dict], object]] = {
-    "no metrics": lambda meta: meta.pop("metrics"),
-    "no digest of kernels": lambda meta: meta.pop("initial_kernels_digest"),
-    "no device": lambda meta: meta["environment"].clear(),
-    "no setting": lambda meta: meta.update(config={}),
-    "a seed in words": lambda meta: meta.update(seed="1"),
-    "another run's": lambda meta: meta.update(seed=0),
+def test_an_edited_number_enters_no_mean(tmp_path: Path) -> None:
+    """A run whose run.json was edited is left out, and the warning names it."""
+    put_all(tmp_path, "zeros", [0.5, 0.7, 0.6])
+    file = tmp_path / "s" / "zeros" / "seed=1" / "run.json"
+    file.write_text(file.read_text().replace('"test_accuracy": 0.7', '"test_accuracy": 0.999'))
+    comparison = compared(tmp_path)
+    assert [w.text for w in comparison.warnings] == [
+        "Warning: zeros/seed=1 is damaged and left out: run.json was changed after it was written."
+    ]
+    assert comparison.verdicts[0].mean == pytest.approx(0.55)
+
+
+def test_a_copied_run_is_no_other_seed(tmp_path: Path) -> None:
+    """A copy of a run's folder is left out, and the warning says of which run it is a copy."""
+    put_all(tmp_path, "zeros", [0.5, 0.7])
+    arm = tmp_path / "s" / "zeros"
+    shutil.copytree(arm / "seed=0", arm / "seed=0 (copy)")
+    shutil.copytree(arm / "seed=0", arm / "seed=5")
+    comparison = compared(tmp_path)
+    assert [w.text for w in comparison.warnings] == [
+        f"Warning: zeros/seed={seed} is damaged and left out: a copy: run.json says zeros/seed=0."
+        for seed in ("0 (copy)", "5")
+    ]
+    assert comparison.excluded_runs == [ExcludedRun("zeros", seed, "damaged") for seed in (None, 5)]
+    assert comparison.verdicts[0].mean == pytest.approx(0.6)
+
+
+def test_runs_without_a_seal_count_and_are_counted(tmp_path: Path) -> None:
+    """Runs of earlier versions are compared, and a warning says how many nobody vouches for."""
+    put_all(tmp_path, "zeros", [0.5, 0.7, 0.6])
+    for seed in (0, 1):
+        change_meta(tmp_path / "s" / "zeros" / f"seed={seed}", lambda meta: None)
+    comparison = compared(tmp_path)
+    assert comparison.verdicts[0].seeds == 3
+    assert [(w.kind, w.arm, w.serious) for w in comparison.warnings] == [("unsealed", None, False)]
+    assert comparison.warnings[0].text.startswith("2 runs have no seal, so nothing shows whether run.json was changed")
+
+
+UNUSABLE: dict[str, tuple[Callable[[dict], object], str]] = {
+    "no metrics": (lambda meta: meta.pop("metrics"), "run.json lacks metrics"),
+    "a metric in words": (lambda meta: meta["metrics"].update(test_loss="low"), "an unusable entry metrics.test_loss"),
+    "no digest of kernels": (lambda meta: meta.pop("initial_kernels_digest"), "run.json lacks initial_kernels_digest"),
+    "no device": (lambda meta: meta["environment"].clear(), "run.json lacks environment.device"),
+    "no setting": (lambda meta: meta.update(config={}), "run.json lacks config.bias_setting"),
+    "a seed in words": (lambda meta: meta.update(seed="1"), "run.json has an unusable entry seed"),
+    "another run's": (lambda meta: meta.update(seed=0), "a copy: run.json says zeros/seed=0"),
 }
 
 
 @pytest.mark.parametrize("change", UNUSABLE)
 def test_a_run_without_what_a_comparison_reads_is_damaged(tmp_path: Path, change: str) -> None:
-    """A run.json that lacks an entry, or belongs to another seed, is left out and named."""
+    """A run.json without a seal that lacks an entry, or belongs to another seed, is left out and named."""
     put_all(tmp_path, "zeros", [0.5, 0.7, 0.6])
-    file = tmp_path / "s" / "zeros" / "seed=1" / "run.json"
-    meta = json.loads(file.read_text())
-    UNUSABLE[change](meta)
-    file.write_text(json.dumps(meta))
+    edit, reason = UNUSABLE[change]
+    change_meta(tmp_path / "s" / "zeros" / "seed=1", edit)
     comparison = compared(tmp_path)
-    assert "Warning: zeros/seed=1 is damaged and left out." in comparison.sentences
+    (sentence,) = [s for s in comparison.sentences if s.startswith("Warning: zeros/seed=1 is damaged and left out: ")]
+    assert sentence.endswith(f"{reason}.")
     assert comparison.verdicts[0].mean == pytest.approx(0.55)
 
 
@@ -151,5 +196,5 @@ def test_a_study_of_damaged_runs_is_refused_with_their_names(tmp_path: Path) -> 
     """The error names the damaged runs."""
     put_all(tmp_path, "zeros", [0.5])
     (tmp_path / "s" / "zeros" / "seed=0" / "history.csv").write_text("")
-    with pytest.raises(ConfigError, match=r"^study: s has no complete run \(zeros/seed=0 \(damaged\)\); train one"):
+    with pytest.raises(ConfigError, match=r"^study: s has no complete run \(zeros/seed=0 \(damaged: history"):
         compared(tmp_path)

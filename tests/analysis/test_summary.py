@@ -82,7 +82,13 @@ def test_one_seed_that_started_differently_makes_the_comparison_unpaired(tmp_pat
 
 @pytest.mark.parametrize(
     "other",
-    [{"kernels": "other"}, {"data": "other"}, {"device": "GPU"}, {"optimizer": "other"}, {"training": {"epochs": 99}}],
+    [
+        {"kernels": "other"},
+        {"data": "other"},
+        {"device": "GPU"},
+        {"optimizer": {"class_name": "other"}},
+        {"training": {"epochs": 99}},
+    ],
 )
 def test_unpaired_arms_have_welchs_interval(tmp_path: Path, other: dict) -> None:
     """Runs that differ in a starting condition are compared unpaired: Welch's interval, and 0 pairs."""

@@ -45,7 +45,9 @@ def test_a_killed_writer_leaves_whole_runs_only(tmp_path: Path) -> None:
         "from pipeline.store.replaced import write_run\n"
         "from pipeline.store.runs import RunStore\n"
         "for seed in range(10_000):\n"
-        "    meta = dict(key=f'k{seed}', recipe='r', arm='zeros', seed=seed, status='complete')\n"
+        "    meta = dict(key=f'k{seed}', recipe='r', arm='zeros', seed=seed, status='complete', metrics={})\n"
+        "    meta |= dict(initial_kernels_digest='k', data_digest='d', config={'bias_setting': 'zeros'})\n"
+        "    meta |= dict(environment={'device': 'CPU'})\n"
         "    arrays = {'epoch': np.arange(2), 'after/dense/bias': np.random.default_rng(seed).random(200_000)}\n"
         "    write_run(RunStore(Path(sys.argv[1]), 's'), meta, arrays, {'loss': np.ones(2)})\n"
     )

@@ -160,5 +160,5 @@ def test_an_arm_that_took_over_runs_shows_its_own_settings(uploaded: MLflowStore
     assert {run.meta["config"]["bias_layers"] for run in outcome.runs} == {"output"}
     child = uploaded.by_name("twins")[f"{outcome.plan.arm}-s0"]
     assert child.data.params["bias_layers"] == "output"
-    blocks = [arm.block.split(",")[0] for arm in load_arms(RunStore(tmp_path, "twins"))]
+    blocks = [arm.block.split(",")[0] for arm in load_arms(RunStore(tmp_path, "twins"))[0]]
     assert blocks == ["bias_layers=all", "bias_layers=output"]
