@@ -2,7 +2,8 @@
 
 Options, each `key=value`: study (default: all), results (results), reports (reports: a comparison there is uploaded
 too), uri (default: MLFLOW_TRACKING_URI where it is set, else the embedded store), follow (true: read from standard
-input which arms to upload, as a sweep does). Uploading twice makes no second run. Exit code 1: MLflow refused.
+input which arms to upload, as a sweep does). Uploading twice makes no second run; several results folders may be
+uploaded to one store. Exit code 1: MLflow refused, or a run is damaged here.
 """
 
 import sys
@@ -46,11 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stores = choose_studies(results, options.study) if options.study else every
         problems = []
         for store in stores:
-            for arm, runs in groupby(store.runs(), key=lambda run: run.arm):
+            stored, damaged = store.read()
+            for arm, runs in groupby(stored, key=lambda run: run.arm):
                 if problem := mirror_arm(tracking, store, arm, list(runs)):
                     print(problem, file=sys.stderr)
                     return 1  # most likely the server is away, and each further arm would wait for it again
             problems.append(publish_comparison(tracking, store, reports / store.study))
+            problems += [
+                f"{store.study}/{run.name} is damaged and was not sent: {run.reason}. MLflow keeps what it has; train "
+                "the arm again, or remove the folder."
+                for run in damaged
+            ]
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

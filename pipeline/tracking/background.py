@@ -57,7 +57,7 @@ def expect_study(tracking: Tracking, store: RunStore) -> None:
 
 def queue_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> str:
     """Have the process upload an arm; `finish_uploads` reports problems. runs: all stored runs of the arm."""
-    if not up_to_date(tracking, store.study, arm, runs):
+    if not up_to_date(tracking, store, arm, runs):
         _tell(tracking, store, arm)
     return ""
 

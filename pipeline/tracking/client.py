@@ -48,12 +48,12 @@ def database_file(uri: str) -> Path | None:
 
 
 def read_sqlite(uri: str, query: str, values: list[str]) -> list[tuple] | None:
-    """Query an SQLite store without importing MLflow. None for other stores, and where it cannot be read."""
+    """Query an SQLite store without importing MLflow. None for other stores, and where it cannot be read at once."""
     database = database_file(uri)
     if database is None or not database.is_file():
         return None
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", timeout=0, uri=True)) as connection:
             return connection.execute(query, values).fetchall()
     except sqlite3.Error:
         return None
@@ -91,11 +91,15 @@ def client_class() -> Any:
 
 
 def open_experiment(uri: str, study: str) -> tuple[Any, str]:
-    """Return an MlflowClient and the id of the study's experiment; store and experiment are created if missing."""
+    """Return an MlflowClient and the id of the study's experiment; store and experiment are created if missing.
+
+    The caller holds the `store_lock`.
+    """
     MlflowClient = client_class()
     location, database = None, database_file(uri)
     if database is not None:
         location = (database.parent / "mlartifacts" / quote(study)).as_uri()
+        _remove_unfinished(database)
         if not database.exists():
             # Created aside and renamed: a store whose first migration is killed would stay half-made.
             unfinished = database.with_name(f"{database.name}.{os.getpid()}.new")
@@ -104,7 +108,20 @@ def open_experiment(uri: str, study: str) -> tuple[Any, str]:
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(study)
     if experiment is None:
-        return client, client.create_experiment(study, artifact_location=location)
+        try:
+            return client, client.create_experiment(study, artifact_location=location)
+        except Exception:  # another sender was faster, or the reply was lost
+            experiment = client.get_experiment_by_name(study)
+            if experiment is None:
+                raise
     if experiment.lifecycle_stage != "active":
         client.restore_experiment(experiment.experiment_id)
     return client, experiment.experiment_id
+
+
+def _remove_unfinished(database: Path) -> None:
+    """Remove stores that killed processes have not finished; stores are made under the lock, so nobody else is."""
+    name = re.compile(rf"{re.escape(database.name)}\.\d+\.new(-journal|-wal|-shm)?")
+    for path in database.parent.iterdir():
+        if name.fullmatch(path.name):
+            path.unlink()

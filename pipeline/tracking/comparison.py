@@ -5,6 +5,7 @@ as a tag and as its description, its colour in the figures, and the report as ar
 experiment, and a run for the report would be a row in the table of arms; so every arm has the report, about 1 MB.) A
 saved view of the runs table, `Verdict`, shows these numbers with one row per arm.
 
+Where several results folders sent an arm, only the run that this folder sent is considered; where it sent none, all.
 An arm gets a verdict only if MLflow's mean of it is the one that the verdict is about. Its tag `published` holds a
 digest of what it got, so that publishing twice changes nothing.
 """
@@ -15,18 +16,20 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.config.schema import Tracking
 from pipeline.report.document import FILE, read_document
 from pipeline.runtime.hashing import digest
+from pipeline.store.folder_id import read_folder_id
 from pipeline.store.runs import RunStore
 from pipeline.tracking.client import client_class, database_file, hide_passwords, read_sqlite, store_lock, store_uri
-from pipeline.tracking.runs import send_arm
+from pipeline.tracking.runs import remake_arm_run
+from pipeline.tracking.steps import SENDER
 
 FORM = 2  # raise it when other things are published: it is part of the digest
 NOTE, DIGEST, VIEW = "mlflow.note.content", "published", "verdict"
@@ -64,6 +67,16 @@ class Upload:
     arms: dict[str, ArmUpload]
     files: dict[str, Path]
     digest: str
+
+
+class _ArmRun(NamedTuple):
+    """An arm's run in MLflow. mean: of `Upload.shown_metric`. published: the tag. is_own: sent by this folder."""
+
+    run_id: str
+    arm: str
+    mean: float | None
+    published: str | None
+    is_own: bool
 
 
 def prepare_upload(folder: Path) -> Upload | None:
@@ -120,8 +133,8 @@ def publish_comparison(target: Tracking, store: RunStore, folder: Path) -> str:
         upload = prepare_upload(folder)
         if upload is None:
             return ""
-        state = _published_state(uri, store.study, upload.shown_metric)
-        if state is not None and all(_is_settled(upload, *arm_state) for arm_state in state):
+        arm_runs = _read_arm_runs(uri, store, upload.shown_metric)
+        if arm_runs is not None and not _unsettled(upload, arm_runs):
             return ""
         with store_lock(uri, store.results):
             client = client_class()(uri)
@@ -133,58 +146,77 @@ def publish_comparison(target: Tracking, store: RunStore, folder: Path) -> str:
     return ""
 
 
-def _published_state(uri: str, study: str, metric: str) -> list[tuple[str, float | None, str | None]] | None:
-    """(arm, mean, digest) of each arm's run in an SQLite store, empty without the study; None for another store."""
-    query = """SELECT arm.value, latest.value, published.value FROM runs JOIN experiments USING (experiment_id)
+def _read_arm_runs(uri: str, store: RunStore, metric: str) -> list[_ArmRun] | None:
+    """The arms' runs in an SQLite store, none without the study. None: unknown."""
+    query = """SELECT runs.run_uuid, arm.value, latest.value, published.value, sender.value IS NOT NULL
+               FROM runs JOIN experiments USING (experiment_id)
                JOIN tags role ON role.run_uuid = runs.run_uuid AND role.key = 'role' AND role.value = 'arm'
                JOIN tags arm ON arm.run_uuid = runs.run_uuid AND arm.key = 'arm'
                LEFT JOIN latest_metrics latest ON latest.run_uuid = runs.run_uuid AND latest.key = ?
                LEFT JOIN tags published ON published.run_uuid = runs.run_uuid AND published.key = ?
+               LEFT JOIN tags sender ON sender.run_uuid = runs.run_uuid AND sender.key = ?
                WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active'
-               AND experiments.name = ?"""
-    return read_sqlite(uri, query, [metric, DIGEST, study])
+               AND runs.status = 'FINISHED' AND experiments.name = ?"""
+    rows = read_sqlite(uri, query, [metric, DIGEST, _sender(store), store.study])
+    return None if rows is None else [_ArmRun(*row) for row in rows]
 
 
-def _is_settled(upload: Upload, arm: str, mean: float | None, published: str | None) -> bool:
-    """Whether an arm's run needs nothing: it has this report, or the report is not about its numbers."""
-    arm_upload = upload.arms.get(arm)
-    if arm_upload is None or published == upload.digest:
+def _find_arm_runs(client: Any, experiment: Any, store: RunStore, metric: str) -> list[_ArmRun]:
+    """The same from any store."""
+    condition, sender = "tags.role = 'arm' AND attributes.status = 'FINISHED'", _sender(store)
+    return [
+        _ArmRun(run.info.run_id, tags["arm"], run.data.metrics.get(metric), tags.get(DIGEST), sender in tags)
+        for run in client.search_runs([experiment.experiment_id], condition, max_results=1000)
+        for tags in [run.data.tags]
+    ]
+
+
+def _sender(store: RunStore) -> str:
+    return f"{SENDER}{read_folder_id(store.results)}"
+
+
+def _unsettled(upload: Upload, runs: Sequence[_ArmRun]) -> list[_ArmRun]:
+    """The runs that need the report: it is about their numbers, and they do not have it."""
+    own_arms = {run.arm for run in runs if run.is_own}
+    ours = [run for run in runs if run.is_own or run.arm not in own_arms]
+    return [run for run in ours if not _is_settled(upload, run)]
+
+
+def _is_settled(upload: Upload, run: _ArmRun) -> bool:
+    arm_upload = upload.arms.get(run.arm)
+    if arm_upload is None or run.published == upload.digest:
         return True
-    if mean is None or arm_upload.mean is None:
-        return mean is not arm_upload.mean
-    return not isclose(arm_upload.mean, mean, rel_tol=1e-9)
+    if run.mean is None or arm_upload.mean is None:
+        return run.mean is not arm_upload.mean
+    return not isclose(arm_upload.mean, run.mean, rel_tol=1e-9)
 
 
 def _send(client: Any, experiment: Any, upload: Upload, store: RunStore) -> None:
     """Upload the report to each arm's run that it is about, then to the experiment."""
     address = f"#/experiments/{experiment.experiment_id}"
     page = max(upload.files, key=lambda path: path.endswith("report.html"))  # else another file
-    run_ids: dict[str, str] = {}  # arm -> its run
+    arms: dict[str, str] = {}  # id of a run that gets the report -> its arm
     with tempfile.TemporaryDirectory() as folder:
         for path, file in upload.files.items():
             (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, Path(folder) / path)
-        for run in _arm_runs(client, experiment):
-            tags = run.data.tags
-            if not _is_settled(upload, tags["arm"], run.data.metrics.get(upload.shown_metric), tags.get(DIGEST)):
-                run_id = _send_arm_report(
-                    client, experiment, run, upload, store, f"{address}/runs/{{}}/artifacts/{page}"
-                )
-                if run_id:
-                    client.log_artifacts(run_id, folder)
-                    run_ids[tags["arm"]] = run_id
-    if run_ids:
-        baselines = [run_id for arm, run_id in run_ids.items() if upload.arms[arm].tags["verdict"] == "baseline"]
-        run_id = next(iter([*baselines, *run_ids.values()]))
+        for run in _unsettled(upload, _find_arm_runs(client, experiment, store, upload.shown_metric)):
+            run_id = _send_arm_report(client, experiment, run, upload, store, f"{address}/runs/{{}}/artifacts/{page}")
+            if run_id:
+                client.log_artifacts(run_id, folder)
+                arms[run_id] = run.arm
+    if arms:
+        baselines = [run_id for run_id, arm in arms.items() if upload.arms[arm].tags["verdict"] == "baseline"]
+        run_id = next(iter([*baselines, *arms]))
         report = f"{address}/runs/{run_id}/artifacts/{page}?{ML_PAGES}"
         client.set_experiment_tag(experiment.experiment_id, NOTE, _note(upload.document, report, address))
         client.set_experiment_tag(experiment.experiment_id, f"mlflow.sharedViewState.{VIEW}", _view(upload, experiment))
-    for run_id in run_ids.values():  # last: an upload that was interrupted is repeated
+    for run_id in arms:  # last: an upload that was interrupted is repeated
         client.set_tag(run_id, DIGEST, upload.digest)
 
 
 def _send_arm_report(
-    client: Any, experiment: Any, run: Any, upload: Upload, store: RunStore, report_address: str
+    client: Any, experiment: Any, run: _ArmRun, upload: Upload, store: RunStore, report_address: str
 ) -> str | None:
     """Upload the metrics and tags of one arm; returns the id of its run, or None if it must stay as it is.
 
@@ -194,18 +226,15 @@ def _send_arm_report(
 
     from pipeline.report.figures.theme import COLOURS
 
-    arm = run.data.tags["arm"]
-    arm_upload = upload.arms[arm]
-    earlier = {name: value for name, value in run.data.metrics.items() if name.startswith(DIFFERENCE)}
+    run_id, arm, arm_upload = run.run_id, run.arm, upload.arms[run.arm]
+    metrics_there = client.get_run(run_id).data.metrics
+    earlier = {name: value for name, value in metrics_there.items() if name.startswith(DIFFERENCE)}
     if earlier and earlier != arm_upload.metrics:  # MLflow forgets no value of a metric: the run is made anew
-        runs = store.runs(arm)
-        if not runs:  # only MLflow still has the arm
+        run_id = remake_arm_run(client, experiment.experiment_id, store, run_id)
+        if run_id is None:
             return None
-        client.delete_run(run.info.run_id)
-        send_arm(client, experiment.experiment_id, arm, runs)
-        (run,) = _arm_runs(client, experiment, f" AND tags.arm = '{arm}'")
         earlier = {}
-    run_id, now = run.info.run_id, int(time.time() * 1000)
+    now = int(time.time() * 1000)
     arms = [described["name"] for described in upload.document["arms"]]
     tags = arm_upload.tags | {
         NOTE: f"{arm_upload.note}\n\n[The whole report]({report_address.format(run_id)}?{ML_PAGES})",
@@ -214,10 +243,6 @@ def _send_arm_report(
     metrics = [] if earlier else [Metric(name, value, now, 0) for name, value in arm_upload.metrics.items()]
     client.log_batch(run_id, metrics, [], [RunTag(name, value) for name, value in tags.items()])
     return run_id
-
-
-def _arm_runs(client: Any, experiment: Any, condition: str = "") -> list[Any]:
-    return list(client.search_runs([experiment.experiment_id], f"tags.role = 'arm'{condition}", max_results=1000))
 
 
 def _note(document: Mapping[str, Any], report: str, address: str) -> str:

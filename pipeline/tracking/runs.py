@@ -1,27 +1,28 @@
 """Mirror stored runs in MLflow.
 
 A study is an experiment. Its top-level runs are the arms, with mean, standard deviation and 95 % interval over the
-seeds; the seeds are their children. Every MLflow run carries its key as a tag and is looked up by it, so uploading
-twice makes one run. An unreachable server never costs a result: `python -m pipeline.sync` retries.
+seeds; the seeds are their children. Every MLflow run carries its key and its senders as tags from its creation and is
+looked up by them, so uploading twice makes one run; `steps` says what is created and what is deleted. An unreachable
+server never costs a result: `python -m pipeline.sync` retries.
 """
 
-import tempfile
+import socket
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
-import yaml
 
 from pipeline.config.schema import Tracking
 from pipeline.runtime.hashing import digest
+from pipeline.store.folder_id import folder_id, read_folder_id
+from pipeline.store.replaced import replaced_keys
 from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.client import hide_passwords, open_experiment, read_sqlite, store_lock, store_uri
-from pipeline.tracking.records import Point, arm_points, arm_tags, parameters, seed_points, seed_tags
+from pipeline.tracking.create import create_seed_run, fill_arm_run, start_arm_run
+from pipeline.tracking.steps import PARENT, SENDER, Held, MirroredRun, Steps, next_steps
 
-METRICS_PER_CALL = 1000  # MLflow's limit
 FORM = 2  # version of what an arm's run holds; an arm uploaded in another form is uploaded again
+ROUNDS = 8  # of looking and acting, until there is nothing to do
+RIVAL_WAIT = 1.0  # seconds in which another sender of the same run may finish
 
 
 def mirror_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> str:
@@ -29,115 +30,138 @@ def mirror_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run
 
     runs: all stored runs of the arm. MLflow is imported only when there is something to do.
     """
-    if up_to_date(tracking, store.study, arm, runs):
+    if up_to_date(tracking, store, arm, runs):
         return ""
     uri = store_uri(tracking)
     try:
         with store_lock(uri, store.results):
             client, experiment_id = open_experiment(uri, store.study)
-            send_arm(client, experiment_id, arm, runs)
+            send_arm(client, experiment_id, store, runs)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost a result
         return hide_passwords(f"Could not upload to MLflow at {uri}: {' '.join(str(error).split())[:300]}")
     return ""
 
 
-def up_to_date(tracking: Tracking, study: str, arm: str, runs: Sequence[Run]) -> bool:
-    """Whether there is nothing to upload, as far as that can be known without importing MLflow."""
+def up_to_date(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> bool:
+    """Whether there is nothing to upload, as far as that can be known at once: without MLflow, without waiting."""
     if not tracking.enabled or not runs:
         return True
-    return _uploaded_keys(store_uri(tracking), study, arm) == sorted(_keys(arm, runs))
+    known_as = read_folder_id(store.results)
+    present = None if known_as is None else _read_present(store_uri(tracking), store.study, arm)
+    return present is not None and not next_steps(present, _held(store, runs, f"{SENDER}{known_as}"))
 
 
-def send_arm(client: Any, experiment_id: str, arm: str, runs: Sequence[Run]) -> None:
-    """Create the missing MLflow runs of an arm and its seeds, and delete those that are out of date.
+def send_arm(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Run]) -> None:
+    """Look at what MLflow has of an arm and act on it, until it has what this folder holds.
 
+    Looking again finds what was created twice, by a request whose reply was lost or by another folder at the same time.
     client: an MlflowClient. runs: all stored runs of the arm.
     """
+    held = _held(store, runs, f"{SENDER}{folder_id(store.results)}")
+    failures, acted, waited = 0, False, False
+    for _ in range(ROUNDS):
+        present = _look(client, experiment_id, runs[0].arm)
+        steps = next_steps(present, held)
+        if steps:
+            acted = True
+            try:
+                _act(client, experiment_id, store, runs, held, steps)
+            except Exception:
+                failures += 1
+                if failures == 2:
+                    raise
+        elif acted and not waited and _has_rivals(present, held):
+            waited = True
+            time.sleep(RIVAL_WAIT)
+        else:
+            return
+    raise RuntimeError(f"other senders keep changing {runs[0].arm}")
+
+
+def remake_arm_run(client: Any, experiment_id: str, store: RunStore, run_id: str) -> str | None:
+    """Make an arm's run anew, without what was published on it. Returns the id of the new one.
+
+    None: it must stay, since it is not about the runs that are stored here.
+    """
+    tags = client.get_run(run_id).data.tags
+    runs = store.runs(tags["arm"])
+    if not runs or tags.get("key") != _arm_key(runs):
+        return None
+    senders = {tag: place for tag, place in tags.items() if tag.startswith(SENDER)}
+    new = start_arm_run(client, experiment_id, tags["arm"], {"key": tags["key"], **senders})
+    fill_arm_run(client, new, runs)
+    client.delete_run(run_id)
+    send_arm(client, experiment_id, store, runs)  # which gives the seeds their new parent
+    return new
+
+
+def _held(store: RunStore, runs: Sequence[Run], sender: str) -> Held:
+    seeds = {str(run.seed): run.key for run in runs}
+    listed = (path.name.removeprefix("seed=") for path in (store.folder / runs[0].arm).glob("seed=*"))
+    damaged = any(seed.isdecimal() and seed not in seeds for seed in listed)
+    return Held(sender, seeds, _arm_key(runs), frozenset(replaced_keys(store.results)), damaged)
+
+
+def _arm_key(runs: Sequence[Run]) -> str:
+    return digest([FORM, runs[0].arm, *sorted(run.key for run in runs)])
+
+
+def _look(client: Any, experiment_id: str, arm: str) -> list[MirroredRun]:
+    """All active runs of an arm."""
     from mlflow.entities import ViewType
 
-    present = client.search_runs([experiment_id], f"tags.arm = '{arm}'", ViewType.ACTIVE_ONLY, max_results=50_000)
-    keys = _keys(arm, runs)
-    run_ids: dict[str, str] = {}  # key -> MLflow's run id
-    outdated = []
-    for run in present:
-        key = run.data.tags.get("key", "")
-        if run.info.status == "FINISHED" and key in keys and key not in run_ids:
-            run_ids[key] = run.info.run_id
-        else:  # of another key, uploaded twice, or left half-done by a killed process
-            outdated.append(run.info.run_id)
-    arm_key = _arm_key(arm, runs)
-    parent = run_ids.get(arm_key) or client.create_run(experiment_id, run_name=arm, tags={"arm": arm}).info.run_id
-    for run in runs:
-        if run.key in run_ids:
-            client.set_tag(run_ids[run.key], "mlflow.parentRunId", parent)
-        else:
-            _send_seed(client, experiment_id, parent, run)
-    if arm_key not in run_ids:
-        with tempfile.TemporaryDirectory() as folder:
-            _write_config(Path(folder), runs[0])
-            tags = arm_tags(runs) | {"key": arm_key}
-            _fill(client, parent, runs[0], arm_points(runs), parameters(runs[0]), tags, Path(folder))
-    for run_id in outdated:
-        client.delete_run(run_id)
+    found = client.search_runs([experiment_id], f"tags.arm = '{arm}'", ViewType.ACTIVE_ONLY, max_results=50_000)
+    return [
+        _mirrored(r.info.run_id, r.info.status, r.info.end_time, r.data.params.get("seed"), r.data.tags) for r in found
+    ]
 
 
-def _keys(arm: str, runs: Sequence[Run]) -> set[str]:
-    return {run.key for run in runs} | {_arm_key(arm, runs)}
-
-
-def _arm_key(arm: str, runs: Sequence[Run]) -> str:
-    return digest([FORM, arm, *sorted(run.key for run in runs)])
-
-
-def _uploaded_keys(uri: str, study: str, arm: str) -> list[str] | None:
-    """Keys of the runs that an SQLite store holds of an arm, sorted; "" for an unfinished run. None: unknown."""
-    query = """SELECT CASE runs.status WHEN 'FINISHED' THEN COALESCE(own.value, '') ELSE '' END
+def _read_present(uri: str, study: str, arm: str) -> list[MirroredRun] | None:
+    """The same from an SQLite store, without MLflow. None: unknown."""
+    query = """SELECT runs.run_uuid, runs.status, runs.end_time, seed.value, tag.key, tag.value
                FROM runs JOIN experiments USING (experiment_id)
                JOIN tags arm ON arm.run_uuid = runs.run_uuid AND arm.key = 'arm' AND arm.value = ?
-               LEFT JOIN tags own ON own.run_uuid = runs.run_uuid AND own.key = 'key'
+               JOIN tags tag ON tag.run_uuid = runs.run_uuid
+               LEFT JOIN params seed ON seed.run_uuid = runs.run_uuid AND seed.key = 'seed'
                WHERE runs.lifecycle_stage = 'active' AND experiments.name = ?"""
     rows = read_sqlite(uri, query, [arm, study])
-    return None if rows is None else sorted(key for (key,) in rows)
+    if rows is None:
+        return None
+    tags: dict[tuple[str, str, int, str], dict[str, str]] = {}
+    for *run, key, value in rows:
+        tags.setdefault(tuple(run), {})[key] = value
+    return [_mirrored(*run, its_tags) for run, its_tags in tags.items()]
 
 
-def _send_seed(client: Any, experiment_id: str, parent: str, run: Run) -> None:
-    tags = {"arm": run.arm, "mlflow.parentRunId": parent}
-    run_id = client.create_run(experiment_id, run_name=f"{run.arm}-s{run.seed}", tags=tags).info.run_id
-    arrays = run.biases()
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "biases").mkdir()
-        for moment in ("before", "after", "trajectory"):
-            chosen = {k.removeprefix(f"{moment}/"): v for k, v in arrays.items() if k.startswith(f"{moment}/")}
-            np.savez(Path(folder) / "biases" / f"{moment}.npz", allow_pickle=False, **chosen)
-        _write_config(Path(folder), run)
-        params = parameters(run) | {"seed": str(run.seed)}
-        _fill(client, run_id, run, seed_points(run, arrays), params, seed_tags(run), Path(folder))
+def _mirrored(run_id: str, status: str, end_time: int, seed: str | None, tags: Mapping[str, str]) -> MirroredRun:
+    return MirroredRun(run_id, end_time if status == "FINISHED" else None, seed or "", tags)
 
 
-def _fill(
-    client: Any,
-    run_id: str,
-    run: Run,
-    points: list[Point],
-    params: dict[str, str],
-    tags: dict[str, str],
-    folder: Path,
-) -> None:
-    """Log everything of one MLflow run. It counts as uploaded only when it is terminated, which comes last."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-
-    now = int(time.time() * 1000)
-    metrics = [Metric(name, value, now, step) for name, value, step in points if np.isfinite(value)]
-    named = [Param(k, v[:6000]) for k, v in params.items()]
-    client.log_batch(run_id, metrics[:METRICS_PER_CALL], named, [RunTag(k, v) for k, v in tags.items()])
-    for start in range(METRICS_PER_CALL, len(metrics), METRICS_PER_CALL):
-        client.log_batch(run_id, metrics[start : start + METRICS_PER_CALL])
-    source = run.meta["config"]["data"]
-    dataset = Dataset(source["name"], run.meta["data_digest"], "local", f'{{"source": "{source["source"]}"}}')
-    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "train, validation, test")])])
-    client.log_artifacts(run_id, str(folder))
-    client.set_terminated(run_id)
+def _has_rivals(present: Sequence[MirroredRun], held: Held) -> bool:
+    """Whether another folder is just sending a run with a key that this one holds: both may have created it."""
+    return any(run.ended is None and run.key in (held.arm_key, *held.seeds.values()) for run in present)
 
 
-def _write_config(folder: Path, run: Run) -> None:
-    (folder / "config.yaml").write_text(yaml.safe_dump(run.meta["config"], sort_keys=False))
+def _act(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Run], held: Held, steps: Steps) -> None:
+    sender = {held.sender: f"{socket.gethostname()}:{store.results.resolve()}"}
+    for run_id in steps.claimed:
+        client.set_tag(run_id, held.sender, sender[held.sender])
+    arm_run = steps.arm_run or start_arm_run(client, experiment_id, runs[0].arm, {"key": held.arm_key, **sender})
+    for run in runs:
+        if run.key in steps.missing:
+            create_seed_run(client, experiment_id, run, {PARENT: arm_run, **sender})
+    if steps.arm_run is None:
+        fill_arm_run(client, arm_run, runs)
+    for run_id in steps.released:
+        _release(client, run_id, held.sender)
+    for run_id in steps.adopted:
+        client.set_tag(run_id, PARENT, arm_run)
+
+
+def _release(client: Any, run_id: str, sender: str) -> None:
+    """Delete a run, or only this folder's tag where the run has other senders: look again, one may have come since."""
+    senders = {tag for tag in client.get_run(run_id).data.tags if tag.startswith(SENDER)}
+    if senders <= {sender}:
+        client.delete_run(run_id)
+    elif sender in senders:
+        client.delete_tag(run_id, sender)

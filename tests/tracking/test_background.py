@@ -34,7 +34,7 @@ def test_queued_arms_are_uploaded_when_the_uploads_are_finished(
     assert len(uploaders()) == 1
     assert finish_uploads(tmp_path / "sweep.log") == []
     assert uploaders() == []
-    assert all(up_to_date(tracking, store.study, arm, store.runs(arm)) for arm in trained_study.arms)
+    assert all(up_to_date(tracking, store, arm, store.runs(arm)) for arm in trained_study.arms)
     assert len(MLflowStore(mlflow_store).by_name(store.study)) == len(trained_study.arms) * 4
 
 
@@ -77,7 +77,7 @@ def test_a_sweep_has_uploaded_its_arms_when_it_ends(
         RunStore(tmp_path / "results", "iris-linear"),
     )
     for arm in ("zeros,training.epochs=2", "ones,training.epochs=2"):
-        assert store.runs(arm) and up_to_date(tracking, store.study, arm, store.runs(arm))
+        assert store.runs(arm) and up_to_date(tracking, store, arm, store.runs(arm))
     assert "while uploading to MLflow" in "".join(path.read_text() for path in tmp_path.rglob("*.log"))
 
 

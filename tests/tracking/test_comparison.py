@@ -20,6 +20,7 @@ from factories import put
 from pipeline import compare, sync
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.report.figures.theme import COLOURS
+from pipeline.store.folder_id import folder_id
 from pipeline.store.replaced import write_run
 from pipeline.store.runs import RunStore
 from pipeline.tracking.client import client_class
@@ -28,7 +29,7 @@ from pipeline.tracking.comparison import prepare_upload, publish_comparison
 ACCURACIES = {"zeros": [0.8, 0.9, 0.7], "ones": [0.9, 0.8, 0.9], "no_bias": [0.8, 0.9, 0.7]}
 CONFIG = {
     "use_bias": True, "bias_initializer": None, "bias_layers": "all", "data": {"name": "d", "source": "d"},
-    "model": {"name": "m", "layers": []}, "training": {},
+    "model": {"name": "m", "layers": []}, "training": {"epochs": 2},
     "optimizer": {"class_name": "Adam", "learning_rate": 0.1, "schedule": None, "config": {}},
 }  # fmt: skip
 
@@ -92,9 +93,11 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture
 def study(sent: Study, tmp_path: Path) -> Study:
-    """A copy of it that a test may change; artifacts stay where the first one has them."""
+    """A copy of it that a test may change, as if it had been moved; artifacts stay where the first one has them."""
     for name in ("results", "reports"):
         shutil.copytree(sent.folder / name, tmp_path / name)
+    identity = tmp_path / "results" / ".aside" / "folder_id.json"
+    identity.write_text(json.dumps({"id": folder_id(sent.folder / "results"), "inode": identity.stat().st_ino}))
     shutil.copy(sent.folder / "mlflow.db", tmp_path)
     return Study(tmp_path, Tracking(True, f"sqlite:///{tmp_path / 'mlflow.db'}"))
 

@@ -1,0 +1,74 @@
+"""Create the MLflow runs of seeds and arms.
+
+A run carries the tags that it is looked up by from its creation. It counts as uploaded only when it is terminated,
+which comes last.
+"""
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from pipeline.store.runs import Run
+from pipeline.tracking.records import Point, arm_points, arm_tags, parameters, seed_points, seed_tags
+
+METRICS_PER_CALL = 1000  # MLflow's limit
+
+
+def start_arm_run(client: Any, experiment_id: str, arm: str, tags: Mapping[str, str]) -> str:
+    """Create the run of an arm, which `fill_arm_run` completes. Returns its id. client: an MlflowClient."""
+    return client.create_run(experiment_id, run_name=arm, tags={"role": "arm", "arm": arm, **tags}).info.run_id
+
+
+def fill_arm_run(client: Any, run_id: str, runs: Sequence[Run]) -> None:
+    """Log means and spreads over the stored runs of an arm."""
+    with tempfile.TemporaryDirectory() as folder:
+        _write_config(Path(folder), runs[0])
+        _fill(client, run_id, runs[0], arm_points(runs), parameters(runs[0]), arm_tags(runs), Path(folder))
+
+
+def create_seed_run(client: Any, experiment_id: str, run: Run, tags: Mapping[str, str]) -> None:
+    """Create the run of one seed, with metrics, parameters and arrays."""
+    born_with = {"role": "seed", "arm": run.arm, "key": run.key, **tags}
+    run_id = client.create_run(experiment_id, run_name=f"{run.arm}-s{run.seed}", tags=born_with).info.run_id
+    arrays = run.biases()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "biases").mkdir()
+        for moment in ("before", "after", "trajectory"):
+            chosen = {k.removeprefix(f"{moment}/"): v for k, v in arrays.items() if k.startswith(f"{moment}/")}
+            np.savez(Path(folder) / "biases" / f"{moment}.npz", allow_pickle=False, **chosen)
+        _write_config(Path(folder), run)
+        params = parameters(run) | {"seed": str(run.seed)}
+        _fill(client, run_id, run, seed_points(run, arrays), params, seed_tags(run), Path(folder))
+
+
+def _fill(
+    client: Any,
+    run_id: str,
+    run: Run,
+    points: list[Point],
+    params: dict[str, str],
+    tags: dict[str, str],
+    folder: Path,
+) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
+    now = int(time.time() * 1000)
+    metrics = [Metric(name, value, now, step) for name, value, step in points if np.isfinite(value)]
+    named = [Param(k, v[:6000]) for k, v in params.items()]
+    client.log_batch(run_id, metrics[:METRICS_PER_CALL], named, [RunTag(k, v) for k, v in tags.items()])
+    for start in range(METRICS_PER_CALL, len(metrics), METRICS_PER_CALL):
+        client.log_batch(run_id, metrics[start : start + METRICS_PER_CALL])
+    source = run.meta["config"]["data"]
+    dataset = Dataset(source["name"], run.meta["data_digest"], "local", f'{{"source": "{source["source"]}"}}')
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "train, validation, test")])])
+    client.log_artifacts(run_id, str(folder))
+    client.set_terminated(run_id)
+
+
+def _write_config(folder: Path, run: Run) -> None:
+    (folder / "config.yaml").write_text(yaml.safe_dump(run.meta["config"], sort_keys=False))
