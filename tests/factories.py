@@ -116,6 +116,32 @@ ARRAYS = {
 }
 
 
+# The entries of a run.json that readers rely on, besides those that say which run it is.
+CONFIG = {
+    "bias_setting": "zeros", "use_bias": True, "bias_initializer": None, "bias_layers": "all",
+    "data": {"name": "d", "source": "d"}, "model": {"name": "m", "layers": []},
+    "optimizer": {"class_name": "Adam", "learning_rate": 0.1, "config": {}, "schedule": None},
+    "training": {"epochs": 2, "loss": "auto", "metrics": "auto"},
+}  # fmt: skip
+ENVIRONMENT = {"device": "CPU", "platform": "Linux", "python": "3.13", "packages": {"keras": "3.15"}}
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    """The `CONFIG` of a run with some entries changed, those of a group as `training={"epochs": 3}`."""
+    nested = {name: CONFIG[name] | value for name, value in changes.items() if isinstance(CONFIG.get(name), dict)}
+    return CONFIG | changes | nested
+
+
+def made_meta(arm: str, seed: int, **changes: Any) -> dict[str, Any]:
+    """What `write_run` takes of a run that was never trained."""
+    meta = {
+        "key": f"{arm}-{seed}", "recipe": "r", "arm": arm, "seed": seed, "status": "complete",
+        "metrics": {"test_accuracy": 0.5}, "initial_kernels_digest": str(seed), "data_digest": "d",
+        "config": settings(bias_setting=arm.split(",")[0]), "environment": ENVIRONMENT,
+    }  # fmt: skip
+    return meta | changes
+
+
 def put(
     results: Path, arm: str, seed: int, accuracy: float, *, study: str = "s", setting: str | None = None,
     status: str = "complete", kernels: str = "k", data: str = "d", key: str | None = None, biased: bool = True,
@@ -128,18 +154,17 @@ def put(
         "loss": 2 - curve + bend, "accuracy": curve, "val_loss": 2.1 - curve, "val_accuracy": curve - 0.01,
     }  # fmt: skip
     diverged = status == "diverged"
-    meta = {
-        "key": key or f"{study}-{arm}-{seed}".replace(",", "-"),
-        "recipe": "r",
-        "arm": arm,
-        "seed": seed,
-        "status": status,
-        "metrics": {"test_accuracy": accuracy, "test_loss": None if diverged else 1 - accuracy} | (metrics or {}),
-        "initial_kernels_digest": f"{kernels}{seed}",
-        "data_digest": data,
-        "config": {"bias_setting": setting or arm.split(",")[0]} | decisive,
-        "environment": {"device": device},
-    }
+    meta = made_meta(
+        arm,
+        seed,
+        key=key or f"{study}-{arm}-{seed}".replace(",", "-"),
+        status=status,
+        metrics={"test_accuracy": accuracy, "test_loss": None if diverged else 1 - accuracy} | (metrics or {}),
+        initial_kernels_digest=f"{kernels}{seed}",
+        data_digest=data,
+        config=settings(bias_setting=setting or arm.split(",")[0], **decisive),
+        environment=ENVIRONMENT | {"device": device},
+    )
     arrays = ARRAYS if biased else {"epoch": np.arange(3)}
     if diverged:
         history = {name: np.array([2.0, np.nan, np.nan]) for name in history}

@@ -4,21 +4,76 @@
 breaks one of them, and the run is damaged. Runs that earlier versions stored have no seal, and still count.
 """
 
-import functools
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipeline.biases.safe_files import printable
+from pipeline.errors import is_number
 from pipeline.runtime.hashing import digest
 
 RUN, BIASES, HISTORY, WEIGHTS = "run.json", "biases.npz", "history.csv", "weights.npz"
 SEAL = "seal"
+DAMAGED = "damaged"  # the folder of damaged runs among those that were replaced, which are called by their keys
 MAX_META_BYTES = 2**24  # of run.json: a model of 10,000 layers has a fourth of that
 MAX_FILE_BYTES = 2**36  # of any other file: more than any machine trains, less than a hole of a terabyte takes to read
 
 Meta = dict[str, Any]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_file_name(value: Any) -> bool:
+    """Whether a key can be the name of a folder, and of one in the folder that it is put into."""
+    return _is_text(value) and "/" not in value and value.isprintable() and value not in (".", "..", DAMAGED)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_keras_object(value: Any) -> bool:
+    return isinstance(value, dict) and _is_text(value.get("class_name")) and isinstance(value.get("config"), dict)
+
+
+# What readers of runs rely on, in the words of run.json; other entries are free.
+ENTRIES: dict[str, Callable[[Any], bool]] = {
+    "key": _is_file_name,
+    "recipe": _is_text,
+    "arm": _is_text,
+    "seed": _is_count,
+    "status": lambda value: value in ("complete", "diverged"),
+    "metrics": _is_object,
+    "initial_kernels_digest": _is_text,
+    "data_digest": _is_text,
+    "config.bias_setting": _is_text,
+    "config.use_bias": lambda value: isinstance(value, bool),
+    "config.bias_initializer": lambda value: value is None or _is_keras_object(value),
+    "config.bias_layers": lambda value: _is_text(value) or isinstance(value, list),
+    "config.data.name": _is_text,
+    "config.data.source": _is_text,
+    "config.model.name": _is_text,
+    "config.model.layers": lambda value: isinstance(value, list) and all(map(_is_keras_object, value)),
+    "config.optimizer": _is_keras_object,
+    "config.optimizer.learning_rate": is_number,
+    "config.optimizer.schedule": lambda value: value is None or isinstance(value, dict),
+    "config.training.epochs": _is_count,
+    "config.training.loss": lambda value: _is_text(value) or _is_object(value),
+    "config.training.metrics": lambda value: _is_text(value) or isinstance(value, list),
+    "environment.device": _is_text,
+    "environment.platform": _is_text,
+    "environment.python": _is_text,
+    "environment.packages": lambda value: _is_object(value) and all(map(_is_text, value.values())),
+    "digests": _is_object,
+}
 
 
 class DamagedRunError(ValueError):
@@ -38,7 +93,7 @@ def read_meta(folder: Path) -> Meta:
     """
     try:
         meta = _parse(folder)
-        _check_schema(meta)
+        check_meta(meta)
         for name, expected in meta["digests"].items():
             if _file_digest(folder, name) != expected:
                 raise DamagedRunError(f"{name} does not match its digest")
@@ -68,22 +123,26 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-@functools.cache
-def _validator() -> Any:
-    from jsonschema import Draft202012Validator
+def check_meta(meta: Meta) -> None:
+    """Raise DamagedRunError if the content of a run.json lacks one of the `ENTRIES`, or has one that does not fit."""
+    for name, fits in ENTRIES.items():
+        entry: Any = meta
+        for key in name.split("."):
+            if not (isinstance(entry, dict) and key in entry):
+                raise DamagedRunError(f"{RUN} lacks {name}")
+            entry = entry[key]
+        _require_fit(fits(entry), name)
+    block = meta["config"].get("block", "")  # earlier versions wrote none
+    _require_fit(isinstance(block, str), "config.block")
+    for name, value in meta["metrics"].items():
+        _require_fit(value is None or is_number(value), f"metrics.{name}")
+    names = set(meta["digests"])
+    _require_fit({BIASES, HISTORY} <= names <= {BIASES, HISTORY, WEIGHTS}, "digests")
 
-    return Draft202012Validator(json.loads(Path(__file__).with_name("run.schema.json").read_text()))
 
-
-def _check_schema(meta: Meta) -> None:
-    error = next(_validator().iter_errors(meta), None)
-    if error is None:
-        return
-    if error.validator == "required":
-        problem = next(name for name in error.validator_value if name not in error.instance)
-        raise DamagedRunError(f"{RUN} lacks {'.'.join(map(str, [*error.absolute_path, problem]))}")
-    entry = ".".join(map(str, error.absolute_path))
-    raise DamagedRunError(f"{RUN} has an unusable entry {printable(entry)[:100]}")
+def _require_fit(fits: bool, name: str) -> None:
+    if not fits:
+        raise DamagedRunError(f"{RUN} has an unusable entry {printable(name)[:100]}")
 
 
 def _require_file(folder: Path, name: str, most: int) -> None:

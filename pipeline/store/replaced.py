@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.runtime.hashing import digest
 from pipeline.store.files import aside_folder, csv_bytes, json_bytes, npz_bytes, write_flushed
-from pipeline.store.meta import BIASES, HISTORY, RUN, WEIGHTS, DamagedRunError, Meta, seal_meta
+from pipeline.store.meta import BIASES, HISTORY, RUN, WEIGHTS, DamagedRunError, Meta, check_meta, seal_meta
 from pipeline.store.runs import Run, RunStore, read_run
 
 REPLACED = ".replaced"
@@ -37,6 +37,7 @@ def write_run(
     if weights:
         files[WEIGHTS] = npz_bytes(weights)
     meta = seal_meta(meta | {"digests": {name: digest(content) for name, content in files.items()}})
+    check_meta(meta)  # what is written can be read
     return Run(_place(store, meta, files), meta)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from factories import made_meta, settings
 
 from pipeline.analysis.ablation import ablation_over_seeds, dead_shares
 from pipeline.analysis.arms import Arm, load_arms
@@ -36,12 +37,7 @@ def put(
         values = np.float32(values)
         arrays |= {f"before/{path}": values[0], f"after/{path}": values[-1], f"trajectory/{path}": values}
     length = max((len(values) for values in trajectories.values()), default=3)
-    meta = {
-        "key": f"{arm}-{seed}", "recipe": "r", "arm": arm, "seed": seed, "status": "complete",
-        "metrics": {"test_accuracy": 0.5}, "initial_kernels_digest": str(seed), "data_digest": "d",
-        "config": {"bias_setting": arm.split(",")[0], "model": {"layers": layers or []}},
-        "environment": {"device": "CPU"},
-    }  # fmt: skip
+    meta = made_meta(arm, seed, config=settings(bias_setting=arm.split(",")[0], model={"layers": layers or []}))
     write_run(RunStore(results, "s"), meta, arrays | {"epoch": np.arange(length)}, {"loss": np.zeros(length)})
 
 

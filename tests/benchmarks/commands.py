@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.config.schema import PROJECT
 from pipeline.store.replaced import write_run
 from pipeline.store.runs import RunStore
+from tests.factories import made_meta
 
 
 def time_sweeps(seeds: int = 30) -> tuple[float, float]:
@@ -57,10 +58,6 @@ def _write_made_up_study(store: RunStore, runs: int) -> None:
             loss = 2.3 * falling + rng.normal(0.1, 0.01)
             curve = accuracy - falling
             history = {"loss": loss, "accuracy": curve, "val_loss": loss, "val_accuracy": curve}
-            meta = {
-                "key": f"{arm}-{seed}", "recipe": "r", "arm": arm, "seed": seed, "status": "complete",
-                "metrics": {"test_accuracy": float(accuracy), "test_loss": float(loss[-1])},
-                "initial_kernels_digest": str(seed), "data_digest": "d", "environment": {"device": "CPU"},
-                "config": {"bias_setting": arm, "data": {}, "model": {"layers": []}, "optimizer": {}, "training": {}},
-            }  # fmt: skip
+            metrics = {"test_accuracy": float(accuracy), "test_loss": float(loss[-1])}
+            meta = made_meta(arm, seed, metrics=metrics)
             write_run(store, meta, arrays, history)

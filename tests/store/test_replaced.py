@@ -1,18 +1,12 @@
 """Runs on disk: whole or not at all, replaced and taken back, the same bytes everywhere."""
 
-import signal
-import subprocess
-import sys
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from factories import put, put_all
 
-from pipeline.config.schema import PROJECT
 from pipeline.store.replaced import adopt_runs
 from pipeline.store.runs import RunStore
 
@@ -36,33 +30,6 @@ def test_a_damaged_run_is_left_out_and_can_be_replaced(tmp_path: Path, damage: s
     assert [run.seed for run in RunStore(tmp_path, "s").runs()] == [1]
     put(tmp_path, "zeros", 0, 0.6)
     assert [run.meta["metrics"]["test_accuracy"] for run in RunStore(tmp_path, "s").runs()] == [0.6, 0.7]
-
-
-def test_a_killed_writer_leaves_whole_runs_only(tmp_path: Path) -> None:
-    """A run is seen only when all of it is on disk."""
-    script = (
-        "import sys; from pathlib import Path; import numpy as np\n"
-        "from pipeline.store.replaced import write_run\n"
-        "from pipeline.store.runs import RunStore\n"
-        "for seed in range(10_000):\n"
-        "    meta = dict(key=f'k{seed}', recipe='r', arm='zeros', seed=seed, status='complete', metrics={})\n"
-        "    meta |= dict(initial_kernels_digest='k', data_digest='d', config={'bias_setting': 'zeros'})\n"
-        "    meta |= dict(environment={'device': 'CPU'})\n"
-        "    arrays = {'epoch': np.arange(2), 'after/dense/bias': np.random.default_rng(seed).random(200_000)}\n"
-        "    write_run(RunStore(Path(sys.argv[1]), 's'), meta, arrays, {'loss': np.ones(2)})\n"
-    )
-    writer = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT)
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.glob("s/zeros/seed=*"))) < 5 and time.monotonic() < deadline:
-        time.sleep(0.001)
-    writer.send_signal(signal.SIGKILL)
-    writer.wait()
-    runs = RunStore(tmp_path, "s").runs()
-    assert len(runs) >= 5
-    assert len(runs) == len(list(tmp_path.glob("s/zeros/*")))
-    for run in runs:
-        expected = np.random.default_rng(run.seed).random(200_000)
-        assert np.array_equal(run.biases()["after/dense/bias"], expected)
 
 
 def test_a_replaced_run_is_kept_and_comes_back(tmp_path: Path) -> None:

@@ -21,17 +21,11 @@ from pipeline import compare, sync
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.report.figures.theme import COLOURS
 from pipeline.store.folder_id import folder_id
-from pipeline.store.replaced import write_run
 from pipeline.store.runs import RunStore
 from pipeline.tracking.client import client_class
 from pipeline.tracking.comparison import prepare_upload, publish_comparison
 
 ACCURACIES = {"zeros": [0.8, 0.9, 0.7], "ones": [0.9, 0.8, 0.9], "no_bias": [0.8, 0.9, 0.7]}
-CONFIG = {
-    "use_bias": True, "bias_initializer": None, "bias_layers": "all", "data": {"name": "d", "source": "d"},
-    "model": {"name": "m", "layers": []}, "training": {"epochs": 2},
-    "optimizer": {"class_name": "Adam", "learning_rate": 0.1, "schedule": None, "config": {}},
-}  # fmt: skip
 
 
 class Study(NamedTuple):
@@ -41,12 +35,7 @@ class Study(NamedTuple):
     target: Tracking
 
     def put(self, arm: str, seed: int, accuracy: float) -> None:
-        run = put(self.folder / "results", arm, seed, accuracy)
-        meta = run.meta | {"config": CONFIG | {"bias_setting": arm}}
-        meta["environment"] = {"device": "CPU", "platform": "p", "python": "3", "packages": {}}
-        meta["key"] = f"{arm}{seed}{accuracy}"
-        history = {name: values for name, values in run.history().items() if name != "epoch"}
-        write_run(RunStore(self.folder / "results", "s"), meta, run.biases(), history)
+        put(self.folder / "results", arm, seed, accuracy, key=f"{arm}{seed}{accuracy}")
 
     def compare(self, *options: str) -> None:
         places = [f"results={self.folder / 'results'}", f"reports={self.folder / 'reports'}"]
