@@ -4,7 +4,8 @@ Options, each `key=value`: study (one, or several with commas; default: the only
 (what the verdict is about; test_accuracy, or test_mae; best_val_accuracy, ...: see summary.csv), margin (the largest
 difference of that metric that does not matter; 0.005), threshold (the level of epochs_to_val_accuracy; default: 95 % of
 the baseline's progress), figures (false: draw none, for a quick look), results (results), reports (reports), mlflow
-(false: do not upload the comparison to MLflow). Exit code 1: a file cannot be read or written; 2: nothing to compare.
+(false: do not upload the comparison to MLflow), wait (most seconds that the upload may take; 30). Exit code 1: a file
+cannot be read or written; 2: nothing to compare.
 
 Writes into `<reports>/<study>/`: report.html (one file, works offline), answer.md, comparison.json (for programs),
 figures/*.png and *.svg, summary.csv, differences.csv, biases.parquet, and metrics.json and plots/ for DVC. Of several
@@ -16,13 +17,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from pipeline.config.options import command_line, parse_options
-from pipeline.config.schema import PROJECT, Tracking
+from pipeline.config.schema import LONGEST_WAIT, PROJECT, Tracking
 from pipeline.errors import ConfigError, require
 from pipeline.report.render import start_renderer, stop_renderer
-from pipeline.runtime.signals import run_command
-from pipeline.store.runs import choose_studies
+from pipeline.runtime.deadline import call_within
+from pipeline.runtime.signals import exit_at_once, run_command
+from pipeline.store.runs import RunStore, choose_studies
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class CompareOptions:
     results: str = "results"
     reports: str = "reports"
     mlflow: bool = True
+    wait: float = 30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,22 +52,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(__doc__)
             return 0
         require(0 < options.margin < math.inf, "margin", options.margin, "a positive number")
+        require(0 <= options.wait <= LONGEST_WAIT, "wait", options.wait, f"seconds from 0 to {LONGEST_WAIT}")
         stores = list(dict.fromkeys(choose_studies(PROJECT / options.results, options.study)))
         if options.figures:
             start_renderer()  # a process of its own, busy while this one imports
         from pipeline.report.write import report_studies
-        from pipeline.tracking.comparison import publish_comparison
 
         question = {key: getattr(options, key) for key in ("baseline", "metric", "margin", "threshold")}
-        command = partial(command_line, "pipeline.compare", replace(options, mlflow=True))  # changes no report
-        for store, folder in report_studies(stores, PROJECT / options.reports, command, options.figures, **question):
-            if problem := publish_comparison(Tracking(options.mlflow), store, folder):
-                print(f"{problem} Run python -m pipeline.sync to retry.", file=sys.stderr)
+        command = partial(command_line, "pipeline.compare", replace(options, mlflow=True, wait=30))  # change no report
+        reports = list(report_studies(stores, PROJECT / options.reports, command, options.figures, **question))
     except (ConfigError, OSError) as error:
         stop_renderer()
         print(error, file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
+    if options.mlflow:
+        _publish(reports, PROJECT / options.results, PROJECT / options.reports, options.wait)
     return 0
+
+
+def _publish(written: Sequence[tuple[RunStore, Path]], results: Path, reports: Path, wait: float) -> None:
+    """Upload reports to MLflow, in at most `wait` seconds; say what is unsent, and how to send it."""
+    from pipeline.tracking.background import sync_command
+    from pipeline.tracking.client import hide_passwords, store_uri
+    from pipeline.tracking.comparison import publish_comparison
+
+    tracking = Tracking(wait=wait)
+    uri = store_uri(tracking)
+    retry = f"To send it: {sync_command(uri, results, reports)}"
+    unsent = [store.study for store, _ in written]
+
+    def publish() -> None:
+        for store, folder in written:
+            if problem := publish_comparison(tracking, store, folder):
+                print(problem, retry, file=sys.stderr)
+            unsent.remove(store.study)
+
+    try:
+        call_within(wait, publish)
+    except TimeoutError:
+        late = f"within {wait:g} s (wait): the report of {', '.join(unsent)} is unsent."
+        print(f"Could not upload to MLflow at {hide_passwords(uri)} {late} {retry}", file=sys.stderr)
+        stop_renderer()
+        exit_at_once(0)
 
 
 if __name__ == "__main__":

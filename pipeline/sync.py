@@ -1,34 +1,41 @@
 """Upload to MLflow what it lacks: `python -m pipeline.sync`.
 
 Options, each `key=value`: study (default: all), results (results), reports (reports: a comparison there is uploaded
-too), uri (default: MLFLOW_TRACKING_URI where it is set, else the embedded store), follow (true: read from standard
-input which arms to upload, as a sweep does). Uploading twice makes no second run; several results folders may be
-uploaded to one store. Exit code 1: MLflow refused, or a run is damaged here.
+too), uri (default: MLFLOW_TRACKING_URI where it is set, else the embedded store), wait (most seconds that it may take;
+default: as long as it takes), follow (true: read from standard input which arms to upload, as a sweep does). Uploading
+twice makes no second run; several results folders may be uploaded to one store. Exit code 1: something is unsent, and
+is named.
 """
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
+from pathlib import Path
 
 from pipeline.config.options import parse_options
-from pipeline.config.schema import PROJECT, Tracking
-from pipeline.errors import ConfigError
-from pipeline.store.runs import RunStore, choose_studies, stored_studies
-from pipeline.tracking.background import follow_queue
-from pipeline.tracking.client import store_uri
+from pipeline.config.schema import LONGEST_WAIT, PROJECT, Tracking
+from pipeline.errors import ConfigError, require
+from pipeline.runtime.deadline import call_within
+from pipeline.runtime.signals import exit_at_once, run_command
+from pipeline.store.runs import Run, RunStore, choose_studies, stored_studies
+from pipeline.tracking.background import count_unsent
+from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.comparison import publish_comparison
-from pipeline.tracking.runs import mirror_arm
+from pipeline.tracking.follow import follow_queue
+from pipeline.tracking.runs import mirror_arm, up_to_date
 
 
 @dataclass(frozen=True)
 class SyncOptions:
-    """The options of the command; empty: all studies, and the default store."""
+    """The options of the command; empty: all studies, the default store, and no bound."""
 
     study: str = ""
     results: str = "results"
     reports: str = "reports"
     uri: str = ""
+    wait: float | None = None
     follow: bool = False
 
 
@@ -39,35 +46,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options is None:
             print(__doc__)
             return 0
+        wait, allowed = options.wait, f"seconds from 0 to {LONGEST_WAIT}"
+        require(wait is None or 0 <= wait <= LONGEST_WAIT, "wait", wait, allowed)
         results, reports = PROJECT / options.results, PROJECT / options.reports
         tracking = Tracking(True, options.uri or None)
         if options.follow:
-            return follow_queue(tracking, results)
+            return follow_queue(tracking, results, tracking.wait if wait is None else wait)
         every = [RunStore(results, study) for study in stored_studies(results)]
         stores = choose_studies(results, options.study) if options.study else every
-        problems = []
-        for store in stores:
-            stored, damaged = store.read()
-            for arm, runs in groupby(stored, key=lambda run: run.arm):
-                if problem := mirror_arm(tracking, store, arm, list(runs)):
-                    print(problem, file=sys.stderr)
-                    return 1  # most likely the server is away, and each further arm would wait for it again
-            problems.append(publish_comparison(tracking, store, reports / store.study))
-            problems += [
-                f"{store.study}/{run.name} is damaged and was not sent: {run.reason}. MLflow keeps what it has; train "
-                "the arm again, or remove the folder."
-                for run in damaged
-            ]
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    for problem in filter(None, problems):
+    uri, unsent = hide_passwords(store_uri(tracking)), list[str]()
+    try:
+        problems = call_within(wait, partial(_upload, tracking, stores, reports, unsent))
+    except TimeoutError:
+        missing = count_unsent(unsent) if unsent else "All arms are sent, but not all reports"
+        print(f"Could not upload to MLflow at {uri} within {wait:g} s (wait). {missing}.", file=sys.stderr)
+        exit_at_once(1)
+    for problem in problems:
         print(problem, file=sys.stderr)
-    if any(problems):
+    if problems:
         return 1
-    print(f"MLflow at {store_uri(tracking)} has all of: {', '.join(s.study for s in stores) or 'no study yet'}")
+    print(f"MLflow at {uri} has all of: {', '.join(s.study for s in stores) or 'no study yet'}")
     return 0
 
 
+def _upload(tracking: Tracking, stores: Sequence[RunStore], reports: Path, unsent: list[str]) -> list[str]:
+    """Upload the arms and then the reports of studies. Returns the problems.
+
+    unsent: the names of the arms that MLflow lacks are put there, and taken out as they arrive.
+    """
+    problems, missing = list[str](), list[tuple[RunStore, str, list[Run]]]()
+    for store in stores:
+        stored, damaged = store.read()
+        for arm, group in groupby(stored, key=lambda run: run.arm):
+            runs = list(group)
+            if not up_to_date(tracking, store, arm, runs):
+                missing.append((store, arm, runs))
+        problems += [
+            f"{store.study}/{run.name} is damaged and was not sent: {run.reason}. MLflow keeps what it has; train the "
+            "arm again, or remove the folder."
+            for run in damaged
+        ]
+    unsent += [f"{store.study}/{arm}" for store, arm, _ in missing]
+    for i, (store, arm, runs) in enumerate(missing):
+        if problem := mirror_arm(tracking, store, arm, runs):
+            # Most likely the server is away, and each further arm would wait for it again.
+            return [f"{problem.rstrip('.')}. {count_unsent(unsent)}.", *problems]
+        del unsent[0]
+        if sys.stdout.isatty():
+            print(f"{i + 1} of {len(missing)}: {store.study}/{arm}")
+    problems += [publish_comparison(tracking, store, reports / store.study) for store in stores]
+    return [problem for problem in problems if problem]
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -13,7 +13,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.messages import explain_omegaconf
-from pipeline.config.schema import CONF, DEVICES, TASKS, Config, Settings
+from pipeline.config.schema import CONF, DEVICES, LONGEST_WAIT, TASKS, Config, Settings
 from pipeline.errors import ConfigError, require
 
 MAX_SEED = 2**31 - 1
@@ -129,4 +129,6 @@ def _check_values(config: Config) -> None:
     is_count = _is_whole(at_once) and at_once >= 1
     require(at_once == "auto" or is_count, "training.seeds_at_once", at_once, "auto, or a whole number from 1 up")
     require(xla == "auto" or isinstance(xla, bool), "training.xla", xla, "auto, true or false")
+    wait, allowed = config.tracking.wait, f"seconds from 0 to {LONGEST_WAIT}"
+    require(0 <= wait <= LONGEST_WAIT, "tracking.wait", wait, allowed)
     require(config.runtime.device in DEVICES, "runtime.device", config.runtime.device, f"one of {', '.join(DEVICES)}")

@@ -15,6 +15,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
 TASKS = ("binary", "multiclass", "regression")
 DEVICES = ("auto", "cpu", "gpu")
+LONGEST_WAIT = 86_400  # seconds
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ class Tracking:
     """Upload every run to MLflow."""
     uri: str | None = None
     """Tracking server or store; null: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the project."""
+    wait: float = 30
+    """Most seconds that a sweep waits for its uploads after the last training; `sync` sends what is missing then."""
 
 
 @dataclass(frozen=True)

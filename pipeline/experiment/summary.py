@@ -15,9 +15,8 @@ from pipeline.runtime.logs import redirect_stderr
 from pipeline.runtime.signals import Interrupted
 from pipeline.stats.intervals import mean_interval
 from pipeline.tracking.background import finish_uploads, queue_arm, stop_uploads
-from pipeline.tracking.client import EMBEDDED, store_uri
+from pipeline.tracking.client import EMBEDDED, hide_passwords, store_uri
 
-RETRY = "The results are safe. Run python -m pipeline.sync to retry."
 SHOWN_METRICS = ("test_accuracy", "test_mae", "test_loss")
 
 
@@ -37,8 +36,10 @@ def finish_request(request: Request, error: Exception | None) -> int:
             plan = outcome.plan
             queue_arm(plan.config.tracking, plan.store, plan.arm, plan.store.runs(plan.arm))
     upload_problems = finish_uploads(request.log)
+    for line in upload_problems:
+        print(line, file=sys.stderr)
     if any(outcome.runs for outcome in outcomes):
-        _print_next_steps(outcomes, upload_problems)
+        _print_next_steps(outcomes, all_uploaded=not upload_problems)
     failures = [outcome.problem for outcome in outcomes if outcome.problem]
     if error is not None and not any(outcome.failure for outcome in outcomes):
         failures.append(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
@@ -56,8 +57,8 @@ def finish_interrupted(interrupt: Interrupted) -> int:
         return interrupt.exit_code
     for plan in request.plans:
         queue_arm(plan.config.tracking, plan.store, plan.arm, plan.store.runs(plan.arm))
-    for problem in finish_uploads(request.log):
-        print(f"{problem}\n{RETRY}", file=sys.stderr)
+    for line in finish_uploads(request.log):
+        print(line, file=sys.stderr)
     return interrupt.exit_code
 
 
@@ -111,13 +112,11 @@ def _array_text(values: np.ndarray) -> str:
     return np.array2string(values, precision=3, suppress_small=True, threshold=60, max_line_width=27)
 
 
-def _print_next_steps(outcomes: Sequence[Outcome], upload_problems: Sequence[str]) -> None:
-    """Print upload problems, where MLflow shows the runs, and the command that compares the arms."""
+def _print_next_steps(outcomes: Sequence[Outcome], all_uploaded: bool) -> None:
+    """Print where MLflow shows the runs, and the command that compares the arms."""
     tracking = outcomes[0].plan.config.tracking
-    for problem in upload_problems:
-        print(f"{problem}\n{RETRY}", file=sys.stderr)
-    if tracking.enabled and not upload_problems:
-        uri = store_uri(tracking)
+    if tracking.enabled and all_uploaded:
+        uri = hide_passwords(store_uri(tracking))
         option = "" if uri == EMBEDDED else f" --backend-store-uri {uri}"
         print(f"In MLflow: {uri}" if uri.startswith("http") else f"In MLflow: uv run mlflow ui{option}")
     studies = ",".join(sorted({outcome.plan.config.study for outcome in outcomes}))

@@ -85,11 +85,16 @@ def run_command(main: Callable[[], int]) -> NoReturn:
             print(interrupt, file=sys.stderr)
             code = interrupt.exit_code
         if code > 128:
-            with suppress(OSError, ValueError):  # nobody reads any more
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(code)
+            exit_at_once(code)
     sys.exit(code)
+
+
+def exit_at_once(code: int) -> NoReturn:
+    """End the process without waiting for its threads."""
+    with suppress(OSError, ValueError):  # nobody reads any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def as_interrupted(error: KeyboardInterrupt) -> Interrupted:

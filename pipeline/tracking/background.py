@@ -1,30 +1,76 @@
 """Upload runs to MLflow from a background process; importing MLflow and uploading take as long as training.
 
-The process is `python -m pipeline.sync follow=true`. Its standard input names the studies to expect and the arms that
-are complete, which it reads from the results folder. It ends when its input ends, so also when the sweep is killed.
+The process is `python -m pipeline.sync follow=true` (`tracking.follow`). After the last training the sweep waits for it
+at most `tracking.wait` seconds and then kills it, since a server may answer a byte at a time, another process may hold
+the store, and this one may be suspended.
 """
 
 import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from pipeline.config.schema import PROJECT, Tracking
+from pipeline.runtime.hashing import digest
+from pipeline.store.locks import SILENT_WAIT, describe_holder
 from pipeline.store.runs import Run, RunStore
-from pipeline.tracking.client import prepare_store, store_uri
-from pipeline.tracking.runs import mirror_arm, up_to_date
+from pipeline.tracking.client import hide_passwords, lock_file, store_uri
+from pipeline.tracking.follow import OUT_OF_TIME
+from pipeline.tracking.runs import up_to_date
+
+SHOWN_ARMS = 5
+
+Arm = tuple[str, str]  # study and arm
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Uploader:
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
+    wait: float
+    stdout: IO[str]  # what became of each arm; a file, like the next, since a full pipe would block the process
     stderr: IO[str]  # MLflow's messages
+    queued: dict[Arm, str] = field(default_factory=dict)  # digest of the runs that MLflow is to hold of an arm
+    unread: bytearray = field(default_factory=bytearray)  # lines that the pipe to the process had no room for
+    is_killed: bool = False
+
+    def tell(self, *line: str) -> None:
+        """Send a line to the process; never blocks, since a process that is busy or suspended does not read."""
+        self.unread += json.dumps(line).encode() + b"\n"
+        self.push()
+
+    def push(self) -> None:
+        """Write as many of the unread lines as there is room for."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # one that has ended is reported by finish_uploads
+            while self.unread:
+                del self.unread[: os.write(self.process.stdin.fileno(), self.unread)]
+
+    def has_ended(self, waited: float) -> bool:
+        """Whether the process has ended. Tells it that nothing more comes, and kills it when its time has passed."""
+        assert self.process.stdin is not None
+        if self.process.poll() is None and waited >= self.wait:
+            self.is_killed = True
+            self.process.kill()
+            self.process.wait()
+        if self.process.returncode is None and not self.process.stdin.closed:
+            self.push()
+            if not self.unread:
+                self.process.stdin.close()
+        return self.process.returncode is not None
+
+    def close(self) -> None:
+        """Close the files of a process that has ended."""
+        assert self.process.stdin is not None
+        for file in (self.process.stdin, self.stdout, self.stderr):
+            file.close()
 
 
 _uploaders: dict[tuple[Path, str], _Uploader] = {}  # by results folder and MLflow address
@@ -36,83 +82,121 @@ def start_upload(tracking: Tracking, results: Path) -> None:
     if not tracking.enabled or (results, uri) in _uploaders:
         return
     search_path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by finish_uploads)
+    stdout, stderr = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in the end)
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.sync", "follow=true", f"results={results}"],
+        [sys.executable, "-m", "pipeline.sync", "follow=true", f"results={results}", f"wait={tracking.wait}"],
         # The address goes by the environment, since it may hold a password and arguments are visible to all users.
         env=os.environ | {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": search_path},
+        bufsize=0,
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=stderr,
-        text=True,
         start_new_session=True,  # Ctrl-C ends the training; complete arms are uploaded all the same
     )
-    _uploaders[results, uri] = _Uploader(process, stderr)
+    assert process.stdin is not None
+    os.set_blocking(process.stdin.fileno(), False)
+    _uploaders[results, uri] = _Uploader(process, tracking.wait, stdout, stderr)
 
 
 def expect_study(tracking: Tracking, store: RunStore) -> None:
     """Have the process create MLflow's store and the study's experiment while the first arm trains."""
-    _tell(tracking, store, arm="")
+    start_upload(tracking, store.results)
+    if tracking.enabled:
+        _uploaders[store.results, store_uri(tracking)].tell(store.study, "", "")
 
 
 def queue_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> str:
     """Have the process upload an arm; `finish_uploads` reports problems. runs: all stored runs of the arm."""
-    if not up_to_date(tracking, store, arm, runs):
-        _tell(tracking, store, arm)
+    if up_to_date(tracking, store, arm, runs):
+        return ""
+    start_upload(tracking, store.results)
+    uploader, wanted = _uploaders[store.results, store_uri(tracking)], digest(sorted(run.key for run in runs))
+    if uploader.queued.get((store.study, arm)) != wanted:
+        uploader.queued[store.study, arm] = wanted
+        uploader.tell(store.study, arm, wanted)
     return ""
 
 
 def finish_uploads(log: Path | None) -> list[str]:
-    """Wait for all uploads. Returns one line per problem; MLflow's own messages are appended to `log`."""
-    problems = set()
-    for (_, uri), uploader in _uploaders.items():
-        printed, _ = uploader.process.communicate()
-        problems |= set(printed.splitlines())
-        if uploader.process.returncode and not printed:
-            problems.add(f"Could not upload to MLflow at {uri}: the process ended ({uploader.process.returncode}).")
+    """Wait for all uploads, at most `tracking.wait` seconds.
+
+    Returns lines for the user: the arms that MLflow lacks, and the command that sends them. MLflow's own messages are
+    appended to `log`.
+    """
+    start, is_announced = time.monotonic(), not sys.stderr.isatty()
+    while running := [up for up in _uploaders.values() if not up.has_ended(time.monotonic() - start)]:
+        time.sleep(0.05)
+        if not is_announced and time.monotonic() - start > SILENT_WAIT:
+            print(f"uploading to MLflow, for at most {max(up.wait for up in running):g} s", file=sys.stderr)
+            is_announced = True
+    lines = []
+    for (results, uri), uploader in _uploaders.items():
+        lines += _report(uploader, uri, results)
         uploader.stderr.seek(0)
         messages = uploader.stderr.read()
         if log is not None and messages:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("a") as file:
-                file.write(f"while uploading to MLflow:\n{messages}")
-        uploader.stderr.close()
+                file.write(f"while uploading to MLflow:\n{hide_passwords(messages)}")
+        uploader.close()
     _uploaders.clear()
-    return sorted(problems)
+    return lines
 
 
 def stop_uploads() -> None:
     """Kill the processes: the request was refused, and nothing has been queued yet."""
     for uploader in _uploaders.values():
         uploader.process.kill()
-        uploader.process.communicate()
-        uploader.stderr.close()
+        uploader.process.wait()
+        uploader.close()
     _uploaders.clear()
 
 
-def _tell(tracking: Tracking, store: RunStore, arm: str) -> None:
-    start_upload(tracking, store.results)
-    uploader = _uploaders.get((store.results, store_uri(tracking)))
-    if uploader is not None and uploader.process.stdin is not None and uploader.process.poll() is None:
-        with contextlib.suppress(BrokenPipeError):  # the process has just ended, which finish_uploads reports
-            uploader.process.stdin.write(json.dumps([store.study, arm]) + "\n")
-            uploader.process.stdin.flush()
+def sync_command(uri: str, results: Path, reports: Path = PROJECT / "reports") -> str:
+    """The command that uploads these folders, as a shell reads it; a password in the address is not shown."""
+    options = []
+    for name, folder in (("results", results), ("reports", reports)):
+        if folder != PROJECT / name:
+            options.append(f"{name}={folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder}")
+    if uri != store_uri(Tracking()):
+        options.append(f"uri={hide_passwords(uri)}")
+    return shlex.join(["uv", "run", "python", "-m", "pipeline.sync", *options])
 
 
-def follow_queue(tracking: Tracking, results: Path) -> int:
-    """Work as the process: upload each arm that standard input names. Returns the exit code.
+def count_unsent(arms: Sequence[str]) -> str:
+    """Count arms that MLflow lacks, and name the first of them: "2 arms are unsent: s/zeros, s/ones"."""
+    more = f" and {len(arms) - SHOWN_ARMS} more" if len(arms) > SHOWN_ARMS else ""
+    return f"{len(arms)} {'arm is' if len(arms) == 1 else 'arms are'} unsent: {', '.join(arms[:SHOWN_ARMS])}{more}"
 
-    A line is JSON, `[study, arm]`; without an arm, the study is prepared.
-    """
-    with contextlib.suppress(Exception):  # a broken MLflow is reported when there is something to upload
-        prepare_store(tracking, results)
-    for line in sys.stdin:
-        study, arm = json.loads(line)
-        store = RunStore(results, study)
-        if not arm:
-            with contextlib.suppress(Exception):
-                prepare_store(tracking, results, study)
-        elif problem := mirror_arm(tracking, store, arm, store.runs(arm)):
-            print(problem, flush=True)
-            return 1  # most likely the server is away, and each further arm would wait for it again
-    return 0
+
+def _report(uploader: _Uploader, uri: str, results: Path) -> list[str]:
+    """What the user has to know of a process that has ended."""
+    sent, problem = _read_outcomes(uploader.stdout)
+    unsent = [f"{study}/{arm}" for (study, arm), wanted in uploader.queued.items() if sent.get((study, arm)) != wanted]
+    code = uploader.process.returncode
+    if uploader.is_killed or code == OUT_OF_TIME:
+        problem = f"Could not upload to MLflow at {hide_passwords(uri)} within {uploader.wait:g} s (tracking.wait)"
+        if holder := describe_holder(lock_file(uri, results)):
+            problem += f"; {holder}"
+    elif not problem and code:
+        problem = f"Could not upload to MLflow at {hide_passwords(uri)}: the process ended ({code})"
+    if not unsent:
+        return [f"{problem}."] if code and code != OUT_OF_TIME and not uploader.is_killed else []
+    return [
+        f"{problem.rstrip('.')}.",
+        f"The results are safe. {count_unsent(unsent)}.",
+        f"To send what is missing: {sync_command(uri, results)}",
+    ]
+
+
+def _read_outcomes(stdout: IO[str]) -> tuple[dict[Arm, str], str]:
+    """What the process printed: the runs sent of each arm (see `_Uploader.queued`), and the last problem."""
+    sent: dict[Arm, str] = {}
+    last_problem = ""
+    stdout.seek(0)
+    for line in stdout:
+        with contextlib.suppress(ValueError, TypeError):  # cut off with the process, or printed by a library
+            study, arm, wanted, problem = json.loads(line)
+            sent[study, arm] = "" if problem else wanted
+            last_problem = problem or last_problem
+    return sent, last_problem

@@ -150,6 +150,8 @@ def test_a_study_can_be_named_with_commas(tmp_path: Path, comparing: Callable) -
         ("metric=test_auc", "metric", ["test_accuracy", "test_loss"]),
         ("margin=some", "margin", ["a number"]),
         ("margin=0", "margin", ["positive number"]),
+        ("wait=-1", "wait", ["seconds from 0 to 86400"]),
+        ("wait=nan", "wait", ["seconds from 0 to 86400"]),
         ("margin=nan", "margin", ["positive number"]),
         ("margin=inf", "margin", ["positive number"]),
         ("threshold=nan", "threshold", ["a number"]),

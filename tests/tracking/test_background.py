@@ -83,11 +83,15 @@ def test_a_sweep_has_uploaded_its_arms_when_it_ends(
 
 @pytest.mark.slow
 def test_a_sweep_ends_with_what_mlflow_did_not_take(
-    cli: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch, closed_uri: str
+    cli: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch, closed_uri: str, tmp_path: Path
 ) -> None:
     """Runs that could not be uploaded fail no training; how to retry is printed at the end."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     printed = cli("data=iris", "model=linear", "seeds=1", "training.epochs=2", f"tracking.uri={closed_uri}")
     assert printed.code == 0
     assert f"Could not upload to MLflow at {closed_uri}: " in printed.err
-    assert "The results are safe. Run python -m pipeline.sync to retry.\n" in printed.err
+    assert "The results are safe. 1 arm is unsent: iris-linear/zeros,training.epochs=2.\n" in printed.err
+    assert (
+        f"To send what is missing: uv run python -m pipeline.sync results={tmp_path}/results uri={closed_uri}\n"
+        in printed.err
+    )

@@ -1,6 +1,7 @@
 """`python -m pipeline.sync` uploads what MLflow lacks."""
 
 import io
+import json
 import time
 from pathlib import Path
 
@@ -54,13 +55,20 @@ def test_a_report_that_cannot_be_used_stops_no_other_study(
 def test_following_ends_with_its_input(
     trained_study: TrainedStudy, mlflow_store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`follow=true` uploads the arms that its standard input names, and ends without a word when that ends."""
-    named = f'["{trained_study.name}", ""]\n["{trained_study.name}", "{ARM}"]\n'
+    """`follow=true` uploads the arms that its standard input names, says so, and ends with it, cut off or not."""
+    named = f'["{trained_study.name}", "", ""]\n["{trained_study.name}", "{ARM}", "d"]\n["cut o'
     monkeypatch.setattr("sys.stdin", io.StringIO(named))
     assert sync.main(["follow=true", f"results={trained_study.results}", f"uri={mlflow_store}"]) == 0
-    assert capsys.readouterr().out == ""
+    assert json.loads(capsys.readouterr().out) == [trained_study.name, ARM, "d", ""]
     runs = MLflowStore(mlflow_store).by_name(trained_study.name)
     assert set(runs) == {ARM, f"{ARM}-s0", f"{ARM}-s1", f"{ARM}-s2"}
+
+
+@pytest.mark.parametrize("wait", ["-1", "nan", "inf"])
+def test_an_impossible_wait_is_refused(wait: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`wait=` takes seconds that a clock can count."""
+    assert sync.main([f"wait={wait}"]) == 2
+    assert capsys.readouterr().err == f"wait: {float(wait)} given; allowed: seconds from 0 to 86400\n"
 
 
 @pytest.mark.slow
