@@ -101,7 +101,7 @@ def test_unfinished_runs_are_released_by_their_sender_alone() -> None:
     assert steps([*whole, *left], held("a"))["released"] == ("B", "Q")
     sending = [arm_run("Q", "arm a", OTHER, ended=None), seed_run("B", 0, "a", OTHER, ended=None)]
     assert not next_steps([*whole, *sending], held("a"))
-    other_key = [arm_run("Q", "arm z", ME, ended=None), seed_run("B", 0, "z", ME, ended=None)]
+    other_key = [arm_run("Q", "arm z", ME, ended=None), seed_run("B", 7, "z", ME, ended=None)]
     assert steps([*whole, *other_key], held("a"))["released"] == ("B", "Q")
 
 
