@@ -2,10 +2,11 @@
 
 MODEL is a .keras file, a .weights.h5 file, a legacy whole-model .h5, the folder of one of our runs
 (results/<study>/<arm>/seed=<n>), or runs:/<id> of MLflow (if the run has several models: runs:/<id>/<name>). Files are
-read without Keras, and no code in them runs.
+read without Keras, and no code in them runs. A run whose files do not match their digests is refused.
 Exit code 2: the file or the request is refused, in one line that says why.
 """
 
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from pipeline.biases.tables import bias_rows
 from pipeline.biases.variables import Bias
 from pipeline.errors import ConfigError, ModelFileError
 from pipeline.runtime.signals import run_command
+from pipeline.store.meta import BIASES, RUN, DamagedRunError
+from pipeline.store.runs import read_run
 
 MLFLOW_RUN = "runs:/"
 
@@ -45,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _read(model: str, load: bool) -> list[Bias]:
     read = _load if load else read_biases
     if not model.startswith(MLFLOW_RUN):
+        _check_run(Path(model))
         return read(Path(model))
     from pipeline.tracking.models import fetch_model
 
@@ -54,6 +58,16 @@ def _read(model: str, load: bool) -> list[Bias]:
             return read(path)
         except ConfigError as error:  # name what the user typed, not the temporary file
             raise ModelFileError(str(error).replace(str(path), model)) from error
+
+
+def _check_run(path: Path) -> None:
+    """Raise ModelFileError for a damaged run; what has no run.json (a run from MLflow, a model) is no run to check."""
+    folder = path.parent if path.name == BIASES else path
+    if os.path.lexists(folder / RUN):
+        try:
+            read_run(folder)
+        except DamagedRunError as error:
+            raise ModelFileError(f"{path}: a damaged run: {error}") from error
 
 
 def _load(path: Path) -> list[Bias]:

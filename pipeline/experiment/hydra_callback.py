@@ -21,7 +21,7 @@ from pipeline.config.overrides import expand_sweep, parse_overrides
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.dry_run import show_plan
 from pipeline.experiment.outcome import plans_by_arm
-from pipeline.experiment.plan import Plan, plan_job, retrained_because, seeds_to_train
+from pipeline.experiment.plan import Plan, explain_retraining, plan_job, seeds_to_train
 from pipeline.experiment.validate import refuse_conflicting
 from pipeline.runtime.logs import redirect_stderr
 from pipeline.store.failures import clear_failure
@@ -126,7 +126,7 @@ def _expand(config: DictConfig, overrides: list[str]) -> list[list[str]]:
 
 
 def _report_redundant(plans: list[Plan]) -> None:
-    """Name jobs that ask for the same arm, and stored runs that must be trained again."""
+    """Name jobs that ask for the same arm, and stored runs that do not count."""
     first: dict[tuple[Path, str], Plan] = {}
     for plan in plans:
         twin = first.setdefault((plan.store.folder, plan.arm), plan)
@@ -134,8 +134,8 @@ def _report_redundant(plans: list[Plan]) -> None:
             bias = [o for o in plan.config.overrides if o.startswith(("use_bias", "bias_"))]
             print(f"{' '.join(bias)}: the same as arm {plan.arm}, trained once")
     for plan in first.values():
-        if reason := retrained_because(plan):
-            print(reason)
+        for line in explain_retraining(plan):
+            print(line)
 
 
 def _append_log(path: Path, title: str, text: str) -> None:

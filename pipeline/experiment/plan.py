@@ -1,6 +1,6 @@
 """Plan a job: which arm it asks for, and which of its runs are missing."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.config.naming import arm_name, bias_setting, block_name
@@ -10,9 +10,9 @@ from pipeline.experiment.identity import Recipe, identify
 from pipeline.models.initializers.registry import check_bias_rank, check_initializer_arguments, initializer_defaults
 from pipeline.models.spec import bias_initializers, complete_layers
 from pipeline.runtime.environment import package_versions
-from pipeline.store.files import check_writable
+from pipeline.store.places import check_places
 from pipeline.store.replaced import adoptable_runs
-from pipeline.store.runs import WEIGHTS, Run, RunStore
+from pipeline.store.runs import WEIGHTS, DamagedRun, Run, RunStore
 from pipeline.training.optimizers import check_optimizer
 
 
@@ -55,7 +55,6 @@ def plan_job(config: Config) -> Plan:
     for path, class_name, bias_rank in bias_initializers(layers):
         check_bias_rank(class_name, path, bias_rank)
     check_optimizer(config.optimizer)
-    check_writable(config.results_dir, "results")
     data = data_identity(config.data)
     settings = {
         "bias_setting": bias_setting(config, defaults),
@@ -72,7 +71,9 @@ def plan_job(config: Config) -> Plan:
     keys = {seed: recipe.keys(seed) for seed in config.seeds}
     plan = Plan(config, arm_name(config, defaults), settings, recipe, keys, config.seeds)
     covered = stored_seeds(plan)
-    return Plan(config, plan.arm, settings, recipe, keys, tuple(seed for seed in keys if seed not in covered))
+    plan = replace(plan, missing=tuple(seed for seed in keys if seed not in covered))
+    check_places(plan.store, plan.arm, plan.missing)
+    return plan
 
 
 def stored_seeds(plan: Plan) -> dict[int, Run]:
@@ -88,16 +89,23 @@ def seeds_to_train(plan: Plan) -> tuple[int, ...]:
     return tuple(seed for seed in plan.missing if seed not in adoptable)
 
 
-def retrained_because(plan: Plan) -> str:
-    """Why stored runs with the very settings of a plan do not count for it, in a sentence; "" where there are none."""
+def explain_retraining(plan: Plan) -> list[str]:
+    """Say of the arm's stored runs why they do not count: a line for each damaged one, one for all that are stale."""
+    runs, damaged = plan.store.read(plan.arm)
+    lines = [_describe_damage(plan, run) for run in damaged]
     stale = [
-        run
-        for run in plan.store.runs(plan.arm)
-        if run.meta.get("config") == plan.settings and run.meta["recipe"] not in plan.recipe.digests
-    ]
-    if not stale:
-        return ""
-    now, then = package_versions(), stale[0].meta.get("environment", {}).get("packages", {})
-    changed = [f"{name} {then[name]}, now {now[name]}" for name in now if name in then and then[name] != now[name]]
-    why = f"with {', '.join(changed)}" if changed else "by a version of this project that gave other numbers"
-    return f"{plan.arm}: {len(stale)} stored runs were trained {why}; training again keeps them in .replaced"
+        run for run in runs
+        if run.meta["config"] == plan.settings and run.meta["recipe"] not in plan.recipe.digests
+    ]  # fmt: skip
+    if stale:
+        now, then = package_versions(), stale[0].meta["environment"]["packages"]
+        changed = [f"{name} {then[name]}, now {now[name]}" for name in now if name in then and then[name] != now[name]]
+        why = f"with {', '.join(changed)}" if changed else "by a version of this project that gave other numbers"
+        lines.append(f"{plan.arm}: {len(stale)} stored runs were trained {why}; training again keeps them in .replaced")
+    return lines
+
+
+def _describe_damage(plan: Plan, run: DamagedRun) -> str:
+    is_place = run.seed in plan.missing and run.path == plan.store.run_folder(plan.arm, run.seed)
+    follows = "it is trained again, and kept in .replaced/damaged" if is_place else "it does not count"
+    return f"{run.name} is damaged ({run.reason}): {follows}"

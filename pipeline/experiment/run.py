@@ -18,6 +18,7 @@ from pipeline.models.initializers.audit import audit_biases
 from pipeline.runtime.device import start_tensorflow
 from pipeline.runtime.environment import describe_environment
 from pipeline.runtime.hashing import NUMERICS_VERSION, digest
+from pipeline.store.aside import sweep_aside
 from pipeline.store.replaced import adopt_runs, retire_run, write_run
 from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.runs import mirror_arm
@@ -42,6 +43,7 @@ def run_arm(
     """
     arm = plan_job(config).arm
     store = RunStore(config.results_dir, config.study)
+    sweep_aside(store.results)
     with store.lock(arm):
         plan = plan_job(config)  # again: another process may have trained the arm while this one waited for the lock
         adopted = adopt_runs(

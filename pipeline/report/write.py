@@ -37,8 +37,9 @@ def report_studies(
     """
     comparisons = [compare_study(store, **question) for store in stores]
     ranking = rank_arms(comparisons) if len(comparisons) > 1 else None
-    for store in stores:
-        check_writable(reports / store.study, "reports")
+    for folder in (reports / store.study for store in stores):
+        for place in (folder, folder / "figures", folder / "plots"):
+            check_writable(place, "reports")
     for comparison in comparisons:
         name = comparison.study.name
         write_report(comparison, reports / name, command(name), figures)

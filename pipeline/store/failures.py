@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipeline.runtime.hashing import digest
-from pipeline.store.files import aside_folder, json_bytes, replace_file
+from pipeline.store.aside import aside_folder
+from pipeline.store.files import json_bytes, replace_file
 from pipeline.store.runs import RunStore
 
 

@@ -12,25 +12,33 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ConfigError
+from pipeline.store.aside import temporary_folder
 
 
 def check_writable(folder: Path, key: str) -> None:
     """Raise ConfigError, naming the setting `key`, for a folder that cannot be made or written."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
+        existing = next(path for path in (folder, *folder.parents) if _is_there(path))
         if not existing.is_dir():
-            raise NotADirectoryError(f"{existing} is not a folder")
+            raise NotADirectoryError(f"{existing} is {describe_file(existing)}")
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         raise ConfigError(f"{key}: {folder} cannot be written: {error.strerror or error}") from error
 
 
-def aside_folder(results: Path) -> Path:
-    """The folder for locks and half-written files; created where it is missing."""
-    folder = results / ".aside"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def describe_file(path: Path) -> str:
+    """What is there instead of a folder, in words."""
+    return "a link to nothing" if not path.exists() else "not a folder"
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is something of this name, be it a link to nothing. Raises OSError for an impossible name."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):  # the latter: a parent is a file, which is looked at next
+        return False
+    return True
 
 
 def write_flushed(path: Path, content: bytes) -> None:
@@ -43,9 +51,9 @@ def write_flushed(path: Path, content: bytes) -> None:
 
 def replace_file(results: Path, path: Path, content: bytes) -> None:
     """Put a file in place of the one there is: written aside, flushed, renamed."""
-    with tempfile.TemporaryDirectory(dir=aside_folder(results)) as aside:
-        write_flushed(Path(aside) / path.name, content)
-        (Path(aside) / path.name).replace(path)
+    with temporary_folder(results) as aside:
+        write_flushed(aside / path.name, content)
+        (aside / path.name).replace(path)
 
 
 def json_bytes(content: Any) -> bytes:

@@ -8,10 +8,10 @@ could be deleted, one identity for two folders deletes runs that must be kept.
 
 import json
 import secrets
-import tempfile
 from pathlib import Path
 
-from pipeline.store.files import aside_folder, json_bytes, write_flushed
+from pipeline.store.aside import aside_folder, temporary_folder
+from pipeline.store.files import json_bytes, write_flushed
 from pipeline.store.locks import hold_lock
 
 FILE = "folder_id.json"
@@ -39,8 +39,8 @@ def folder_id(results: Path) -> str:
         known = read_folder_id(results)  # again: another process may have made it while this one waited
         if known is None:
             known = secrets.token_hex(6)
-            with tempfile.TemporaryDirectory(dir=aside) as folder:
-                new = Path(folder) / FILE
+            with temporary_folder(results) as folder:
+                new = folder / FILE
                 new.touch()
                 write_flushed(new, json_bytes({"id": known, "inode": new.stat().st_ino}))
                 new.replace(aside / FILE)

@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.biases.safe_files import printable
 from pipeline.errors import is_number
 from pipeline.runtime.hashing import digest
+from pipeline.store.files import describe_file
 
 RUN, BIASES, HISTORY, WEIGHTS = "run.json", "biases.npz", "history.csv", "weights.npz"
 SEAL = "seal"
@@ -106,7 +107,7 @@ def read_meta(folder: Path) -> Meta:
 
 def _parse(folder: Path) -> Meta:
     if not folder.is_dir():
-        raise DamagedRunError("a link to nothing" if folder.is_symlink() else "not a folder")
+        raise DamagedRunError(describe_file(folder))
     _require_file(folder, RUN, MAX_META_BYTES)
     try:
         meta = json.loads((folder / RUN).read_bytes(), parse_constant=_refuse_constant)

@@ -1,12 +1,11 @@
 """Write runs, and keep those that make room for them.
 
 A run that is replaced moves to `<results>/.replaced/<key>`, and comes back from there when its settings are asked for
-again.
+again. A damaged run that is replaced moves to `<results>/.replaced/damaged/<study>/<arm>/seed=<n>`, for people to see.
 """
 
+import itertools
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.runtime.hashing import digest
-from pipeline.store.files import aside_folder, csv_bytes, json_bytes, npz_bytes, write_flushed
-from pipeline.store.meta import BIASES, HISTORY, RUN, WEIGHTS, DamagedRunError, Meta, check_meta, seal_meta
+from pipeline.store.aside import temporary_folder
+from pipeline.store.files import csv_bytes, json_bytes, npz_bytes, write_flushed
+from pipeline.store.meta import BIASES, DAMAGED, HISTORY, RUN, WEIGHTS, DamagedRunError, Meta, check_meta, seal_meta
 from pipeline.store.runs import Run, RunStore, read_run
 
 REPLACED = ".replaced"
@@ -75,7 +75,7 @@ def adopt_runs(
 def replaced_keys(results: Path) -> set[str]:
     """The keys of the runs that others have replaced."""
     folder = results / REPLACED
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return {path.name for path in folder.iterdir()} - {DAMAGED} if folder.is_dir() else set()
 
 
 def _replaced_run(results: Path, key: str) -> Run | None:
@@ -91,26 +91,38 @@ def retire_run(results: Path, run: Run) -> None:
     target = results / REPLACED / run.key
     target.parent.mkdir(parents=True, exist_ok=True)
     earlier = _replaced_run(results, run.key)
-    if earlier is not None and earlier.has(*run.meta["digests"]):
-        shutil.rmtree(run.path)
-    else:
-        shutil.rmtree(target, ignore_errors=True)
+    with temporary_folder(results) as aside:  # a run is deleted here, so that no half of one is seen where runs are
+        if earlier is not None and earlier.has(*run.meta["digests"]):
+            run.path.rename(aside / "run")
+            return
+        if earlier is not None:
+            target.rename(aside / "earlier")
+        _keep_damaged(results, target)
         run.path.rename(target)
+
+
+def _keep_damaged(results: Path, path: Path) -> None:
+    """Move what is in the way of a run to its place in `.replaced/damaged`; there, further ones get a number."""
+    if not os.path.lexists(path):
+        return
+    place = results / REPLACED / DAMAGED / path.relative_to(results)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    numbered = (place.with_name(f"{place.name}.{number}") for number in itertools.count(2))
+    path.rename(next(free for free in itertools.chain([place], numbered) if not os.path.lexists(free)))
 
 
 def _place(store: RunStore, meta: Meta, files: dict[str, bytes]) -> Path:
     """Put a run where it belongs, all at once, and retire the run that was there. files: those besides run.json."""
     target = store.run_folder(meta["arm"], meta["seed"])
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=aside_folder(store.results)) as aside:
-        new = Path(aside) / "new"
+    with temporary_folder(store.results) as aside:
+        new = aside / "new"
         new.mkdir()
         for name, content in (files | {RUN: json_bytes(meta)}).items():
             write_flushed(new / name, content)
         try:
             retire_run(store.results, read_run(target))
         except DamagedRunError:
-            if os.path.lexists(target):
-                target.rename(Path(aside) / "damaged")
+            _keep_damaged(store.results, target)
         new.rename(target)
     return target

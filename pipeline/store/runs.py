@@ -25,7 +25,7 @@ import numpy as np
 from pipeline.biases.safe_files import printable
 from pipeline.errors import ConfigError, closest
 from pipeline.runtime.hashing import digest
-from pipeline.store.files import aside_folder
+from pipeline.store.aside import aside_folder
 from pipeline.store.locks import hold_lock
 from pipeline.store.meta import BIASES, HISTORY, RUN, SEAL, WEIGHTS, DamagedRunError, read_meta
 

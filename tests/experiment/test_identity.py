@@ -12,7 +12,7 @@ from factories import compose_config
 
 from pipeline.config.schema import PROJECT, Optimizer, Training
 from pipeline.experiment.identity import identify
-from pipeline.experiment.plan import plan_job, retrained_because
+from pipeline.experiment.plan import explain_retraining, plan_job
 from pipeline.experiment.run import run_arm
 from pipeline.runtime.hashing import digest
 from pipeline.store.replaced import adopt_runs, write_run
@@ -72,11 +72,12 @@ def test_results_of_other_numerics_are_said_to_be_so_and_kept(tmp_path: Path) ->
     """Runs that code with other numbers stored are named before they are trained again, and move to `.replaced`."""
     config = compose_config(*QUICK, f"results={tmp_path}")
     plan = plan_job(config)
-    assert retrained_because(plan) == ""
+    assert explain_retraining(plan) == []
     for run in run_arm(config).runs:
         history = {k: v for k, v in run.history().items() if k != "epoch"}
         write_run(plan.store, run.meta | {"key": digest(run.seed), "recipe": "unknown"}, run.biases(), history)
-    assert "2 stored runs were trained by a version of this project that gave other numbers" in retrained_because(plan)
+    (line,) = explain_retraining(plan)
+    assert "2 stored runs were trained by a version of this project that gave other numbers" in line
     assert run_arm(config).trained == ()  # the runs that these replaced come back
     assert {path.name for path in (tmp_path / ".replaced").iterdir()} >= {digest(0), digest(1)}
 

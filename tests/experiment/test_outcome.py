@@ -10,6 +10,7 @@ import pytest
 from factories import CommandResult
 
 from pipeline.config.schema import PROJECT
+from pipeline.runtime.hashing import digest
 from pipeline.store.failures import read_failure
 from pipeline.store.replaced import write_run
 from pipeline.store.runs import RunStore
@@ -20,11 +21,10 @@ ARMS = ("zeros,training.epochs=1", "ones,training.epochs=1")
 
 
 def block_arm(results: Path, arm: str) -> Path:
-    """Make an arm fail when its first run is stored: a file lies where its folder should be."""
-    folder = results / "iris-linear" / arm
-    folder.parent.mkdir(parents=True)
-    folder.write_text("in the way")
-    return folder
+    """Make an arm's job fail, in this process or another: a folder lies where its lock file should be."""
+    lock = results / ".aside" / f"{digest(['iris-linear', arm])}.lock"
+    lock.mkdir(parents=True)
+    return lock
 
 
 def test_a_failed_job_is_named_and_the_others_are_kept(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_failed_job_is_named_and_the_others_are_kept(cli: Callable[..., Comman
     output = cli(*SWEEP, "tracking=none")
     assert output.code == 1
     (line,) = [line for line in output.err.splitlines() if line.startswith("failed: ")]
-    assert "bias_initializer=ones" in line and "FileExistsError" in line and "train.log" in line
+    assert "bias_initializer=ones" in line and "IsADirectoryError" in line and "train.log" in line
     assert [(run.arm, run.seed) for run in store.runs()] == [(ARMS[0], 0), (ARMS[0], 1)]
     counts = {
         row[1].strip(): row[2].strip() for row in (text.split("│") for text in output.out.splitlines() if "│" in text)
@@ -42,7 +42,7 @@ def test_a_failed_job_is_named_and_the_others_are_kept(cli: Callable[..., Comman
     assert counts == {ARMS[0]: "2", ARMS[1]: "0"}
     assert read_failure(store, ARMS[1]) is not None
 
-    obstacle.unlink()
+    obstacle.rmdir()
     again = cli(*SWEEP, "tracking=none")
     assert (again.code, again.err) == (0, "")
     assert len(store.runs()) == 4
@@ -108,7 +108,7 @@ def test_workers_of_another_launcher_report_through_the_store(tmp_path: Path) ->
     (row,) = [text.split("│") for text in done.stdout.splitlines() if text.startswith(f"│ {ARMS[0]} ")]
     assert [cell.strip() for cell in row[2:5]] == ["2", "2", "0"]
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
-    assert "bias_initializer=ones" in line and "FileExistsError" in line
+    assert "bias_initializer=ones" in line and "IsADirectoryError" in line
     assert [(run.arm, run.seed) for run in store.runs()] == [(ARMS[0], 0), (ARMS[0], 1)]
     assert (store.folder / "ablation.csv").is_file()
 

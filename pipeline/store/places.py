@@ -1,0 +1,25 @@
+"""Check, before anything is trained, that nothing is in the way of the runs that will be stored."""
+
+import os
+from collections.abc import Sequence
+
+from pipeline.errors import ConfigError
+from pipeline.store.files import check_writable, describe_file
+from pipeline.store.meta import DAMAGED
+from pipeline.store.replaced import REPLACED
+from pipeline.store.runs import RunStore
+
+
+def check_places(store: RunStore, arm: str, seeds: Sequence[int]) -> None:
+    """Raise ConfigError, naming the path, where a folder cannot be made or written that runs of an arm need.
+
+    seeds: those that may be stored. Damaged runs are not in the way: they make room. Nothing is written.
+    """
+    aside, replaced = store.results / ".aside", store.results / REPLACED
+    folders = (aside, aside / "failed", replaced, replaced / DAMAGED, store.folder, store.folder / arm)
+    for folder in (store.results, *folders):
+        check_writable(folder, "results")
+    for path in (store.run_folder(arm, seed) for seed in seeds):
+        if os.path.lexists(path) and not path.is_dir():
+            what = describe_file(path)
+            raise ConfigError(f"results: {path} is {what}; allowed: the folder of a run, or nothing; move it away")
