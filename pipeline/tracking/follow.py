@@ -39,13 +39,12 @@ def follow_queue(tracking: Tracking, results: Path, wait: float) -> int:
         named = [lines.get()]
         while not lines.empty():
             named.append(lines.get())
-        for study, arm, wanted in filter(None, named):
-            if arm:
-                unsent[study, arm] = wanted
-            else:
-                with contextlib.suppress(Exception):
-                    prepare_store(tracking, results, study)
-        if any(named):
+        told = [line for line in named if line is not None]
+        for study in dict.fromkeys(study for study, arm, _ in told if not arm):
+            with contextlib.suppress(Exception):
+                prepare_store(tracking, results, study)
+        unsent |= {(study, arm): wanted for study, arm, wanted in told if arm}
+        if told:
             _send(tracking, results, unsent)
     is_done.set()
     return 1 if unsent else 0

@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-Kind = Literal["deaf", "silent", "late", "trickle", "cut request", "cut reply", "drop reply", "status"]
+Kind = Literal["refuse", "deaf", "silent", "late", "trickle", "cut request", "cut reply", "drop reply", "status"]
 
 
 @dataclass
 class Fault:
     """What happens to requests whose line contains `path`, after the first `skip` of them, and to `times` of them.
 
-    deaf: the connection is accepted, and nothing read. silent: the request is read, and never answered. late: forwarded
-    and answered after `seconds`. trickle: the reply comes a byte every half second. cut request, cut reply: the
-    connection ends after `size` bytes of it. drop reply: the server has done the work and answered, but the connection
-    ends without a byte of the reply. status: answered with `status` in place of the server.
+    refuse: no connection is accepted any more. deaf: connections are accepted, and nothing is read, whatever `path` is.
+    silent: the request is read, and never answered. late: the reply is `seconds` late. trickle: it comes a byte every
+    half second. cut request, cut reply: the connection ends after `size` bytes of it. drop reply: the server has
+    done the work and answered, but the connection ends without a byte of the reply. status: answered with `status` in
+    place of the server.
     """
 
     kind: Kind
@@ -115,7 +116,7 @@ class Proxy:
     def _exchange(self, client: socket.socket) -> None:
         """Carry one request and its reply, then end the connection: the next request meets the fault of its time."""
         if self.fault is not None and self.fault.kind == "deaf":
-            self.fault.seen += 1
+            self.fault.seen = self.fault.skip + 1
             self._wait_for_hang_up(client)
             return
         head, body = _read_request(client)
@@ -131,7 +132,9 @@ class Proxy:
             self._fail(client, fault, head, body)
 
     def _fail(self, client: socket.socket, fault: Fault, head: bytes, body: bytes) -> None:
-        if fault.kind == "silent":
+        if fault.kind == "refuse":
+            self.refuse()
+        elif fault.kind == "silent":
             self._wait_for_hang_up(client)
         elif fault.kind == "status":
             client.sendall(f"HTTP/1.1 {fault.status} Fault\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
@@ -139,8 +142,9 @@ class Proxy:
             with socket.create_connection(self._upstream) as server:
                 server.sendall((head + body)[: fault.size])
         elif fault.kind == "late":
+            reply = self._forward(head, body)
             time.sleep(fault.seconds)
-            client.sendall(self._forward(head, body))
+            client.sendall(reply)
         elif fault.kind == "trickle":
             for byte in self._forward(head, body):
                 client.sendall(bytes([byte]))
