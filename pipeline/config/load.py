@@ -131,4 +131,6 @@ def _check_values(config: Config) -> None:
     require(xla == "auto" or isinstance(xla, bool), "training.xla", xla, "auto, true or false")
     wait, allowed = config.tracking.wait, f"seconds from 0 to {LONGEST_WAIT}"
     require(0 <= wait <= LONGEST_WAIT, "tracking.wait", wait, allowed)
+    isolate = config.runtime.isolate
+    require(isolate == "auto" or isinstance(isolate, bool), "runtime.isolate", isolate, "auto, true or false")
     require(config.runtime.device in DEVICES, "runtime.device", config.runtime.device, f"one of {', '.join(DEVICES)}")

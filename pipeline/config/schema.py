@@ -102,6 +102,8 @@ class Runtime:
 
     device: str = "auto"
     """`auto`: a GPU if TensorFlow sees one; `gpu`: refuse to run without one; `cpu`."""
+    isolate: Any = "auto"
+    """true: train in a process beside, which dies alone; `auto`: on a GPU, with launchers, if memory is short."""
 
 
 @dataclass(frozen=True)

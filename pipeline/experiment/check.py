@@ -11,27 +11,29 @@ from pipeline.experiment.plan import Plan
 from pipeline.models.build import build_model
 from pipeline.runtime.device import start_tensorflow
 from pipeline.training.loop import fit_batch_size
-from pipeline.training.memory import stacks_at_once
+from pipeline.training.memory import memory_is_short
 from pipeline.training.objectives import check_objective
 from pipeline.training.optimizers import check_optimizer_values
 
 
-def check_plans(plans: Sequence[Plan]) -> None:
+def check_plans(plans: Sequence[Plan]) -> bool:
     """Load the data and build the model of every plan that has seeds to train. Raises ConfigError.
 
-    Plans that differ only in their bias setting by name share one check.
+    Plans that differ only in their bias setting by name share one check. Returns whether some job may well be killed
+    for memory, see `memory_is_short`.
     """
-    checked = []
+    checked, short = [], False
     for plan in plans:
         config, settings = plan.config, plan.settings
         subject = (settings["data"], settings["model"], settings["optimizer"], config.data.path, config.runtime,
                    config.training)  # fmt: skip
         if plan.missing and subject not in checked:
             checked.append(subject)
-            _check_plan(plan)
+            short |= _check_plan(plan)
+    return short
 
 
-def _check_plan(plan: Plan) -> None:
+def _check_plan(plan: Plan) -> bool:
     config = plan.config
     dataset = load_dataset(config.data)
     check_objective(config.training, dataset.task, len(dataset.classes))
@@ -46,7 +48,7 @@ def _check_plan(plan: Plan) -> None:
             f"model: {config.model.name} has {outputs} outputs, but {config.data.name} {target}; "
             "allowed: a last Dense layer without units, which then follow from the data"
         )
-    stacks_at_once(model, fit_batch_size(config.training, split))  # raises ConfigError where memory does not suffice
+    return memory_is_short(model, fit_batch_size(config.training, split))
 
 
 def first_model(plan: Plan) -> tuple[Any, Dataset, Split]:

@@ -35,11 +35,13 @@ class Request:
     """What was asked for, as planned before the first job ran.
 
     plans: one per arm. to_train: for each, the seeds that have to be trained. log: messages of the launching process.
+    isolate: whether each job should train in a process of its own (`runtime.isolate=auto`).
     """
 
     plans: list[Plan]
     to_train: list[tuple[int, ...]]
     log: Path
+    isolate: bool = False
 
 
 _requests: list[Request] = []  # at most one: what this process validated and launches; empty in a launcher's workers
@@ -87,10 +89,10 @@ class ValidateJobs(Callback):
             with tempfile.TemporaryDirectory() as aside:
                 noise = Path(aside) / "noise"
                 with redirect_stderr(noise):
-                    self._check(plans)
+                    isolate = self._check(plans)
                 messages = noise.read_text(errors="replace")
             arms = plans_by_arm(plans)
-            request = Request(arms, [seeds_to_train(plan) for plan in arms], folder.absolute() / LOG)
+            request = Request(arms, [seeds_to_train(plan) for plan in arms], folder.absolute() / LOG, isolate)
             if not self._plan_only:
                 _append_log(request.log, "while the request was checked", messages)
         except Exception as error:
@@ -101,18 +103,19 @@ class ValidateJobs(Callback):
             sys.exit(0)
         _requests.append(request)
 
-    def _check(self, plans: list[Plan]) -> None:
-        """Check what needs TensorFlow, while MLflow is imported in a process beside."""
+    def _check(self, plans: list[Plan]) -> bool:
+        """Do `check_plans` and return what it does, while MLflow is imported in a process beside."""
         training = [] if self._plan_only else [plan for plan in plans if plan.missing]
         for plan in training:
             start_upload(plan.config.tracking, plan.store.results)
-        check_plans(plans)
+        isolate = check_plans(plans)
         if self._plan_only:
             show_plan(plans)
         for plan in plans if not self._plan_only else ():
             clear_failure(plan.store, plan.arm)
         for plan in {plan.store: plan for plan in training}.values():
             expect_study(plan.config.tracking, plan.store)
+        return isolate
 
 
 def _expand(config: DictConfig, overrides: list[str]) -> list[list[str]]:

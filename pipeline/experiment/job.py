@@ -1,7 +1,12 @@
 """One Hydra job: train one arm. Any launcher may run it, in this process or on another machine."""
 
 import logging
+import multiprocessing
+import os
 import sys
+import threading
+import time
+from functools import cache, partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -10,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.config.load import load_config
-from pipeline.experiment.hydra_callback import current_request
+from pipeline.experiment.hydra_callback import Request, current_request
+from pipeline.experiment.isolation import JobError, train_isolated
 from pipeline.experiment.plan import plan_job
 from pipeline.experiment.run import run_arm
 from pipeline.runtime.logs import redirect_stderr
@@ -30,8 +36,11 @@ def train_job(composed: DictConfig) -> None:
     overrides = list(hydra_config.overrides.task)
     config = load_config(composed, overrides)
     output = Path(hydra_config.runtime.output_dir) / f"{hydra_config.job.name}.log"
-    launching = current_request() is not None
+    request = current_request()
+    launching = request is not None
     plan = plan_job(config)
+    if not launching:
+        _end_with_launcher()
     try:
         with redirect_stderr(output), _progress_bar(launching) as bar:
             task = bar.add_task("", total=None, visible=False)
@@ -39,12 +48,37 @@ def train_job(composed: DictConfig) -> None:
             def progress(arm: str, done: int, total: int) -> None:
                 bar.update(task, description=arm, completed=done, total=total, visible=True)
 
-            run_arm(config, progress, queue_arm if launching else lambda *_: "")
+            train = partial(train_isolated, job_log=output) if _isolate(config.runtime.isolate, request) else None
+            run_arm(config, progress, queue_arm if launching else lambda *_: "", train)
     except Exception as error:
-        log.info("the job failed", exc_info=True)  # to the job's log; the terminal gets one line at the end
-        line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        died = isinstance(error, JobError)
+        log.info("the job failed", exc_info=not died)  # to the job's log; the terminal gets one line at the end
+        line = str(error) if died else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         record_failure(plan.store, plan.arm, Failure(" ".join(overrides) or "the default arm", line, str(output)))
         raise
+
+
+@cache
+def _end_with_launcher() -> None:
+    """Have a launcher's worker process end when the process that started it is gone: joblib's would stay for ever."""
+    launcher = multiprocessing.parent_process()
+    if launcher is None:  # a job on a cluster, which the cluster ends
+        return
+
+    def watch() -> None:
+        while os.getppid() == launcher.pid:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _isolate(setting: bool | str, request: Request | None) -> bool:
+    """Whether the job trains in a process of its own: `auto` does in a launcher's worker, or if the request needs it.
+
+    A launcher such as joblib gives up all jobs when a worker dies.
+    """
+    return bool(setting) if setting != "auto" else request is None or request.isolate
 
 
 def _progress_bar(visible: bool) -> Progress:

@@ -30,16 +30,20 @@ MAX_KEPT_WEIGHTS = 1_000_000  # parameters up to which a run keeps its weights u
 
 Arrays = Mapping[str, np.ndarray]
 Upload = Callable[[Tracking, RunStore, str, Sequence[Run]], str]
+Progress = Callable[[str, int, int], None]  # arm, epochs done, epochs in all
+Train = Callable[[Plan, Sequence[int], Progress], None]
 
 
 def run_arm(
     config: Config,
-    progress: Callable[[str, int, int], None] = lambda arm, done, total: None,
+    progress: Progress = lambda arm, done, total: None,
     upload: Upload = mirror_arm,
+    train: Train | None = None,
 ) -> Outcome:
     """Train the missing seeds of one arm, store them, and upload the arm to MLflow.
 
     progress(arm, epochs done, epochs in all). upload(tracking, store, arm, runs): what sends the arm to MLflow.
+    train(plan, seeds, progress): what trains and stores, if not `train_and_store` in this process.
     """
     arm = plan_job(config).arm
     store = RunStore(config.results_dir, config.study)
@@ -54,7 +58,7 @@ def run_arm(
         )
         seeds = tuple(seed for seed in plan.missing if seed not in adopted)
         if seeds:
-            _train_and_store(plan, seeds, progress)
+            (train or train_and_store)(plan, seeds, progress)
         for run in store.runs(arm):
             if run.meta["recipe"] not in plan.recipe.digests:  # trained under other settings, whatever its seed
                 retire_run(store.results, run)
@@ -62,7 +66,7 @@ def run_arm(
         return Outcome(plan, list(stored_seeds(plan).values()), seeds, upload_problem=problem)
 
 
-def _train_and_store(plan: Plan, seeds: Sequence[int], progress: Callable[[str, int, int], None]) -> None:
+def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress) -> None:
     """Build one model per seed, train all of them together, and store each run as soon as its stack has ended."""
     config = plan.config
     device = start_tensorflow(config.runtime.device)

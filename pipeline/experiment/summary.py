@@ -9,6 +9,7 @@ from rich.table import Column, Table
 
 from pipeline.experiment.ablation import ablate_studies
 from pipeline.experiment.hydra_callback import Request, current_request
+from pipeline.experiment.isolation import stop_trainer
 from pipeline.experiment.outcome import Outcome, read_outcomes
 from pipeline.report.console import short_path
 from pipeline.runtime.logs import redirect_stderr
@@ -25,6 +26,7 @@ def finish_request(request: Request, error: Exception | None) -> int:
 
     Everything is read from the store. error: what the launcher raised.
     """
+    stop_trainer()
     outcomes = read_outcomes(request.plans, request.to_train)
     if any(outcome.runs for outcome in outcomes):
         print_outcomes(outcomes)

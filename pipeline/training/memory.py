@@ -44,6 +44,19 @@ def stacks_at_once(model: Any, training: Training) -> int:
     return int(min(wanted, free // needed))
 
 
+def memory_is_short(model: Any, training: Training) -> bool:
+    """Whether training takes more than half of the free memory, as estimated; always on a GPU, where that is unknown.
+
+    Raises ConfigError as `stacks_at_once` does.
+    """
+    import tensorflow as tf
+
+    if tf.config.get_visible_devices("GPU"):
+        return True
+    width = stack_width(model, training.batch_size)
+    return stacks_at_once(model, training) * stack_bytes(model, width, training.batch_size) > free_memory() / 2
+
+
 def stack_bytes(model: Any, width: int, batch_size: int) -> int:
     """Estimate the bytes of memory that training one stack takes: its weights, and one step or evaluation.
 

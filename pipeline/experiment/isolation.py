@@ -1,0 +1,151 @@
+"""Train in a process beside this one, so that a job that is killed, for memory or by a crash, ends alone.
+
+The process is `python -m pipeline.experiment.isolation`. It trains one job after the other, since it costs an import of
+TensorFlow and the compiled programs; after a job that failed, whatever the reason, the next one gets a new process. It
+reads pickled jobs from its standard input and ends as soon as that ends, so also when this process is killed. To
+standard output it writes a line of JSON per reply: `[epochs done, in all]`, null for a job that is done, or the error
+of one that is not.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO, Any
+
+from pipeline.config.schema import PROJECT
+from pipeline.experiment.plan import Plan
+from pipeline.experiment.run import Progress, train_and_store
+from pipeline.runtime.logs import redirect_stderr
+from pipeline.runtime.signals import run_command
+
+log = logging.getLogger(__name__)
+
+SECONDS_TO_STOP = 10  # for storing a stack that has just ended
+SECONDS_BETWEEN_REPLIES = 0.1
+LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"  # Hydra's
+
+_trainers: list[subprocess.Popen[bytes]] = []  # at most one
+
+
+class JobError(Exception):
+    """A job that failed in its process, or died with it. The text is the whole error, its type's name included."""
+
+
+def train_isolated(plan: Plan, seeds: Sequence[int], progress: Progress, job_log: Path) -> None:
+    """Do what `train_and_store` does, in the other process; its messages go to `job_log`. Raises JobError."""
+    trainer = _trainers[0] if _trainers else _start_trainer()
+    try:
+        _train_in(trainer, plan, seeds, progress, job_log)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            trainer.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                trainer.wait(SECONDS_TO_STOP)
+        stop_trainer()
+        raise
+
+
+def _train_in(
+    trainer: subprocess.Popen[bytes], plan: Plan, seeds: Sequence[int], progress: Progress, job_log: Path
+) -> None:
+    assert trainer.stdin is not None and trainer.stdout is not None
+    try:
+        pickle.dump((plan, tuple(seeds), job_log), trainer.stdin)
+        trainer.stdin.flush()
+        while (reply := json.loads(trainer.stdout.readline())) is not None:
+            if isinstance(reply, str):
+                raise JobError(reply)
+            progress(plan.arm, *reply)
+    except (BrokenPipeError, json.JSONDecodeError):  # half a line, or none
+        raise JobError(_cause_of_death(trainer.wait())) from None
+
+
+def stop_trainer() -> None:
+    """End the process, if there is one."""
+    for trainer in _trainers:
+        trainer.kill()
+        trainer.communicate()
+    _trainers.clear()
+
+
+def _start_trainer() -> subprocess.Popen[bytes]:
+    search_path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    trainer = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.experiment.isolation"],
+        env=os.environ | {"PYTHONPATH": search_path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C reaches it by this process alone, in time for storing what is finished
+    )
+    _trainers.append(trainer)
+    return trainer
+
+
+def _cause_of_death(code: int) -> str:
+    names = {number.value: number.name for number in signal.Signals}
+    name = names.get(-code) or names.get(code - 128)
+    if name is None:
+        return f"its process ended with exit code {code}"
+    return f"killed by {name}{', perhaps for memory' if name == 'SIGKILL' else ''}"
+
+
+def main() -> int:
+    """Work as the process."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what anything prints goes to the job's log
+    with contextlib.suppress(OSError):  # where memory is short, the system shall kill this process, not its parent
+        Path("/proc/self/oom_score_adj").write_text("500")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    jobs: SimpleQueue[tuple[Plan, tuple[int, ...], Path]] = SimpleQueue()
+    threading.Thread(target=_read_jobs, args=(sys.stdin.buffer, jobs), daemon=True).start()
+    writing = threading.Lock()
+
+    def reply(content: Any) -> None:
+        with writing:
+            replies.write(json.dumps(content) + "\n")
+            replies.flush()
+
+    while True:
+        plan, seeds, job_log = jobs.get()
+        with redirect_stderr(job_log):
+            try:
+                train_and_store(plan, seeds, _rarely(reply))
+            except Exception as error:
+                log.info("the job failed", exc_info=True)
+                reply(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            else:
+                reply(None)
+
+
+def _rarely(reply: Callable[[Any], None]) -> Progress:
+    """A `progress` that replies ten times a second at most: small epochs take less time than a reply."""
+    last = [0.0]
+
+    def progress(arm: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - last[0] > SECONDS_BETWEEN_REPLIES:
+            last[0] = now
+            reply([done, total])
+
+    return progress
+
+
+def _read_jobs(pipe: IO[bytes], jobs: SimpleQueue[Any]) -> None:
+    with contextlib.suppress(EOFError):
+        while True:
+            jobs.put(pickle.load(pipe))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    run_command(main)
