@@ -36,12 +36,18 @@ def temporary_folder(results: Path) -> Iterator[Path]:
 
 
 def sweep_aside(results: Path) -> None:
-    """Remove the temporary folders of processes that are gone; does nothing where another process sweeps already."""
+    """Remove the temporary folders, and the notes beside locks, of processes that are gone.
+
+    Does nothing where another process sweeps already.
+    """
     aside = results / ".aside"
     with suppress(OSError, Timeout), FileLock(aside / "sweep.lock", timeout=0):
         for folder in aside.glob("tmp*"):
             with suppress(OSError, Timeout), FileLock(folder / HELD, timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)
+        for note in aside.glob("*.lock.holder"):  # see `store.locks`
+            with suppress(OSError, Timeout), FileLock(note.with_suffix(""), timeout=0):
+                note.unlink()
 
 
 def _make_held(aside: Path) -> tuple[Path, FileLock]:
