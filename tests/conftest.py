@@ -1,14 +1,8 @@
 """Fixtures for all tests: the command line run in this process, results trained once per session, an MLflow server."""
 
 import logging
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +11,7 @@ from absl import logging as absl_logging
 from factories import CommandResult, TrainedStudy, compose_config
 from filelock import FileLock
 from hydra.core.global_hydra import GlobalHydra
+from servers import MLflowServer, launch_server
 
 from pipeline import train
 
@@ -159,35 +154,15 @@ def mlflow_store(mlflow_store_file: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def starting_server(tmp_path_factory: pytest.TempPathFactory, mlflow_store_file: Path) -> Iterator[tuple[str, Path]]:
-    """Address and log file of a real `mlflow server` on loopback, just launched: not yet ready to answer."""
+def starting_server(tmp_path_factory: pytest.TempPathFactory, mlflow_store_file: Path) -> Iterator[MLflowServer]:
+    """A real `mlflow server` on loopback, just launched: not yet ready to answer."""
     tmp = tmp_path_factory.mktemp("server")
     shutil.copy(mlflow_store_file, tmp / "server.db")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{tmp / 'server.db'}", "--artifacts-destination", str(tmp / "files")]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (tmp / "log").open("w") as log:
-        server = subprocess.Popen(
-            command, env=os.environ | quiet, cwd=tmp, stdout=log, stderr=log, start_new_session=True
-        )
-    yield f"http://127.0.0.1:{port}", tmp / "log"
-    os.killpg(server.pid, signal.SIGTERM)
-    server.wait(30)
+    with launch_server(tmp, f"sqlite:///{tmp / 'server.db'}") as launched:
+        yield launched
 
 
 @pytest.fixture(scope="module")
-def server(starting_server: tuple[str, Path]) -> str:
+def server(starting_server: MLflowServer) -> str:
     """Address of that server, once it answers."""
-    uri, server_log = starting_server
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        try:
-            direct.open(f"{uri}/health", timeout=5).close()
-            return uri
-        except OSError:
-            time.sleep(0.2)
-    raise TimeoutError(f"the MLflow server did not start: {server_log.read_text()}")
+    return starting_server.wait()

@@ -3,7 +3,7 @@
 import functools
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -105,6 +105,16 @@ def copy_runs(source: Path, target: RunStore, arm: str, seeds: Sequence[int]) ->
     for seed in seeds:
         folder = RunStore(source, TrainedStudy.name).run_folder(arm, seed)
         shutil.copytree(folder, target.run_folder(arm, seed))
+    return target
+
+
+def multiply_run(source: Path, target: RunStore, arm: str, seeds: Iterable[int], version: str = "") -> RunStore:
+    """Store a run of the trained study's results folder as many: each seed has a key of its own in each version."""
+    run = RunStore(source, TrainedStudy.name).runs(arm)[0]
+    columns = {name: np.array(values) for name, values in run.history().items() if name != "epoch"}
+    for seed in seeds:
+        key = f"{target.study}{seed}{version}"
+        write_run(target, run.meta | {"seed": seed, "key": key}, run.biases(), columns)
     return target
 
 

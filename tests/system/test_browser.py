@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from factories import TrainedStudy
+from servers import MLflowServer
 
 from pipeline import compare, sync
 
@@ -46,7 +47,7 @@ class Served(NamedTuple):
 
 @pytest.fixture(scope="module")
 def compared(
-    starting_server: tuple[str, Path], trained_study_files: TrainedStudy, tmp_path_factory: pytest.TempPathFactory
+    starting_server: MLflowServer, trained_study_files: TrainedStudy, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A folder with results and reports of the trained study, made while the server starts."""
     tmp = tmp_path_factory.mktemp("browser")

@@ -24,6 +24,7 @@ from pipeline.store.folder_id import folder_id
 from pipeline.store.runs import RunStore
 from pipeline.tracking.client import client_class
 from pipeline.tracking.comparison import prepare_upload, publish_comparison
+from pipeline.tracking.runs import up_to_date
 
 ACCURACIES = {"zeros": [0.8, 0.9, 0.7], "ones": [0.9, 0.8, 0.9], "no_bias": [0.8, 0.9, 0.7]}
 
@@ -174,6 +175,56 @@ def test_a_changed_answer_replaces_the_old_one(study: Study) -> None:
         children = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
         assert {child.info.run_name for child in children} == {f"{arm}-s{seed}" for seed in range(3)}
     assert "against ones" in study.note() or "Keep ones" in study.note() or "ones" in study.note().splitlines()[0]
+
+
+def copy_study(study: Study) -> Study:
+    """The same results in a folder that is another sender to the same store; both have sent."""
+    folder = study.folder / "elsewhere"
+    shutil.copytree(study.folder / "results", folder / "results")
+    copy = Study(folder, study.target)
+    assert copy.sync() == 0
+    return copy
+
+
+def test_each_folder_publishes_on_the_run_that_it_sent(study: Study) -> None:
+    """Where two folders hold other seeds of an arm, each has a mean there, and its verdict on that one alone."""
+    other = copy_study(study)
+    other.put("ones", 3, 0.2)
+    other.put("zeros", 3, 0.3)
+    assert other.sync() == 0
+    client = study.client()
+    experiment = client.get_experiment_by_name("s").experiment_id
+    before = {run.info.run_id: run.data for run in client.search_runs([experiment], "tags.role = 'arm'")}
+    assert len(before) == 5
+    other.compare()
+    study.compare("baseline=ones")
+    for one, baseline, seeds in ((other, "zeros", "4"), (study, "ones", "3"), (other, "zeros", "4")):
+        assert one.publish() == ""
+        now = client.search_runs([experiment], "tags.role = 'arm'")
+        assert len(now) == 5
+        (published,) = [run for run in now if run.data.tags["arm"] == "no_bias"]
+        if one is study:  # three seeds in both folders: they share the run, and the last verdict is shown
+            assert published.data.tags["baseline"] == "ones"
+        (own,) = [run for run in now if run.data.tags["seeds"] == seeds and run.data.tags["arm"] == baseline]
+        assert own.data.tags["verdict"] == "baseline"
+
+
+def test_a_run_that_two_folders_share_keeps_both_senders(study: Study) -> None:
+    """When one of them publishes another verdict, the run is made anew for both; neither sends anything again."""
+    copy_study(study)
+    client, arms = study.client(), study.arms()
+    shared = {tag for tag in arms["ones"].data.tags if tag.startswith("results_folder/")}
+    assert len(shared) == 2
+    study.compare("baseline=ones")
+    assert study.publish() == ""
+    after = study.arms()["ones"]
+    assert after.info.run_id != arms["ones"].info.run_id
+    assert {tag for tag in after.data.tags if tag.startswith("results_folder/")} == shared
+    children = client.search_runs([after.info.experiment_id], f"tags.mlflow.parentRunId = '{after.info.run_id}'")
+    assert len(children) == 3
+    for results in (study.folder / "results", study.folder / "elsewhere" / "results"):
+        store = RunStore(results, "s")
+        assert all(up_to_date(study.target, store, arm, store.runs(arm)) for arm in ACCURACIES)
 
 
 def test_an_arm_that_gained_a_seed_waits_for_its_own_verdict(study: Study) -> None:

@@ -9,12 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
-from factories import MLflowStore, TrainedStudy, copy_runs
+from factories import MLflowStore, TrainedStudy, copy_runs, multiply_run
 
 from pipeline.config.schema import PROJECT, Tracking
-from pipeline.store.replaced import write_run
 from pipeline.store.runs import RunStore
 from pipeline.tracking.runs import mirror_arm
 
@@ -63,14 +61,6 @@ def wait_until_uploading(uri: str, study: str, process: subprocess.Popen[str]) -
     raise TimeoutError(f"never seen uploading: {process.communicate(timeout=5)}")
 
 
-def multiply(source: Path, store: RunStore, count: int) -> None:
-    """Store one trained run as an arm of many seeds, enough to be caught while it is uploaded."""
-    run = RunStore(source, TrainedStudy.name).runs(ARM)[0]
-    columns = {name: np.array(values) for name, values in run.history().items() if name != "epoch"}
-    for seed in range(count):
-        write_run(store, run.meta | {"seed": seed, "key": f"{store.study}{seed}"}, run.biases(), columns)
-
-
 def mirror(store: RunStore, uri: str) -> str:
     return mirror_arm(Tracking(True, uri), store, ARM, store.runs(ARM))
 
@@ -88,7 +78,7 @@ def test_two_uploads_of_one_arm_at_once_make_each_run_once(
 ) -> None:
     """While another process uploads an arm, uploading it here waits, and leaves each run once and finished."""
     store = RunStore(tmp_path, "both")
-    multiply(trained_study_files.results, store, 12)
+    multiply_run(trained_study_files.results, store, ARM, range(12))
     other = start_sync(f"results={tmp_path}", f"uri={uploaded.uri}", "study=both")
     wait_until_uploading(uploaded.uri, "both", other)
     assert mirror(store, uploaded.uri) == ""
@@ -102,7 +92,7 @@ def test_what_a_killed_process_left_half_uploaded_is_uploaded_again(
 ) -> None:
     """After a process was killed in the midst of it, the next upload completes the arm, with one run per seed."""
     store = RunStore(tmp_path, "killed")
-    multiply(trained_study_files.results, store, 25)
+    multiply_run(trained_study_files.results, store, ARM, range(25))
     killed = start_sync(f"results={tmp_path}", f"uri={uploaded.uri}", "study=killed")
     wait_until_uploading(uploaded.uri, "killed", killed)
     killed.kill()

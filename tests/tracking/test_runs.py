@@ -1,5 +1,8 @@
 """Stored runs are mirrored in MLflow once, whole, and in order. Read back through MLflow's own client."""
 
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ from pipeline import sync
 from pipeline.config.schema import Config, Tracking
 from pipeline.experiment.run import run_arm
 from pipeline.store.runs import RunStore
-from pipeline.tracking.runs import mirror_arm
+from pipeline.tracking.runs import mirror_arm, up_to_date
 
 STUDY, SEEDS = TrainedStudy.name, 3
 ARM = "glorot_uniform,training.epochs=2"
@@ -115,6 +118,39 @@ def test_an_outdated_summary_that_was_left_is_deleted(
     uploaded.client.restore_run(old)  # as it was the moment before it was deleted
     assert mirror(store, uploaded.uri) == ""
     assert [run.info.run_id == old for run in uploaded.active("untidy") if uploaded.parent(run) is None] == [False]
+
+
+def test_runs_of_versions_that_named_no_sender_are_taken_over(
+    uploaded: MLflowStore, trained_study_files: TrainedStudy, tmp_path: Path
+) -> None:
+    """An upload of such an arm names this folder as their sender and makes no run twice; it is replaced as ever."""
+    store = copy_runs(trained_study_files.results, RunStore(tmp_path, "earlier"), ARM, [0, 1])
+    assert mirror(store, uploaded.uri) == ""
+    before = uploaded.by_name("earlier")
+    for run in before.values():
+        for tag in filter(lambda tag: tag.startswith("results_folder/"), run.data.tags):
+            uploaded.client.delete_tag(run.info.run_id, tag)
+    copy_runs(trained_study_files.results, store, ARM, [2])
+    assert mirror(store, uploaded.uri) == ""
+    after = uploaded.by_name("earlier")
+    assert set(after) == {ARM, f"{ARM}-s0", f"{ARM}-s1", f"{ARM}-s2"}
+    assert all(after[f"{ARM}-s{seed}"].info.run_id == before[f"{ARM}-s{seed}"].info.run_id for seed in range(2))
+    assert all(any(tag.startswith("results_folder/") for tag in run.data.tags) for run in after.values())
+    assert after[ARM].data.tags["seeds"] == "3"
+
+
+def test_a_store_that_is_being_written_is_not_waited_for(
+    trained_study: TrainedStudy, mlflow_store: str, tmp_path: Path
+) -> None:
+    """Training asks whether an arm is up to date: while another process writes to the store, that is unknown."""
+    store, tracking = RunStore(trained_study.results, STUDY), Tracking(True, mlflow_store)
+    assert mirror(store, mlflow_store) == ""
+    assert up_to_date(tracking, store, ARM, store.runs(ARM))
+    with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        start = time.monotonic()
+        assert not up_to_date(tracking, store, ARM, store.runs(ARM))
+        assert time.monotonic() - start < 2  # SQLite waits five seconds where nothing else is said
 
 
 def test_tracking_none_uploads_nothing(
