@@ -21,7 +21,7 @@ from pipeline import sync
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.runtime.hashing import digest
 from pipeline.store.runs import RunStore
-from pipeline.tracking.background import expect_study, finish_uploads, queue_arm, start_upload
+from pipeline.tracking.background import expect_study, finish_uploads, queue_arm, start_upload, stop_uploads
 from pipeline.tracking.client import lock_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -147,7 +147,9 @@ def _fail_rather_than_hang() -> Iterator[None]:
 def _no_uploader_left() -> Iterator[None]:
     earlier = psutil.Process().children()
     yield
-    assert [child for child in psutil.Process().children() if child not in earlier] == []
+    left = [child for child in psutil.Process().children() if child not in earlier]
+    stop_uploads()  # of a test that failed
+    assert left == []
 
 
 @pytest.fixture
@@ -421,7 +423,7 @@ def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 def test_sync_ends_when_it_is_told_to(sweep: Sweep, proxy: Proxy) -> None:
     """Ctrl-C ends an upload that waits for a server at once, with one line; `wait=` ends it after as many seconds."""
-    sweep.uri, proxy.fault = proxy.uri, (fault := Fault("trickle"))
+    sweep.uri, proxy.fault = proxy.uri, (fault := Fault("trickle", ARTIFACT))
     interrupted = start_command("pipeline.sync", *sweep.options)
     wait_until(lambda: fault.happened, "the upload")
     start = time.monotonic()
@@ -452,15 +454,16 @@ def test_sync_says_for_whom_it_waits(sweep: Sweep, server: str, capfd: pytest.Ca
 
 def test_compare_ends_in_time_with_its_report(trained_study: TrainedStudy, proxy: Proxy, tmp_path: Path) -> None:
     """A server that never answers costs the upload alone: the report is there, and the command that sends it named."""
-    proxy.fault = Fault("trickle")
     places = [f"results={trained_study.results}", f"reports={tmp_path / 'reports'}"]
-    command = [sys.executable, "-m", "pipeline.compare", *places, "figures=false", f"wait={WAIT}"]
+    assert sync.main([*places, f"uri={proxy.uri}"]) == 0
+    proxy.fault = fault = Fault("trickle", ARTIFACT)
+    command = [sys.executable, "-m", "pipeline.compare", *places, "figures=false", "wait=6"]
     ended = subprocess.run(
         command, cwd=PROJECT, text=True, capture_output=True, env=os.environ | {"MLFLOW_TRACKING_URI": proxy.uri}
     )
-    assert ended.returncode == 0
+    assert fault.happened and ended.returncode == 0
     assert ended.stderr.splitlines()[-1] == (
-        f"Could not upload to MLflow at {proxy.uri} within 2 s (wait): the report of iris-linear is unsent. "
+        f"Could not upload to MLflow at {proxy.uri} within 6 s (wait): the report of iris-linear is unsent. "
         f"To send it: uv run python -m pipeline.sync {' '.join(places)}"
     )
     assert (tmp_path / "reports" / "iris-linear" / "report.html").is_file()
