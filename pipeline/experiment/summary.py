@@ -46,7 +46,7 @@ def finish_request(request: Request, error: Exception | None) -> int:
     if error is not None and not any(outcome.failure for outcome in outcomes):
         failures.append(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     for line in failures:
-        print(f"failed: {line}", file=sys.stderr)
+        print(f"failed: {hide_passwords(line)}", file=sys.stderr)
     return 1 if failures else 0
 
 

@@ -7,9 +7,17 @@ import psutil
 import pytest
 from factories import CommandResult, MLflowStore, TrainedStudy
 
-from pipeline.config.schema import Tracking
+from pipeline.config.schema import PROJECT, Tracking
 from pipeline.store.runs import RunStore
-from pipeline.tracking.background import expect_study, finish_uploads, queue_arm, start_upload, stop_uploads
+from pipeline.tracking.background import (
+    expect_study,
+    finish_uploads,
+    queue_arm,
+    start_upload,
+    stop_uploads,
+    sync_command,
+)
+from pipeline.tracking.client import EMBEDDED
 from pipeline.tracking.runs import up_to_date
 
 Uploaders = Callable[[], list[psutil.Process]]
@@ -61,6 +69,17 @@ def test_without_tracking_there_is_no_process(tmp_path: Path, uploaders: Uploade
     """`tracking=none` starts none."""
     start_upload(Tracking(enabled=False), tmp_path)
     assert uploaders() == []
+
+
+def test_the_command_that_sends_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names what is not the default of `sync`, as a shell reads it, and shows no password."""
+    command = "uv run python -m pipeline.sync"
+    assert sync_command(EMBEDDED, PROJECT / "results") == command
+    assert sync_command(EMBEDDED, PROJECT / "a b") == f"{command} 'results=a b'"
+    expected = f"{command} results={tmp_path} 'uri=http://ada:***@host'"
+    assert sync_command("http://ada:pw@host", tmp_path) == expected
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:pw@host")
+    assert sync_command("http://ada:pw@host", PROJECT / "results") == command
 
 
 @pytest.mark.slow
