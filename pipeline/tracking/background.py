@@ -39,7 +39,7 @@ class _Uploader:
     stderr: IO[str]  # MLflow's messages
     queued: dict[Arm, str] = field(default_factory=dict)  # digest of the runs that MLflow is to hold of an arm
     unread: bytearray = field(default_factory=bytearray)  # lines that the pipe to the process had no room for
-    is_killed: bool = False
+    killed: str = ""  # why it was, as the end of "Could not upload to MLflow at ..."
 
     def tell(self, *line: str) -> None:
         """Send a line to the process; never blocks, since a process that is busy or suspended does not read."""
@@ -50,21 +50,26 @@ class _Uploader:
         """Write as many of the unread lines as there is room for."""
         assert self.process.stdin is not None
         with contextlib.suppress(BlockingIOError, BrokenPipeError):  # one that has ended is reported by finish_uploads
-            while self.unread:
+            while self.unread and not self.process.stdin.closed:
                 del self.unread[: os.write(self.process.stdin.fileno(), self.unread)]
 
     def has_ended(self, waited: float) -> bool:
         """Whether the process has ended. Tells it that nothing more comes, and kills it when its time has passed."""
         assert self.process.stdin is not None
         if self.process.poll() is None and waited >= self.wait:
-            self.is_killed = True
-            self.process.kill()
-            self.process.wait()
+            self.kill(f" within {self.wait:g} s (tracking.wait)")
         if self.process.returncode is None and not self.process.stdin.closed:
             self.push()
             if not self.unread:
                 self.process.stdin.close()
         return self.process.returncode is not None
+
+    def kill(self, why: str) -> None:
+        """End the process, whatever it does; nothing to do if it has ended."""
+        if self.process.poll() is None:
+            self.killed = why
+            self.process.kill()
+            self.process.wait()
 
     def close(self) -> None:
         """Close the files of a process that has ended."""
@@ -124,11 +129,16 @@ def finish_uploads(log: Path | None) -> list[str]:
     appended to `log`.
     """
     start, is_announced = time.monotonic(), not sys.stderr.isatty()
-    while running := [up for up in _uploaders.values() if not up.has_ended(time.monotonic() - start)]:
-        time.sleep(0.05)
-        if not is_announced and time.monotonic() - start > SILENT_WAIT:
-            print(f"uploading to MLflow, for at most {max(up.wait for up in running):g} s", file=sys.stderr)
-            is_announced = True
+    try:
+        while running := [up for up in _uploaders.values() if not up.has_ended(time.monotonic() - start)]:
+            time.sleep(0.05)
+            if not is_announced and time.monotonic() - start > SILENT_WAIT:
+                print(f"uploading to MLflow, for at most {max(up.wait for up in running):g} s", file=sys.stderr)
+                is_announced = True
+    except KeyboardInterrupt:  # at this point, all that Ctrl-C can mean; the next call reports
+        for uploader in _uploaders.values():
+            uploader.kill(": interrupted")
+        raise
     lines = []
     for (results, uri), uploader in _uploaders.items():
         lines += _report(uploader, uri, results)
@@ -146,8 +156,7 @@ def finish_uploads(log: Path | None) -> list[str]:
 def stop_uploads() -> None:
     """Kill the processes: the request was refused, and nothing has been queued yet."""
     for uploader in _uploaders.values():
-        uploader.process.kill()
-        uploader.process.wait()
+        uploader.kill("")
         uploader.close()
     _uploaders.clear()
 
@@ -174,14 +183,15 @@ def _report(uploader: _Uploader, uri: str, results: Path) -> list[str]:
     sent, problem = _read_outcomes(uploader.stdout)
     unsent = [f"{study}/{arm}" for (study, arm), wanted in uploader.queued.items() if sent.get((study, arm)) != wanted]
     code = uploader.process.returncode
-    if uploader.is_killed or code == OUT_OF_TIME:
-        problem = f"Could not upload to MLflow at {hide_passwords(uri)} within {uploader.wait:g} s (tracking.wait)"
+    late = f" within {uploader.wait:g} s (tracking.wait)" if code == OUT_OF_TIME else ""
+    if why := uploader.killed or late:
+        problem = f"Could not upload to MLflow at {hide_passwords(uri)}{why}"
         if holder := describe_holder(lock_file(uri, results)):
             problem += f"; {holder}"
-    elif not problem and code:
+    elif code not in (0, 1) or not problem:
         problem = f"Could not upload to MLflow at {hide_passwords(uri)}: the process ended ({code})"
     if not unsent:
-        return [f"{problem}."] if code and code != OUT_OF_TIME and not uploader.is_killed else []
+        return [f"{problem}."] if code and not why else []
     return [
         f"{problem.rstrip('.')}.",
         f"The results are safe. {count_unsent(unsent)}.",

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -301,15 +301,20 @@ def test_a_suspended_uploader_blocks_neither_the_training_nor_the_end(
     sweep: Sweep, server: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """What its pipe has no room for stays in memory; at the end it is killed, which works on a suspended process."""
-    sweep.uri = server
+    sweep.uri, sweep.wait = server, 3
     start_upload(sweep.tracking, sweep.store.results)
-    with suspended(uploader()):
+    reader, writer = os.openpty()
+    with suspended(uploader()), os.fdopen(writer, "w") as terminal:
         start = time.monotonic()
         for _ in range(3000):  # lines of 60 bytes, where a pipe holds 64 KB
             expect_study(sweep.tracking, sweep.store)
         assert time.monotonic() - start < SLACK
         sweep.train()
-        sweep.assert_named(sweep.finish()[0], unsent=2)
+        with redirect_stderr(terminal):
+            lines, _ = sweep.finish()
+        sweep.assert_named(lines, unsent=2)
+    assert os.read(reader, 1000).decode() == "uploading to MLflow, for at most 3 s\r\n"  # after two seconds
+    os.close(reader)
     sweep.assert_recovered(server, capfd)
 
 
@@ -419,6 +424,26 @@ def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Exit code and standard error of a command, without MLflow's own messages."""
     _, err = process.communicate(timeout=60)
     return process.returncode, "".join(line for line in err.splitlines(True) if "urllib3" not in line)
+
+
+def test_ctrl_c_ends_the_wait_for_the_upload(trained_study: TrainedStudy, proxy: Proxy, tmp_path: Path) -> None:
+    """A sweep that has trained and still uploads ends at Ctrl-C, and names the unsent arms and the command."""
+    proxy.fault = Fault("silent")
+    arms = ("use_bias=true,false", "bias_initializer=zeros,glorot", "ablation=false")
+    places = (f"results={trained_study.results}", f"hydra.sweep.dir={tmp_path / 'multirun'}")
+    overrides = (*TrainedStudy.overrides, *arms, *places, f"tracking.uri={proxy.uri}", "tracking.wait=60")
+    sweep = start_command("pipeline.train", "-m", *overrides)
+    assert sweep.stdout is not None
+    wait_until(lambda: "Results:" in sweep.stdout.readline(), "the end of the sweep")
+    time.sleep(0.5)
+    start = time.monotonic()
+    sweep.send_signal(signal.SIGINT)
+    code, err = end_of(sweep)
+    assert time.monotonic() - start < SLACK and code == 130, err
+    interrupted, problem, named, command = err.splitlines()
+    assert interrupted.startswith("interrupted (SIGINT): finished runs are kept")
+    assert problem == f"Could not upload to MLflow at {proxy.uri}: interrupted."
+    assert "3 arms are unsent" in named and "pipeline.sync" in command
 
 
 def test_sync_ends_when_it_is_told_to(sweep: Sweep, proxy: Proxy) -> None:

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,18 @@ def test_following_ends_with_its_input(
     assert json.loads(capsys.readouterr().out) == [trained_study.name, ARM, "d", ""]
     runs = MLflowStore(mlflow_store).by_name(trained_study.name)
     assert set(runs) == {ARM, f"{ARM}-s0", f"{ARM}-s1", f"{ARM}-s2"}
+
+
+def test_a_terminal_sees_each_arm_arrive(trained_study: TrainedStudy, mlflow_store: str) -> None:
+    """On a terminal there is a line per arm that was missing; the last line is the one that a log has too."""
+    reader, writer = os.openpty()
+    with os.fdopen(writer, "w") as terminal, redirect_stdout(terminal):
+        assert sync.main([f"results={trained_study.results}", f"uri={mlflow_store}"]) == 0
+    lines = os.read(reader, 10_000).decode().splitlines()
+    os.close(reader)
+    arms = sorted(trained_study.arms)
+    assert lines[:-1] == [f"{i + 1} of 3: {trained_study.name}/{arm}" for i, arm in enumerate(arms)]
+    assert lines[-1] == f"MLflow at {mlflow_store} has all of: {trained_study.name}"
 
 
 @pytest.mark.parametrize("wait", ["-1", "nan", "inf"])
