@@ -20,6 +20,7 @@ from pipeline.errors import ConfigError, require
 from pipeline.runtime.deadline import call_within
 from pipeline.runtime.signals import exit_at_once, run_command
 from pipeline.store.aside import sweep_aside
+from pipeline.store.files import check_writable
 from pipeline.store.runs import Run, RunStore, choose_studies, stored_studies
 from pipeline.tracking.background import count_unsent
 from pipeline.tracking.client import hide_passwords, store_uri
@@ -51,9 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require(wait is None or 0 <= wait <= LONGEST_WAIT, "wait", wait, allowed)
         results, reports = PROJECT / options.results, PROJECT / options.reports
         tracking = Tracking(True, options.uri or None)
-        sweep_aside(results)
         if options.follow:
             return follow_queue(tracking, results, tracking.wait if wait is None else wait)
+        check_writable(results / ".aside", "results")
+        sweep_aside(results)
         every = [RunStore(results, study) for study in stored_studies(results)]
         stores = choose_studies(results, options.study) if options.study else every
     except ConfigError as error:

@@ -1,6 +1,7 @@
 """The command line of `python -m pipeline.extract`."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -43,8 +44,8 @@ def _check(options: argparse.Namespace) -> None:
     ending = options.output.suffix.removeprefix(".") if options.output else "table"
     named = options.format or ending in FORMATS
     require(named, "--output", options.output, f"--format, or an ending of {', '.join(FORMATS[1:])}")
-    inputs = [Path(name).resolve() for name in (options.model, options.diff) if name]
-    overwrites = options.output is not None and options.output.resolve() in inputs
+    inputs = [os.path.realpath(name) for name in (options.model, options.diff) if name]  # also of links to themselves
+    overwrites = options.output is not None and os.path.realpath(options.output) in inputs
     require(not overwrites, "--output", options.output, "another file than those that are read")
     options.format = options.format or ending
     binary = options.format in VALUE_FORMATS

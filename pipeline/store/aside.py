@@ -41,6 +41,8 @@ def sweep_aside(results: Path) -> None:
     Does nothing where another process sweeps already.
     """
     aside = results / ".aside"
+    if not aside.is_dir():  # locking would make it
+        return
     with suppress(OSError, Timeout), FileLock(aside / "sweep.lock", timeout=0):
         for folder in aside.glob("tmp*"):
             with suppress(OSError, Timeout), FileLock(folder / HELD, timeout=0):

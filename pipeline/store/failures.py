@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.runtime.hashing import digest
 from pipeline.store.aside import aside_folder
-from pipeline.store.files import json_bytes, replace_file
+from pipeline.store.files import json_bytes, read_small, replace_file
 from pipeline.store.runs import RunStore
 
 
@@ -38,8 +38,8 @@ def clear_failure(store: RunStore, arm: str) -> None:
 def read_failure(store: RunStore, arm: str) -> Failure | None:
     """The recorded failure of an arm; None where there is none."""
     try:
-        return Failure(**json.loads(_path(store, arm).read_text()))
-    except (OSError, ValueError, TypeError):
+        return Failure(**json.loads(read_small(_path(store, arm))))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

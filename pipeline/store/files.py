@@ -1,6 +1,7 @@
 """Files of the results folder, written whole or not at all."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -47,6 +48,15 @@ def write_flushed(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def read_small(path: Path, most: int = 2**26) -> bytes:
+    """Read a plain file (a pipe would wait) of at most so many bytes. Raises OSError for any other."""
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "not a file", str(path))
+    if path.stat().st_size > most:
+        raise OSError(errno.EFBIG, f"more than {most} bytes", str(path))
+    return path.read_bytes()
 
 
 def replace_file(results: Path, path: Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ import secrets
 from pathlib import Path
 
 from pipeline.store.aside import aside_folder, temporary_folder
-from pipeline.store.files import json_bytes, write_flushed
+from pipeline.store.files import json_bytes, read_small, write_flushed
 from pipeline.store.locks import hold_lock
 
 FILE = "folder_id.json"
@@ -21,11 +21,11 @@ def read_folder_id(results: Path) -> str | None:
     """The identity of a results folder; None where it has none of its own yet."""
     path = results / ".aside" / FILE
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_small(path))
         status = path.stat()
         is_own = content["inode"] == status.st_ino and status.st_nlink == 1
         return str(content["id"]) if is_own else None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from pipeline.store.files import replace_file
+from pipeline.store.files import read_small, replace_file
 from pipeline.store.runs import RunStore
 
 ABLATION, DEAD_UNITS = "ablation.csv", "dead_units.csv"
@@ -13,8 +13,8 @@ ABLATION, DEAD_UNITS = "ablation.csv", "dead_units.csv"
 def read_table(store: RunStore, name: str) -> list[dict[str, str]]:
     """The rows of a table; none where there is no such file, or it cannot be read."""
     try:
-        with (store.folder / name).open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        text = read_small(store.folder / name).decode()
+        return list(csv.DictReader(io.StringIO(text, newline="")))
     except (OSError, ValueError, csv.Error):
         return []
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from factories import put
 
 from pipeline import extract
 from pipeline.config.schema import PROJECT
@@ -219,3 +220,21 @@ def test_the_models_that_a_run_logged_are_read(mlflow_store, tmp_path, monkeypat
     err = minima_or_error(f"{several}/one/MLmodel")
     assert f"runs:/{several}/one/MLmodel: truncated" in err and str(tmp_path / "artifacts") not in err
     assert minima_or_error(f"{several}/one/nothing").count("\n") == 1
+
+
+def test_a_damaged_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run, and the biases.npz in it, are held against digests and seal; biases alone are read as they are."""
+    folder, whole = put(tmp_path, "zeros", 0, 0.5).path, put(tmp_path, "ones", 0, 0.5).path
+    for model in (folder, folder / BIASES):
+        assert extract.main([str(model)]) == 0
+    text = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(text.replace("0.5", "0.999"))
+    capsys.readouterr()
+    for arguments in ([folder], [folder, "--load"], [whole, "--diff", folder], [folder / BIASES]):
+        assert extract.main([*map(str, arguments)]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.endswith(": a damaged run: run.json was changed after it was written\n")
+        assert printed.err.startswith(str(folder)) and printed.err.count("\n") == 1
+    (folder / "run.json").unlink()
+    assert extract.main([str(folder)]) == 0

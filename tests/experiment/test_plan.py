@@ -1,15 +1,16 @@
 """The keys of runs, and where the bias setting applies."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import DROPOUT_GRU, compose_config
+from factories import DROPOUT_GRU, TrainedStudy, compose_config
 
 from pipeline.config.schema import BiasInitializer, Data, Optimizer
 from pipeline.errors import ConfigError
-from pipeline.experiment.plan import Plan, plan_job
+from pipeline.experiment.plan import Plan, explain_retraining, plan_job
 from pipeline.models.initializers.registry import initializer_names
 
 GLOROT, ORTHOGONAL = BiasInitializer("GlorotUniform"), BiasInitializer("Orthogonal")
@@ -132,3 +133,20 @@ def test_a_layer_that_sets_its_own_bias_keeps_it() -> None:
         layer["config"].get("use_bias") for layer in plan(model=model, use_bias=False).settings["model"]["layers"]
     ]
     assert without == [None, False, True, False, False]
+
+
+def test_damaged_runs_are_named_with_what_becomes_of_them(trained_study: TrainedStudy) -> None:
+    """A damaged run is trained again and kept; a copy of another does not count. Both are named with the reason."""
+    name, setting = "zeros,training.epochs=2", "bias_initializer=zeros"
+    config = compose_config(*trained_study.overrides, "tracking=none", f"results={trained_study.results}", setting)
+    arm = trained_study.results / trained_study.name / name
+    assert explain_retraining(plan_job(config)) == []
+    (arm / "seed=1" / "history.csv").write_text("")
+    shutil.copytree(arm / "seed=0", arm / "seed=0 (copy)")
+    plan = plan_job(config)
+    assert plan.missing == (1,)
+    assert explain_retraining(plan) == [
+        f"{name}/seed=0 (copy) is damaged (a copy: run.json says {name}/seed=0): it does not count",
+        f"{name}/seed=1 is damaged (history.csv does not match its digest): it is trained again, and kept in "
+        ".replaced/damaged",
+    ]

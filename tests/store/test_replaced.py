@@ -1,35 +1,50 @@
 """Runs on disk: whole or not at all, replaced and taken back, the same bytes everywhere."""
 
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from factories import put, put_all
+from factories import change_meta, put, put_all
 
-from pipeline.store.replaced import adopt_runs
+from pipeline.store.replaced import adopt_runs, replaced_keys
 from pipeline.store.runs import RunStore
 
-DAMAGE: dict[str, Callable[[Path], object]] = {
-    "no run.json": lambda run: (run / "run.json").unlink(),
-    "half a run.json": lambda run: (run / "run.json").write_text((run / "run.json").read_text()[:200]),
-    "run.json of something else": lambda run: (run / "run.json").write_text("[1, 2]"),
-    "run.json without a key": lambda run: (run / "run.json").write_text('{"arm": "zeros", "seed": 0}'),
-    "no biases.npz": lambda run: (run / "biases.npz").unlink(),
-    "no history.csv": lambda run: (run / "history.csv").unlink(),
-    "half a biases.npz": lambda run: (run / "biases.npz").write_bytes((run / "biases.npz").read_bytes()[:200]),
-    "an empty history.csv": lambda run: (run / "history.csv").write_text(""),
-}
+
+def test_a_damaged_run_that_is_replaced_is_kept(tmp_path: Path) -> None:
+    """It moves to `.replaced/damaged` as it is; of several of one place, none takes another's."""
+    run = put(tmp_path, "zeros", 0, 0.5).path
+    for content in ("first", "second", "third"):
+        (run / "history.csv").write_text(content)
+        put(tmp_path, "zeros", 0, 0.6)
+    kept = tmp_path / ".replaced" / "damaged" / "s" / "zeros"
+    assert {path.name: (path / "history.csv").read_text() for path in kept.iterdir()} == {
+        "seed=0": "first", "seed=0.2": "second", "seed=0.3": "third",
+    }  # fmt: skip
+    assert replaced_keys(tmp_path) == set()
+    assert [run.meta["metrics"]["test_accuracy"] for run in RunStore(tmp_path, "s").runs()] == [0.6]
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_run_is_left_out_and_can_be_replaced(tmp_path: Path, damage: str) -> None:
-    """A damaged run does not count as finished, and the run that replaces it takes its place."""
+def test_a_damaged_replaced_run_does_not_come_back(tmp_path: Path) -> None:
+    """It is neither adopted nor in the way of the next run of its key, and is kept."""
+    old = put(tmp_path, "zeros", 0, 0.5, key="old")
+    put(tmp_path, "zeros", 0, 0.9, key="new")
+    damaged = tmp_path / ".replaced" / "old"
+    (damaged / "history.csv").write_text("damaged")
+    assert adopt_runs(RunStore(tmp_path, "s"), {0: ["old"]}, {"arm": "zeros"}) == set()
+    put(tmp_path, "zeros", 0, 0.5, key="old")
+    put(tmp_path, "zeros", 0, 0.9, key="new")
+    assert (tmp_path / ".replaced" / "damaged" / ".replaced" / "old" / "history.csv").read_text() == "damaged"
+    assert replaced_keys(tmp_path) == {"old", "new"}
+    assert adopt_runs(RunStore(tmp_path, "s"), {0: ["old"]}, {"arm": "zeros"}) == {0}
+    assert [run.meta for run in RunStore(tmp_path, "s").runs()] == [old.meta]
+
+
+def test_adoption_seals_nothing(tmp_path: Path) -> None:
+    """A sealed run is sealed again under its new arm; one without a seal gets none, since nobody vouches for it."""
     put_all(tmp_path, "zeros", [0.5, 0.7])
-    DAMAGE[damage](tmp_path / "s" / "zeros" / "seed=0")
-    assert [run.seed for run in RunStore(tmp_path, "s").runs()] == [1]
-    put(tmp_path, "zeros", 0, 0.6)
-    assert [run.meta["metrics"]["test_accuracy"] for run in RunStore(tmp_path, "s").runs()] == [0.6, 0.7]
+    change_meta(tmp_path / "s" / "zeros" / "seed=1", lambda meta: None)
+    store = RunStore(tmp_path, "s")
+    assert adopt_runs(store, {0: ["s-zeros-0"], 1: ["s-zeros-1"]}, {"arm": "ones"}) == {0, 1}
+    assert [(run.seed, run.sealed) for run in store.runs("ones")] == [(0, True), (1, False)]
 
 
 def test_a_replaced_run_is_kept_and_comes_back(tmp_path: Path) -> None:
