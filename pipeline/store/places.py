@@ -8,10 +8,11 @@ from pipeline.store.files import check_writable, describe_file
 from pipeline.store.meta import DAMAGED
 from pipeline.store.replaced import REPLACED
 from pipeline.store.runs import RunStore
+from pipeline.store.tables import ABLATION, DEAD_UNITS
 
 
 def check_places(store: RunStore, arm: str, seeds: Sequence[int]) -> None:
-    """Raise ConfigError, naming the path, where a folder cannot be made or written that runs of an arm need.
+    """Raise ConfigError, naming the path, where something is in the way of an arm's runs, or of the study's tables.
 
     seeds: those that may be stored. Damaged runs are not in the way: they make room. Nothing is written.
     """
@@ -19,6 +20,9 @@ def check_places(store: RunStore, arm: str, seeds: Sequence[int]) -> None:
     folders = (aside, aside / "failed", replaced, replaced / DAMAGED, store.folder, store.folder / arm)
     for folder in (store.results, *folders):
         check_writable(folder, "results")
+    for path in (store.folder / name for name in (ABLATION, DEAD_UNITS)):
+        if path.is_dir():
+            raise ConfigError(f"results: {path} is a folder; allowed: a table, or nothing; move it away")
     for path in (store.run_folder(arm, seed) for seed in seeds):
         if os.path.lexists(path) and not path.is_dir():
             what = describe_file(path)

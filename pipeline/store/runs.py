@@ -191,8 +191,8 @@ def _run_or_damage(path: Path) -> Run | DamagedRun | None:
 
 
 def stored_studies(results: Path) -> list[str]:
-    """Names of the studies that have a run."""
-    return sorted({path.parts[-4] for path in results.glob(f"[!.]*/*/seed=*/{RUN}")})
+    """Names of the studies that have a run, be it a damaged one."""
+    return sorted({path.parts[-3] for path in results.glob("[!.]*/*/seed=*")})
 
 
 def choose_studies(results: Path, requested: str) -> list[RunStore]:

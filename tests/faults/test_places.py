@@ -52,7 +52,12 @@ def test_train_refuses_a_taken_place(
         assert result.err.startswith("results: ")
         assert tree(tmp_path) == before
         path.unlink()
-    figure(f"train {mode}: {len(taken)} taken places, all refused in one line")
+    for table in ("ablation.csv", "dead_units.csv"):
+        (tmp_path / "results" / STUDY / table).mkdir()
+        result = cli(*filter(None, [mode]), *JOB)
+        assert (result.code, result.err.count("\n")) == (2, 1) and f"{table} is a folder" in result.err
+        (tmp_path / "results" / STUDY / table).rmdir()
+    figure(f"train {mode}: {len(taken) + 2} taken places, all refused in one line")
 
 
 @pytest.mark.parametrize("what", OTHERS)

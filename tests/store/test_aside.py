@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,6 +68,21 @@ def test_a_folder_can_be_made_while_others_are_swept(tmp_path: Path) -> None:
             sweep.result()
     sweep_aside(tmp_path)
     assert list((tmp_path / ".aside").glob("tmp*")) == []
+
+
+def test_a_sweep_between_making_a_folder_and_holding_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that a sweep takes before it is held is made again."""
+
+    def make_and_sweep(make: Callable[..., str] = tempfile.mkdtemp, **where: Path) -> str:
+        folder = make(**where)
+        sweep_aside(tmp_path)
+        assert not Path(folder).exists()
+        return folder
+
+    monkeypatch.setattr("tempfile.mkdtemp", make_and_sweep)
+    with temporary_folder(tmp_path) as folder:
+        sweep_aside(tmp_path)
+        assert (folder / HELD).is_file()
 
 
 def test_a_folder_goes_with_what_is_in_it(tmp_path: Path) -> None:

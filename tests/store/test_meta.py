@@ -11,7 +11,7 @@ from factories import change_meta, made_meta, put, put_all
 
 from pipeline.runtime.hashing import digest
 from pipeline.store.meta import DamagedRunError, check_meta, read_meta, seal_meta
-from pipeline.store.runs import RunStore, read_run
+from pipeline.store.runs import RunStore, read_run, stored_studies
 
 
 def reason(path: Path) -> str:
@@ -163,3 +163,14 @@ def test_meta_alone_can_be_read(tmp_path: Path) -> None:
     run = put(tmp_path, "zeros", 0, 0.5)
     moved: Any = run.path.rename(tmp_path / "sent by mail")
     assert read_meta(moved) == read_run(moved).meta == run.meta
+
+
+def test_a_study_of_damaged_runs_is_a_study(tmp_path: Path) -> None:
+    """A study whose only run has lost its run.json is still there to be named; what is no study is passed over."""
+    (put(tmp_path, "zeros", 0, 0.5).path / "run.json").unlink()
+    (tmp_path / "itself").symlink_to("itself")
+    (tmp_path / "s" / "nowhere").symlink_to("gone")
+    (tmp_path / "notes.txt").write_text("")
+    assert stored_studies(tmp_path) == ["s"]
+    put(tmp_path, "zeros", 0, 0.6)  # the damaged one is now in .replaced
+    assert stored_studies(tmp_path) == ["s"]
