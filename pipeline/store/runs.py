@@ -13,7 +13,6 @@ live in `<results>/.aside`, replaced runs in `<results>/.replaced`.
 """
 
 import csv
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -178,16 +177,27 @@ def _listed(folder: Path, prefix: str) -> list[Path]:
 
 def _run_or_damage(path: Path) -> Run | DamagedRun | None:
     """Read a run of a study; None where there is none any more."""
-    reason = ""
-    for _ in range(2):  # a second time, since another process may be replacing the run
+    while True:
+        before = _identity(path)
+        if before is None:
+            return None
         try:
             return read_run(path)
         except DamagedRunError as error:
-            reason = str(error)
-    if not os.path.lexists(path):
+            if _identity(path) == before:  # else another process replaced the run meanwhile
+                number = path.name.removeprefix("seed=")
+                return DamagedRun(path, int(number) if number.isdecimal() else None, str(error))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a folder from the one that takes its place; None where there is nothing."""
+    try:
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    number = path.name.removeprefix("seed=")
-    return DamagedRun(path, int(number) if number.isdecimal() else None, reason)
+    except OSError:  # may not be looked at; reading it will say why
+        return 0, 0
+    return status.st_ino, status.st_ctime_ns
 
 
 def stored_studies(results: Path) -> list[str]:

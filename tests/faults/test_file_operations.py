@@ -4,6 +4,7 @@ The module is also the program that is killed: it forks a process per kill, whic
 training, since importing what they need takes longer than the work.
 """
 
+import itertools
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,11 +27,12 @@ from pipeline.store.files import replace_file
 from pipeline.store.folder_id import folder_id
 from pipeline.store.meta import WEIGHTS, DamagedRunError
 from pipeline.store.replaced import REPLACED, adopt_runs, replaced_keys, retire_run, write_run
-from pipeline.store.runs import RunStore, read_run
+from pipeline.store.runs import DamagedRun, RunStore, read_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 DAMAGED = "damaged/s/zeros/seed=1/history.csv"  # where a run that was damaged before the work must be in the end
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT), str(PROJECT / "tests")])}
 Files = dict[str, bytes]
 
 
@@ -170,11 +173,10 @@ def kill_everywhere(folder: Path) -> dict[str, object]:
 
 def test_a_kill_at_any_file_operation_costs_nothing(figure: Callable[[str], None]) -> None:
     """After each kill every run is whole and has its numbers; the same work then ends with the same bytes."""
-    search_path = os.pathsep.join([str(PROJECT), str(PROJECT / "tests")])
     memory = Path("/dev/shm")  # where flushing takes no time
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         command = [sys.executable, str(Path(__file__)), folder]
-        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": search_path}, capture_output=True, text=True)
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     figure(f"{answer['operations']} file operations, {answer['kills']} kills: {len(answer['faults'])} faults")
@@ -183,5 +185,32 @@ def test_a_kill_at_any_file_operation_costs_nothing(figure: Callable[[str], None
     assert answer["operations"] > 100 and answer["kills"] > answer["operations"]
 
 
+def replace_forever(results: Path) -> None:
+    """Replace the runs of an arm by others, and these by the first, again and again."""
+    for number in itertools.count():
+        do_job(RunStore(results, "s"), "zeros", ("first", "second", "third")[number % 3], range(5))
+
+
+def test_a_run_that_is_being_replaced_is_never_called_damaged(tmp_path: Path, figure: Callable[[str], None]) -> None:
+    """Whoever reads meanwhile sees the old run, the new one or none; never half of each."""
+    store = RunStore(tmp_path, "s")
+    do_job(store, "zeros", "first", range(5))
+    with subprocess.Popen([sys.executable, str(Path(__file__)), str(tmp_path), "replace"], env=ENVIRONMENT) as writer:
+        seen: set[str] = set()
+        damaged: list[DamagedRun] = []
+        reads, deadline = 0, time.monotonic() + 60
+        while (reads < 1000 or len(seen) < 3) and time.monotonic() < deadline:
+            runs, bad = store.read()
+            damaged += bad
+            seen |= {run.meta["recipe"] for run in runs}
+            reads += 1
+        writer.kill()
+    figure(f"{reads} reads of 5 runs that are being replaced: {len(damaged)} called damaged")
+    assert damaged == []
+    assert seen == {"first", "second", "third"}
+
+
 if __name__ == "__main__":
+    if "replace" in sys.argv:
+        replace_forever(Path(sys.argv[1]))
     print(json.dumps(kill_everywhere(Path(sys.argv[1]))))

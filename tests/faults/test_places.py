@@ -125,3 +125,23 @@ def test_a_folder_that_may_not_be_written_is_refused(stranger: Path, figure: Cal
         assert str(place) in str(refusal.value)
         place.chmod(0o755)
     figure(f"{len(places) - 1} folders that may not be written, all refused in one line")
+
+
+def test_a_run_that_may_not_be_read_is_named(stranger: Path) -> None:
+    """The run, or the arm that cannot be listed, is damaged; the others count."""
+    put_all(stranger, "zeros", [0.5, 0.7])
+    put_all(stranger, "ones", [0.5])
+    store, arm = RunStore(stranger, "s"), stranger / "s" / "zeros"
+    for path, mode, damaged in (
+        (arm / "seed=0" / "run.json", 0o000, ["zeros/seed=0"]),
+        (arm / "seed=0" / "history.csv", 0o000, ["zeros/seed=0"]),
+        (arm / "seed=0", 0o000, ["zeros/seed=0"]),
+        (arm, 0o444, ["zeros/seed=0", "zeros/seed=1"]),
+        (arm, 0o000, ["s/zeros"]),
+    ):
+        path.chmod(mode)
+        assert [run.name for run in store.damaged()] == damaged
+        assert {run.reason for run in store.damaged()} == {"it cannot be read: Permission denied"}
+        assert "ones" in {run.arm for run in store.runs()}
+        path.chmod(0o755)
+    assert len(store.runs()) == 3
