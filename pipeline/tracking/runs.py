@@ -22,7 +22,7 @@ from pipeline.tracking.steps import PARENT, SENDER, Held, MirroredRun, Steps, ne
 
 FORM = 2  # version of what an arm's run holds; an arm uploaded in another form is uploaded again
 ROUNDS = 8  # of looking and acting, until there is nothing to do
-RIVAL_WAIT = 1.0  # seconds in which another sender of the same run may finish
+RIVAL_WAIT = 2.0  # seconds in which another sender of the same run may finish
 
 
 def mirror_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> str:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-Kind = Literal["refuse", "deaf", "silent", "late", "trickle", "cut request", "cut reply", "drop reply", "status"]
+Kind = Literal[
+    "refuse", "deaf", "silent", "late", "late request", "trickle", "cut request", "cut reply", "drop reply", "status"
+]
 
 
 @dataclass
@@ -16,10 +18,10 @@ class Fault:
     """What happens to requests whose line contains `path`, after the first `skip` of them, and to `times` of them.
 
     refuse: no connection is accepted any more. deaf: connections are accepted, and nothing is read, whatever `path` is.
-    silent: the request is read, and never answered. late: the reply is `seconds` late. trickle: it comes a byte every
-    half second. cut request, cut reply: the connection ends after `size` bytes of it. drop reply: the server has
-    done the work and answered, but the connection ends without a byte of the reply. status: answered with `status` in
-    place of the server.
+    silent: the request is read, and never answered. late: the reply is `seconds` late. late request: the server gets
+    the request `seconds` late. trickle: the reply comes a byte every half second. cut request, cut reply: the
+    connection ends after `size` bytes of it. drop reply: the server has done the work and answered, but the connection
+    ends without a byte of the reply. status: answered with `status` in place of the server.
     """
 
     kind: Kind
@@ -145,6 +147,9 @@ class Proxy:
             reply = self._forward(head, body)
             time.sleep(fault.seconds)
             client.sendall(reply)
+        elif fault.kind == "late request":
+            time.sleep(fault.seconds)
+            client.sendall(self._forward(head, body))
         elif fault.kind == "trickle":
             for byte in self._forward(head, body):
                 client.sendall(bytes([byte]))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -17,9 +18,10 @@ from faults.proxy import Fault, Proxy
 from servers import MLflowServer, find_postgres, launch_postgres, launch_server
 
 from pipeline import sync
-from pipeline.config.schema import PROJECT
+from pipeline.config.schema import PROJECT, Tracking
 from pipeline.runtime.hashing import digest
 from pipeline.store.runs import RunStore
+from pipeline.tracking.runs import mirror_arm
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
@@ -94,8 +96,9 @@ def launched(database: Path) -> Iterator[MLflowServer]:
     ("runs/log-batch", 1, 1), ("runs/update", 0, 1), ("runs/update", 1, 3), ("runs/delete", 0, 1),
 ])  # fmt: skip
 def test_a_reply_that_is_lost_leaves_nothing_behind(
-    launched: MLflowServer, trained_study_files: TrainedStudy, tmp_path: Path, path: str, skip: int, times: int
-) -> None:
+    launched: MLflowServer, trained_study_files: TrainedStudy, tmp_path: Path, figure: Callable[[str], None],
+    path: str, skip: int, times: int,
+) -> None:  # fmt: skip
     """The server did what it was asked for, and the answer was lost, once or as often as MLflow asks: sync succeeds,
     with each run there once and none unfinished.
     """
@@ -106,9 +109,33 @@ def test_a_reply_that_is_lost_leaves_nothing_behind(
         multiply_run(trained_study_files.results, store, ARM, [2])
     with Proxy(launched.uri) as proxy:
         proxy.fault = Fault("drop reply", path=path, skip=skip, times=times)
+        started = time.monotonic()
         assert send(store, proxy.uri) == 0
         assert proxy.fault.happened
+        took = time.monotonic() - started
     assert_each_once(MLflowStore(launched.uri), study, 3 if path == "runs/delete" else 2)
+    figure(f"reply to {path} lost {times} times: every run once, {took:.1f} s")
+
+
+def test_of_two_senders_the_one_that_ends_last_gives_way(
+    launched: MLflowServer, trained_study_files: TrainedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder whose word that its run has ended is still under way does not leave a double behind: the other one,
+    which saw it unfinished, looks once more.
+    """
+    store = multiply_run(trained_study_files.results, RunStore(tmp_path / "a", "late end"), ARM, [0])
+    other = RunStore(tmp_path / "b", "late end")
+    shutil.copytree(store.results, other.results)
+    with Proxy(launched.uri) as proxy, ThreadPoolExecutor() as pool:
+        # The end of the arm's run, which says when it ended, arrives after 3 s.
+        proxy.fault = Fault("late request", path="runs/update", skip=1, times=1, seconds=3)
+        monkeypatch.setattr("pipeline.tracking.runs.RIVAL_WAIT", 4.0)
+        first = pool.submit(mirror_arm, Tracking(True, proxy.uri), store, ARM, store.runs(ARM))
+        while not proxy.fault.happened and not first.done():
+            time.sleep(0.01)
+        assert mirror_arm(Tracking(True, launched.uri), other, ARM, other.runs(ARM)) == ""
+        assert first.result() == ""
+    assert_each_once(MLflowStore(launched.uri), "late end", 1, senders=2)
 
 
 def test_a_full_disk_at_the_server_costs_no_result(
@@ -123,8 +150,7 @@ def test_a_full_disk_at_the_server_costs_no_result(
     processes = [psutil.Process(launched.process.pid)]
     processes += processes[0].children(recursive=True)
     limits = [resource.prlimit(process.pid, resource.RLIMIT_FSIZE) for process in processes]
-    with capsys.disabled():
-        room = database.stat().st_size + 100_000
+    room = database.stat().st_size + 100_000
     for process in processes:  # the kernel refuses writes beyond this size
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
     started = time.monotonic()
