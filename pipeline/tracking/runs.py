@@ -139,7 +139,7 @@ def _mirrored(run_id: str, status: str, end_time: int, seed: str | None, tags: M
 
 def _has_rivals(present: Sequence[MirroredRun], held: Held) -> bool:
     """Whether another folder is just sending a run with a key that this one holds: both may have created it."""
-    return any(run.ended is None and run.key in (held.arm_key, *held.seeds.values()) for run in present)
+    return any(run.ended is None and run.key in held.keys for run in present)
 
 
 def _act(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Run], held: Held, steps: Steps) -> None:

@@ -19,6 +19,7 @@ replaced; an arm's run also if it has children and the keys of all of them are k
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 SENDER = "results_folder/"  # prefix of the tags that name the senders
 PARENT = "mlflow.parentRunId"
@@ -62,7 +63,12 @@ class Held:
     replaced: frozenset[str] = frozenset()
     damaged: bool = False
 
-    @property
+    @cached_property
+    def keys(self) -> set[str]:
+        """The keys of the arm's run and of the seeds'."""
+        return {self.arm_key, *self.seeds.values()}
+
+    @cached_property
     def known(self) -> set[str]:
         """The keys of seeds' runs that this folder holds or has replaced."""
         return {*self.seeds.values(), *self.replaced}
@@ -93,7 +99,7 @@ def next_steps(present: Iterable[MirroredRun], held: Held) -> Steps:
     own = [run for run in present if held.sender in run.senders or _is_known(run, present, held)]
     first: dict[str, MirroredRun] = {}  # key -> the run that stays
     for run in finished:
-        if run.key in held.seeds.values() or run.key == held.arm_key:
+        if run.key in held.keys:
             first.setdefault(run.key, run)
     if held.damaged and (older := [run for run in own if run.is_arm and run.ended is not None]):
         first.setdefault(held.arm_key, older[-1])
