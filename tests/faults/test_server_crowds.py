@@ -138,6 +138,29 @@ def test_of_two_senders_the_one_that_ends_last_gives_way(
     assert_each_once(MLflowStore(launched.uri), "late end", 1, senders=2)
 
 
+def test_a_run_that_another_folder_has_just_claimed_is_not_deleted(
+    launched: MLflowServer, trained_study_files: TrainedStudy, tmp_path: Path
+) -> None:
+    """A folder that supersedes its run looks at its senders again before it deletes it: what it saw may be old."""
+    mine, other = RunStore(tmp_path / "a", "just claimed"), RunStore(tmp_path / "b", "just claimed")
+    for store in (mine, other):
+        multiply_run(trained_study_files.results, store, ARM, [0])
+    assert send(mine, launched.uri) == 0
+    multiply_run(trained_study_files.results, mine, ARM, [0], version="new")
+    with Proxy(launched.uri) as proxy, ThreadPoolExecutor() as pool:
+        proxy.fault = Fault("late", path="runs/search", times=1, seconds=3)
+        first = pool.submit(mirror_arm, Tracking(True, proxy.uri), mine, ARM, mine.runs(ARM))
+        while not proxy.fault.happened and not first.done():
+            time.sleep(0.01)
+        time.sleep(0.5)  # the server has answered; the answer is on its way
+        assert mirror_arm(Tracking(True, launched.uri), other, ARM, other.runs(ARM)) == ""
+        assert first.result() == ""
+    runs = MLflowStore(launched.uri).active("just claimed")
+    assert sorted(run.info.run_name for run in runs) == sorted([ARM, f"{ARM}-s0"] * 2)
+    senders = [[tag for tag in run.data.tags if tag.startswith("results_folder/")] for run in runs]
+    assert all(len(tags) == 1 for tags in senders)
+
+
 def test_a_full_disk_at_the_server_costs_no_result(
     launched: MLflowServer, database: Path, trained_study_files: TrainedStudy, tmp_path: Path,
     capsys: pytest.CaptureFixture[str], figure: Callable[[str], None],
