@@ -21,9 +21,10 @@ from pathlib import Path
 
 from pipeline.config.options import command_line, parse_options
 from pipeline.config.schema import LONGEST_WAIT, PROJECT, Tracking
-from pipeline.errors import ConfigError, require
+from pipeline.errors import require
 from pipeline.report.render import start_renderer, stop_renderer
 from pipeline.runtime.deadline import call_within
+from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import exit_at_once, run_command
 from pipeline.store.runs import RunStore, choose_studies
 
@@ -45,12 +46,17 @@ class CompareOptions:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    return guard(lambda: _compare(sys.argv[1:] if arguments is None else arguments))
+
+
+def _compare(arguments: Sequence[str]) -> int:
     """Compare the studies that the arguments ask for. Returns the exit code."""
+    options = parse_options(arguments, CompareOptions)
+    if options is None:
+        print(__doc__)
+        return 0
     try:
-        options = parse_options(sys.argv[1:] if arguments is None else arguments, CompareOptions)
-        if options is None:
-            print(__doc__)
-            return 0
         require(0 < options.margin < math.inf, "margin", options.margin, "a positive number")
         require(0 <= options.wait <= LONGEST_WAIT, "wait", options.wait, f"seconds from 0 to {LONGEST_WAIT}")
         stores = list(dict.fromkeys(choose_studies(PROJECT / options.results, options.study)))
@@ -61,10 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         question = {key: getattr(options, key) for key in ("baseline", "metric", "margin", "threshold")}
         command = partial(command_line, "pipeline.compare", replace(options, mlflow=True, wait=30))  # change no report
         reports = list(report_studies(stores, PROJECT / options.reports, command, options.figures, **question))
-    except (ConfigError, OSError) as error:
+    except BaseException:
         stop_renderer()
-        print(error, file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+        raise
     if options.mlflow:
         _publish(reports, PROJECT / options.results, PROJECT / options.reports, options.wait)
     return 0

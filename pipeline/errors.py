@@ -1,13 +1,16 @@
 """Errors for requests that cannot be carried out. Each message is one line: the key, what was given, what is allowed.
 
-The commands print that line to standard error and exit with code 2.
+The commands print that line to standard error and exit with code 2 (`pipeline.runtime.gate`).
 """
 
 import math
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, TypeGuard
 
+LONGEST = 300  # characters of a message
+_HEAD = 120  # of them before the ellipsis: the key and where the value begins; what is allowed stands at the end
 _ABSENT: Any = object()  # the default of `given`, since None is a value that a user can give
 
 
@@ -17,7 +20,8 @@ class ConfigError(ValueError):
     `ConfigError("seeds", 0, "a count from 1 up")` reads "seeds: 0 given; allowed: a count from 1 up". `allowed` is a
     phrase, or a sequence of valid words, of which the message names those nearest to `given`. `reason` extends the
     first half of the line: `reason="but there are 3 classes"` makes it "seeds: 0 given, but there are 3 classes; ...".
-    `ConfigError(line)` takes a finished line, for a message of another form.
+    `ConfigError(line)` takes a finished line, for a message of another form. Whatever is given, the message is a line
+    that a terminal can show, see `one_line`.
 
     Attributes: `key`, `given` and `allowed` as they were passed; all None where the line was passed finished.
     """
@@ -26,10 +30,10 @@ class ConfigError(ValueError):
         self, key: str, given: Any = _ABSENT, allowed: str | Sequence[str] | None = None, *, reason: str = ""
     ) -> None:
         if given is _ABSENT:
-            super().__init__(key)
+            super().__init__(one_line(key))
             self.key = self.given = self.allowed = None
         else:
-            super().__init__(_format(key, given, allowed, reason))
+            super().__init__(one_line(_format(key, given, allowed, reason)))
             self.key, self.given, self.allowed = key, given, allowed
 
 
@@ -51,6 +55,13 @@ def closest(word: str, known: Sequence[str]) -> str:
     """Suggest what to write in place of `word`: "nearest: ..." with up to three similar words, else "allowed: ..."."""
     near = get_close_matches(word, known, n=3, cutoff=0.5)
     return f"nearest: {', '.join(near)}" if near else f"allowed: {', '.join(known) or 'none'}"
+
+
+def one_line(message: object) -> str:
+    """The message as one line of at most `LONGEST` characters, cut in its middle, with control characters escaped."""
+    text = re.sub(r"\s*[\r\n]\s*", " ", str(message).strip())
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return line if len(line) <= LONGEST else f"{line[:_HEAD]}…{line[_HEAD + 1 - LONGEST :]}"
 
 
 def is_number(value: Any) -> TypeGuard[float]:

@@ -20,6 +20,7 @@ from pipeline.biases.selection import select_biases
 from pipeline.biases.tables import bias_rows
 from pipeline.biases.variables import Bias
 from pipeline.errors import ConfigError, ModelFileError
+from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
 from pipeline.store.meta import BIASES, RUN, DamagedRunError
 from pipeline.store.runs import read_run
@@ -29,19 +30,20 @@ MLFLOW_RUN = "runs:/"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    try:
-        options = parse_arguments(sys.argv[1:] if arguments is None else arguments, __doc__)
-        models = [model for model in (options.model, options.diff) if model is not None]
-        selected = [select_biases(_read(m, options.load), m, options.layer, options.kind) for m in models]
-        rows = bias_differences(*selected) if len(selected) == 2 else bias_rows(selected[0])
-        content = export_biases(options.format, selected[0], rows)
-        if options.output:
-            write_whole(content, options.output)
-        else:
-            print_text(content.decode())
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return guard(lambda: _extract(sys.argv[1:] if arguments is None else arguments))
+
+
+def _extract(arguments: Sequence[str]) -> int:
+    """Read the models that the arguments name, and print or write their biases. Returns the exit code."""
+    options = parse_arguments(arguments, __doc__)
+    models = [model for model in (options.model, options.diff) if model is not None]
+    selected = [select_biases(_read(m, options.load), m, options.layer, options.kind) for m in models]
+    rows = bias_differences(*selected) if len(selected) == 2 else bias_rows(selected[0])
+    content = export_biases(options.format, selected[0], rows)
+    if options.output:
+        write_whole(content, options.output)
+    else:
+        print_text(content.decode())
     return 0
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from pipeline.config.options import parse_options
 from pipeline.config.schema import LONGEST_WAIT, PROJECT, Tracking
-from pipeline.errors import ConfigError, require
+from pipeline.errors import require
 from pipeline.runtime.deadline import call_within
+from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import exit_at_once, run_command
 from pipeline.store.aside import sweep_aside
 from pipeline.store.files import check_writable
@@ -42,25 +43,26 @@ class SyncOptions:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    return guard(lambda: _sync(sys.argv[1:] if arguments is None else arguments))
+
+
+def _sync(arguments: Sequence[str]) -> int:
     """Mirror every arm of the chosen studies; the exit code."""
-    try:
-        options = parse_options(sys.argv[1:] if arguments is None else arguments, SyncOptions)
-        if options is None:
-            print(__doc__)
-            return 0
-        wait, allowed = options.wait, f"seconds from 0 to {LONGEST_WAIT}"
-        require(wait is None or 0 <= wait <= LONGEST_WAIT, "wait", wait, allowed)
-        results, reports = PROJECT / options.results, PROJECT / options.reports
-        tracking = Tracking(True, options.uri or None)
-        if options.follow:
-            return follow_queue(tracking, results, tracking.wait if wait is None else wait)
-        check_writable(results / ".aside", "results")
-        sweep_aside(results)
-        every = [RunStore(results, study) for study in stored_studies(results)]
-        stores = choose_studies(results, options.study) if options.study else every
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
+    options = parse_options(arguments, SyncOptions)
+    if options is None:
+        print(__doc__)
+        return 0
+    wait, allowed = options.wait, f"seconds from 0 to {LONGEST_WAIT}"
+    require(wait is None or 0 <= wait <= LONGEST_WAIT, "wait", wait, allowed)
+    results, reports = PROJECT / options.results, PROJECT / options.reports
+    tracking = Tracking(True, options.uri or None)
+    if options.follow:
+        return follow_queue(tracking, results, tracking.wait if wait is None else wait)
+    check_writable(results / ".aside", "results")
+    sweep_aside(results)
+    every = [RunStore(results, study) for study in stored_studies(results)]
+    stores = choose_studies(results, options.study) if options.study else every
     uri, unsent = hide_passwords(store_uri(tracking)), list[str]()
     try:
         problems = call_within(wait, partial(_upload, tracking, stores, reports, unsent))

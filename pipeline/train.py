@@ -9,20 +9,25 @@ import sys
 
 import hydra
 
+from pipeline.config.arguments import read_arguments
 from pipeline.config.load import register_schema
-from pipeline.config.messages import explain_refusal
-from pipeline.config.overrides import split_arguments, validate_overrides
+from pipeline.config.messages import as_refusal
+from pipeline.config.overrides import validate_overrides
 from pipeline.config.schema import CONF
-from pipeline.experiment.hydra_callback import current_request, forget_request
+from pipeline.experiment.hydra_callback import begin_request, current_request
 from pipeline.experiment.job import train_job
 from pipeline.experiment.summary import finish_interrupted, finish_request
+from pipeline.runtime.gate import guard, report_error
 from pipeline.runtime.signals import as_interrupted, run_command
-
-PLAN_ONLY = "hydra.callbacks.validate_jobs.plan_only=true"
 
 
 def main() -> int:
     """Run the command; the exit code, 128 + n after a signal n."""
+    return guard(_interruptible)
+
+
+def _interruptible() -> int:
+    """Run the request, and report as far as it came at a signal."""
     try:
         return _run()
     except KeyboardInterrupt as error:
@@ -33,31 +38,26 @@ def _run() -> int:
     """Run Hydra over the command line, then report; the exit code."""
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here, to be printed in one line
-    forget_request()
-    error = None
+    begin_request()
+    error: Exception | None = None
     try:
-        sys.argv[1:] = _arguments(sys.argv[1:])
-        validate_overrides(sys.argv[1:])
+        arguments = read_arguments(sys.argv[1:])
+        validate_overrides(arguments.overrides, arguments.folders)
+        begin_request(arguments.plan_only)
+        sys.argv[1:] = arguments.ordered
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(train_job)()
+    except SystemExit as stop:
+        if current_request() is None:
+            return 2 if stop.code == 1 else int(stop.code or 0)  # 1: Hydra found no such --package
+        error = RuntimeError(f"a job ended the process with exit code {stop.code}")
     except Exception as exception:
         error = exception
     request = current_request()
     if request is not None:
         return finish_request(request, error)
     if error is not None:
-        print(explain_refusal(error), file=sys.stderr)
-        return 2
+        return report_error(as_refusal(error), code=2)
     return 0  # --help, --cfg and the like start no job
-
-
-def _arguments(given: list[str]) -> list[str]:
-    """Put options before overrides, since Hydra refuses any other order, and spell `--plan` as an override."""
-    overrides, _ = split_arguments(given)
-    options = [argument for argument in given if argument not in overrides]
-    if "--plan" in options:
-        options.remove("--plan")
-        overrides.append(PLAN_ONLY)
-    return [*options, *overrides]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -52,13 +51,9 @@ def write_whole(content: bytes, output: Path) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print to a terminal that may lack some letters, or to a reader that may close the pipe early."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
-    try:
-        print(text, end="", flush=True)
-    except BrokenPipeError:  # `... | head`: discard the rest, which Python would write when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Print to a terminal that may lack some letters."""
+    has_lines = (sys.stdout.encoding or "utf").lower().startswith("utf")
+    print(text if has_lines else text.replace("─", "-"), end="")
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:

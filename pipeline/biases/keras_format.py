@@ -24,9 +24,10 @@ from pipeline.biases.keras_names import (
     natural_order,
     stored_name,
 )
-from pipeline.biases.safe_files import printable, refuse_if
+from pipeline.biases.safe_files import refuse_if
 from pipeline.biases.safe_hdf5 import child_group, read_array, required_dataset, required_group
 from pipeline.biases.variables import GATES, ROLES, WEIGHTS, Bias, Weight, has_gates, initializer_name, join_path
+from pipeline.errors import one_line
 
 NOT_LAYERS = ("vars", "optimizer", "seed_generator")  # members of a layer's group that are no sublayers
 ATTRIBUTE_ORDER = ["forward_layer", "backward_layer", *PROJECTIONS]  # of the sublayers in the live model
@@ -80,7 +81,7 @@ def _initializer_of(layer: SavedLayer, attribute: str) -> str:
     entry = layer.config.get(f"{attribute}_initializer")
     if not isinstance(entry, dict) or not isinstance(entry["config"], dict):
         return ""
-    return printable(initializer_name(entry["class_name"], entry["config"]))[:1000]
+    return one_line(initializer_name(entry["class_name"], entry["config"]))
 
 
 def biases_of_group(

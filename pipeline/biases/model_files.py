@@ -35,6 +35,7 @@ def read_biases(path: Path) -> list[Bias]:
     with refusing_file(path):
         biases, size = [], 0
         for bias in _read(path):
+            refuse_if(bias.values is not None and not bias.values.size, f"{bias.path} is empty")
             biases.append(bias)
             size += 0 if bias.values is None else bias.values.nbytes
             most = limits.MAX_TOTAL_BYTES

@@ -17,7 +17,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 import numpy as np
 
 from pipeline.biases import limits
-from pipeline.errors import ConfigError, ModelFileError
+from pipeline.errors import ConfigError, ModelFileError, one_line
 
 ENCRYPTED = 1  # bit of a member's flags
 
@@ -44,16 +44,11 @@ def refuse_if(condition: Any, reason: str) -> None:
 
 
 def one_line_error(error: Exception) -> str:
-    """The message of an error as one printable line of at most 300 characters, with the type of foreign errors."""
-    message = " ".join(str(error).split())
-    if not isinstance(error, ConfigError):
-        message = f"{message or 'no message'} ({type(error).__name__})"
-    return printable(message)[:300]
-
-
-def printable(text: str) -> str:
-    """Replace characters that would move a terminal's cursor or hide the rest of the text by `?`."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    """The message of an error as one printable line, see `errors.one_line`, with the type of foreign errors."""
+    if isinstance(error, ConfigError):
+        return str(error)
+    message = (error.strerror if isinstance(error, OSError) else "") or str(error) or "no message"
+    return one_line(f"{message} ({type(error).__name__})")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.interpolation import resolve_settings
 from pipeline.config.messages import explain_omegaconf
 from pipeline.config.schema import CONF, DEVICES, LONGEST_WAIT, TASKS, Config, Settings
 from pipeline.errors import ConfigError, require
@@ -91,16 +92,14 @@ def _resolve(composed: DictConfig) -> dict[str, Any]:
     """The settings as plain values, interpolations resolved, without Hydra's own. Raises ConfigError."""
     raw = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=False))
     raw.pop("hydra", None)
-    values = {name: value for name, value in raw.items() if not isinstance(value, dict)}
-    for group in (name for name in GROUPS if isinstance(raw.get(name), dict)):
+    groups = [name for name in GROUPS if isinstance(raw.get(name), dict)]
+    values = {name: value for name, value in raw.items() if name not in groups}
+    for group in groups:
         values |= {f"{group}.{name}": value for name, value in raw[group].items()}
     for key, value in values.items():
         if value == MISSING:
             raise ConfigError(f"{key}: no value given; this key has no default")
-    try:
-        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(raw), resolve=True))
-    except OmegaConfBaseException as error:
-        raise explain_omegaconf(error, values.get(str(error.full_key))) from error
+    return resolve_settings(raw, groups)
 
 
 def _is_whole(value: Any) -> bool:

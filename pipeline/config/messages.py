@@ -11,28 +11,29 @@ from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
+from yaml import YAMLError
 
 from pipeline.config.schema import CONF, describe_type, is_open, key_types
 from pipeline.errors import ConfigError, closest
 
-LONGEST = 400  # characters that are kept of an unknown error
 
-
-def explain_refusal(error: Exception) -> str:
-    """One line for any error that ends a request before its first job."""
+def as_refusal(error: Exception) -> Exception:
+    """An error that ends a request before its first job, as a ConfigError; one that no one foresaw as it is."""
     for cause in _chain(error):
         if isinstance(cause, ConfigError):
-            return " ".join(str(cause).split())
+            return cause
         if isinstance(cause, (ConfigKeyError, ConfigAttributeError, ValidationError)) and cause.full_key:
-            return str(explain_omegaconf(cause))
+            return explain_omegaconf(cause)
         if isinstance(cause, MissingConfigException) and "/" in (cause.missing_cfg_file or ""):
             group, _, option = str(cause.missing_cfg_file).rpartition("/")
-            return str(
-                ConfigError(group, option, cause.options or sorted(p.stem for p in (CONF / group).glob("*.yaml")))
-            )
+            return ConfigError(group, option, cause.options or sorted(p.stem for p in (CONF / group).glob("*.yaml")))
         if isinstance(cause, OverrideParseException):
-            return str(unreadable(cause.override))
-    return " ".join(str(error).split())[:LONGEST] or type(error).__name__
+            return unreadable(cause.override)
+        if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+            return ConfigError(f"{cause.full_key}: {str(cause.msg).strip().splitlines()[0]}")
+    if isinstance(error, (HydraException, OmegaConfBaseException, YAMLError)):
+        return ConfigError(str(error) or type(error).__name__)
+    return error
 
 
 def explain_omegaconf(error: OmegaConfBaseException, value: Any = None) -> ConfigError:
@@ -64,7 +65,9 @@ def unknown_key(key: str, groups: Sequence[str] = ()) -> ConfigError:
 
 def unreadable(override: str) -> ConfigError:
     """The error for an override outside of Hydra's grammar."""
-    return ConfigError(f"{override}: cannot be parsed; allowed: key=value, with lists as [a,b] and without spaces")
+    return ConfigError(
+        f"{override or repr(override)}: cannot be parsed; allowed: key=value, with lists as [a,b] and without spaces"
+    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.schema import describe_type
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, require
 
 Options = TypeVar("Options")
 
@@ -18,7 +18,8 @@ def parse_options(arguments: Sequence[str], options_class: type[Options]) -> Opt
     """Fill a dataclass from `key=value` arguments; None if the arguments ask for help (`-h`, `--help`).
 
     OmegaConf converts each text to its field's type. (`OmegaConf.from_dotlist` is not used because it reads values as
-    YAML: a study named 007 would become 7.) An empty value keeps the default. Raises ConfigError.
+    YAML: a study named 007 would become 7.) An empty value keeps the default; there are no interpolations. Raises
+    ConfigError.
     """
     if "-h" in arguments or "--help" in arguments:
         return None
@@ -31,11 +32,11 @@ def parse_options(arguments: Sequence[str], options_class: type[Options]) -> Opt
             raise ConfigError(f"{argument}: no such option; allowed: {', '.join(f'{name}=...' for name in names)}")
         if not value:
             continue
+        require("${" not in value, key, value, "plain text, without ${...}")
         try:
             options[key] = value
         except OmegaConfBaseException as error:
-            allowed = describe_type(get_type_hints(options_class)[key])
-            raise ConfigError(key, value, allowed) from error
+            raise ConfigError(key, value, describe_type(get_type_hints(options_class)[key])) from error
     return OmegaConf.to_object(options)  # type: ignore[return-value]
 
 

@@ -19,22 +19,23 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.config.load import null_initializer, structured_schema
 from pipeline.config.messages import explain_omegaconf, unknown_key, unreadable
 from pipeline.config.schema import CONF, Settings, is_nullable, is_open, key_types
-from pipeline.errors import ConfigError, closest
-
-# Options of Hydra's command line that take the next argument as their value; `--info` takes it if it is a single word.
-OPTIONS_WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir",
-                      "-cd", "--experimental-rerun"}  # fmt: skip
-OPTIONS_WITH_WORD = {"--info", "-i"}
+from pipeline.errors import ConfigError, closest, require
 
 
-def validate_overrides(arguments: Sequence[str]) -> None:
+def validate_overrides(overrides: Sequence[str], folders: Sequence[Path] = (CONF,)) -> None:
     """Raise ConfigError for the first override that Hydra would refuse, or that names or sets something unknown.
 
-    `arguments` is a command line, or just its overrides. Options of Hydra itself (`-m`, `--cfg job`, `hydra.*`) are not
-    checked; the folder of a `--config-dir` adds groups and options. Composes nothing, imports no TensorFlow.
+    folders: conf/ and that of `--config-dir`, which adds groups and options. Hydra's own keys (`hydra.*`) are Hydra's
+    to check, except the callback that checks all others. Composes nothing, imports no TensorFlow.
     """
-    overrides, folders = split_arguments(arguments)
     parsed = parse_overrides(overrides)
+    for override in parsed:
+        if re.match(r"hydra\.callbacks(\.validate_jobs|$)|hydra$", override.key_or_group):
+            raise ConfigError(f"{override.input_line}: {override.key_or_group} cannot be set; allowed: other keys")
+        if override.key_or_group == "hydra.verbose":
+            for value in _values(override):
+                named = all(isinstance(name, str) for name in (value if isinstance(value, list) else [value]))
+                require(isinstance(value, bool) or named, "hydra.verbose", value, "true, false, or names of loggers")
     if any(override.key_or_group == "hydra.searchpath" for override in parsed):
         return  # any package may hold further options
     schema = structured_schema(Settings)
@@ -45,26 +46,6 @@ def validate_overrides(arguments: Sequence[str]) -> None:
             _check_group(override, folders)
         else:
             _check_key(override, schema, folders)
-
-
-def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
-    """The overrides of a command line, and its config folders: conf/ and that of `--config-dir`."""
-    overrides, folders = [], [CONF]
-    if "--shell-completion" in arguments or "-sc" in arguments:
-        return [], folders
-    rest = list(arguments)
-    while rest:
-        argument = rest.pop(0)
-        if not argument.startswith("-"):
-            overrides.append(argument)
-            continue
-        option, equals, value = argument.partition("=")
-        takes_next = option in OPTIONS_WITH_VALUE or (option in OPTIONS_WITH_WORD and "=" not in "".join(rest[:1]))
-        if takes_next and rest and not equals:
-            value = rest.pop(0)
-        if option in ("--config-dir", "-cd"):
-            folders.append(Path(value))
-    return overrides, folders
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
@@ -127,7 +108,7 @@ def _check_group(override: Override, folders: Sequence[Path]) -> None:
 def _check_option(key: str, option: Any, folders: Sequence[Path], where: str = "") -> None:
     """Raise ConfigError unless the option's file is in one of the folders."""
     options = _options(key, folders)
-    if "${" in str(option) or (isinstance(option, str) and option.removesuffix(".yaml") in options):
+    if isinstance(option, str) and option.removesuffix(".yaml") in options:
         return
     if key == "bias_initializer" and option is None:
         raise null_initializer()

@@ -12,22 +12,27 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
+from hydra.core.utils import JobRuntime
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from pipeline.config.load import load_config
-from pipeline.config.messages import explain_refusal
+from pipeline.config.messages import as_refusal
 from pipeline.config.overrides import expand_sweep, parse_overrides
+from pipeline.errors import require
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.dry_run import show_plan
 from pipeline.experiment.outcome import plans_by_arm
 from pipeline.experiment.plan import Plan, explain_retraining, plan_job, seeds_to_train
 from pipeline.experiment.validate import refuse_conflicting
+from pipeline.runtime.gate import report_error
 from pipeline.runtime.logs import redirect_stderr
 from pipeline.store.failures import clear_failure
+from pipeline.store.files import check_writable
 from pipeline.tracking.background import expect_study, start_upload, stop_uploads
 
 LOG = "sweep.log"
+VALIDATED = "validated"  # key of Hydra's JobRuntime
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,21 @@ def current_request() -> Request | None:
     return _requests[-1] if _requests else None
 
 
-def forget_request() -> None:
-    """Forget the request of an earlier command in this process."""
+def begin_request(plan_only: bool = False) -> None:
+    """Forget the request of an earlier command in this process. plan_only: show the next one, and train nothing."""
     _requests.clear()
+    ValidateJobs.plan_only = plan_only
+    JobRuntime.instance().set(VALIDATED, False)
+
+
+def is_validated() -> bool:
+    """Whether this job is part of a validated request: launchers hand Hydra's JobRuntime to their workers."""
+    return bool(JobRuntime.instance().conf.get(VALIDATED))
+
+
+def task_overrides(hydra_config: Any) -> list[str]:
+    """The overrides of a job or a sweep as they were typed, interpolations included."""
+    return [str(override) for override in OmegaConf.to_container(hydra_config.overrides.task) or ()]
 
 
 class ValidateJobs(Callback):
@@ -63,55 +80,62 @@ class ValidateJobs(Callback):
     plan_only: show the plan and end the process with exit code 0.
     """
 
-    def __init__(self, plan_only: bool = False) -> None:
-        self._plan_only = plan_only
+    plan_only = False
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Validate the single job of a run."""
-        self._validate(config, Path(config.hydra.run.dir), is_sweep=False)
+        self._validate(config, is_sweep=False)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Validate all jobs of a sweep. A command line that sweeps biases itself replaces the default sweep."""
-        self._validate(config, Path(config.hydra.sweep.dir), is_sweep=True)
+        self._validate(config, is_sweep=True)
 
-    def _validate(self, config: DictConfig, folder: Path, is_sweep: bool) -> None:
+    def _validate(self, config: DictConfig, is_sweep: bool) -> None:
         """Hydra turns an exception in a callback into a warning and trains all the same: none may leave here."""
-        forget_request()
         try:
-            overrides = list(config.hydra.overrides.task)
-            if is_sweep:
-                jobs = [(compose(config.hydra.job.config_name, job), job) for job in _expand(config, overrides)]
-            else:
-                jobs = [(config, overrides)]
-            plans = [plan_job(load_config(composed, job)) for composed, job in jobs]
-            refuse_conflicting(plans)
-            _report_redundant(plans)
-            with tempfile.TemporaryDirectory() as aside:
-                noise = Path(aside) / "noise"
-                with redirect_stderr(noise):
-                    isolate = self._check(plans)
-                messages = noise.read_text(errors="replace")
-            arms = plans_by_arm(plans)
-            request = Request(arms, [seeds_to_train(plan) for plan in arms], folder.absolute() / LOG, isolate)
-            if not self._plan_only:
-                _append_log(request.log, "while the request was checked", messages)
+            request = self._plan_request(config, is_sweep)
         except Exception as error:
-            print(explain_refusal(error), file=sys.stderr)
             stop_uploads()
-            sys.exit(2)
-        if self._plan_only:
+            sys.exit(report_error(as_refusal(error), code=2))
+        if self.plan_only:
             sys.exit(0)
+        JobRuntime.instance().set(VALIDATED, True)
         _requests.append(request)
+
+    def _plan_request(self, config: DictConfig, is_sweep: bool) -> Request:
+        """Plan and check every job. Raises ConfigError, and what Hydra and OmegaConf raise for an invalid config."""
+        key = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
+        folder = Path(str(OmegaConf.select(config, key, throw_on_missing=True))).absolute()
+        if not self.plan_only:
+            check_writable(folder, key)
+        overrides = task_overrides(config.hydra)
+        if is_sweep:
+            jobs = [(compose(config.hydra.job.config_name, job), job) for job in _expand(config, overrides)]
+        else:
+            jobs = [(config, overrides)]
+        plans = [plan_job(load_config(composed, job)) for composed, job in jobs]
+        refuse_conflicting(plans)
+        _report_redundant(plans)
+        with tempfile.TemporaryDirectory() as aside:
+            noise = Path(aside) / "noise"
+            with redirect_stderr(noise):
+                isolate = self._check(plans)
+            messages = noise.read_text(encoding="utf-8", errors="replace")
+        arms = plans_by_arm(plans)
+        request = Request(arms, [seeds_to_train(plan) for plan in arms], folder / LOG, isolate)
+        if not self.plan_only:
+            _append_log(request.log, "while the request was checked", messages)
+        return request
 
     def _check(self, plans: list[Plan]) -> bool:
         """Do `check_plans` and return what it does, while MLflow is imported in a process beside."""
-        training = [] if self._plan_only else [plan for plan in plans if plan.missing]
+        training = [] if self.plan_only else [plan for plan in plans if plan.missing]
         for plan in training:
             start_upload(plan.config.tracking, plan.store.results)
         isolate = check_plans(plans)
-        if self._plan_only:
+        if self.plan_only:
             show_plan(plans)
-        for plan in plans if not self._plan_only else ():
+        for plan in plans if not self.plan_only else ():
             clear_failure(plan.store, plan.arm)
         for plan in {plan.store: plan for plan in training}.values():
             expect_study(plan.config.tracking, plan.store)
@@ -120,8 +144,11 @@ class ValidateJobs(Callback):
 
 def _expand(config: DictConfig, overrides: list[str]) -> list[list[str]]:
     """The overrides of each job of a sweep; takes the default sweep out of the config where it is replaced."""
-    default = OmegaConf.to_container(config.hydra.sweeper.params) or {}
-    assert isinstance(default, dict)
+    params = config.hydra.sweeper.params or {}
+    default: Any = OmegaConf.to_container(params) if OmegaConf.is_config(params) else params
+    require(isinstance(default, dict), "hydra.sweeper.params", default, "named values, {key:values}")
+    size = config.hydra.sweeper.get("max_batch_size")
+    require(size is None or size >= 1, "hydra.sweeper.max_batch_size", size, "a whole number from 1 up, or null")
     if any(o.is_sweep_override() and o.get_key_element() in default for o in parse_overrides(overrides)):
         with open_dict(config):
             config.hydra.sweeper.params = default = {}
@@ -144,5 +171,5 @@ def _report_redundant(plans: list[Plan]) -> None:
 def _append_log(path: Path, title: str, text: str) -> None:
     if text:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file:
+        with path.open("a", encoding="utf-8") as file:
             file.write(f"{title}:\n{text}\n")

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.config.load import load_config
-from pipeline.experiment.hydra_callback import Request, current_request
+from pipeline.errors import ConfigError
+from pipeline.experiment.hydra_callback import Request, current_request, is_validated, task_overrides
 from pipeline.experiment.isolation import JobError, train_isolated
 from pipeline.experiment.plan import plan_job
 from pipeline.experiment.run import run_arm
@@ -33,7 +34,11 @@ def train_job(composed: DictConfig) -> None:
     worker trains and stores, and the launching process uploads at the end.
     """
     hydra_config = HydraConfig.get()
-    overrides = list(hydra_config.overrides.task)
+    if not is_validated():
+        raise ConfigError(
+            "hydra.callbacks: the request was not checked; allowed: the callback of conf/commandline.yaml"
+        )
+    overrides = task_overrides(hydra_config)
     config = load_config(composed, overrides)
     output = Path(hydra_config.runtime.output_dir) / f"{hydra_config.job.name}.log"
     request = current_request()

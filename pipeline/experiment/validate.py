@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from pipeline.config.load import load_config, register_schema
-from pipeline.config.messages import explain_refusal
+from pipeline.config.messages import as_refusal
 from pipeline.config.overrides import expand_sweep, parse_overrides, validate_overrides
 from pipeline.config.schema import CONF, Config
 from pipeline.errors import ConfigError
@@ -39,7 +39,7 @@ def compose_jobs(overrides: Sequence[str]) -> list[Config]:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
             return [load_config(compose("config", job), job) for job in jobs]
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise ConfigError(explain_refusal(error)) from error
+        raise as_refusal(error) from error
 
 
 def refuse_conflicting(plans: Sequence[Plan]) -> None:

@@ -92,8 +92,8 @@ def test_the_arrays_of_an_npz_are_limited_together(tmp_path, monkeypatch):
 
 
 def test_errors_become_one_printable_line():
-    """Foreign errors get their type, lines are joined, and what a terminal would obey is replaced."""
+    """Foreign errors get their type, lines are joined, and what a terminal would obey is escaped."""
     assert one_line_error(ConfigError("a:\n  b")) == "a: b"
-    assert one_line_error(ValueError("red \x1b[31m")) == "red ?[31m (ValueError)"
+    assert one_line_error(ValueError("red \x1b[31m")) == "red \\x1b[31m (ValueError)"
     assert one_line_error(KeyError()) == "no message (KeyError)"
     assert len(one_line_error(ValueError("x" * 999))) == 300

@@ -5,6 +5,7 @@ import json
 import shlex
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -118,6 +119,18 @@ def test_what_cannot_be_done_is_refused_in_one_line(model, arguments, reason, tm
     printed = capsys.readouterr()
     assert printed.out == "" and reason in printed.err and printed.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == [model] and model.read_bytes() == content
+
+
+def test_odd_files_are_refused_in_one_line(tmp_path, capsys):
+    """A link to itself, an archive without members, and an array without numbers are no traceback."""
+    (tmp_path / "loop.keras").symlink_to("loop.keras")
+    with zipfile.ZipFile(tmp_path / "nothing.keras", "w"):
+        pass
+    np.savez(tmp_path / "nothing.npz", **{"after/dense/bias": np.zeros(0)})
+    for name in ("loop.keras", "nothing.keras", "nothing.npz"):
+        assert extract.main([str(tmp_path / name)]) == 2, capsys.readouterr()
+        line = capsys.readouterr().err
+        assert name in line and line.count("\n") == 1 and "(log: " not in line
 
 
 def test_a_closed_pipe_and_a_terminal_without_unicode_are_no_errors(model):

@@ -67,6 +67,7 @@ def test_model_file_of_the_user_is_checked(cli: Callable[..., CommandResult], tm
         ("defaults: [mpl]", "model: mpl given; nearest: mlp"),
         ("name: [x", "while parsing a flow sequence"),
         ("- 3", "In 'model/mine': "),
+        ("name: ${oc.env:PATH}\nlayers: [{class_name: Dense}]", "model.name: ${oc.env:PATH} given, which reads ${oc"),
     ],
 )
 def test_broken_model_file_is_refused(
@@ -78,6 +79,57 @@ def test_broken_model_file_is_refused(
     result = cli(f"--config-dir={tmp_path / 'mine'}", *QUICK, "model=mine")
     assert (result.code, result.err.count("\n")) == (2, 1), result
     assert result.err.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["training.loss=${hydra:runtime.cwd}"], "training.loss: ${hydra:runtime.cwd} given"),
+        (["study=${data.nme}"], "study: ${data.nme} given"),
+        (["hydra.run.dir=${nix}", "hydra.sweep.dir=${nix}"], "hydra."),
+        (["hydra.run.dir={file}/outputs", "hydra.sweep.dir={file}/multirun"], "hydra."),
+        (["hydra.sweeper.params=3"], "hydra.sweeper.params: "),
+        (
+            ["hydra.sweeper.max_batch_size=0"],
+            "hydra.sweeper.max_batch_size: 0 given; allowed: a whole number from 1 up",
+        ),
+        (["hydra.callbacks.validate_jobs.plan_only=maybe"], "hydra.callbacks.validate_jobs"),
+        (["~hydra.callbacks.validate_jobs"], "~hydra.callbacks.validate_jobs"),
+        (["hydra.verbose=[1,1]"], "hydra.verbose: [1, 1] given; allowed: true, false, or names of loggers"),
+        (["--cfg=job", "--package=nix"], "package 'nix' not found"),
+        (["--run"], "--run and --multirun: given together"),
+        (["--experimental-rerun=config.pickle"], "--experimental-rerun: "),
+        (["--plan=true"], "unrecognized arguments: --plan=true"),
+        (["--conf=config"], "unrecognized arguments: --conf=config"),
+    ],
+    ids=" ".join,
+)
+def test_nothing_opens_the_gate(
+    arguments: list[str], line: str, cli: Callable[..., CommandResult], tmp_path: Path
+) -> None:
+    """What fails before or in the check ends the command with exit code 2 and one line: no job starts unchecked."""
+    file = tmp_path / "file"
+    file.touch()
+    arguments = [argument.replace("{file}", str(file)) for argument in arguments]
+    sweep = [] if "--cfg=job" in arguments else ["-m"]
+    result = cli(*QUICK, *sweep, *arguments)
+    assert (result.code, result.err.count("\n")) == (2, 1), result
+    assert result.err.startswith(line) and "(log: " not in result.err
+    assert list(tmp_path.rglob("*")) == [file]
+
+
+@pytest.mark.parametrize("option", ["hydra/launcher=basic", "hydra/launcher=joblib"])
+@pytest.mark.slow
+def test_no_job_trains_without_the_check(option: str, cli: Callable[..., CommandResult], tmp_path: Path) -> None:
+    """An experiment's file that puts another callback in place of the check gets nothing trained, in any process."""
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    callbacks = "hydra: {callbacks: {validate_jobs: {_target_: hydra.experimental.callback.Callback}}}"
+    (tmp_path / "mine" / "experiment" / "open.yaml").write_text(f"# @package _global_\n{callbacks}\n")
+    result = cli("-m", f"--config-dir={tmp_path / 'mine'}", *QUICK, "experiment=open", option, "use_bias=choice(true)")
+    assert result.code == 2 and result.err.endswith(
+        "\nhydra.callbacks: the request was not checked; allowed: the callback of conf/commandline.yaml\n"
+    )
+    assert not (tmp_path / "results").exists()
 
 
 def test_quick_answers_do_not_wait_for_tensorflow(small: list[str], tmp_path: Path) -> None:

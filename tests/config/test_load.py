@@ -62,7 +62,7 @@ def test_config_is_the_composed_one_with_defaults() -> None:
         ({"data": DATA | {"test_fraction": "half"}}, "data.test_fraction: half given; allowed: a number or null"),
         ({"training": {"epochs": 1.5, "batch_size": 8}}, "training.epochs: 1.5 given; allowed: a whole number"),
         ({"study": "${name}"}, "study: ${name} given, which cannot be resolved: "),
-        ({"study": "${oc.env:NOT_SET}"}, "study: ${oc.env:NOT_SET} given, which cannot be resolved: "),
+        ({"results": "${oc.env:NOT_SET}"}, "results: ${oc.env:NOT_SET} given, which cannot be resolved: "),
     ],
 )
 def test_what_cannot_be_a_config_is_refused(change: dict[str, object], line: str) -> None:

@@ -48,6 +48,7 @@ def test_help_gives_none(word: str) -> None:
         ("margin=abc", "margin: abc given; allowed: a number"),
         ("threshold=high", "threshold: high given; allowed: a number or null"),
         ("follow=maybe", "follow: maybe given; allowed: true or false"),
+        ("name=${oc.env:HOME}", "name: ${oc.env:HOME} given; allowed: plain text, without ${...}"),
     ],
 )
 def test_bad_option_is_refused(argument: str, line: str) -> None:

@@ -4,8 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.arguments import read_arguments
 from pipeline.config.overrides import expand_sweep, validate_overrides
 from pipeline.errors import ConfigError
+
+
+def validate_command_line(given: list[str]) -> None:
+    """Check a command line as `python -m pipeline.train` does."""
+    arguments = read_arguments(given)
+    validate_overrides(arguments.overrides, arguments.folders)
+
 
 TOP_LEVEL = "allowed: study, use_bias, bias_layers, seeds,"
 
@@ -26,11 +34,11 @@ TOP_LEVEL = "allowed: study, use_bias, bias_layers, seeds,"
         ["training={epochs:3,batch_size:8}", "training.loss=huber", "training.metrics=[mae,mse]"],
         ["model.layers=[{class_name:Dense}]", "model.layers.0.class_name=Dense"],
         ["data.task=null", "data.test_fraction=null", "data.path='a=b.csv'", "+data.task=binary"],
-        ["training.epochs=${seeds}", "study=${data.name}", "data=${oc.env:DATASET}"],
+        ["training.epochs=${seeds}", "study=${data.name}"],
         ["experiment=lesson", "experiment=[images,lesson]", "data=iris.yaml", "~experiment", "~data=iris"],
         ["data@data=iris", "data@_global_=iris"],
         ["hydra.sweep.dir=x", "hydra/launcher=joblib", "+hydra.job.env_set.A=1", "hydra.sweeper.params={}"],
-        ["-m", "--cfg", "job", "--package=data", "-cn", "config", "seeds=3"],
+        ["--cfg", "job", "--package=data", "-cn", "config", "seeds=3"],
         ["-sc", "install=bash"],
         ["--info", "searchpath", "seeds=3"],
         ["--info", "seeds=3"],
@@ -41,7 +49,7 @@ TOP_LEVEL = "allowed: study, use_bias, bias_layers, seeds,"
 )
 def test_valid_overrides_pass(overrides: list[str]) -> None:
     """Whatever Hydra would accept, or must judge itself, passes the check."""
-    validate_overrides(overrides)
+    validate_command_line(overrides)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +74,7 @@ def test_valid_overrides_pass(overrides: list[str]) -> None:
         # options
         ("data=irish", "data: irish given; nearest: iris"),
         ("data=iris,irish", "data: irish given; nearest: iris"),
+        ("data=${oc.env:DATASET}", "data: ${oc.env:DATASET} given; allowed: breast_cancer, cifar10,"),
         ("data='irish'", "data: irish given; nearest: iris"),
         ("~data=irish", "data: irish given; nearest: iris"),
         ("data=5", "data: 5 given; allowed: breast_cancer, cifar10,"),
@@ -90,7 +99,7 @@ def test_valid_overrides_pass(overrides: list[str]) -> None:
 def test_invalid_override_is_refused(override: str, line: str) -> None:
     """The first mistake is named in one line, also at the end of a command line that is right up to there."""
     with pytest.raises(ConfigError) as refusal:
-        validate_overrides(["-m", "data=iris", override])
+        validate_command_line(["-m", "data=iris", override])
     assert str(refusal.value).startswith(line) and "\n" not in str(refusal.value)
 
 
@@ -111,9 +120,9 @@ def mine(tmp_path: Path) -> Path:
 def test_config_dir_adds_options(option: str, mine: Path) -> None:
     """A model file in a folder of the user's is as good as one in conf/, whichever way the folder is given."""
     arguments = option.format(mine).split()
-    validate_overrides([*arguments, "model=narrow", "experiment=good,empty"])
+    validate_command_line([*arguments, "model=narrow", "experiment=good,empty"])
     with pytest.raises(ConfigError, match=r"^model: narow given; nearest: narrow"):
-        validate_overrides([*arguments, "model=narow"])
+        validate_command_line([*arguments, "model=narow"])
 
 
 @pytest.mark.parametrize(
@@ -126,7 +135,7 @@ def test_config_dir_adds_options(option: str, mine: Path) -> None:
 def test_overrides_in_an_experiment_file_are_checked(experiment: str, line: str, mine: Path) -> None:
     """A mistake in the defaults list of an experiment is named with the file."""
     with pytest.raises(ConfigError) as refusal:
-        validate_overrides([f"--config-dir={mine}", f"experiment=good,{experiment}"])
+        validate_command_line([f"--config-dir={mine}", f"experiment=good,{experiment}"])
     assert str(refusal.value) == line
 
 

@@ -104,6 +104,6 @@ def full_form(initializer: Any, key: str) -> dict[str, Any]:
 def check_bias_rank(class_name: str, layer: str, bias_rank: int) -> None:
     """Raise ConfigError for an initializer that cannot fill a bias with `bias_rank` axes."""
     if class_name in NEEDS_MATRIX and bias_rank < 2:
-        others = ", ".join(name for name in initializer_names() if name not in NEEDS_MATRIX)
+        allowed = f"any but {', '.join(NEEDS_MATRIX)}, such as GlorotUniform"
         reason = f"but it fills matrices and the bias of {layer} has one axis"
-        raise ConfigError("bias_initializer", class_name, others, reason=reason)
+        raise ConfigError("bias_initializer", class_name, allowed, reason=reason)

@@ -1,0 +1,78 @@
+"""Read the command line of `python -m pipeline.train`: Hydra's options, `--plan`, and overrides, in any order."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from hydra.main import get_args_parser  # pyright: ignore[reportPrivateImportUsage] (there is no public way)
+
+from pipeline.config.schema import CONF
+from pipeline.errors import ConfigError
+
+# Options of Hydra's command line that take the next argument as their value; `--info` takes it if it is a single word.
+OPTIONS_WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir",
+                      "-cd", "--experimental-rerun"}  # fmt: skip
+OPTIONS_WITH_WORD = {"--info", "-i"}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A command line; Hydra refuses options after overrides, so it gets `ordered`.
+
+    options: Hydra's. folders: conf/ and that of `--config-dir`. plan_only: whether `--plan` is given.
+    """
+
+    options: list[str]
+    overrides: list[str]
+    folders: list[Path]
+    plan_only: bool
+
+    @property
+    def ordered(self) -> list[str]:
+        """The arguments for Hydra: options, then overrides."""
+        return [*self.options, *self.overrides]
+
+
+def read_arguments(given: Sequence[str]) -> Arguments:
+    """Split a command line, and check its options. Raises ConfigError for an option that does not exist or fit."""
+    if "--shell-completion" in given or "-sc" in given:
+        return Arguments(list(given), [], [CONF], False)
+    options, overrides, rest = [], [], list(given)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        options.append(argument)
+        takes_next = argument in OPTIONS_WITH_VALUE or (argument in OPTIONS_WITH_WORD and "=" not in "".join(rest[:1]))
+        if takes_next and rest:
+            options.append(rest.pop(0))
+    plan_only = "--plan" in options
+    options = [option for option in options if option != "--plan"]
+    folder = _check_options(options)
+    return Arguments(options, overrides, [CONF, Path(folder)] if folder else [CONF], plan_only)
+
+
+def _check_options(options: list[str]) -> str | None:
+    """Refuse what Hydra would answer with its usage text or with a traceback. Returns the value of `--config-dir`."""
+    parser: argparse.ArgumentParser = get_args_parser()
+    parser.allow_abbrev = False
+    parser.error = _refuse  # type: ignore[method-assign]
+    parsed = parser.parse_args(options)
+    if parsed.overrides or "--" in options:  # -5 is no option for argparse
+        _refuse(f"unrecognized arguments: {' '.join(parsed.overrides) or '--'}")
+    if parsed.experimental_rerun is not None:
+        raise ConfigError("--experimental-rerun: not supported; allowed: the same command again, which goes on")
+    commands = {"--run": parsed.run, "--multirun": parsed.multirun, "--cfg": parsed.cfg, "--info": parsed.info}
+    chosen = [name for name, value in commands.items() if value]
+    if len(chosen) > 1:
+        raise ConfigError(f"{' and '.join(chosen)}: given together; allowed: one of them")
+    if parsed.resolve and not (parsed.cfg or parsed.help):
+        raise ConfigError("--resolve: given alone; allowed: with --cfg job")
+    return parsed.config_dir
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"{message}; allowed: --plan, and the options that --hydra-help shows")

@@ -1,0 +1,77 @@
+"""Resolve the interpolations of a composed config, `${key}` and `${resolver:...}`.
+
+A config may come from elsewhere, and settings end up in folder names, run.json and MLflow. So what lies outside of the
+settings, above all the environment with its passwords, is read only for keys that name a place and are stored nowhere.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NoReturn
+
+from hydra.core.utils import setup_globals
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
+
+from pipeline.errors import ConfigError
+
+PLACES = ("results", "tracking.uri", "data.path")
+OUTSIDE = ("oc.env", "hydra", "now")  # resolvers that read the environment, Hydra's own config, and the clock
+FILE_NAME = "${file_stem:${data.path}}"  # data.name of conf/data/file.yaml: the name of a data file that must exist
+
+
+def resolve_settings(raw: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
+    """The settings with all interpolations resolved. raw: the config as composed. groups: the keys that hold keys.
+
+    Raises ConfigError for what cannot be resolved, and for what would read more than the settings.
+    """
+    tree = OmegaConf.create(dict(raw))
+    given = {name: value for name, value in raw.items() if name not in groups}
+    given |= {f"{group}.{name}": value for group in groups for name, value in raw[group].items()}
+    values = {key: _resolve(tree, key, given[key]) for key in PLACES if key in given}
+    if given.get("data.name") == FILE_NAME:
+        values["data.name"] = _resolve(tree, "data.name", FILE_NAME)
+        OmegaConf.update(tree, "data.name", values["data.name"])
+    others = [key for key in given if key not in values]
+    others.sort(key=lambda key: not any(f"{r}:" in str(given[key]) for r in OUTSIDE))
+    with _closed(OUTSIDE):  # those first that hold the reference themselves, to be the ones that are named
+        values |= {key: _resolve(tree, key, given[key]) for key in others}
+    nested = {group: {name: values.pop(f"{group}.{name}") for name in raw[group]} for group in groups}
+    return values | nested
+
+
+class _OutsideError(Exception):
+    """An interpolation that reads more than the settings."""
+
+
+def _resolve(tree: DictConfig, key: str, given: Any) -> Any:
+    """The plain value of a dotted key that is given as `given`. Raises ConfigError."""
+    try:
+        value = OmegaConf.select(tree, key)
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    except OmegaConfBaseException as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, _OutsideError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is not None:
+            reason = f"which reads ${{{cause}:...}}"
+            raise ConfigError(key, given, f"that only in {', '.join(PLACES)}", reason=reason) from error
+        reason = (str(error.msg).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(f"{key}: {given} given, which cannot be resolved: {reason}") from error
+
+
+@contextmanager
+def _closed(resolvers: Sequence[str]) -> Iterator[None]:
+    """Within the context, interpolations with these resolvers fail."""
+
+    def refuse(name: str, *_: object) -> NoReturn:
+        raise _OutsideError(name)
+
+    for name in resolvers:
+        OmegaConf.register_new_resolver(name, partial(refuse, name), replace=True)
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+        setup_globals()  # registers Hydra's
