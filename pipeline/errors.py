@@ -58,10 +58,14 @@ def closest(word: str, known: Sequence[str]) -> str:
 
 
 def one_line(message: object) -> str:
-    """The message as one line of at most `LONGEST` characters, cut in its middle, with control characters escaped."""
-    text = re.sub(r"\s*[\r\n]\s*", " ", str(message).strip())
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """The message as one printable line of at most `LONGEST` characters, cut in its middle."""
+    line = printable(re.sub(r"\s*[\r\n]\s*", " ", str(message).strip()))
     return line if len(line) <= LONGEST else f"{line[:_HEAD]}…{line[_HEAD + 1 - LONGEST :]}"
+
+
+def printable(text: str) -> str:
+    """Escape the characters that would move a terminal's cursor or hide the rest of the text."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def is_number(value: Any) -> TypeGuard[float]:

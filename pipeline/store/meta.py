@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.biases.safe_files import printable
-from pipeline.errors import is_number
+from pipeline.errors import is_number, printable
 from pipeline.runtime.hashing import digest
 from pipeline.store.files import describe_file
 

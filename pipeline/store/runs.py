@@ -21,8 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.biases.safe_files import printable
-from pipeline.errors import ConfigError, closest
+from pipeline.errors import ConfigError, closest, printable
 from pipeline.runtime.hashing import digest
 from pipeline.store.aside import aside_folder
 from pipeline.store.locks import hold_lock
