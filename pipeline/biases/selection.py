@@ -23,7 +23,7 @@ def select_biases(biases: Sequence[Bias], model: str, layer: str | None, kind: s
     selected = [b for b in of_kind if layer is None or _matches(b.layer, layer) or _matches(b.path, layer)]
     if not selected:
         layers = list(dict.fromkeys(bias.layer for bias in of_kind))
-        raise ConfigError(f"--layer: {layer} matches no layer of {model}; {closest(str(layer), layers)[:300]}")
+        raise ConfigError(f"--layer: {layer} matches no layer of {model}; {closest(str(layer), layers)}")
     return selected
 
 

@@ -1,13 +1,17 @@
 """Read the user's own csv, parquet or npz file."""
 
+import contextlib
+import math
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
 from pipeline.config.schema import Data
 from pipeline.data.dataset import Dataset, classification_task
 from pipeline.errors import DataError, closest
+from pipeline.runtime.device import free_memory
 
 MOST_CLASSES = 20  # an integer target with more distinct values than this is taken for a regression
 SUFFIXES = (".csv", ".parquet", ".npz")
@@ -45,7 +49,35 @@ def data_file(data: Data) -> Path:
         raise DataError("data.path", data.path, f"the path of a {', '.join(SUFFIXES)} file")
     if not path.is_file():
         raise DataError(f"data.path: there is no file {data.path}")
+    size, free = _bytes_in_memory(path), free_memory()
+    if size > free:
+        there = f"{path.name} takes {size / 2**30:,.1f} GiB of memory, but {free / 2**30:,.1f} GiB are free"
+        raise DataError(f"data.path: {there}; allowed: a smaller file")
     return path
+
+
+def _bytes_in_memory(path: Path) -> int:
+    """At least how much memory the rows of a file take, by what it declares: compressed or sparse, it may be small."""
+    sizes = [path.stat().st_size]
+    with contextlib.suppress(Exception):  # a damaged file is named when it is read
+        if path.suffix == ".npz":
+            with ZipFile(path) as archive:
+                sizes.append(sum(max(member.file_size, _npy_bytes(archive, member)) for member in archive.infolist()))
+        elif path.suffix == ".parquet":
+            from pyarrow import parquet
+
+            file = parquet.read_metadata(path)
+            groups = (file.row_group(i).total_byte_size for i in range(file.num_row_groups))
+            sizes += [sum(groups), file.num_rows * file.num_columns * 4]
+    return max(sizes)
+
+
+def _npy_bytes(archive: ZipFile, member: ZipInfo) -> int:
+    """The size of an array in an npz file, which NumPy allocates before it reads the values."""
+    with archive.open(member) as file:
+        read_header = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}.get(read_magic(file))
+        shape, _, dtype = read_header(file) if read_header else ((), False, np.dtype("u1"))
+    return math.prod(shape) * dtype.itemsize
 
 
 def _guess_task(labels: np.ndarray) -> str:
@@ -60,7 +92,7 @@ def _read_npz(path: Path, data: Data) -> tuple[np.ndarray, np.ndarray]:
         # np.load would leave the file of a truncated archive open
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = dict(archive)
-    except (ValueError, TypeError, AttributeError, OSError, EOFError, BadZipFile) as error:
+    except (ValueError, TypeError, AttributeError, OSError, EOFError, MemoryError, BadZipFile) as error:
         raise DataError(f"data.path: {path.name} cannot be read: {error}") from error
     target = data.target or "y"
     for key, name in (("data.path", "x"), ("data.target", target)):
@@ -81,9 +113,8 @@ def _read_table(path: Path, data: Data) -> tuple[np.ndarray, np.ndarray]:
 
     try:
         frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"data.path: {path.name} cannot be read: {reason}") from error
+    except (ValueError, OSError, MemoryError) as error:
+        raise DataError(f"data.path: {path.name} cannot be read: {error}") from error
     columns = [str(column) for column in frame.columns]
     frame.columns = columns
     if data.target not in columns:

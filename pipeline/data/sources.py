@@ -85,9 +85,8 @@ def _keras(data: Data) -> Dataset:
     try:
         (x, y), (x_test, y_test) = getattr(keras.datasets, data.source).load_data()
     except Exception as error:  # Keras raises a bare Exception when a download fails
-        reason = " ".join(str(error).split())[:200]
         raise DataError(
-            f"data: {data.source} could be read neither from Keras' cache nor from its download: {reason}"
+            f"data: {data.source} could be read neither from Keras' cache nor from its download: {error}"
         ) from error
     x, y = np.concatenate([x, x_test]), np.concatenate([y, y_test]).ravel()
     x = x[..., None] if x.ndim == 3 else x

@@ -28,6 +28,7 @@ from pipeline.config.schema import Data
 from pipeline.data.dataset import Dataset
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import Split, split_rows
+from pipeline.errors import one_line
 from pipeline.experiment.evaluation import Evaluator
 from pipeline.experiment.plan import Plan
 from pipeline.runtime.device import start_tensorflow
@@ -99,7 +100,7 @@ def update_tables(store: RunStore, device: str, files: Mapping[str, str]) -> lis
 
 
 def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def _columns(table: str, rows: Sequence[Row]) -> list[str]:

@@ -23,6 +23,7 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 from pipeline.config.schema import PROJECT
+from pipeline.errors import one_line
 from pipeline.experiment.plan import Plan
 from pipeline.experiment.run import Progress, train_and_store
 from pipeline.runtime.logs import redirect_stderr
@@ -122,7 +123,7 @@ def main() -> int:
                 train_and_store(plan, seeds, _rarely(reply))
             except Exception as error:
                 log.info("the job failed", exc_info=True)
-                reply(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+                reply(one_line(f"{type(error).__name__}: {error}"))
             else:
                 reply(None)
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.config.load import load_config
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, one_line
 from pipeline.experiment.hydra_callback import Request, current_request, is_validated, task_overrides
 from pipeline.experiment.isolation import JobError, train_isolated
 from pipeline.experiment.plan import plan_job
@@ -28,16 +28,17 @@ log = logging.getLogger(__name__)
 
 
 def train_job(composed: DictConfig) -> None:
-    """Train the arm of a composed config. A failure is recorded in the results folder, and raised for the launcher.
+    """Train the arm of a composed config. A failure is recorded in the results folder, and told at the end.
+
+    It is raised only where it cannot be recorded: after an exception, Hydra starts no further batch of jobs
+    (`hydra.sweeper.max_batch_size`).
 
     In the process that launched the sweep there is a progress bar and an upload beside the training; a launcher's
     worker trains and stores, and the launching process uploads at the end.
     """
     hydra_config = HydraConfig.get()
     if not is_validated():
-        raise ConfigError(
-            "hydra.callbacks: the request was not checked; allowed: the callback of conf/commandline.yaml"
-        )
+        raise ConfigError("hydra.callbacks: the request was not checked; allowed: those of conf/commandline.yaml")
     overrides = task_overrides(hydra_config)
     config = load_config(composed, overrides)
     output = Path(hydra_config.runtime.output_dir) / f"{hydra_config.job.name}.log"
@@ -58,9 +59,8 @@ def train_job(composed: DictConfig) -> None:
     except Exception as error:
         died = isinstance(error, JobError)
         log.info("the job failed", exc_info=not died)  # to the job's log; the terminal gets one line at the end
-        line = str(error) if died else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        line = str(error) if died else one_line(f"{type(error).__name__}: {error}")
         record_failure(plan.store, plan.arm, Failure(" ".join(overrides) or "the default arm", line, str(output)))
-        raise
 
 
 @cache

@@ -7,6 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
+from pipeline.errors import one_line
 from pipeline.experiment.ablation import ablate_studies
 from pipeline.experiment.hydra_callback import Request, current_request
 from pipeline.experiment.isolation import stop_trainer
@@ -44,7 +45,7 @@ def finish_request(request: Request, error: Exception | None) -> int:
         _print_next_steps(outcomes, all_uploaded=not upload_problems)
     failures = [outcome.problem for outcome in outcomes if outcome.problem]
     if error is not None and not any(outcome.failure for outcome in outcomes):
-        failures.append(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        failures.append(one_line(f"{type(error).__name__}: {error}"))
     for line in failures:
         print(f"failed: {hide_passwords(line)}", file=sys.stderr)
     return 1 if failures else 0

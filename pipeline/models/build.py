@@ -36,8 +36,7 @@ def build_model(
         model = keras.Sequential([keras.Input(input_shape, name="input"), *made], name="model")
         settle_initializers(model)
     except (ValueError, TypeError, ArithmeticError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ConfigError(f"model: Keras cannot build it for inputs of shape {input_shape}: {reason}") from error
+        raise ConfigError(f"model: Keras cannot build it for inputs of shape {input_shape}: {error}") from error
     output_shape: Any = model.output_shape
     if len(output_shape) != 2:
         raise ConfigError(

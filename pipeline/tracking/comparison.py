@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.config.schema import Tracking
+from pipeline.errors import one_line
 from pipeline.report.document import FILE, read_document
 from pipeline.runtime.hashing import digest
 from pipeline.store.folder_id import read_folder_id
@@ -142,7 +143,7 @@ def publish_comparison(target: Tracking, store: RunStore, folder: Path) -> str:
             if experiment is not None and experiment.lifecycle_stage == "active":
                 _send(client, experiment, upload, store)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost the answer
-        return hide_passwords(f"Could not upload the report to MLflow at {uri}: {' '.join(str(error).split())[:300]}.")
+        return one_line(hide_passwords(f"Could not upload the report to MLflow at {uri}: {error}."))
     return ""
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.config.schema import Tracking
+from pipeline.errors import one_line
 from pipeline.runtime.hashing import digest
 from pipeline.store.folder_id import folder_id, read_folder_id
 from pipeline.store.replaced import replaced_keys
@@ -38,7 +39,7 @@ def mirror_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run
             client, experiment_id = open_experiment(uri, store.study)
             send_arm(client, experiment_id, store, runs)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost a result
-        return hide_passwords(f"Could not upload to MLflow at {uri}: {' '.join(str(error).split())[:300]}")
+        return one_line(hide_passwords(f"Could not upload to MLflow at {uri}: {error}"))
     return ""
 
 

@@ -63,7 +63,7 @@ def check_optimizer_values(optimizer: Optimizer) -> None:
     try:
         make_optimizer(optimizer)
     except (ValueError, TypeError, ArithmeticError) as error:
-        raise ConfigError(f"optimizer: Keras refuses it: {' '.join(str(error).split())[:300]}") from error
+        raise ConfigError(f"optimizer: Keras refuses it: {error}") from error
 
 
 def make_optimizer(settings: Optimizer) -> Any:

@@ -127,7 +127,7 @@ def test_no_job_trains_without_the_check(option: str, cli: Callable[..., Command
     (tmp_path / "mine" / "experiment" / "open.yaml").write_text(f"# @package _global_\n{callbacks}\n")
     result = cli("-m", f"--config-dir={tmp_path / 'mine'}", *QUICK, "experiment=open", option, "use_bias=choice(true)")
     assert result.code == 2 and result.err.endswith(
-        "\nhydra.callbacks: the request was not checked; allowed: the callback of conf/commandline.yaml\n"
+        "\nhydra.callbacks: the request was not checked; allowed: those of conf/commandline.yaml\n"
     )
     assert not (tmp_path / "results").exists()
 

@@ -138,10 +138,10 @@ def test_a_folder_that_cannot_be_listed_is_damaged(tmp_path: Path) -> None:
 
 
 def test_names_of_damaged_runs_can_be_printed(tmp_path: Path) -> None:
-    """What a terminal would obey, or cannot show, is a question mark."""
+    """What a terminal would obey, or cannot show, is escaped."""
     (tmp_path / "s" / os.fsdecode(b"\x1b[2J\xff") / "seed=0").mkdir(parents=True)
     (damaged,) = RunStore(tmp_path, "s").damaged()
-    assert damaged.name == "?[2J?/seed=0"
+    assert damaged.name == r"\x1b[2J\udcff/seed=0"
 
 
 @pytest.mark.parametrize("key", ["../../precious", "a/b", "..", ".", "", "damaged", "a\nb"])

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import time
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +71,12 @@ def test_a_terminal_sees_each_arm_arrive(trained_study: TrainedStudy, mlflow_sto
     reader, writer = os.openpty()
     with os.fdopen(writer, "w") as terminal, redirect_stdout(terminal):
         assert sync.main([f"results={trained_study.results}", f"uri={mlflow_store}"]) == 0
-    lines = os.read(reader, 10_000).decode().splitlines()
+    printed = b""
+    with suppress(OSError):  # Linux's way to say that the other end is closed
+        while chunk := os.read(reader, 10_000):
+            printed += chunk
     os.close(reader)
+    lines = printed.decode().splitlines()
     arms = sorted(trained_study.arms)
     assert lines[:-1] == [f"{i + 1} of 3: {trained_study.name}/{arm}" for i, arm in enumerate(arms)]
     assert lines[-1] == f"MLflow at {mlflow_store} has all of: {trained_study.name}"
