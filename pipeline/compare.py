@@ -102,4 +102,4 @@ def _publish(written: Sequence[tuple[RunStore, Path]], results: Path, reports: P
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, finish_threads=True)  # those of the renderer, which is stopped

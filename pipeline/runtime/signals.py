@@ -72,10 +72,10 @@ def hold_signals() -> Iterator[None]:
             raise Interrupted(came)
 
 
-def run_command(main: Callable[[], int]) -> NoReturn:
+def run_command(main: Callable[[], int], finish_threads: bool = False) -> NoReturn:
     """Run a command and end the process with its exit code; a signal that `main` lets pass is named in one line.
 
-    After a signal, threads that still train are not waited for.
+    After a signal, threads, which may still train or upload, are not waited for, except with `finish_threads`.
     """
     with raise_on_signal():
         try:
@@ -84,7 +84,7 @@ def run_command(main: Callable[[], int]) -> NoReturn:
             interrupt = as_interrupted(error)
             print(interrupt, file=sys.stderr)
             code = interrupt.exit_code
-        if code > 128:
+        if code > 128 and not finish_threads:
             exit_at_once(code)
     sys.exit(code)
 
