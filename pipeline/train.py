@@ -11,8 +11,7 @@ import hydra
 
 from pipeline.config.arguments import read_arguments
 from pipeline.config.load import register_schema
-from pipeline.config.messages import as_refusal
-from pipeline.config.overrides import validate_overrides
+from pipeline.config.overrides import as_named_refusal, validate_overrides
 from pipeline.config.schema import CONF
 from pipeline.experiment.hydra_callback import begin_request, current_request
 from pipeline.experiment.job import train_job
@@ -39,10 +38,11 @@ def _run() -> int:
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here, to be printed in one line
     begin_request()
-    error: Exception | None = None
+    error, overrides = None, []
     try:
         arguments = read_arguments(sys.argv[1:])
-        validate_overrides(arguments.overrides, arguments.folders)
+        overrides = arguments.overrides
+        validate_overrides(overrides, arguments.folders)
         begin_request(arguments.plan_only)
         sys.argv[1:] = arguments.ordered
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(train_job)()
@@ -56,7 +56,7 @@ def _run() -> int:
     if request is not None:
         return finish_request(request, error)
     if error is not None:
-        return report_error(as_refusal(error), code=2)
+        return report_error(as_named_refusal(error, overrides), code=2)
     return 0  # --help, --cfg and the like start no job
 
 

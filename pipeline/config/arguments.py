@@ -37,8 +37,6 @@ class Arguments:
 
 def read_arguments(given: Sequence[str]) -> Arguments:
     """Split a command line, and check its options. Raises ConfigError for an option that does not exist or fit."""
-    if "--shell-completion" in given or "-sc" in given:
-        return Arguments(list(given), [], [CONF], False)
     options, overrides, rest = [], [], list(given)
     while rest:
         argument = rest.pop(0)
@@ -51,12 +49,15 @@ def read_arguments(given: Sequence[str]) -> Arguments:
             options.append(rest.pop(0))
     plan_only = "--plan" in options
     options = [option for option in options if option != "--plan"]
-    folder = _check_options(options)
-    return Arguments(options, overrides, [CONF, Path(folder)] if folder else [CONF], plan_only)
+    parsed = _parse_options(options)
+    if parsed.shell_completion:  # what follows is no override: install=bash
+        options, overrides = [*options, *overrides], []
+    folders = [CONF] if parsed.config_dir is None else [CONF, Path(parsed.config_dir)]
+    return Arguments(options, overrides, folders, plan_only)
 
 
-def _check_options(options: list[str]) -> str | None:
-    """Refuse what Hydra would answer with its usage text or with a traceback. Returns the value of `--config-dir`."""
+def _parse_options(options: list[str]) -> argparse.Namespace:
+    """Parse Hydra's options, and refuse what Hydra would answer with its usage text or with a traceback."""
     parser: argparse.ArgumentParser = get_args_parser()
     parser.allow_abbrev = False
     parser.error = _refuse  # type: ignore[method-assign]
@@ -65,13 +66,16 @@ def _check_options(options: list[str]) -> str | None:
         _refuse(f"unrecognized arguments: {' '.join(parsed.overrides) or '--'}")
     if parsed.experimental_rerun is not None:
         raise ConfigError("--experimental-rerun: not supported; allowed: the same command again, which goes on")
-    commands = {"--run": parsed.run, "--multirun": parsed.multirun, "--cfg": parsed.cfg, "--info": parsed.info}
+    commands = {"--run": parsed.run, "--multirun": parsed.multirun, "--cfg": parsed.cfg, "--info": parsed.info,
+                "--shell-completion": parsed.shell_completion}  # fmt: skip
     chosen = [name for name, value in commands.items() if value]
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(chosen)}: given together; allowed: one of them")
+    if parsed.config_dir is not None and not Path(parsed.config_dir).is_dir():
+        raise ConfigError("--config-dir", parsed.config_dir, "a folder that exists")
     if parsed.resolve and not (parsed.cfg or parsed.help):
         raise ConfigError("--resolve: given alone; allowed: with --cfg job")
-    return parsed.config_dir
+    return parsed
 
 
 def _refuse(message: str) -> NoReturn:

@@ -30,7 +30,8 @@ def as_refusal(error: Exception) -> Exception:
         if isinstance(cause, OverrideParseException):
             return unreadable(cause.override)
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-            return ConfigError(f"{cause.full_key}: {str(cause.msg).strip().splitlines()[0]}")
+            key = re.sub(r"\[(\d+)\]", r".\1", str(cause.full_key))
+            return ConfigError(f"{key}: {str(cause.msg).strip().splitlines()[0]}")
     if isinstance(error, (HydraException, OmegaConfBaseException, YAMLError)):
         return ConfigError(str(error) or type(error).__name__)
     return error

@@ -5,11 +5,15 @@ The known groups and options are the folders and files of conf/; the known keys 
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from hydra.errors import OverrideParseException
@@ -17,9 +21,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.load import null_initializer, structured_schema
-from pipeline.config.messages import explain_omegaconf, unknown_key, unreadable
+from pipeline.config.messages import as_refusal, explain_omegaconf, unknown_key, unreadable
 from pipeline.config.schema import CONF, Settings, is_nullable, is_open, key_types
 from pipeline.errors import ConfigError, closest, require
+
+MOST_JOBS = 10_000  # of a sweep: each is composed and checked before the first one starts
 
 
 def validate_overrides(overrides: Sequence[str], folders: Sequence[Path] = (CONF,)) -> None:
@@ -50,7 +56,8 @@ def validate_overrides(overrides: Sequence[str], folders: Sequence[Path] = (CONF
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     """Parse each override by Hydra's grammar. Raises ConfigError."""
-    parser = OverridesParser.create()
+    hydra = GlobalHydra.instance()
+    parser = OverridesParser.create(hydra.config_loader() if hydra.is_initialized() else None)  # which knows glob(*)
     try:
         return parser.parse_overrides(list(overrides))
     except OverrideParseException as error:
@@ -58,18 +65,46 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of each job of a sweep, in the order and the form of Hydra's basic sweeper."""
+    """The overrides of each job of a sweep, in the order and the form of Hydra's basic sweeper.
+
+    Raises ConfigError for a sweep that has no job, or more than `MOST_JOBS`.
+    """
     choices: dict[str, list[str]] = {}
     for override in parse_overrides(overrides):
         key = override.get_key_element()
         if override.is_discrete_sweep():
-            values = list(override.sweep_string_iterator())
+            values = list(itertools.islice(override.sweep_string_iterator(), MOST_JOBS + 1))
+        elif override.is_delete():
+            raise ConfigError(f"{override.input_line}: given for a sweep; allowed: for a single job, without -m")
         elif override.is_sweep_override():
             raise ConfigError(key, override.get_value_string(), "values to sweep over: a,b or range(1,5)")
         else:
             values = [override.get_value_element_as_str()]
         choices[key] = [f"{key}={value}" for value in values]
+        _require_jobs(math.prod(map(len, choices.values())), override)
     return [list(job) for job in itertools.product(*choices.values())]
+
+
+def as_named_refusal(error: Exception, overrides: Sequence[str]) -> Exception:
+    """`as_refusal`, and where that does not help, the first override that Hydra cannot even compose alone."""
+    refusal = as_refusal(error)
+    if isinstance(refusal, ConfigError):
+        return refusal
+    initialized = GlobalHydra.instance().is_initialized()
+    with nullcontext() if initialized else initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        for override in overrides:
+            try:
+                compose("config", expand_sweep([override])[0], return_hydra_config=True)
+            except Exception as cause:
+                named = as_refusal(cause)
+                return named if isinstance(named, ConfigError) else ConfigError(f"{override}: {cause}")
+    return error
+
+
+def _require_jobs(jobs: int, override: Override) -> None:
+    """Refuse a sweep that has no job, or more than can be checked."""
+    allowed = f"a sweep of 1 to {MOST_JOBS:,} jobs"
+    require(0 < jobs <= MOST_JOBS, override.key_or_group, override.get_value_string(), allowed)
 
 
 def _groups(folders: Sequence[Path]) -> list[str]:
@@ -85,7 +120,9 @@ def _values(override: Override) -> Iterator[Any]:
     if not override.is_sweep_override():
         yield override.value()
     elif override.is_discrete_sweep() and override.value_type != ValueType.GLOB_CHOICE_SWEEP:
-        texts = [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
+        values = list(itertools.islice(override.sweep_string_iterator(), MOST_JOBS + 1))
+        _require_jobs(len(values), override)
+        texts = [f"{override.key_or_group}={value}" for value in values]
         yield from (single.value() for single in parse_overrides(texts))  # parsed again, for values in quotes
 
 
@@ -99,6 +136,7 @@ def _check_group(override: Override, folders: Sequence[Path]) -> None:
     for value in _values(override):
         if value is None and override.is_delete():
             continue
+        require(isinstance(value, str) or not override.is_delete(), f"~{group}", value, "the name of its option")
         for option in value if isinstance(value, list) else [value]:
             _check_option(group, option, folders)
             if group == "experiment":
@@ -144,6 +182,8 @@ def _check_key(override: Override, schema: DictConfig, folders: Sequence[Path]) 
         if not any(is_open(hint) for known, hint in types.items() if key.startswith(f"{known}.")):
             raise unknown_key(key, _groups(folders))
         return
+    if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
+        raise ConfigError(key, override.get_value_string(), "values: glob chooses among the options of a group")
     if override.is_delete():
         raise ConfigError(f"~{key}: it cannot be removed; allowed: {key}=...")
     for value in _values(override):

@@ -17,8 +17,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from pipeline.config.load import load_config
-from pipeline.config.messages import as_refusal
-from pipeline.config.overrides import expand_sweep, parse_overrides
+from pipeline.config.overrides import as_named_refusal, expand_sweep, parse_overrides
 from pipeline.errors import require
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.dry_run import show_plan
@@ -96,7 +95,8 @@ class ValidateJobs(Callback):
             request = self._plan_request(config, is_sweep)
         except Exception as error:
             stop_uploads()
-            sys.exit(report_error(as_refusal(error), code=2))
+            refusal = as_named_refusal(error, [*task_overrides(config.hydra), *config.hydra.overrides.hydra])
+            sys.exit(report_error(refusal, code=2))
         if self.plan_only:
             sys.exit(0)
         JobRuntime.instance().set(VALIDATED, True)

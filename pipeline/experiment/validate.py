@@ -35,8 +35,8 @@ def compose_jobs(overrides: Sequence[str]) -> list[Config]:
     try:
         validate_overrides(overrides)
         is_sweep = any(override.is_sweep_override() for override in parse_overrides(overrides))
-        jobs = expand_sweep(overrides) if is_sweep else [list(overrides)]
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            jobs = expand_sweep(overrides) if is_sweep else [list(overrides)]
             return [load_config(compose("config", job), job) for job in jobs]
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise as_refusal(error) from error
