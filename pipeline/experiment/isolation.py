@@ -68,7 +68,7 @@ def _train_in(
                 raise JobError(reply)
             progress(plan.arm, *reply)
     except (BrokenPipeError, json.JSONDecodeError):  # half a line, or none
-        raise JobError(_cause_of_death(trainer.wait())) from None
+        raise JobError(describe_death(trainer.wait())) from None
 
 
 def stop_trainer() -> None:
@@ -92,7 +92,8 @@ def _start_trainer() -> subprocess.Popen[bytes]:
     return trainer
 
 
-def _cause_of_death(code: int) -> str:
+def describe_death(code: int) -> str:
+    """How a process with this exit code ended, e.g. "killed by SIGSEGV"."""
     names = {number.value: number.name for number in signal.Signals}
     name = names.get(-code) or names.get(code - 128)
     if name is None:

@@ -54,7 +54,7 @@ def train_job(composed: DictConfig) -> None:
             def progress(arm: str, done: int, total: int) -> None:
                 bar.update(task, description=arm, completed=done, total=total, visible=True)
 
-            train = partial(train_isolated, job_log=output) if _isolate(config.runtime.isolate, request) else None
+            train = partial(train_isolated, job_log=output) if is_isolated(config.runtime.isolate, request) else None
             run_arm(config, progress, queue_arm if launching else lambda *_: "", train)
     except Exception as error:
         died = isinstance(error, JobError)
@@ -78,7 +78,7 @@ def _end_with_launcher() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _isolate(setting: bool | str, request: Request | None) -> bool:
+def is_isolated(setting: bool | str, request: Request | None) -> bool:
     """Whether the job trains in a process of its own: `auto` does in a launcher's worker, or if the request needs it.
 
     A launcher such as joblib gives up all jobs when a worker dies.
@@ -86,8 +86,16 @@ def _isolate(setting: bool | str, request: Request | None) -> bool:
     return bool(setting) if setting != "auto" else request is None or request.isolate
 
 
+class _Screen(Console):
+    """A terminal that keeps its cursor: a process that is killed could not show it again."""
+
+    def show_cursor(self, show: bool = True) -> bool:
+        """Do nothing."""
+        return False
+
+
 def _progress_bar(visible: bool) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("epoch {task.completed}/{task.total}"))
-    screen = Console(file=sys.stdout)  # standard error goes to the job's log meanwhile
+    screen = _Screen(file=sys.stdout)  # standard error goes to the job's log meanwhile
     disable = not (visible and screen.is_terminal)
     return Progress(*columns, TimeRemainingColumn(), console=screen, transient=True, disable=disable)

@@ -35,26 +35,35 @@ def n_runs(folder: Path) -> int:
     return len(list(folder.glob("results/*/*/seed=*/run.json")))
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [("SIGINT", "tracking=none"), ("SIGTERM", "tracking.uri="), ("SIGHUP", "runtime.isolate=true"),
+     ("SIGTERM", "hydra/launcher=joblib")],
+)  # fmt: skip
 def test_a_signal_keeps_the_stacks_that_have_ended(
-    forks: Forks, tmp_path: Path, mlflow_store: str, figure: Callable[[str], None], name: str
+    forks: Forks, tmp_path: Path, mlflow_store: str, figure: Callable[[str], None], name: str, setting: str
 ) -> None:
     """Their runs are stored and uploaded, the command says so in one line, and ends with 128 + n."""
-    tracking = f"tracking.uri={mlflow_store}" if name == "SIGTERM" else "tracking=none"
-    command = forks.start(tmp_path / "log", *SWEEP, *places(tmp_path), tracking)
+    tracked = setting in ("tracking.uri=", "hydra/launcher=joblib")
+    tracking = f"tracking.uri={mlflow_store}" if tracked else "tracking=none"
+    command = forks.start(
+        tmp_path / "log", *SWEEP, *places(tmp_path), setting.replace("tracking.uri=", tracking), tracking
+    )
     wait_until(lambda: n_runs(tmp_path) >= STACK)
+    begun = time.monotonic()
     command.send(getattr(signal, name))
     said = wait_until(lambda: MESSAGE.format(name) in command.lines, 30)
-    begun = time.monotonic()
     assert command.wait(60) == 128 + getattr(signal, name)
+    ended = time.monotonic() - begun
     assert command.lines == [MESSAGE.format(name)]
-    assert n_runs(tmp_path) in (STACK, 2 * STACK)
-    if tracking != "tracking=none":
+    assert n_runs(tmp_path) < 200
+    assert n_runs(tmp_path) % STACK == 0 or setting == "hydra/launcher=joblib"  # which kills its workers
+    if tracked:
         mirrored = MLflowStore(mlflow_store).by_name("iris-linear")
         assert {run.info.status for run in mirrored.values()} == {"FINISHED"}
-        assert len(mirrored) == n_runs(tmp_path) + 1
-    ended = said + time.monotonic() - begun
-    figure(f"{name} while a stack trains: answered after {said:.2f} s, ended after {ended:.2f} s ({tracking[:12]})")
+        arms = {path.parts[-3] for path in tmp_path.glob("results/*/*/seed=*/run.json")}
+        assert len(mirrored) == n_runs(tmp_path) + len(arms)
+    figure(f"{name} while a stack trains ({setting}): answered after {said:.2f} s, ended after {ended:.2f} s")
 
 
 def test_a_second_signal_ends_the_command_at_once(forks: Forks, tmp_path: Path, figure: Callable[[str], None]) -> None:
