@@ -17,16 +17,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from pipeline.config.options import command_line, parse_options
-from pipeline.config.schema import LONGEST_WAIT, PROJECT, Tracking
+from pipeline.config.schema import LONGEST_WAIT, PROJECT
 from pipeline.errors import require
 from pipeline.report.render import start_renderer, stop_renderer
-from pipeline.runtime.deadline import call_within
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import exit_at_once, run_command
-from pipeline.store.runs import RunStore, choose_studies
+from pipeline.store.runs import choose_studies
 
 
 @dataclass(frozen=True)
@@ -71,34 +69,12 @@ def _compare(arguments: Sequence[str]) -> int:
         stop_renderer()
         raise
     if options.mlflow:
-        _publish(reports, PROJECT / options.results, PROJECT / options.reports, options.wait)
+        from pipeline.tracking.studies import publish_reports
+
+        if not publish_reports(reports, PROJECT / options.results, PROJECT / options.reports, options.wait):
+            stop_renderer()
+            exit_at_once(0)
     return 0
-
-
-def _publish(written: Sequence[tuple[RunStore, Path]], results: Path, reports: Path, wait: float) -> None:
-    """Upload reports to MLflow, in at most `wait` seconds; say what is unsent, and how to send it."""
-    from pipeline.tracking.background import sync_command
-    from pipeline.tracking.client import hide_passwords, store_uri
-    from pipeline.tracking.comparison import publish_comparison
-
-    tracking = Tracking(wait=wait)
-    uri = store_uri(tracking)
-    retry = f"To send it: {sync_command(uri, results, reports)}"
-    unsent = [store.study for store, _ in written]
-
-    def publish() -> None:
-        for store, folder in written:
-            if problem := publish_comparison(tracking, store, folder):
-                print(problem, retry, file=sys.stderr)
-            unsent.remove(store.study)
-
-    try:
-        call_within(wait, publish)
-    except TimeoutError:
-        late = f"within {wait:g} s (wait): the report of {', '.join(unsent)} is unsent."
-        print(f"Could not upload to MLflow at {hide_passwords(uri)} {late} {retry}", file=sys.stderr)
-        stop_renderer()
-        exit_at_once(0)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ read without Keras, and no code in them runs. A run whose files do not match the
 Exit code 2: the file or the request is refused, in one line that says why.
 """
 
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,8 +21,7 @@ from pipeline.biases.variables import Bias
 from pipeline.errors import ConfigError, ModelFileError
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
-from pipeline.store.meta import BIASES, RUN, DamagedRunError
-from pipeline.store.runs import read_run
+from pipeline.store.runs import refuse_damaged_run
 
 MLFLOW_RUN = "runs:/"
 
@@ -50,7 +48,7 @@ def _extract(arguments: Sequence[str]) -> int:
 def _read(model: str, load: bool) -> list[Bias]:
     read = _load if load else read_biases
     if not model.startswith(MLFLOW_RUN):
-        _check_run(Path(model))
+        refuse_damaged_run(Path(model))
         return read(Path(model))
     from pipeline.tracking.models import fetch_model
 
@@ -60,16 +58,6 @@ def _read(model: str, load: bool) -> list[Bias]:
             return read(path)
         except ConfigError as error:  # name what the user typed, not the temporary file
             raise ModelFileError(str(error).replace(str(path), model)) from error
-
-
-def _check_run(path: Path) -> None:
-    """Raise ModelFileError for a damaged run; what has no run.json (a run from MLflow, a model) is no run to check."""
-    folder = path.parent if path.name == BIASES else path
-    if os.path.lexists(folder / RUN):
-        try:
-            read_run(folder)
-        except DamagedRunError as error:
-            raise ModelFileError(f"{path}: a damaged run: {error}") from error
 
 
 def _load(path: Path) -> list[Bias]:

@@ -11,8 +11,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
-from pathlib import Path
 
 from pipeline.config.options import parse_options
 from pipeline.config.schema import LONGEST_WAIT, PROJECT, Tracking
@@ -22,12 +20,11 @@ from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import exit_at_once, run_command
 from pipeline.store.aside import sweep_aside
 from pipeline.store.files import check_writable
-from pipeline.store.runs import Run, RunStore, choose_studies, stored_studies
+from pipeline.store.runs import RunStore, choose_studies, stored_studies
 from pipeline.tracking.background import count_unsent
 from pipeline.tracking.client import hide_passwords, store_uri
-from pipeline.tracking.comparison import publish_comparison
 from pipeline.tracking.follow import follow_queue
-from pipeline.tracking.runs import mirror_arm, up_to_date
+from pipeline.tracking.studies import upload_studies
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def _sync(arguments: Sequence[str]) -> int:
     stores = choose_studies(results, options.study) if options.study else every
     uri, unsent = hide_passwords(store_uri(tracking)), list[str]()
     try:
-        problems = call_within(wait, partial(_upload, tracking, stores, reports, unsent))
+        problems = call_within(wait, partial(upload_studies, tracking, stores, reports, unsent))
     except TimeoutError:
         missing = count_unsent(unsent) if unsent else "All arms are sent, but not all reports"
         print(f"Could not upload to MLflow at {uri} within {wait:g} s (wait). {missing}.", file=sys.stderr)
@@ -76,35 +73,6 @@ def _sync(arguments: Sequence[str]) -> int:
         return 1
     print(f"MLflow at {uri} has all of: {', '.join(s.study for s in stores) or 'no study yet'}")
     return 0
-
-
-def _upload(tracking: Tracking, stores: Sequence[RunStore], reports: Path, unsent: list[str]) -> list[str]:
-    """Upload the arms and then the reports of studies. Returns the problems.
-
-    unsent: the names of the arms that MLflow lacks are put there, and taken out as they arrive.
-    """
-    problems, missing = list[str](), list[tuple[RunStore, str, list[Run]]]()
-    for store in stores:
-        stored, damaged = store.read()
-        for arm, group in groupby(stored, key=lambda run: run.arm):
-            runs = list(group)
-            if not up_to_date(tracking, store, arm, runs):
-                missing.append((store, arm, runs))
-        problems += [
-            f"{store.study}/{run.name} is damaged and was not sent: {run.reason}. MLflow keeps what it has; train the "
-            "arm again, or remove the folder."
-            for run in damaged
-        ]
-    unsent += [f"{store.study}/{arm}" for store, arm, _ in missing]
-    for i, (store, arm, runs) in enumerate(missing):
-        if problem := mirror_arm(tracking, store, arm, runs):
-            # Most likely the server is away, and each further arm would wait for it again.
-            return [f"{problem.rstrip('.')}. {count_unsent(unsent)}.", *problems]
-        del unsent[0]
-        if sys.stdout.isatty():
-            print(f"{i + 1} of {len(missing)}: {store.study}/{arm}")
-    problems += [publish_comparison(tracking, store, reports / store.study) for store in stores]
-    return [problem for problem in problems if problem]
 
 
 if __name__ == "__main__":

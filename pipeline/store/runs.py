@@ -13,6 +13,7 @@ live in `<results>/.aside`, replaced runs in `<results>/.replaced`.
 """
 
 import csv
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.errors import ConfigError, closest, printable
+from pipeline.errors import ConfigError, ModelFileError, closest, printable
 from pipeline.runtime.hashing import digest
 from pipeline.store.aside import aside_folder
 from pipeline.store.locks import hold_lock
@@ -121,6 +122,19 @@ def read_run(path: Path) -> Run:
     if path.name.startswith("seed=") and path.parts[-2:] != (run.arm, f"seed={run.seed}"):
         raise DamagedRunError(f"a copy: {RUN} says {printable(run.arm)}/seed={run.seed}")
     return run
+
+
+def refuse_damaged_run(path: Path) -> None:
+    """Raise ModelFileError if `path` is the folder of a damaged run, or the biases in one.
+
+    What has no run.json beside it, such as a model, or biases that MLflow kept, is no run to check.
+    """
+    folder = path.parent if path.name == BIASES else path
+    if os.path.lexists(folder / RUN):
+        try:
+            read_run(folder)
+        except DamagedRunError as error:
+            raise ModelFileError(f"{path}: a damaged run: {error}") from error
 
 
 @dataclass(frozen=True)

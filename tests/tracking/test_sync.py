@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import MLflowStore, TrainedStudy, change_config, compose_config, copy_runs
+from factories import MLflowStore, TrainedStudy, change_config, change_meta, compose_config, copy_runs
 
 from pipeline import sync
 from pipeline.experiment.run import run_arm
@@ -52,6 +52,21 @@ def test_a_report_that_cannot_be_used_stops_no_other_study(
     (line,) = capsys.readouterr().err.splitlines()
     assert "a-study/comparison.json is damaged" in line and "python -m pipeline.compare" in line
     assert set(MLflowStore(mlflow_store).by_name("b-study")) == {ARM, f"{ARM}-s0"}
+
+
+def test_an_arm_that_mlflow_refuses_holds_up_no_other(
+    trained_study: TrainedStudy, mlflow_store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The arms after it are sent; the problem and the one arm that is unsent are named, with exit code 1."""
+    store = RunStore(trained_study.results, trained_study.name)
+    refused, *others = sorted(trained_study.arms)
+    for run in store.runs(refused):
+        change_meta(run.path, lambda meta: meta["metrics"].update({"test_#": 1.0}))  # no name that MLflow takes
+    assert sync.main([f"results={trained_study.results}", f"uri={mlflow_store}"]) == 1
+    problem, named = capsys.readouterr().err.splitlines()
+    assert "test_#" in problem and named == f"1 arm is unsent: {trained_study.name}/{refused}."
+    sent = [run for run in MLflowStore(mlflow_store).active(trained_study.name) if run.info.status == "FINISHED"]
+    assert sorted(run.info.run_name for run in sent if run.data.tags["role"] == "arm") == others
 
 
 def test_following_ends_with_its_input(

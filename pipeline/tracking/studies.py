@@ -1,0 +1,86 @@
+"""Upload whole studies: their arms, then their reports."""
+
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from pipeline.config.schema import Tracking
+from pipeline.runtime.deadline import call_within
+from pipeline.store.runs import Run, RunStore
+from pipeline.tracking.background import count_unsent, sync_command
+from pipeline.tracking.client import hide_passwords, store_uri
+from pipeline.tracking.comparison import publish_comparison
+from pipeline.tracking.runs import mirror_arm, up_to_date
+
+FAILURES_IN_A_ROW = 2  # after which the server is most likely away: each further arm would wait for it again
+
+
+def upload_studies(tracking: Tracking, stores: Sequence[RunStore], reports: Path, unsent: list[str]) -> list[str]:
+    """Upload the arms of studies, then their reports. Returns one line per problem.
+
+    An arm that MLflow refuses holds up no other one. unsent: the names of the arms that MLflow lacks are put there, and
+    taken out as they arrive.
+    """
+    missing, damaged = _missing_arms(tracking, stores)
+    unsent += [f"{store.study}/{arm}" for store, arm, _ in missing]
+    problems, in_a_row = list[str](), 0
+    for i, (store, arm, runs) in enumerate(missing):
+        name = f"{store.study}/{arm}"
+        if problem := mirror_arm(tracking, store, arm, runs):
+            problems.append(problem)
+            in_a_row += 1
+            if in_a_row == FAILURES_IN_A_ROW:
+                break
+            continue
+        in_a_row = 0
+        unsent.remove(name)
+        if sys.stdout.isatty():
+            print(f"{i + 1} of {len(missing)}: {name}")
+    if problems:
+        return [*dict.fromkeys(problems), f"{count_unsent(unsent)}.", *damaged]
+    published = [publish_comparison(tracking, store, reports / store.study) for store in stores]
+    return [*damaged, *filter(None, published)]
+
+
+def _missing_arms(
+    tracking: Tracking, stores: Sequence[RunStore]
+) -> tuple[list[tuple[RunStore, str, list[Run]]], list[str]]:
+    """The arms that MLflow lacks, as far as that can be known at once, and a line per damaged run."""
+    missing, lines = list[tuple[RunStore, str, list[Run]]](), list[str]()
+    for store in stores:
+        stored, damaged = store.read()
+        by_arm = [(arm, list(runs)) for arm, runs in groupby(stored, key=lambda run: run.arm)]
+        missing += [(store, arm, runs) for arm, runs in by_arm if not up_to_date(tracking, store, arm, runs)]
+        lines += [
+            f"{store.study}/{run.name} is damaged and was not sent: {run.reason}. MLflow keeps what it has; train the "
+            "arm again, or remove the folder."
+            for run in damaged
+        ]
+    return missing, lines
+
+
+def publish_reports(written: Sequence[tuple[RunStore, Path]], results: Path, reports: Path, wait: float) -> bool:
+    """Upload the reports that a comparison wrote, and print what is unsent and the command that sends it.
+
+    written: studies and the folders of their reports. wait: seconds. Returns whether the upload is over; if not, it
+    goes on in a thread: end the process with `exit_at_once`.
+    """
+    tracking = Tracking(wait=wait)
+    uri = store_uri(tracking)
+    retry = f"To send it: {sync_command(uri, results, reports)}"
+    unsent = [store.study for store, _ in written]
+
+    def publish() -> None:
+        for store, folder in written:
+            if problem := publish_comparison(tracking, store, folder):
+                print(problem, retry, file=sys.stderr)
+            unsent.remove(store.study)
+
+    try:
+        call_within(wait, publish)
+    except TimeoutError:
+        late = f"within {wait:g} s (wait): the report of {', '.join(unsent)} is unsent."
+        print(f"Could not upload to MLflow at {hide_passwords(uri)} {late} {retry}", file=sys.stderr)
+        return False
+    return True
