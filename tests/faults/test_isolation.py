@@ -87,4 +87,5 @@ def test_no_process_outlives_a_command(
     children = psutil.Process(command.pid).children(recursive=True)
     command.send(signal.SIGKILL)
     seconds = wait_until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in children), 30)
+    assert seconds < 4  # without that, not before they have imported TensorFlow
     figure(f"a killed command under {launcher[0]}: its {len(children)} processes were gone after {seconds:.1f} s")
