@@ -70,7 +70,11 @@ def is_validated() -> bool:
 
 def task_overrides(hydra_config: Any) -> list[str]:
     """The overrides of a job or a sweep as they were typed, interpolations included."""
-    return [str(override) for override in OmegaConf.to_container(hydra_config.overrides.task) or ()]
+    return _as_typed(hydra_config.overrides.task)
+
+
+def _as_typed(overrides: Any) -> list[str]:
+    return [str(override) for override in OmegaConf.to_container(overrides) or ()]
 
 
 class ValidateJobs(Callback):
@@ -95,7 +99,7 @@ class ValidateJobs(Callback):
             request = self._plan_request(config, is_sweep)
         except Exception as error:
             stop_uploads()
-            refusal = as_named_refusal(error, [*task_overrides(config.hydra), *config.hydra.overrides.hydra])
+            refusal = as_named_refusal(error, [*task_overrides(config.hydra), *_as_typed(config.hydra.overrides.hydra)])
             sys.exit(report_error(refusal, code=2))
         if self.plan_only:
             sys.exit(0)

@@ -11,10 +11,12 @@ from pipeline.runtime.signals import SIGNALS, Interrupted, as_interrupted, hold_
 
 @pytest.fixture(autouse=True)
 def _unchanged() -> Iterator[None]:
-    """What the process did at a signal before, it does afterwards."""
-    before = [signal.getsignal(number) for number in SIGNALS]
+    """What the process did at a signal before, it does afterwards. No signal is ignored, as a shell's `&` has it."""
+    earlier = [signal.signal(number, signal.default_int_handler) for number in SIGNALS]
     yield
-    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert [signal.getsignal(number) for number in SIGNALS] == [signal.default_int_handler] * len(SIGNALS)
+    for number, action in zip(SIGNALS, earlier, strict=True):
+        signal.signal(number, action)
 
 
 @pytest.mark.parametrize(("number", "text", "code"), [
