@@ -18,6 +18,10 @@ from pipeline import train
 # Hydra closes all log handlers, and absl's (TensorFlow's) then closes its stream: it must not be one of pytest's.
 absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
+# A shell has the commands that it starts with `&` ignore Ctrl-C, and so would every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture
 def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
