@@ -2,7 +2,9 @@
 
 import logging
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

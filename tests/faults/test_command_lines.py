@@ -218,7 +218,7 @@ PROCESSES = [  # command, what the shell does with it, environment, exit code, w
 def test_real_processes_end_in_one_line_whatever_takes_their_output(
     place: Path, tmp_path_factory: pytest.TempPathFactory, figure: Callable[[str], None]
 ) -> None:
-    """Output in ASCII, closed, full or cut off by its reader costs no result; exit codes and lines are as documented."""
+    """Output in ASCII, closed, full or cut off by its reader costs no result; exit code and line are as documented."""
     results = tmp_path_factory.mktemp("elsewhere") / "results"
     (place / "taken").touch()
     (place / "loop.keras").symlink_to("loop.keras")
