@@ -1,6 +1,7 @@
 """Read the command line of `python -m pipeline.train`: Hydra's options, `--plan`, and overrides, in any order."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,10 @@ from hydra.main import get_args_parser  # pyright: ignore[reportPrivateImportUsa
 from pipeline.config.schema import CONF
 from pipeline.errors import ConfigError
 
-# Options of Hydra's command line that take the next argument as their value; `--info` takes it if it is a single word.
+# Options of Hydra's command line that take the next argument as their value.
 OPTIONS_WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir",
                       "-cd", "--experimental-rerun"}  # fmt: skip
-OPTIONS_WITH_WORD = {"--info", "-i"}
+INFO = ("--info", "-i")
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,16 @@ def read_arguments(given: Sequence[str]) -> Arguments:
             overrides.append(argument)
             continue
         options.append(argument)
-        takes_next = argument in OPTIONS_WITH_VALUE or (argument in OPTIONS_WITH_WORD and "=" not in "".join(rest[:1]))
-        if takes_next and rest:
+        if argument in OPTIONS_WITH_VALUE and rest:
             options.append(rest.pop(0))
+        elif argument in INFO:  # takes the next argument if that is a single word
+            options[-1] = f"--info={rest.pop(0) if rest and re.fullmatch('[a-z-]+', rest[0]) else 'all'}"
     plan_only = "--plan" in options
     options = [option for option in options if option != "--plan"]
     parsed = _parse_options(options)
-    if parsed.shell_completion:  # what follows is no override: install=bash
+    if parsed.shell_completion:  # what follows is no override
+        if [argument.partition("=")[0] for argument in overrides] not in (["install"], ["uninstall"], ["query"]):
+            raise ConfigError("--shell-completion", " ".join(overrides) or None, "install=bash, or another shell")
         options, overrides = [*options, *overrides], []
     folders = [CONF] if parsed.config_dir is None else [CONF, Path(parsed.config_dir)]
     return Arguments(options, overrides, folders, plan_only)
@@ -66,6 +70,8 @@ def _parse_options(options: list[str]) -> argparse.Namespace:
         _refuse(f"unrecognized arguments: {' '.join(parsed.overrides) or '--'}")
     if parsed.experimental_rerun is not None:
         raise ConfigError("--experimental-rerun: not supported; allowed: the same command again, which goes on")
+    if parsed.config_path is not None:
+        raise ConfigError("--config-path", parsed.config_path, "--config-dir, which adds to the settings of conf/")
     commands = {"--run": parsed.run, "--multirun": parsed.multirun, "--cfg": parsed.cfg, "--info": parsed.info,
                 "--shell-completion": parsed.shell_completion}  # fmt: skip
     chosen = [name for name, value in commands.items() if value]

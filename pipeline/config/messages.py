@@ -27,6 +27,10 @@ def as_refusal(error: Exception) -> Exception:
         if isinstance(cause, MissingConfigException) and "/" in (cause.missing_cfg_file or ""):
             group, _, option = str(cause.missing_cfg_file).rpartition("/")
             return ConfigError(group, option, cause.options or sorted(p.stem for p in (CONF / group).glob("*.yaml")))
+        if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
+            return ConfigError(
+                "--config-name", cause.missing_cfg_file, "config, or a file in the folder of --config-dir"
+            )
         if isinstance(cause, OverrideParseException):
             return unreadable(cause.override)
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:

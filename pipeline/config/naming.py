@@ -3,6 +3,9 @@
 import hashlib
 import re
 
+from hydra.core.override_parser.types import Override
+
+from pipeline.config.overrides import parse_overrides
 from pipeline.config.schema import Config
 
 # Overrides that make no other arm: they name the study, choose seeds or the bias setting itself, or change no number.
@@ -33,8 +36,9 @@ def arm_name(config: Config, defaults: dict[str, object]) -> str:
 
 def block_name(config: Config) -> str:
     """The job's overrides except the bias setting, sorted; "" without any. Arms are compared within a block."""
-    others = [override.lstrip("+") for override in config.overrides if not _is_left_out(override, config)]
-    return _folder_name(",".join(sorted(others)), LONGEST_BLOCK)
+    others = [override for override in config.overrides if not _is_left_out(override, config)]
+    last = {override.get_key_element().lstrip("+~"): _spell(override) for override in parse_overrides(others)}
+    return _folder_name(",".join(sorted(last.values())), LONGEST_BLOCK)
 
 
 def bias_setting(config: Config, defaults: dict[str, object]) -> str:
@@ -45,6 +49,15 @@ def bias_setting(config: Config, defaults: dict[str, object]) -> str:
     differing = [f"{name}={value}" for name, value in arguments if value != defaults.get(name)]
     snake_case = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", config.bias_initializer.class_name).lower()
     return snake_case + (f"({','.join(differing)})" if differing else "")
+
+
+def _spell(override: Override) -> str:
+    """An override in the spelling of sweeps, `false` as `False` and 1e-2 as 0.01, but with texts not in quotes."""
+    if override.is_delete():
+        return override.input_line or ""
+    value = override.value()
+    text = value if isinstance(value, str) else override.get_value_element_as_str()
+    return f"{override.get_key_element().lstrip('+')}={text}"
 
 
 def _is_left_out(override: str, config: Config) -> bool:

@@ -1,19 +1,25 @@
 """Check what only TensorFlow can tell: find, before anything is trained, what would make a job fail."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.biases.extraction import bias_variables
 from pipeline.data.dataset import Dataset
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import Split, split_rows
 from pipeline.errors import ConfigError
 from pipeline.experiment.plan import Plan
 from pipeline.models.build import build_model
-from pipeline.runtime.device import start_tensorflow
+from pipeline.runtime.device import free_disk, free_memory, start_tensorflow
 from pipeline.training.loop import fit_batch_size
 from pipeline.training.memory import memory_is_short
 from pipeline.training.objectives import check_objective
 from pipeline.training.optimizers import check_optimizer_values
+
+MAX_KEPT_WEIGHTS = 1_000_000  # parameters up to which a run keeps its weights unasked: 8 MB, before and after
+SEED_BYTES = 80 * 2**10  # of memory that a seed takes besides its weights and rows, as the models of conf/ do
+RUN_BYTES = 16 * 2**10  # of disk that a run takes besides its arrays: four files, each of one block or more
 
 
 def check_plans(plans: Sequence[Plan]) -> bool:
@@ -22,18 +28,26 @@ def check_plans(plans: Sequence[Plan]) -> bool:
     Plans that differ only in their bias setting by name share one check. Returns whether some job may well be killed
     for memory, see `memory_is_short`.
     """
-    checked, short = [], False
+    checked, sizes, short = [], [], False
+    total = 0
     for plan in plans:
         config, settings = plan.config, plan.settings
         subject = (settings["data"], settings["model"], settings["optimizer"], config.data.path, config.runtime,
                    config.training)  # fmt: skip
-        if plan.missing and subject not in checked:
+        if not plan.missing:
+            continue
+        if subject not in checked:
             checked.append(subject)
-            short |= _check_plan(plan)
+            is_short, bytes_per_run = _check_plan(plan)
+            short |= is_short
+            sizes.append(bytes_per_run)
+        total += len(plan.missing) * sizes[checked.index(subject)]
+        _check_room(plan, total, free_disk(plan.store.results), "on disk")
     return short
 
 
-def _check_plan(plan: Plan) -> bool:
+def _check_plan(plan: Plan) -> tuple[bool, int]:
+    """Whether memory is short, and the bytes on disk of a run."""
     config = plan.config
     dataset = load_dataset(config.data)
     check_objective(config.training, dataset.task, len(dataset.classes))
@@ -48,7 +62,20 @@ def _check_plan(plan: Plan) -> bool:
             f"model: {config.model.name} has {outputs} outputs, but {config.data.name} {target}; "
             "allowed: a last Dense layer without units, which then follow from the data"
         )
-    return memory_is_short(model, fit_batch_size(config.training, split))
+    weights = 4 * model.count_params()
+    biases = sum(4 * math.prod(variable.shape) for variable in bias_variables(model).values())
+    seed_bytes = SEED_BYTES + 2 * weights + 4 * len(dataset.x)
+    _check_room(plan, len(plan.missing) * seed_bytes, free_memory(), "of memory")
+    is_kept = config.show_weights or model.count_params() <= MAX_KEPT_WEIGHTS
+    run_bytes = RUN_BYTES + biases * (config.training.epochs + 3) + 2 * weights * is_kept
+    return memory_is_short(model, fit_batch_size(config.training, split)), run_bytes
+
+
+def _check_room(plan: Plan, needed: int, free: int, where: str) -> None:
+    """Refuse more seeds at once than there is room for."""
+    if needed > free:
+        reason = f"which take about {needed / 2**30:,.1f} GiB {where}, but {free / 2**30:,.1f} GiB are free"
+        raise ConfigError("seeds", len(plan.config.seeds), "fewer; later seeds can follow", reason=reason)
 
 
 def first_model(plan: Plan) -> tuple[Any, Dataset, Split]:

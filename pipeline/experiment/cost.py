@@ -23,6 +23,7 @@ from pipeline.training.memory import stack_width
 FLOPS_PER_CORE, RECURRENT_SLOWDOWN = 14e9, 3
 # Seconds to start, and to compile a program: its base, each layer, each step of a recurrent layer.
 START, COMPILE, COMPILE_LAYER, COMPILE_STEP = 12, 3, 2, 1
+BUILD_AND_STORE = 0.02  # seconds of each run besides its training, as 400 runs of the linear model took
 
 
 def estimate_time(
@@ -52,6 +53,7 @@ def estimate_time(
         width = stack_width(model, fit_batch_size(plan.config.training, split).batch_size)
         seeds = math.ceil(count / width) * width  # a stack computes all its slots, filled or not
         operations = 6 * _products(model) * len(split.train) * plan.config.training.epochs * seeds
+        seconds += BUILD_AND_STORE * count
         seconds += operations / FLOPS_PER_CORE / n_cores() * (RECURRENT_SLOWDOWN if steps else 1)
     about = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
     return f"{total} runs to train, in roughly {about} on {n_cores()} cores."

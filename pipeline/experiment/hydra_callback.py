@@ -98,9 +98,12 @@ class ValidateJobs(Callback):
         try:
             request = self._plan_request(config, is_sweep)
         except Exception as error:
-            stop_uploads()
-            refusal = as_named_refusal(error, [*task_overrides(config.hydra), *_as_typed(config.hydra.overrides.hydra)])
-            sys.exit(report_error(refusal, code=2))
+            try:
+                stop_uploads()
+                overrides = [*task_overrides(config.hydra), *_as_typed(config.hydra.overrides.hydra)]
+                report_error(as_named_refusal(error, overrides), code=2)
+            finally:
+                sys.exit(2)
         if self.plan_only:
             sys.exit(0)
         JobRuntime.instance().set(VALIDATED, True)

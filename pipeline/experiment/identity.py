@@ -5,7 +5,7 @@ seed. Settings at their neutral value are not part of it, so that a new setting 
 Python version, the wording of messages, or where a module lies.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -50,6 +50,30 @@ class Recipe:
     def keys(self, seed: int) -> tuple[str, ...]:
         """The keys under which a run of this seed may be stored; a new run gets the first."""
         return tuple(digest([recipe, seed]) for recipe in self.digests)
+
+
+class SeedKeys(Mapping[int, tuple[str, ...]]):
+    """The keys of some seeds, `Recipe.keys` by seed, each computed when it is looked up: there may be a million."""
+
+    def __init__(self, recipe: Recipe, seeds: Iterable[int]) -> None:
+        self._recipe, self._seeds = recipe, dict.fromkeys(seeds)
+
+    def __getitem__(self, seed: int) -> tuple[str, ...]:
+        if seed not in self._seeds:
+            raise KeyError(seed)
+        return self._recipe.keys(seed)
+
+    def __contains__(self, seed: object) -> bool:
+        return seed in self._seeds
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._seeds)
+
+    def __len__(self) -> int:
+        return len(self._seeds)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SeedKeys) and (self._recipe, self._seeds) == (other._recipe, other._seeds)
 
 
 def identify(

@@ -6,6 +6,7 @@ Nothing is handed over by the jobs themselves, so the outcome is right under any
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.experiment.identity import SeedKeys
 from pipeline.experiment.plan import Plan, stored_seeds
 from pipeline.store.failures import Failure, read_failure
 from pipeline.store.runs import Run, RunStore
@@ -28,7 +29,8 @@ class Outcome:
     @property
     def missing(self) -> tuple[int, ...]:
         """The requested seeds without a stored run."""
-        return tuple(seed for seed in self.plan.keys if seed not in {run.seed for run in self.runs})
+        stored = {run.seed for run in self.runs}
+        return tuple(seed for seed in self.plan.keys if seed not in stored)
 
     @property
     def problem(self) -> str:
@@ -48,11 +50,11 @@ def plans_by_arm(plans: Sequence[Plan]) -> list[Plan]:
     for plan in plans:
         earlier = merged.get((plan.store, plan.arm))
         if earlier is not None:
-            keys = dict(sorted((earlier.keys | plan.keys).items()))
+            seeds = sorted({*earlier.keys, *plan.keys})
             missing = tuple(sorted({*earlier.missing, *plan.missing}))
             show = earlier.config.show_weights or plan.config.show_weights
-            config = replace(earlier.config, seeds=tuple(keys), show_weights=show)
-            plan = replace(earlier, config=config, keys=keys, missing=missing)
+            config = replace(earlier.config, seeds=tuple(seeds), show_weights=show)
+            plan = replace(earlier, config=config, keys=SeedKeys(plan.recipe, seeds), missing=missing)
         merged[plan.store, plan.arm] = plan
     return list(merged.values())
 

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.config.naming import arm_name, bias_setting, block_name
 from pipeline.config.schema import Config
 from pipeline.data.sources import data_identity
-from pipeline.experiment.identity import Recipe, identify
+from pipeline.experiment.identity import Recipe, SeedKeys, identify
 from pipeline.models.initializers.registry import check_bias_rank, check_initializer_arguments, initializer_defaults
 from pipeline.models.spec import bias_initializers, complete_layers
 from pipeline.runtime.environment import package_versions
@@ -28,7 +28,7 @@ class Plan:
     arm: str
     settings: dict[str, Any]
     recipe: Recipe
-    keys: dict[int, tuple[str, ...]]
+    keys: SeedKeys
     missing: tuple[int, ...]
 
     @property
@@ -68,24 +68,23 @@ def plan_job(config: Config) -> Plan:
         "training": {k: v for k, v in asdict(config.training).items() if k != "seeds_at_once"},
     }
     recipe = identify(layers, data, config.optimizer, config.training, package_versions())
-    keys = {seed: recipe.keys(seed) for seed in config.seeds}
+    keys = SeedKeys(recipe, config.seeds)
     plan = Plan(config, arm_name(config, defaults), settings, recipe, keys, config.seeds)
     covered = stored_seeds(plan)
-    plan = replace(plan, missing=tuple(seed for seed in keys if seed not in covered))
+    plan = replace(plan, missing=tuple(seed for seed in config.seeds if seed not in covered))
     check_places(plan.store, plan.arm, plan.missing)
     return plan
 
 
 def stored_seeds(plan: Plan) -> dict[int, Run]:
     """The runs in the arm's folder that are what the plan asks for, by seed."""
-    by_key = {run.key: run for run in plan.store.runs(plan.arm) if run.has(*plan.required_files)}
-    matches = {seed: [by_key[key] for key in keys if key in by_key] for seed, keys in plan.keys.items()}
-    return {seed: runs[0] for seed, runs in matches.items() if runs}
+    runs = [run for run in plan.store.runs(plan.arm) if run.seed in plan.keys and run.has(*plan.required_files)]
+    return {run.seed: run for run in runs if run.key in plan.keys[run.seed]}
 
 
 def seeds_to_train(plan: Plan) -> tuple[int, ...]:
     """The missing seeds that neither another arm nor the replaced runs can supply."""
-    adoptable = adoptable_runs(plan.store, {seed: plan.keys[seed] for seed in plan.missing}, plan.required_files)
+    adoptable = adoptable_runs(plan.store, SeedKeys(plan.recipe, plan.missing), plan.required_files)
     return tuple(seed for seed in plan.missing if seed not in adoptable)
 
 

@@ -11,7 +11,8 @@ from pipeline.config.schema import Config, Tracking
 from pipeline.data.dataset import Dataset
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import split_rows
-from pipeline.experiment.check import build_seed_model
+from pipeline.experiment.check import MAX_KEPT_WEIGHTS, build_seed_model
+from pipeline.experiment.identity import SeedKeys
 from pipeline.experiment.outcome import Outcome
 from pipeline.experiment.plan import Plan, plan_job, stored_seeds
 from pipeline.models.initializers.audit import audit_biases
@@ -25,8 +26,6 @@ from pipeline.tracking.runs import mirror_arm
 from pipeline.training.loop import Trained, train_seeds
 
 log = logging.getLogger(__name__)
-
-MAX_KEPT_WEIGHTS = 1_000_000  # parameters up to which a run keeps its weights unasked: 8 MB, before and after
 
 Arrays = Mapping[str, np.ndarray]
 Upload = Callable[[Tracking, RunStore, str, Sequence[Run]], str]
@@ -52,7 +51,7 @@ def run_arm(
         plan = plan_job(config)  # again: another process may have trained the arm while this one waited for the lock
         adopted = adopt_runs(
             store,
-            {seed: plan.keys[seed] for seed in plan.missing},
+            SeedKeys(plan.recipe, plan.missing),
             {"arm": arm, "config": plan.settings},
             plan.required_files,
         )

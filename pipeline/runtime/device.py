@@ -1,4 +1,4 @@
-"""The device that trains, made deterministic, and the cores and memory of the machine."""
+"""The device that trains, made deterministic, and the cores, memory and disk of the machine."""
 
 import gc
 import os
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import psutil
 
@@ -64,3 +65,8 @@ def n_cores() -> int:
 def free_memory() -> int:
     """The machine's available memory in bytes."""
     return psutil.virtual_memory().available
+
+
+def free_disk(folder: Path) -> int:
+    """The free bytes of the disk that a folder, which need not exist yet, will be on."""
+    return psutil.disk_usage(str(next(path for path in (folder, *folder.parents) if path.exists()))).free

@@ -1,6 +1,5 @@
 """Check, before anything is trained, that nothing is in the way of the runs that will be stored."""
 
-import os
 from collections.abc import Sequence
 
 from pipeline.errors import ConfigError
@@ -23,7 +22,9 @@ def check_places(store: RunStore, arm: str, seeds: Sequence[int]) -> None:
     for path in (store.folder / name for name in (ABLATION, DEAD_UNITS)):
         if path.is_dir():
             raise ConfigError(f"results: {path} is a folder; allowed: a table, or nothing; move it away")
-    for path in (store.run_folder(arm, seed) for seed in seeds):
-        if os.path.lexists(path) and not path.is_dir():
+    arm_folder = store.folder / arm
+    present = {path.name for path in arm_folder.iterdir()} if arm_folder.is_dir() else set[str]()
+    for path in (store.run_folder(arm, seed) for seed in (seeds if present else ())):
+        if path.name in present and not path.is_dir():
             what = describe_file(path)
             raise ConfigError(f"results: {path} is {what}; allowed: the folder of a run, or nothing; move it away")

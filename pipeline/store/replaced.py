@@ -49,11 +49,13 @@ def adoptable_runs(
     keys: seed -> the keys that fit. required_files: what a run must have besides the usual files. Returns seed -> run.
     """
     by_key = {run.key: run for run in store.runs() if run.has(*required_files)}
-    for key in (key for seed_keys in keys.values() for key in seed_keys):
+    replaced = replaced_keys(store.results)
+    seeds = keys if replaced else [run.seed for run in by_key.values() if run.seed in keys]  # of a million, few
+    for key in (key for seed in seeds for key in keys[seed] if key in replaced):
         run = _replaced_run(store.results, key)
         if run is not None and run.has(*required_files):
             by_key.setdefault(key, run)
-    candidates = {seed: [by_key[key] for key in seed_keys if key in by_key] for seed, seed_keys in keys.items()}
+    candidates = {seed: [by_key[key] for key in keys[seed] if key in by_key] for seed in seeds}
     return {seed: runs[0] for seed, runs in candidates.items() if runs}
 
 

@@ -7,6 +7,7 @@ import pytest
 from factories import compose_config
 
 from pipeline.config.naming import arm_name, block_name
+from pipeline.config.overrides import expand_sweep
 from pipeline.config.schema import BiasInitializer, Config
 from pipeline.models.initializers.registry import initializer_defaults
 
@@ -64,6 +65,27 @@ def name_of(config: Config) -> str:
 def test_arm_names(overrides: list[str], changes: dict[str, Any], arm: str) -> None:
     """An arm is named by its bias setting and by what else makes it differ within its study, whatever the order."""
     assert name_of(config_of(*overrides, **changes)) == arm
+
+
+@pytest.mark.parametrize(
+    ("typed", "spelt"),
+    [
+        ("training.xla=false", "training.xla=False"),
+        ("training.xla=FALSE", "training.xla=False"),
+        ("optimizer.learning_rate=1e-2", "optimizer.learning_rate=0.01"),
+        ("optimizer.learning_rate=0.010", "optimizer.learning_rate=0.01"),
+        ("training.loss='huber'", "training.loss=huber"),
+        ('training.loss="huber"', "training.loss=huber"),
+        ("bias_layers=[dense,  output]", "bias_layers=_dense,output_"),
+        ("+optimizer.config.beta_1=.8", "optimizer.config.beta_1=0.8"),
+        ("training.class_weight=NULL", "training.class_weight=null"),
+    ],
+)
+def test_an_arm_has_one_name_however_it_is_typed(typed: str, spelt: str) -> None:
+    """A value typed for a single job, for a sweep, in quotes or with zeros names the same arm; the last one wins."""
+    swept = expand_sweep([typed, "seeds=1,2"])[0]
+    for overrides in ([typed], swept, [typed.partition("=")[0] + "=3", typed]):
+        assert name_of(config_of(*overrides)) == f"zeros,{spelt}"
 
 
 def test_arm_names_fit_a_folder() -> None:

@@ -97,8 +97,9 @@ def test_the_plan_shows_what_is_drawn(show: Callable[..., str]) -> None:
 def test_the_plan_shows_names_whole(show: Callable[..., str]) -> None:
     """A layer's name in brackets is printed as it is, a long arm's name on several lines; a list of values is fine."""
     constant = "bias_initializer: {class_name: Constant, config: {value: [1, 2, 3]}}"
-    layers = f"[{{class_name: Dense, config: {{units: 3, name: '[red]x', {constant}}}}}, {{class_name: Dense}}]"
-    planned = show(["zeros"], "data=iris", "model.name=m", f"model.layers={layers}")
+    first = f"{{class_name: Dense, config: {{units: 3, name: '[red]x', {constant}}}}}"
+    last = f"{{class_name: Dense, config: {{name: {'y' * 30}}}}}"
+    planned = show(["zeros"], "data=iris", "model.name=m", f"model.layers=[{first}, {last}]")
     assert re.search(r"│ \[red\]x", planned)
     first = planned.partition("runs to train")[0]
     arm = "".join(row.split("│")[1].strip() for row in first.splitlines() if row.startswith("│"))

@@ -49,6 +49,14 @@ def test_a_failed_job_is_named_and_the_others_are_kept(cli: Callable[..., Comman
     assert read_failure(store, ARMS[1]) is None
 
 
+def test_batches_after_a_failed_job_are_started(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
+    """With jobs in batches of one, the failure of the first stops no other."""
+    store = RunStore(tmp_path / "results", "iris-linear")
+    block_arm(store.results, ARMS[0])
+    assert cli(*SWEEP, "tracking=none", "hydra.sweeper.max_batch_size=1").code == 1
+    assert {run.arm for run in store.runs()} == {ARMS[1]}
+
+
 def test_jobs_that_sweep_seeds_are_one_arm(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
     """`seeds=1,3` is two jobs of one arm: the table counts the seeds of both."""
     result = cli("-m", "data=iris", "model=linear", "training.epochs=1", "seeds=1,3", "use_bias=choice(true)")

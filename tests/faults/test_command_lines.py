@@ -96,7 +96,7 @@ prefixes = st.sampled_from(["", "", "", "", "+", "++", "~"])
 @st.composite
 def override(draw: Callable) -> str:
     """An override: mostly of a known key or group, and odd in one of its parts."""
-    kind = draw(st.sampled_from(["fits", "fits", "value", "value", "key", "group", "option", "hydra", "text"]))
+    kind = draw(st.sampled_from(["fits", "value", "value", "key", "group", "option", "hydra", "text"]))
     if kind == "fits":
         key = draw(st.sampled_from([*VALID, *GROUPS]))
         return f"{key}={draw(st.sampled_from(VALID.get(key) or GROUPS[key]))}"
@@ -167,7 +167,9 @@ def check_refusal(arguments: list[str], line: str) -> None:
     words = {word for argument in arguments for word in argument.lstrip("+~-").replace("=", " ").split()[:1]}
     heads = {word.split(".")[0].split("@")[0] for word in words} | {word[:20] for word in words}
     assert (
-        any(head in line for head in heads) or any(printable(a)[:20] in line for a in arguments) or line.startswith("-")
+        any(head in line for head in heads)
+        or any(printable(a.strip())[:20] in line for a in arguments)
+        or line.startswith("-")
     ), line
 
 
@@ -198,12 +200,10 @@ def test_every_command_line_is_planned_or_refused_in_one_line(
 TRAIN = "pipeline.train data=iris model=linear training.epochs=1 seeds=1 tracking=none ablation=false"
 ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
 PROCESSES = [  # command, what the shell does with it, environment, exit code, what standard error begins with
-    (f"{TRAIN}", "> /dev/null", {}, 0, ""),  # trains for real, the others find it done
-    (f"{TRAIN} -m", "> out.txt", ASCII, 0, ""),
+    (f"{TRAIN} -m", "> out.txt", ASCII, 0, ""),  # trains for real, the others find it done
     (f"{TRAIN} -m", "| head -1", {}, 0, ""),
     (f"{TRAIN} -m", ">&- 2>&-", {}, 0, ""),
     (f"{TRAIN} -m show_weights=true", "> /dev/full", {}, 1, "output: it cannot be written: No space left on device"),
-    (f"{TRAIN} --plan -m", "> out.txt", ASCII, 0, ""),
     (f"{TRAIN} --foo", "", {}, 2, "unrecognized arguments: --foo"),
     (f"{TRAIN} hydra.run.dir=taken/outputs", "", {}, 2, "hydra.run.dir: "),
     (f"{TRAIN} study=\x1b[2J", "", {}, 2, "study"),

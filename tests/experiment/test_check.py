@@ -1,0 +1,31 @@
+"""A request that memory or the disk cannot hold is refused before anything is trained."""
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.experiment.identity import Recipe, SeedKeys
+from pipeline.experiment.validate import validate
+
+REQUEST = ("data=iris", "model=linear", "training.epochs=1", "seeds=200", "tracking=none")
+
+
+@pytest.mark.parametrize(("place", "where"), [("free_memory", "of memory"), ("free_disk", "on disk")])
+def test_more_seeds_than_there_is_room_for(place: str, where: str, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    """The line says how much the seeds take and how much is free; a few of them can be trained."""
+    monkeypatch.setattr(f"pipeline.experiment.check.{place}", lambda *_: 2 * 2**20)
+    with pytest.raises(
+        ConfigError, match=rf"^seeds: 200 given, which take about 0.0 GiB {where}, but 0.0 GiB are free"
+    ):
+        validate([*REQUEST, f"results={tmp_path}"])
+    assert validate([*REQUEST, f"results={tmp_path}", "seeds=5"])
+
+
+def test_keys_of_a_million_seeds_are_computed_when_they_are_looked_up() -> None:
+    """Keys by seed behave as a dictionary of all of them would, and two of one recipe and the same seeds are equal."""
+    recipe = Recipe("a", ("b",))
+    keys = SeedKeys(recipe, range(10**6))
+    assert (len(keys), 10**6 in keys, keys[7], next(iter(keys))) == (10**6, False, recipe.keys(7), 0)
+    with pytest.raises(KeyError):
+        keys[10**6]
+    assert dict(SeedKeys(recipe, [3])) == {3: recipe.keys(3)}
+    assert SeedKeys(recipe, [3, 7]) == SeedKeys(recipe, (7, 3)) != SeedKeys(Recipe("c", ()), [3, 7])
