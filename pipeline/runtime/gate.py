@@ -96,8 +96,7 @@ def _protect_outputs() -> list[tuple[TextIO, _Output]]:
         if current is getattr(sys, f"__{name}__"):
             output = _Output(descriptor, "w", closefd=False)
             encoding = current.encoding if current else "utf-8"
-            is_live = descriptor == 2 or os.isatty(descriptor)
-            text = io.TextIOWrapper(io.BufferedWriter(output), encoding, "replace", line_buffering=is_live)
+            text = io.TextIOWrapper(io.BufferedWriter(output), encoding, "replace", line_buffering=True)
             if current is not None:
                 current.flush()
             setattr(sys, name, text)
