@@ -40,7 +40,7 @@ NESTED = (
     "config: {activation: relu}}]}}, {class_name: Dense, config: {name: output}}]",
 )
 
-ARM_NAME = "zeros,data=iris,model=mlp,training.epochs=2,training.xla=false"
+ARM_NAME = "zeros,data=iris,model=mlp,training.epochs=2,training.xla=False"
 
 
 def train(results: Path, *overrides: str, block: tuple[str, ...] = (), **changes: Any) -> Outcome:

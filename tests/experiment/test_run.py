@@ -75,7 +75,7 @@ def test_an_arm_under_another_name_is_not_trained_again(tmp_path: Path) -> None:
     run(tmp_path, seeds=(0, 1))
     again = run(tmp_path, "optimizer.learning_rate=0.001", seeds=(0, 1))
     assert again.trained == ()
-    assert again.plan.arm == "zeros,optimizer.learning_rate=0.001,training.epochs=2,training.xla=false"
+    assert again.plan.arm == "zeros,optimizer.learning_rate=0.001,training.epochs=2,training.xla=False"
     assert [r.arm for r in again.runs] == [again.plan.arm] * 2
 
 
