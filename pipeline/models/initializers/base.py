@@ -8,6 +8,7 @@ are part of its config, so a saved model loads without this project's build step
 import inspect
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -32,7 +33,8 @@ class Targets(NamedTuple):
 class CustomInitializer(keras.initializers.Initializer):
     """An initializer that Keras does not ship. Each constructor argument is an attribute, and they are its config.
 
-    A subclass defines `__call__` and `expected`.
+    A subclass defines `__call__` and `expected(shape)`, the ExpectedDistribution of a bias of this shape. That is
+    written down independently of `__call__`, since what was drawn is checked against it (`audit.py`).
     """
 
     _layer: Any = None
@@ -40,13 +42,6 @@ class CustomInitializer(keras.initializers.Initializer):
     def get_config(self) -> dict[str, Any]:
         """The constructor arguments, with what was filled in."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def expected(self, shape: tuple[int, ...]) -> ExpectedDistribution:
-        """The distribution of a bias of this shape.
-
-        It is written down independently of `__call__`, since what was drawn is checked against it (`audit.py`).
-        """
-        raise NotImplementedError
 
     def bind(self, layer: Any, targets: Targets | None) -> None:
         """Learn which layer, not built yet, the bias belongs to. targets: None where no initializer needs them."""
@@ -72,23 +67,23 @@ class CustomInitializer(keras.initializers.Initializer):
                 setattr(self, name, int(fan_in if name == "fan_in" else fan_out))
 
 
-class GateInitializer(CustomInitializer):
+class GateInitializer(CustomInitializer, ABC):
     """An initializer of LSTM and GRU biases, gate by gate, refused for other layers.
 
     A subclass has an argument `gates`, filled in with the order of the gates (`ifco` or `zrh`), and defines
-    `gate_values` and `expected_gate`. A GRU's bias of two rows, input and recurrent, gets the values in its first,
-    since the two add up.
+    `gate_values` and, instead of `expected`, `expected_gate`. A GRU's bias of two rows, input and recurrent, gets the
+    values in its first, since the two add up.
     """
 
     gates: str | None
 
+    @abstractmethod
     def gate_values(self, units: int) -> dict[str, Any]:
         """The biases of some gates, by letter: a number or [units]. The others are zero."""
-        raise NotImplementedError
 
+    @abstractmethod
     def expected_gate(self, gate: str) -> ExpectedDistribution:
         """The distribution of one gate's biases (in a GRU's second row they are zero)."""
-        raise NotImplementedError
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """A bias of shape `(4 * units,)`, `(3 * units,)` or `(2, 3 * units)`."""
