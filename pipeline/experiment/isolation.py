@@ -143,10 +143,12 @@ def _rarely(reply: Callable[[Any], None]) -> Progress:
 
 
 def _read_jobs(pipe: IO[bytes], jobs: SimpleQueue[Any]) -> None:
-    with contextlib.suppress(EOFError):
+    """Queue the jobs that come; end the process with its input, also with one that is cut off or cannot be read."""
+    try:
         while True:
             jobs.put(pickle.load(pipe))
-    os._exit(0)
+    finally:
+        os._exit(0)
 
 
 if __name__ == "__main__":

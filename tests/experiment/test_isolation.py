@@ -1,11 +1,15 @@
 """Which jobs train in a process of their own, and how the end of such a process is described."""
 
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from factories import compose_config
 from reference import stack
 
+from pipeline.config.schema import PROJECT
 from pipeline.errors import ConfigError
 from pipeline.experiment.hydra_callback import Request
 from pipeline.experiment.isolation import describe_death
@@ -40,6 +44,14 @@ def test_memory_is_short_where_training_takes_half_of_it(
 def test_the_end_of_a_process_is_described(code: int, text: str) -> None:
     """By its signal's name, and with the usual reason for SIGKILL."""
     assert describe_death(code) == text
+
+
+@pytest.mark.parametrize("sent", [b"", pickle.dumps(list(range(1000)))[:100]], ids=["nothing", "half a job"])
+def test_the_process_ends_with_its_input(sent: bytes) -> None:
+    """Also where its parent was killed in the midst of a job."""
+    command = [sys.executable, "-m", "pipeline.experiment.isolation"]
+    done = subprocess.run(command, cwd=PROJECT, input=sent, capture_output=True, timeout=60)
+    assert done.returncode == 0
 
 
 def test_other_values_are_refused() -> None:
