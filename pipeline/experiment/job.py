@@ -8,8 +8,10 @@ import threading
 import time
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,10 +20,10 @@ from pipeline.config.load import load_config
 from pipeline.errors import ConfigError, one_line
 from pipeline.experiment.hydra_callback import Request, current_request, is_validated, task_overrides
 from pipeline.experiment.isolation import JobError, train_isolated
-from pipeline.experiment.plan import plan_job
+from pipeline.experiment.plan import Plan, plan_job
 from pipeline.experiment.run import run_arm
 from pipeline.runtime.logs import redirect_stderr
-from pipeline.store.failures import Failure, record_failure
+from pipeline.store.failures import Failure, clear_failure, read_failure, record_failure
 from pipeline.tracking.background import queue_arm
 
 log = logging.getLogger(__name__)
@@ -56,11 +58,20 @@ def train_job(composed: DictConfig) -> None:
 
             train = partial(train_isolated, job_log=output) if is_isolated(config.runtime.isolate, request) else None
             run_arm(config, progress, queue_arm if launching else lambda *_: "", train)
+        _forget_other_failure(plan, hydra_config)
     except Exception as error:
         died = isinstance(error, JobError)
         log.info("the job failed", exc_info=not died)  # to the job's log; the terminal gets one line at the end
         line = str(error) if died else one_line(f"{type(error).__name__}: {error}")
         record_failure(plan.store, plan.arm, Failure(" ".join(overrides) or "the default arm", line, str(output)))
+
+
+def _forget_other_failure(plan: Plan, hydra_config: Any) -> None:
+    """Clear the record of another command that failed to train the arm, and for which this one may have waited."""
+    folder = hydra_config.sweep.dir if hydra_config.mode == RunMode.MULTIRUN else hydra_config.run.dir
+    failure = read_failure(plan.store, plan.arm)
+    if failure is not None and not Path(failure.log).is_relative_to(Path(folder).absolute()):
+        clear_failure(plan.store, plan.arm)
 
 
 @cache

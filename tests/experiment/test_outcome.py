@@ -5,13 +5,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from factories import CommandResult
 
-from pipeline.config.schema import PROJECT
+from pipeline.config.schema import PROJECT, Config
+from pipeline.experiment.outcome import Outcome
+from pipeline.experiment.plan import plan_job
+from pipeline.experiment.run import run_arm
 from pipeline.runtime.hashing import digest
-from pipeline.store.failures import read_failure
+from pipeline.store.failures import Failure, read_failure, record_failure
 from pipeline.store.replaced import write_run
 from pipeline.store.runs import RunStore
 
@@ -87,6 +91,22 @@ def test_a_failure_after_the_runs_are_stored_is_reported(
     assert "OSError: disk died" in line
     log = Path(line.rpartition("(log: ")[2].rstrip(")"))
     assert "Traceback" in log.read_text()
+
+
+def test_the_failure_of_another_sweep_is_not_this_ones(
+    cli: Callable[..., CommandResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep that has waited for one that failed, and then trained the arm, ends with exit code 0."""
+    store = RunStore(tmp_path / "results", "iris-linear")
+
+    def after_another_failed(config: Config, *more: Any) -> Outcome:
+        arm = plan_job(config).arm
+        record_failure(store, arm, Failure("seeds=1", "killed by SIGKILL", "/elsewhere/train.log"))
+        return run_arm(config, *more)
+
+    monkeypatch.setattr("pipeline.experiment.job.run_arm", after_another_failed)
+    result = cli("data=iris", "model=linear", "training.epochs=1", "seeds=1")
+    assert (result.code, result.err) == (0, "")
 
 
 def test_an_error_before_a_job_could_record_it_is_reported(
