@@ -99,7 +99,7 @@ def remake_arm_run(client: Any, experiment_id: str, store: RunStore, run_id: str
 def _held(store: RunStore, runs: Sequence[Run], sender: str) -> Held:
     seeds = {str(run.seed): run.key for run in runs}
     listed = (path.name.removeprefix("seed=") for path in (store.folder / runs[0].arm).glob("seed=*"))
-    damaged = any(seed.isdecimal() and seed not in seeds for seed in listed)
+    damaged = frozenset(seed for seed in listed if seed not in seeds)
     return Held(sender, seeds, _arm_key(runs), frozenset(replaced_keys(store.results)), damaged)
 
 

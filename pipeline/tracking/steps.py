@@ -8,7 +8,7 @@ sender is named. It releases
 - unfinished runs, which a killed process or a lost reply left (the folder's lock is held: nobody is sending them);
 - a seed's run that is superseded here: the folder holds a valid run of that arm and seed with another key, or its key
   lies in `.replaced`;
-- an arm's run over another set of seeds than the folder holds; while a run of the arm is damaged here, it stays;
+- an arm's run over another set of seeds than the folder holds; while a seed that MLflow has is damaged here, it stays;
 - doubles: of several finished runs with one key, the one that ended first stays, whoever sent it.
 
 It follows that a seed that is deleted or damaged here stays in MLflow.
@@ -54,14 +54,15 @@ class MirroredRun:
 class Held:
     """What a results folder holds of an arm. sender: the folder's tag. seeds: seed -> key of each valid run.
 
-    arm_key: key of the arm's run over these. replaced: keys in `.replaced`. damaged: whether a run of the arm is.
+    arm_key: key of the arm's run over these. replaced: keys in `.replaced`. damaged: the
+    seeds whose places hold no valid run.
     """
 
     sender: str
     seeds: Mapping[str, str]
     arm_key: str
     replaced: frozenset[str] = frozenset()
-    damaged: bool = False
+    damaged: frozenset[str] = frozenset()
 
     @cached_property
     def keys(self) -> set[str]:
@@ -101,10 +102,11 @@ def next_steps(present: Iterable[MirroredRun], held: Held) -> Steps:
     for run in finished:
         if run.key in held.keys:
             first.setdefault(run.key, run)
-    if held.damaged and (older := [run for run in own if run.is_arm and run.ended is not None]):
+    keeps_mean = any(run.seed in held.damaged for run in own)
+    if keeps_mean and (older := [run for run in own if run.is_arm and run.ended is not None]):
         first.setdefault(held.arm_key, older[-1])
     kept = {run.run_id for run in first.values()}
-    outdated = [run for run in own if run.run_id not in kept and _is_outdated(run, held, first)]
+    outdated = [run for run in own if run.run_id not in kept and _is_outdated(run, held, first, keeps_mean)]
     released = {run.run_id for run in outdated}
     deleted = {run.run_id for run in outdated if run.senders <= {held.sender}}
     parents = {run.run_id for run in present if run.is_arm} - deleted
@@ -129,11 +131,11 @@ def _is_known(run: MirroredRun, present: Iterable[MirroredRun], held: Held) -> b
     return run.key == held.arm_key or (bool(children) and children <= held.known)
 
 
-def _is_outdated(run: MirroredRun, held: Held, first: Mapping[str, MirroredRun]) -> bool:
+def _is_outdated(run: MirroredRun, held: Held, first: Mapping[str, MirroredRun], keeps_mean: bool) -> bool:
     """Whether a run that this folder sent, and that is not the one to keep of its key, is to be released."""
     if run.ended is None or run.key in first:
         return True
     if run.is_arm:
-        return not held.damaged
+        return not keeps_mean
     superseded = held.seeds.get(run.seed)
     return run.key in held.replaced or (superseded is not None and superseded != run.key)

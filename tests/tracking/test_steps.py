@@ -86,12 +86,20 @@ def test_a_seed_that_is_deleted_here_stays() -> None:
 def test_damage_here_changes_nothing_there() -> None:
     """The seed's run and the arm's mean stay; seeds that are missing are sent; a first mean is made of the good."""
     present = [arm_run("P", "arm a b", ME), seed_run("A", 0, "a", ME), seed_run("B", 1, "b", ME)]
-    assert not next_steps(present, held("a", damaged=True))
-    assert steps(present[:2], replace(held("a", damaged=True), seeds={"0": "a", "2": "c"})) == {
+    assert not next_steps(present, held("a", damaged=frozenset("1")))
+    assert steps(present, replace(held("a", damaged=frozenset("1")), seeds={"0": "a", "2": "c"})) == {
         "arm_run": "P", "missing": ("c",),
     }  # fmt: skip
-    assert steps(present[1:2], held("a", damaged=True)) == {"arm_run": None, "adopted": ("A",)}
-    assert not next_steps([*present, arm_run("Q", "arm a", ME)], held("a", damaged=True))
+    assert steps(present[1:2], held("a", damaged=frozenset("1"))) == {"arm_run": None, "adopted": ("A",)}
+    assert not next_steps([*present, arm_run("Q", "arm a", ME)], held("a", damaged=frozenset("1")))
+
+
+def test_damage_that_mlflow_never_had_freezes_no_mean() -> None:
+    """A copy at the place of a seed that was never sent: the mean over the seeds that are held is made anew."""
+    present = [arm_run("P", "arm a", ME), seed_run("A", 0, "a", ME)]
+    assert steps(present, held("a", "b", damaged=frozenset("9"))) == {
+        "arm_run": None, "missing": ("b",), "released": ("P",), "adopted": ("A",),
+    }  # fmt: skip
 
 
 def test_unfinished_runs_are_released_by_their_sender_alone() -> None:
