@@ -41,6 +41,20 @@ def resolve_settings(raw: Mapping[str, Any], groups: Sequence[str]) -> dict[str,
     return values | nested
 
 
+def refuse_environment(config: DictConfig, keys: Sequence[str]) -> None:
+    """Raise ConfigError where one of Hydra's own keys reads the environment, itself or by another key.
+
+    What else cannot be resolved yet, such as the number of a job, is none of this check's business.
+    """
+    for key in keys:
+        with _closed(("oc.env",)):
+            try:
+                OmegaConf.select(config, key)
+            except OmegaConfBaseException as error:
+                if (resolver := _outside_resolver(error)) is not None:
+                    raise ConfigError(f"{key}: it reads ${{{resolver}:...}}; allowed: a text without it") from error
+
+
 class _OutsideError(Exception):
     """An interpolation that reads more than the settings."""
 
@@ -51,14 +65,19 @@ def _resolve(tree: DictConfig, key: str, given: Any) -> Any:
         value = OmegaConf.select(tree, key)
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, _OutsideError):
-            cause = cause.__cause__ or cause.__context__
-        if cause is not None:
-            reason = f"which reads ${{{cause}:...}}"
+        if (resolver := _outside_resolver(error)) is not None:
+            reason = f"which reads ${{{resolver}:...}}"
             raise ConfigError(key, given, f"that only in {', '.join(PLACES)}", reason=reason) from error
         reason = (str(error.msg).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(f"{key}: {given} given, which cannot be resolved: {reason}") from error
+
+
+def _outside_resolver(error: BaseException) -> str | None:
+    """The resolver that was refused within `_closed`, if that is the error's cause."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, _OutsideError):
+        cause = cause.__cause__ or cause.__context__
+    return None if cause is None else str(cause)
 
 
 @contextmanager

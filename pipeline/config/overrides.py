@@ -159,6 +159,10 @@ def _check_experiment(experiment: Any, folders: Sequence[Path]) -> None:
         path = folder / "experiment" / f"{str(experiment).removesuffix('.yaml')}.yaml"
         for group, option in _overridden_options(path):
             where = f"override / in {path.name}: "
+            if "${" in str(option):
+                raise ConfigError(f"{where}{group}", option, "the name of an option, without ${...}")
+            if group.startswith("hydra/"):  # Hydra's own
+                continue
             if group not in _groups(folders):
                 raise ConfigError(f"{where}{group}: no such group; {closest(group, _groups(folders))}")
             _check_option(group, option, folders, where)
@@ -166,13 +170,14 @@ def _check_experiment(experiment: Any, folders: Sequence[Path]) -> None:
 
 def _overridden_options(path: Path) -> Iterator[tuple[str, Any]]:
     """(group, option) for each `override /group: option` of a file's defaults list; nothing without such a file."""
-    content = OmegaConf.load(path) if path.is_file() else None
-    defaults = content.get("defaults", []) if isinstance(content, DictConfig) else []
-    for entry in filter(OmegaConf.is_dict, defaults):
+    loaded = OmegaConf.load(path) if path.is_file() else None
+    content = OmegaConf.to_container(loaded, resolve=False) if isinstance(loaded, DictConfig) else {}
+    defaults = content.get("defaults") if isinstance(content, dict) else None
+    for entry in (entry for entry in defaults or () if isinstance(entry, dict)):
         for key, options in entry.items():
-            match = re.fullmatch(r"override +/(\w+)", str(key))
+            match = re.fullmatch(r"override +/([\w/]+)", str(key))
             if match:
-                yield from ((match[1], option) for option in (options if OmegaConf.is_list(options) else [options]))
+                yield from ((match[1], option) for option in (options if isinstance(options, list) else [options]))
 
 
 def _check_key(override: Override, schema: DictConfig, folders: Sequence[Path]) -> None:

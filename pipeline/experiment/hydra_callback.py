@@ -16,6 +16,7 @@ from hydra.core.utils import JobRuntime
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from pipeline.config.interpolation import refuse_environment
 from pipeline.config.load import load_config
 from pipeline.config.overrides import as_named_refusal, expand_sweep, parse_overrides
 from pipeline.errors import require
@@ -31,6 +32,7 @@ from pipeline.store.files import check_writable
 from pipeline.tracking.background import expect_study, start_upload, stop_uploads
 
 LOG = "sweep.log"
+NAMES = ("hydra.job.name", "hydra.sweep.subdir")  # of a file and of a folder
 VALIDATED = "validated"  # key of Hydra's JobRuntime
 
 
@@ -111,6 +113,7 @@ class ValidateJobs(Callback):
 
     def _plan_request(self, config: DictConfig, is_sweep: bool) -> Request:
         """Plan and check every job. Raises ConfigError, and what Hydra and OmegaConf raise for an invalid config."""
+        refuse_environment(config, NAMES)
         key = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
         folder = Path(str(OmegaConf.select(config, key, throw_on_missing=True))).absolute()
         if not self.plan_only:

@@ -93,6 +93,8 @@ def test_broken_model_file_is_refused(
             ["hydra.sweeper.max_batch_size=0"],
             "hydra.sweeper.max_batch_size: 0 given; allowed: a whole number from 1 up",
         ),
+        (["hydra.sweep.subdir=${oc.env:HOME}"], "hydra.sweep.subdir: it reads ${oc.env:...}; allowed: "),
+        (["hydra.job.name=${oc.env:HOME}"], "hydra.job.name: it reads ${oc.env:...}; allowed: "),
         (["hydra.callbacks.validate_jobs.plan_only=maybe"], "hydra.callbacks.validate_jobs"),
         (["~hydra.callbacks.validate_jobs"], "~hydra.callbacks.validate_jobs"),
         (["hydra.verbose=[1,1]"], "hydra.verbose: [1, 1] given; allowed: true, false, or names of loggers"),
@@ -156,3 +158,18 @@ def test_quick_answers_do_not_wait_for_tensorflow(small: list[str], tmp_path: Pa
     environment = {"PYTHONPATH": str(PROJECT), "PATH": "", "HOME": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.endswith(f"{json.dumps(codes)} []\n"), done.stderr
+
+
+@pytest.mark.parametrize("group", ["data", "hydra/launcher"])
+def test_a_defaults_list_shows_nothing_of_the_environment(
+    group: str, cli: Callable[..., CommandResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An experiment's file that chooses an option by a variable is refused, and the value is not in the message."""
+    monkeypatch.setenv("PASSWORD", "secret")
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    defaults = f"# @package _global_\ndefaults:\n  - override /{group}: ${{oc.env:PASSWORD}}\n"
+    (tmp_path / "mine" / "experiment" / "evil.yaml").write_text(defaults)
+    result = cli("-m", f"--config-dir={tmp_path / 'mine'}", "model=linear", "seeds=1", "experiment=evil")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert result.err.startswith(f"override / in evil.yaml: {group}: ${{oc.env:PASSWORD}} given")
+    assert "secret" not in result.err
