@@ -1,5 +1,6 @@
 """Print what a sweep ends with: the table of its arms, weights of their first seeds, and what to do next."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
+from pipeline.config.schema import PROJECT
 from pipeline.errors import one_line
 from pipeline.experiment.ablation import ablate_studies
 from pipeline.experiment.hydra_callback import Request, current_request
@@ -123,4 +125,6 @@ def _print_next_steps(outcomes: Sequence[Outcome], all_uploaded: bool) -> None:
         option = "" if uri == EMBEDDED else f" --backend-store-uri {uri}"
         print(f"In MLflow: {uri}" if uri.startswith("http") else f"In MLflow: uv run mlflow ui{option}")
     studies = ",".join(sorted({outcome.plan.config.study for outcome in outcomes}))
-    print(f"The answer: uv run python -m pipeline.compare study={studies}")
+    results = outcomes[0].plan.store.results
+    options = [f"study={studies}", *([] if results == PROJECT / "results" else [f"results={results}"])]
+    print(f"The answer: uv run python -m pipeline.compare {shlex.join(options)}")
