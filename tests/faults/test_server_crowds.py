@@ -4,8 +4,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +13,10 @@ import psutil
 import pytest
 from factories import MLflowStore, TrainedStudy, multiply_run
 from faults.proxy import Fault, Proxy
+from faults.senders import send, start_sending
 from servers import MLflowServer, find_postgres, launch_postgres, launch_server
 
-from pipeline import sync
-from pipeline.config.schema import PROJECT, Tracking
+from pipeline.config.schema import Tracking
 from pipeline.runtime.hashing import digest
 from pipeline.store.runs import RunStore
 from pipeline.tracking.runs import mirror_arm
@@ -27,18 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 ARM = "glorot_uniform,training.epochs=2"
 CROWD = 8
-
-
-def send(store: RunStore, uri: str) -> int:
-    return sync.main([f"results={store.results}", f"reports={store.results}-reports", f"uri={uri}"])
-
-
-def start_sending(store: RunStore, uri: str) -> subprocess.Popen[str]:
-    options = [f"results={store.results}", f"reports={store.results}-reports", f"uri={uri}"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.sync", *options], cwd=PROJECT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
 
 
 def assert_each_once(mlflow: MLflowStore, study: str, seeds: int, senders: int = 1) -> None:

@@ -5,8 +5,6 @@ Nothing that another folder sent is deleted, whatever becomes of the results her
 
 import random
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +12,9 @@ from typing import Any
 
 import pytest
 from factories import MLflowStore, TrainedStudy, multiply_run
+from faults.senders import send, start_sending
 from servers import launch_server
 
-from pipeline import sync
-from pipeline.config.schema import PROJECT
 from pipeline.store.runs import RunStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -44,18 +41,6 @@ def folder(trained_study_files: TrainedStudy, tmp_path: Path) -> Folder:
         return multiply_run(trained_study_files.results, RunStore(tmp_path / name, study), ARM, seeds, version)
 
     return make
-
-
-def send(store: RunStore, uri: str) -> int:
-    return sync.main([f"results={store.results}", f"reports={store.results}-reports", f"uri={uri}"])
-
-
-def start_sending(store: RunStore, uri: str) -> subprocess.Popen[str]:
-    options = [f"results={store.results}", f"reports={store.results}-reports", f"uri={uri}"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.sync", *options], cwd=PROJECT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
 
 
 def state(mlflow: MLflowStore, study: str) -> tuple[list[str], int]:
@@ -116,7 +101,7 @@ def test_damage_here_deletes_nothing_there(
         capsys.readouterr()
         assert send(store, mlflow.uri) == 1
         (line,) = capsys.readouterr().err.splitlines()
-        assert f"{ARM}/seed=2 is damaged" in line and "train the arm again" in line
+        assert f"{ARM}/seed=2 is damaged" in line and "train the arm again if it asks for that seed" in line
     assert state(mlflow, study) == (names(0, 1, 2, 3, 4), 0)
     now = {run.info.run_id: run.data.metrics for run in mlflow.active(study)}
     assert {run_id: now[run_id] for run_id in before} == before
