@@ -21,7 +21,7 @@ from pipeline.biases.variables import Bias
 from pipeline.errors import ConfigError, ModelFileError
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
-from pipeline.store.runs import refuse_damaged_run
+from pipeline.store.runs import check_run, describe_unsealed
 
 MLFLOW_RUN = "runs:/"
 
@@ -48,7 +48,8 @@ def _extract(arguments: Sequence[str]) -> int:
 def _read(model: str, load: bool) -> list[Bias]:
     read = _load if load else read_biases
     if not model.startswith(MLFLOW_RUN):
-        refuse_damaged_run(Path(model))
+        if unsealed := describe_unsealed(check_run(Path(model))):
+            print(unsealed, file=sys.stderr)
         return read(Path(model))
     from pipeline.tracking.models import fetch_model
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pipeline.analysis.arms import EPOCHS_TO, ComparedArm, seed_spans
 from pipeline.analysis.blocks import PooledArm
 from pipeline.analysis.study import Study
+from pipeline.store.runs import describe_unsealed
 
 DIVERGED, DAMAGED, LACKS_METRIC = "diverged", "damaged", "lacks the metric"
 
@@ -65,12 +66,7 @@ def run_warnings(study: Study) -> list[RunWarning]:
 
 
 def _about_seals(study: Study) -> Iterator[RunWarning]:
-    unsealed = [run for arm in study.arms for run in arm.runs if not run.sealed]
-    if unsealed:
-        some = "1 run has" if len(unsealed) == 1 else f"{len(unsealed)} runs have"
-        sentence = (
-            f"{some} no seal, so nothing shows whether run.json was changed by hand; earlier versions wrote none."
-        )
+    if sentence := describe_unsealed(run for arm in study.arms for run in arm.runs):
         yield RunWarning("unsealed", None, sentence)
 
 

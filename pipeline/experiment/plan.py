@@ -12,7 +12,7 @@ from pipeline.models.spec import bias_initializers, complete_layers
 from pipeline.runtime.environment import package_versions
 from pipeline.store.places import check_places
 from pipeline.store.replaced import adoptable_runs
-from pipeline.store.runs import WEIGHTS, DamagedRun, Run, RunStore
+from pipeline.store.runs import WEIGHTS, DamagedRun, Run, RunStore, describe_unsealed
 from pipeline.training.optimizers import check_optimizer
 
 
@@ -89,7 +89,9 @@ def seeds_to_train(plan: Plan) -> tuple[int, ...]:
 
 
 def explain_retraining(plan: Plan) -> list[str]:
-    """Say of the arm's stored runs why they do not count: a line for each damaged one, one for all that are stale."""
+    """Say why stored runs of the arm do not count, or are not to be relied on: a line for each damaged one, one for all
+    that are stale, and one for all without a seal.
+    """
     runs, damaged = plan.store.read(plan.arm)
     lines = [_describe_damage(plan, run) for run in damaged]
     stale = [
@@ -101,10 +103,15 @@ def explain_retraining(plan: Plan) -> list[str]:
         changed = [f"{name} {then[name]}, now {now[name]}" for name in now if name in then and then[name] != now[name]]
         why = f"with {', '.join(changed)}" if changed else "by a version of this project that gave other numbers"
         lines.append(f"{plan.arm}: {len(stale)} stored runs were trained {why}; training again keeps them in .replaced")
+    if unsealed := describe_unsealed(runs):
+        lines.append(f"{plan.arm}: {unsealed}")
     return lines
 
 
 def _describe_damage(plan: Plan, run: DamagedRun) -> str:
-    is_place = run.seed in plan.missing and run.path == plan.store.run_folder(plan.arm, run.seed)
-    follows = "it is trained again, and kept in .replaced/damaged" if is_place else "it does not count"
+    follows = "it does not count"
+    if run.path == plan.store.run_folder(plan.arm, run.seed or 0):
+        follows += ", and a mean in MLflow that includes it stays"
+        if run.seed in plan.missing:
+            follows = "it is trained again, and kept in .replaced/damaged"
     return f"{run.name} is damaged ({run.reason}): {follows}"

@@ -14,7 +14,7 @@ live in `<results>/.aside`, replaced runs in `<results>/.replaced`.
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,17 +124,26 @@ def read_run(path: Path) -> Run:
     return run
 
 
-def refuse_damaged_run(path: Path) -> None:
-    """Raise ModelFileError if `path` is the folder of a damaged run, or the biases in one.
+def check_run(path: Path) -> list[Run]:
+    """Read the run whose folder, or whose biases, `path` is. Raises ModelFileError for a damaged one.
 
-    What has no run.json beside it, such as a model, or biases that MLflow kept, is no run to check.
+    Without a run.json there is no run to check: a model, or biases that MLflow kept.
     """
     folder = path.parent if path.name == BIASES else path
-    if os.path.lexists(folder / RUN):
-        try:
-            read_run(folder)
-        except DamagedRunError as error:
-            raise ModelFileError(f"{path}: a damaged run: {error}") from error
+    if not os.path.lexists(folder / RUN):
+        return []
+    try:
+        return [read_run(folder)]
+    except DamagedRunError as error:
+        raise ModelFileError(f"{path}: a damaged run: {error}") from error
+
+
+def describe_unsealed(runs: Iterable[Run]) -> str:
+    """Say in a sentence how many of the runs have no seal; "" where all have one."""
+    unsealed = sum(not run.sealed for run in runs)
+    some = "1 run has" if unsealed == 1 else f"{unsealed} runs have"
+    why = "so nothing shows whether run.json was changed by hand; earlier versions wrote none"
+    return f"{some} no seal, {why}." if unsealed else ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults]
 JOB = ("data=iris", "model=linear", "training.epochs=1", "seeds=2", "bias_initializer=zeros")
 STUDY, ARM = "iris-linear", "zeros,training.epochs=1"
 PLACES = ("results", "results/.aside", "results/.aside/failed", "results/.replaced", "results/.replaced/damaged",
+          f"results/.replaced/damaged/{STUDY}", f"results/.replaced/damaged/{STUDY}/{ARM}",
           f"results/{STUDY}", f"results/{STUDY}/{ARM}", f"results/{STUDY}/{ARM}/seed=1")  # fmt: skip
 REPORTS = ("reports", "reports/s", "reports/s/figures", "reports/s/plots")
 OTHERS: dict[str, Callable[[Path], object]] = {

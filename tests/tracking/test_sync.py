@@ -128,3 +128,16 @@ def test_a_server_receives_all_runs(
     mlflow.client.download_artifacts(runs[f"{ARM}-s1"].info.run_id, "biases", str(tmp_path))
     with np.load(tmp_path / "biases" / "after.npz") as downloaded:
         assert np.array_equal(downloaded["output/bias"], store.runs()[1].biases()["after/output/bias"])
+
+
+def test_a_command_that_only_sends_removes_what_killed_processes_left(
+    trained_study: TrainedStudy, mlflow_store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It sweeps `.aside`, and says which runs have no seal."""
+    left = trained_study.results / ".aside" / "tmpleft"
+    left.mkdir(parents=True, exist_ok=True)
+    run = RunStore(trained_study.results, trained_study.name).runs(ARM)[0]
+    change_meta(run.path, lambda meta: None)
+    assert sync.main([f"results={trained_study.results}", f"uri={mlflow_store}"]) == 0
+    assert not left.exists()
+    assert f"{trained_study.name}: 1 run has no seal, so nothing shows" in capsys.readouterr().out
