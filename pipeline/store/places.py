@@ -16,8 +16,9 @@ def check_places(store: RunStore, arm: str, seeds: Sequence[int]) -> None:
     seeds: those that may be stored. Damaged runs are not in the way: they make room. Nothing is written.
     """
     aside, replaced = store.results / ".aside", store.results / REPLACED
-    damaged = replaced / DAMAGED / store.study
-    folders = (aside, aside / "failed", replaced, damaged, damaged / arm, store.folder, store.folder / arm)
+    damaged = replaced / DAMAGED
+    folders = [aside, aside / "failed", replaced, damaged, damaged / store.study, damaged / store.study / arm]
+    folders += [store.folder, store.folder / arm]
     for folder in (store.results, *folders):
         check_writable(folder, "results")
     for path in (store.folder / name for name in (ABLATION, DEAD_UNITS)):
