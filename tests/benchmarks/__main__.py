@@ -7,7 +7,6 @@ it `sweep`; `rows="mlp;cnn"` measures only these and keeps the others in the fil
 
 import json
 import platform
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from pipeline.runtime.device import start_tensorflow
 from pipeline.runtime.environment import describe_environment
 from tests.benchmarks.commands import time_compare, time_sweeps
 from tests.benchmarks.training import peak_memory, time_matrix_products, time_model_fit, time_seeds_together
+from tests.peak import peak_bytes
 
 CNN = ("model.name=cnn", (
     "model.layers=[{class_name: Conv2D, config: {filters: 16, kernel_size: 3, activation: relu}},"
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> None:
     device = start_tensorflow("auto")
     if options.peak:
         time_seeds_together(options.peak, *MLP)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(peak_bytes() / 2**20)
         return
     machine = describe_environment(device) | {"processor": processor_name()}
     table = Table(

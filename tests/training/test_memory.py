@@ -60,10 +60,11 @@ def test_a_stack_that_does_not_fit_is_refused(monkeypatch):
 
 
 PEAK = """
-import resource, sys
+import sys
 import psutil
 sys.path[:0] = [".", "tests"]
 from factories import compose_config
+from peak import peak_bytes
 from reference import stack
 from pipeline.biases.extraction import bias_variables
 from pipeline.training.loop import train_seeds
@@ -73,8 +74,7 @@ dataset, built, splits = stack(config)
 width = stack_width(built[0], config.training.batch_size)
 before = psutil.Process().memory_info().rss
 train_seeds(built, splits, dataset, config.optimizer, config.training, bias_variables)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(stack_bytes(built[0], width, config.training.batch_size), peak - before)
+print(stack_bytes(built[0], width, config.training.batch_size), peak_bytes() - before)
 """
 LARGE = {
     "many weights": "{class_name: Flatten}, {class_name: Dense, config: {units: 2000}},"
@@ -86,14 +86,12 @@ LARGE = {
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's own peak is read from /proc")
 @pytest.mark.parametrize("layers", LARGE.values(), ids=LARGE.keys())
 def test_the_measured_peak_is_near_the_estimate(layers):
     """The peak of what training adds to a fresh process is at most 2.5 times the estimate, and at least half of it."""
     options = (f"model.layers=[{layers}, {{class_name: Dense}}]", "training.batch_size=128")
     command = [sys.executable, "-c", PEAK, *options]
-    ratios: list[float] = []
-    while len(ratios) < 3 and not any(0.4 < ratio < 2 for ratio in ratios):  # other work delays what frees memory
-        done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
-        estimated, measured = map(int, done.stdout.split()[-2:])
-        ratios.append(estimated / measured)
-    assert 0.4 < ratios[-1] < 2, ratios  # 0.75 and 1.49 on two quiet cores; 0.37 and 0.46 seen beside other work
+    done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
+    estimated, measured = map(int, done.stdout.split()[-2:])
+    assert 0.4 < estimated / measured < 2, (estimated, measured)
