@@ -12,6 +12,12 @@ figures/*.png and *.svg, summary.csv, differences.csv, biases.parquet, and metri
 studies, `<reports>/studies.md` and studies.csv rank the common arms.
 """
 
+from pipeline.runtime.early import end_on_signal
+
+if __name__ == "__main__":
+    end_on_signal()  # before the imports, which take a second
+
+
 import math
 import sys
 from collections.abc import Sequence

@@ -6,6 +6,12 @@ read without Keras, and no code in them runs. A run whose files do not match the
 Exit code 2: the file or the request is refused, in one line that says why.
 """
 
+from pipeline.runtime.early import end_on_signal
+
+if __name__ == "__main__":
+    end_on_signal()  # before the imports, which take a second
+
+
 import sys
 import tempfile
 from collections.abc import Sequence

@@ -7,6 +7,12 @@ twice makes no second run; several results folders may be uploaded to one store.
 is named.
 """
 
+from pipeline.runtime.early import end_on_signal
+
+if __name__ == "__main__":
+    end_on_signal()  # before the imports, which take a second
+
+
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass

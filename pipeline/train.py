@@ -4,6 +4,11 @@ Exit code 0: all done; 1: some run failed, and is named; 2: the request was refu
 Ctrl-C, 143 after SIGTERM, 129 after SIGHUP: finished runs are kept.
 """
 
+from pipeline.runtime.early import KEPT, end_on_signal
+
+if __name__ == "__main__":
+    end_on_signal(KEPT)  # before the imports, which take a second
+
 import os
 import sys
 
@@ -17,7 +22,7 @@ from pipeline.experiment.hydra_callback import begin_request, current_request
 from pipeline.experiment.job import train_job
 from pipeline.experiment.summary import finish_interrupted, finish_request
 from pipeline.runtime.gate import guard, report_error
-from pipeline.runtime.signals import as_interrupted, run_command
+from pipeline.runtime.signals import as_interrupted, raise_swallowed, run_command
 
 
 def main() -> int:
@@ -51,6 +56,7 @@ def _run() -> int:
             return 2 if stop.code == 1 else int(stop.code or 0)  # 1: Hydra found no such --package
         error = RuntimeError(f"a job ended the process with exit code {stop.code}")
     except Exception as exception:
+        raise_swallowed()
         error = exception
     request = current_request()
     if request is not None:

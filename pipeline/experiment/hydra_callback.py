@@ -27,6 +27,7 @@ from pipeline.experiment.plan import Plan, explain_retraining, plan_job, seeds_t
 from pipeline.experiment.validate import refuse_conflicting
 from pipeline.runtime.gate import report_error
 from pipeline.runtime.logs import redirect_stderr
+from pipeline.runtime.signals import raise_swallowed
 from pipeline.store.failures import clear_failure
 from pipeline.store.files import check_writable
 from pipeline.tracking.background import expect_study, start_upload, stop_uploads
@@ -100,6 +101,7 @@ class ValidateJobs(Callback):
         try:
             request = self._plan_request(config, is_sweep)
         except Exception as error:
+            raise_swallowed()
             try:
                 stop_uploads()
                 overrides = [*task_overrides(config.hydra), *_as_typed(config.hydra.overrides.hydra)]

@@ -23,6 +23,7 @@ from pipeline.experiment.isolation import JobError, train_isolated
 from pipeline.experiment.plan import Plan, plan_job
 from pipeline.experiment.run import run_arm
 from pipeline.runtime.logs import redirect_stderr
+from pipeline.runtime.signals import raise_swallowed
 from pipeline.store.failures import Failure, clear_failure, read_failure, record_failure
 from pipeline.tracking.background import queue_arm
 
@@ -60,6 +61,7 @@ def train_job(composed: DictConfig) -> None:
             run_arm(config, progress, queue_arm if launching else lambda *_: "", train)
         _forget_other_failure(plan, hydra_config)
     except Exception as error:
+        raise_swallowed()
         died = isinstance(error, JobError)
         log.info("the job failed", exc_info=not died)  # to the job's log; the terminal gets one line at the end
         line = str(error) if died else one_line(f"{type(error).__name__}: {error}")

@@ -15,6 +15,7 @@ from pipeline.experiment.hydra_callback import Request, current_request
 from pipeline.experiment.isolation import stop_trainer
 from pipeline.experiment.outcome import Outcome, read_outcomes
 from pipeline.report.console import short_path
+from pipeline.runtime.early import KEPT
 from pipeline.runtime.logs import redirect_stderr
 from pipeline.runtime.signals import Interrupted
 from pipeline.stats.intervals import mean_interval
@@ -55,7 +56,7 @@ def finish_request(request: Request, error: Exception | None) -> int:
 
 def finish_interrupted(interrupt: Interrupted) -> int:
     """End a command that a signal has interrupted: upload the runs that are stored. Returns the exit code."""
-    print(f"{interrupt}: finished runs are kept, and the same command goes on from there", file=sys.stderr)
+    print(f"{interrupt}{KEPT}", file=sys.stderr)
     request = current_request()
     if request is None:
         stop_uploads()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.errors import ConfigError, one_line
+from pipeline.runtime.signals import raise_swallowed
 
 
 def guard(command: Callable[[], int]) -> int:
@@ -27,6 +28,7 @@ def guard(command: Callable[[], int]) -> int:
     try:
         code = command()
     except Exception as error:
+        raise_swallowed()
         code = report_error(error)
     for text, _ in outputs:
         with contextlib.suppress(ValueError):  # closed by someone else

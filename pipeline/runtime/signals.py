@@ -2,6 +2,8 @@
 
 Python runs a signal's handler between two steps of the main thread, so native code that the main thread has called is
 finished first. Training runs in other threads.
+
+Before and after that, while a command imports its modules and while Python ends, see `runtime.early`.
 """
 
 import os
@@ -11,11 +13,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+from pipeline.runtime.early import SIGNALS, describe_signal
 
 _held: list[signal.Signals | None] = []  # while signals are held: the one that came, or None
+_raised: list["Interrupted"] = []  # within `raise_on_signal`, once a signal has raised
 
 
 class Interrupted(KeyboardInterrupt):
@@ -23,7 +26,7 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         self.signal = signal.Signals(number)
-        super().__init__(f"interrupted ({self.signal.name})")
+        super().__init__(describe_signal(number))
 
     @property
     def exit_code(self) -> int:
@@ -49,15 +52,34 @@ def raise_on_signal() -> Iterator[None]:
         if _held:
             _held[-1] = signal.Signals(number)
         else:
-            raise Interrupted(number)
+            _raise(number)
 
+    def send_again(ignored: Any) -> None:
+        """Raise once more what Python cannot raise, since it came in a callback whose errors are only printed."""
+        if not isinstance(ignored.exc_value, Interrupted):
+            earlier_hook(ignored)
+            return
+        number = ignored.exc_value.signal
+        signal.signal(number, interrupt)
+        threading.Timer(0.01, os.kill, (os.getpid(), number)).start()  # when the callback has ended
+
+    earlier_hook = sys.unraisablehook
     try:
+        sys.unraisablehook = send_again
         for number in caught:
             signal.signal(number, interrupt)
         yield
     finally:
         for number in caught:
             signal.signal(number, earlier[number])
+        sys.unraisablehook = earlier_hook
+        _raised.clear()
+
+
+def raise_swallowed() -> None:
+    """Raise `Interrupted` again if it was raised already: a library has made another error of it."""
+    if _raised:
+        raise _raised[-1]
 
 
 @contextmanager
@@ -69,7 +91,12 @@ def hold_signals() -> Iterator[None]:
     finally:
         came = _held.pop()
         if came is not None:
-            raise Interrupted(came)
+            _raise(came)
+
+
+def _raise(number: int) -> NoReturn:
+    _raised.append(Interrupted(number))
+    raise _raised[-1]
 
 
 def run_command(main: Callable[[], int], finish_threads: bool = False) -> NoReturn:

@@ -2,11 +2,14 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
-from pipeline.runtime.signals import SIGNALS, Interrupted, as_interrupted, hold_signals, raise_on_signal
+from pipeline.runtime.early import SIGNALS
+from pipeline.runtime.signals import Interrupted, as_interrupted, hold_signals, raise_on_signal, raise_swallowed
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +63,28 @@ def test_a_plain_interrupt_counts_as_ctrl_c() -> None:
     """Python's own KeyboardInterrupt has the text and the exit code of SIGINT."""
     interrupt = as_interrupted(KeyboardInterrupt())
     assert (str(interrupt), interrupt.exit_code) == ("interrupted (SIGINT)", 130)
+
+
+def test_what_a_library_makes_of_a_signal_is_still_a_signal() -> None:
+    """OmegaConf, for one, catches whatever a conversion raises, and raises an error of its own."""
+    with pytest.raises(Interrupted, match="SIGTERM"), raise_on_signal():
+        raise_swallowed()  # nothing has come
+        try:
+            with suppress(Interrupted):
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise AttributeError("no such key")
+        except AttributeError:
+            raise_swallowed()
+    raise_swallowed()  # it is over
+
+
+def test_a_signal_that_meets_a_finalizer_is_raised_after_it() -> None:
+    """Python prints what a finalizer raises, with a traceback, and goes on."""
+
+    class Finalized:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="SIGTERM"), raise_on_signal():
+        Finalized()
+        time.sleep(5)
