@@ -2,10 +2,10 @@
 
 Options, each `key=value`: study (one, or several with commas; default: the only one there is), baseline (zeros), metric
 (what the verdict is about; test_accuracy, or test_mae; best_val_accuracy, ...: see summary.csv), margin (the largest
-difference of that metric that does not matter; 0.005), threshold (the level of epochs_to_val_accuracy; default: 95 % of
-the baseline's progress), figures (false: draw none, for a quick look), results (results), reports (reports), mlflow
-(false: do not upload the comparison to MLflow), wait (most seconds that the upload may take; 30). Exit code 1: a file
-cannot be read or written; 2: nothing to compare.
+difference of that metric that does not matter; 0.005, of an error in the target's unit 0.5 % of it), threshold (the
+level of epochs_to_val_accuracy; default: 95 % of the baseline's progress), figures (false: draw none, for a quick
+look), results (results), reports (reports), mlflow (false: do not upload the comparison to MLflow), wait (most seconds
+that the upload may take; 30). Exit code 1: a file cannot be read or written; 2: nothing to compare.
 
 Writes into `<reports>/<study>/`: report.html (one file, works offline), answer.md, comparison.json (for programs),
 figures/*.png and *.svg, summary.csv, differences.csv, biases.parquet, and metrics.json and plots/ for DVC. Of several
@@ -40,7 +40,7 @@ class CompareOptions:
     study: str = ""
     baseline: str = "zeros"
     metric: str = ""
-    margin: float = 0.005
+    margin: float | None = None
     threshold: float | None = None
     figures: bool = True
     results: str = "results"
@@ -61,7 +61,7 @@ def _compare(arguments: Sequence[str]) -> int:
         print(__doc__)
         return 0
     try:
-        require(0 < options.margin < math.inf, "margin", options.margin, "a positive number")
+        require(options.margin is None or 0 < options.margin < math.inf, "margin", options.margin, "a positive number")
         require(0 <= options.wait <= LONGEST_WAIT, "wait", options.wait, f"seconds from 0 to {LONGEST_WAIT}")
         stores = list(dict.fromkeys(choose_studies(PROJECT / options.results, options.study)))
         if options.figures:

@@ -15,7 +15,7 @@ import pandas as pd
 from pipeline.config.keras_signatures import constructor_arguments, is_custom
 from pipeline.config.schema import Config
 from pipeline.data.sources import load_dataset
-from pipeline.data.splits import split_rows
+from pipeline.data.splits import split_rows, standardized_targets
 from pipeline.experiment.validate import compose_jobs
 from pipeline.models.build import build_model
 from pipeline.models.spec import complete_layers
@@ -214,11 +214,9 @@ def build(*overrides, seed=0):
     config = compose_config(*overrides)
     dataset = load_dataset(config.data)
     rows = split_rows(dataset, config.data, seed)
-    labels = dataset.y[rows.train]
-    if dataset.task == "regression":
-        labels = (labels - rows.target_mean) / rows.target_scale
+    labels = standardized_targets(dataset, rows, rows.train)
     shape = dataset.x.shape[1:]
-    return build_model(complete_layers(config), shape, dataset.task, len(dataset.classes), seed, labels), labels
+    return build_model(complete_layers(config), shape, dataset.task, dataset.n_targets, seed, labels), labels
 
 
 def draws(class_name, config, shape):

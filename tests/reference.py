@@ -7,7 +7,7 @@ from sklearn.utils import class_weight
 
 from pipeline.biases.extraction import bias_variables, extract_biases
 from pipeline.data.sources import load_dataset
-from pipeline.data.splits import split_rows
+from pipeline.data.splits import split_rows, standardized_inputs, standardized_targets
 from pipeline.models.build import build_model
 from pipeline.models.spec import complete_layers
 from pipeline.runtime.device import start_tensorflow
@@ -28,7 +28,7 @@ def stack(config):
     dataset = load_dataset(config.data)
     layers = complete_layers(config)
     shape = dataset.x.shape[1:]
-    built = [build_model(layers, shape, dataset.task, len(dataset.classes), seed) for seed in config.seeds]
+    built = [build_model(layers, shape, dataset.task, dataset.n_targets, seed) for seed in config.seeds]
     splits = [split_rows(dataset, config.data, seed) for seed in config.seeds]
     return dataset, built, splits
 
@@ -45,9 +45,9 @@ def fit_alone(config, i):
     import keras
 
     dataset, built, splits = stack(config)
-    model, split = built[i], splits[i]
-    x = (dataset.x - split.mean) / split.scale
-    y = np.float32((dataset.y - split.target_mean) / split.target_scale) if dataset.task == "regression" else dataset.y
+    model, split, rows = built[i], splits[i], np.arange(len(dataset.x))
+    x = standardized_inputs(dataset, split, rows)
+    y = standardized_targets(dataset, split, rows)
     labels = dataset.y
     if config.training.loss != "auto" and "label_smoothing" in str(config.training.loss):
         y = y if dataset.task == "binary" else keras.utils.to_categorical(y, len(dataset.classes))
@@ -75,7 +75,11 @@ def fit_alone(config, i):
         metrics=[keras.metrics.AUC(name="auc") if name == "auc" else name for name in names],
     )
     size, histories, snapshots = config.training.batch_size, [], [extract_biases(model)]
-    before = model.evaluate(x[split.train], y[split.train], verbose=0)
+    powers = {"mae": 1, "mse": 2} if dataset.task == "regression" else {}  # metrics are in the unit of the targets
+    units = {name: float(split.target_scale) ** powers.get(name.removeprefix("val_"), 0)
+             for name in ("loss", *names, "val_loss", *(f"val_{name}" for name in names))}  # fmt: skip
+    in_units = list(units.values())[: 1 + len(names)]
+    before = np.multiply(model.evaluate(x[split.train], y[split.train], verbose=0), in_units)
     for epoch in range(1, config.training.epochs + 1):
         order = batch_order(split.seed, epoch, split.train)
         validation = (x[split.validation], y[split.validation])
@@ -88,9 +92,9 @@ def fit_alone(config, i):
             validation_data=validation,
             class_weight=None if weights is None else dict(enumerate(weights)),
         ).history
-        histories.append({name: value[0] for name, value in fitted.items()})
+        histories.append({name: value[0] * units[name] for name, value in fitted.items()})
         snapshots.append(extract_biases(model))
-    test = model.evaluate(x[split.test], y[split.test], verbose=0)
+    test = np.multiply(model.evaluate(x[split.test], y[split.test], verbose=0), in_units)
     return model, before, histories, snapshots, test
 
 

@@ -21,7 +21,7 @@ from pipeline.analysis.curves import learning_curves
 from pipeline.analysis.formatting import Row, number_format, plain_rows
 from pipeline.analysis.interactions import block_interactions
 from pipeline.analysis.run_warnings import ExcludedRun, RunWarning, excluded_runs, run_warnings
-from pipeline.analysis.study import MARGIN, Study, load_study
+from pipeline.analysis.study import Study, load_study
 from pipeline.analysis.summary import seed_differences, summarize
 from pipeline.analysis.verdict import Verdict, numbers_of, verdict_word
 from pipeline.analysis.wording import (
@@ -84,7 +84,7 @@ class Comparison:
 
 
 def compare_study(
-    store: RunStore, baseline: str, metric: str = "", margin: float = MARGIN, threshold: float | None = None
+    store: RunStore, baseline: str, metric: str = "", margin: float | None = None, threshold: float | None = None
 ) -> Comparison:
     """Compare the arms of a study. For the arguments and the ConfigError they can raise, see `study.load_study`."""
     study = load_study(store, baseline, metric, margin, threshold)

@@ -61,8 +61,15 @@ def run_warnings(study: Study) -> list[RunWarning]:
         warnings.append(RunWarning("different epochs", None, f"{block or 'without overrides'}: {sentence}", True))
     for run in study.damaged:
         warnings.append(RunWarning(DAMAGED, None, f"{run.name} is damaged and left out: {run.reason}.", True))
-    warnings += _about_seals(study)
+    warnings += [*_about_test_rows(study), *_about_seals(study)]
     return warnings
+
+
+def _about_test_rows(study: Study) -> Iterator[RunWarning]:
+    runs = [run for arm in study.arms for run in arm.runs]
+    if tested := sum(run.meta["config"]["data"].get("test_fraction") == 0 for run in runs):
+        sentence = f"{tested} of {len(runs)} runs were tested on the rows that they trained on (data.test_fraction=0)"
+        yield RunWarning("tested on training rows", None, f"{sentence}: what they say of new rows is unknown.", True)
 
 
 def _about_seals(study: Study) -> Iterator[RunWarning]:

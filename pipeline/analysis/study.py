@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 
 from pipeline.analysis.arms import Arm, ComparedArm, final_metrics, load_arms, seed_spans
 from pipeline.analysis.blocks import PooledArm, pool_arms
@@ -13,6 +14,7 @@ from pipeline.errors import ConfigError, closest, require
 from pipeline.store.runs import DamagedRun, RunStore
 
 MARGIN = 0.005  # default of the largest difference of the metric that does not matter
+UNITS = ("mae", "mse")  # metrics in a unit of the data's; of these the default is a share of the baseline's mean
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,13 @@ class Study:
 
 
 def load_study(
-    store: RunStore, baseline: str, metric: str = "", margin: float = MARGIN, threshold: float | None = None
+    store: RunStore, baseline: str, metric: str = "", margin: float | None = None, threshold: float | None = None
 ) -> Study:
     """Read a study and measure its learning curves.
 
-    metric: empty for the model's first test metric. threshold: see `curves.measure_curves`. Raises ConfigError when
-    there is no complete run, no arm with the setting `baseline`, no run with the metric, or no seed in common.
+    metric: empty for the model's first test metric. margin: None for the default, see `_default_margin`. threshold: see
+    `curves.measure_curves`. Raises ConfigError when there is no complete run, no arm with the setting `baseline`, no
+    run with the metric, or no seed in common.
     """
     require(math.isfinite(threshold or 0), "threshold", threshold, "a number")
     arms, damaged = load_arms(store)
@@ -111,9 +114,17 @@ def load_study(
     metric = metric or metrics[0]
     if metric not in metrics:
         raise ConfigError(f"metric: no run of {store.study} has {metric}; {closest(metric, metrics)}")
+    margin = _default_margin(arms, baseline, metric) if margin is None else margin
     study = Study(store.study, baseline, metric, margin, arms, damaged)
     _require_common_seed(study)
     return study
+
+
+def _default_margin(arms: Sequence[Arm], baseline: str, metric: str) -> float:
+    """0.005 of a share or a loss; of an error in the unit of the target, 0.5 % of the baseline's mean."""
+    values = [value for arm in arms if arm.setting == baseline for value in arm.values(metric).values()]
+    in_unit = metric.rpartition("_")[2] in UNITS and any(values)
+    return float(f"{MARGIN * fmean(values):.2g}") if in_unit else MARGIN
 
 
 def _require_common_seed(study: Study) -> None:

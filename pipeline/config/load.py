@@ -117,7 +117,8 @@ def _check_values(config: Config) -> None:
     require(layers in ("all", "hidden", "output") or are_names, "bias_layers", layers, allowed)
     for key in ("test_fraction", "validation_fraction"):
         fraction = getattr(config.data, key)
-        require(fraction is None or 0 < fraction < 1, f"data.{key}", fraction, "a number between 0 and 1")
+        allowed = "a number from 0 to below 1"
+        require(fraction is None or 0 <= fraction < 1, f"data.{key}", fraction, allowed)
     require(config.data.task in (None, *TASKS), "data.task", config.data.task, f"one of {', '.join(TASKS)}")
     rate = config.optimizer.learning_rate
     require(rate > 0 and math.isfinite(rate), "optimizer.learning_rate", rate, "a positive number")

@@ -14,6 +14,8 @@ from omegaconf import MISSING
 PROJECT = Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
 TASKS = ("binary", "multiclass", "regression")
+MISSING_VALUES = ("refuse", "drop", "impute")
+SPLITS = ("random", "groups", "time", "column")
 DEVICES = ("auto", "cpu", "gpu")
 LONGEST_WAIT = 86_400  # seconds
 
@@ -47,15 +49,38 @@ class Data:
     source: str = MISSING
     """Loader of the dataset, see `pipeline/data/sources.py`; `file` reads `path`."""
     path: str | None = None
-    """With `source: file`: a .csv, .parquet or .npz file."""
-    target: str | None = None
-    """With `source: file`: the column, or the array of an .npz file, to predict."""
+    """Of a file: a .csv, .tsv, .txt, .parquet or .npz file; of `images`: a folder of pictures per class."""
+    validation_path: str | None = None
+    """A file like `path` with the validation rows."""
+    test_path: str | None = None
+    """A file like `path` with the test rows."""
+    target: Any | None = None
+    """Of a file: the column or array to predict; `[a,b]`: several numbers."""
+    features: Any | None = None
+    """Of a file: the columns, or the array, to predict from; null: all others."""
+    drop: Any | None = None
+    """Of a table: columns to leave out."""
+    separator: str | None = None
+    """Of a text table: what separates columns; null: detected."""
+    decimal: str | None = None
+    """Of a text table: `.` or `,`; null: detected."""
+    encoding: str | None = None
+    """Of a text table, such as `latin-1`; null: detected."""
+    missing: str = "refuse"
+    """Missing values of a table: `refuse`, `drop` the rows, or `impute` from the training rows."""
+    image_size: Any | None = None
+    """Of `images`: pictures are resized to this many pixels, a number or `[height,width]`."""
     task: str | None = None
     """`binary`, `multiclass` or `regression`; null: inferred from the target."""
+    split: str = "random"
+    """How rows are held out: `random`, `groups` (rows of a group stay together), `time` (the latest are tested),
+    `column` (it names each row's part)."""
+    split_by: str | None = None
+    """The column or array that says so; it is no feature."""
     test_fraction: float | None = 0.2
-    """Share of all rows held out for testing; null: the dataset's own test set."""
+    """Share of all rows held out for testing; null: the dataset's own test set; 0: test on the training rows."""
     validation_fraction: float = 0.2
-    """Share of the remaining rows held out for validation."""
+    """Share of the remaining rows held out for validation; 0: validate on the training rows."""
     standardize: bool = True
     """Scale features to mean 0 and standard deviation 1 over the training rows."""
     standardize_target: bool = True

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
 from pipeline.config.schema import Data
-from pipeline.data.dataset import Dataset, classification_task
+from pipeline.data.dataset import Dataset, classification, classification_task, regression
 from pipeline.errors import DataError, closest
 from pipeline.runtime.device import free_memory
 
@@ -36,10 +37,10 @@ def load_file(data: Data) -> Dataset:
     if task == "regression":
         if not numeric:
             raise DataError("data.target: it holds text; allowed for a regression: numbers")
-        return Dataset(x, y.astype(np.float32), task, ())
+        return regression(x, y)
     if task == "binary" and len(labels) != 2:
         raise DataError("data.task", "binary", "multiclass", reason=f"but the target has {len(labels)} classes")
-    return Dataset(x, codes.astype(np.int32), task, tuple(map(str, labels)))
+    return replace(classification(x, codes, labels), task=task)
 
 
 def data_file(data: Data) -> Path:
@@ -104,7 +105,7 @@ def _read_npz(path: Path, data: Data) -> tuple[np.ndarray, np.ndarray]:
             f"data.path: {path.name} holds x {x.dtype}{list(x.shape)} and {target} {y.dtype}{list(y.shape)}; "
             "allowed: x numeric [rows, ...], the target [rows]"
         )
-    return x.astype(np.float32), y
+    return x, y
 
 
 def _read_table(path: Path, data: Data) -> tuple[np.ndarray, np.ndarray]:
@@ -131,4 +132,4 @@ def _read_table(path: Path, data: Data) -> tuple[np.ndarray, np.ndarray]:
     missing = [column for column in columns if frame[column].isna().to_numpy().any()]
     if missing:
         raise DataError(f"data.path: {path.name} has missing values (NaN) in {', '.join(missing)}; fill or drop them")
-    return features.to_numpy(np.float32), frame[data.target].to_numpy()
+    return features.to_numpy(np.float64), frame[data.target].to_numpy()

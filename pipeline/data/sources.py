@@ -8,13 +8,14 @@ file conf/data/<name>.yaml with `name` and `source`, and a row in DATASETS of te
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from dataclasses import replace
 from typing import Any
 
+import cachetools
 import numpy as np
 
 from pipeline.config.schema import Data
-from pipeline.data.dataset import Dataset, classification, regression
+from pipeline.data.dataset import REST, TEST, Dataset, classification, regression
 from pipeline.data.files import data_file, load_file
 from pipeline.errors import ConfigError, DataError
 from pipeline.runtime.hashing import derive_seed, digest
@@ -22,6 +23,8 @@ from pipeline.runtime.hashing import derive_seed, digest
 Loader = Callable[[Data], Dataset]
 
 SOURCES: dict[str, Loader] = {"file": load_file}
+READERS = {"file": 2, "diabetes": 2}  # raised where a source's rows, or what is measured on them, give other numbers
+PATHS = {"path": "file", "validation_path": "validation_file", "test_path": "test_file"}
 
 
 def source(*names: str) -> Callable[[Loader], Loader]:
@@ -34,15 +37,18 @@ def source(*names: str) -> Callable[[Loader], Loader]:
     return register
 
 
-@lru_cache(maxsize=2)
+@cachetools.cached(cachetools.LRUCache(maxsize=2), key=repr)
 def load_dataset(data: Data) -> Dataset:
     """Load the dataset. Raises ConfigError for settings that fit no dataset, DataError for rows that cannot be used."""
     dataset = _loader(data)(data)
     n_rows = len(dataset.x)
+    if data.test_fraction == 0 and dataset.parts is not None and (dataset.parts == TEST).any():
+        raise DataError("data.test_fraction", 0, "null", reason=f"but {data.name} has test rows of its own")
+    n_rest = n_rows if dataset.parts is None else int((dataset.parts == REST).sum())
     train_fraction = (1 - (data.test_fraction or 0)) * (1 - data.validation_fraction)
     if dataset.task != "regression" and len(dataset.classes) < 2:
         raise DataError(f"data: the target of {data.name} has one class only; allowed: two or more")
-    if n_rows < 5 or (n_rows - dataset.n_test) * train_fraction < 2:
+    if n_rows < 5 or n_rest * train_fraction < 2:
         raise DataError(
             "data.test_fraction, data.validation_fraction",
             f"{data.test_fraction}, {data.validation_fraction} of the {n_rows} rows of {data.name}",
@@ -52,10 +58,18 @@ def load_dataset(data: Data) -> Dataset:
 
 
 def data_identity(data: Data) -> dict[str, Any]:
-    """The settings that determine rows and splits, and the digest of a file's bytes; no path. Loads no other data."""
+    """The settings that determine rows and splits, and the digests of the files; no path. Loads no other data."""
     _loader(data)  # refuses settings that the source does not have
-    identity = {k: v for k, v in vars(data).items() if k not in ("name", "path")}
-    return identity | ({"file": digest(data_file(data).read_bytes())} if data.source == "file" else {})
+    identity = {k: v for k, v in vars(data).items() if k not in ("name", *PATHS)}
+    return identity | {"reader": READERS.get(data.source, 1)} | file_digests(data)
+
+
+def file_digests(data: Data) -> dict[str, str]:
+    """The digest of each file that the rows come from, by its name in run.json: `file`, `test_file` and so on."""
+    if data.source != "file":
+        return {}
+    files = {name: replace(data, path=getattr(data, key)) for key, name in PATHS.items() if getattr(data, key)}
+    return {name: digest(data_file(one).read_bytes()) for name, one in (files or {"file": data}).items()}
 
 
 def _loader(data: Data) -> Loader:
@@ -90,7 +104,8 @@ def _keras(data: Data) -> Dataset:
         ) from error
     x, y = np.concatenate([x, x_test]), np.concatenate([y, y_test]).ravel()
     x = x[..., None] if x.ndim == 3 else x
-    return classification(x, y, np.unique(y), n_test=len(x_test))
+    parts = np.repeat(np.array([REST, TEST], np.int8), [len(x) - len(x_test), len(x_test)])
+    return classification(x, y, np.unique(y), parts=parts)
 
 
 @source("trial")

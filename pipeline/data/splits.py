@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.schema import Data
-from pipeline.data.dataset import Dataset
+from pipeline.data.dataset import NUMBER, REST, TEST, VALIDATION, Dataset, feature_axes
 from pipeline.runtime.hashing import derive_seed
 
 
@@ -14,8 +14,10 @@ from pipeline.runtime.hashing import derive_seed
 class Split:
     """The rows of one seed: int32 row numbers of each part, and the statistics of its training rows.
 
-    Inputs are standardized as (x - mean) / scale, float32 that broadcast over rows; a regression's targets as
-    (y - target_mean) / target_scale.
+    Inputs are standardized as (x - mean) / scale, in the precision of the dataset's x; both broadcast over rows. The
+    scale of a category that no training row has is infinite, so that it is 0 everywhere. A regression's targets are
+    standardized as (y - target_mean) / target_scale, [] or [outputs]. fill: [columns], what stands for a missing value;
+    None where none is missing.
     """
 
     seed: int
@@ -24,34 +26,64 @@ class Split:
     test: np.ndarray
     mean: np.ndarray
     scale: np.ndarray
-    target_mean: float = 0.0
-    target_scale: float = 1.0
+    fill: np.ndarray | None
+    target_mean: np.ndarray
+    target_scale: np.ndarray
 
 
 def split_rows(dataset: Dataset, data: Data, seed: int) -> Split:
-    """Split the rows for one seed, stratified by class unless a class has too few rows for that.
+    """Split the rows for one seed: stratified by class unless a class has too few rows, by groups, or by time.
 
-    A dataset with a test split of its own keeps it for every seed. The statistics are those of the training rows.
+    Parts that the data assign rows to are the same for every seed. With a fraction of 0 there are no rows of that part
+    of their own, and the training rows stand in for them: with `test_fraction=0` all rows are trained on and tested.
     """
-    rows = np.arange(len(dataset.x), dtype=np.int32)
-    if dataset.n_test:
-        rest, test = rows[: -dataset.n_test], rows[-dataset.n_test :]
-    else:
-        rest, test = _cut(dataset, rows, data.test_fraction or 0.2, derive_seed(seed, "split", "test"))
-    train, validation = _cut(dataset, rest, data.validation_fraction, derive_seed(seed, "split", "validation"))
-    mean, scale = np.zeros((), np.float32), np.ones((), np.float32)
-    if data.standardize:
-        mean, scale = _moments(dataset.x[train])
+    rest = np.arange(len(dataset.x), dtype=np.int32)
+    parts = np.zeros(len(rest), np.int8) if dataset.parts is None else dataset.parts
+    validation, test, rest = (rest[parts == part] for part in (VALIDATION, TEST, REST))
+    tests_on_training = not len(test) and data.test_fraction == 0
+    if not len(test) and not tests_on_training:
+        rest, test = _cut(dataset, rest, data.test_fraction or 0.2, derive_seed(seed, "split", "test"))
+    train = rest
+    if not len(validation):
+        if tests_on_training or not data.validation_fraction:
+            validation = rest
+        else:
+            train, validation = _cut(dataset, rest, data.validation_fraction, derive_seed(seed, "split", "validation"))
+    mean, scale, fill = _statistics(dataset, train, data.standardize)
+    target_mean, target_scale = np.zeros((), dataset.y.dtype), np.ones((), dataset.y.dtype)
     if dataset.task == "regression" and data.standardize_target:
         target_mean, target_scale = _moments(dataset.y[train])
-        return Split(seed, train, validation, test, mean, scale, float(target_mean), float(target_scale))
-    return Split(seed, train, validation, test, mean, scale)
+    return Split(
+        seed, train, validation, train if tests_on_training else test, mean, scale, fill, target_mean, target_scale
+    )
+
+
+def standardized_inputs(dataset: Dataset, split: Split, rows: np.ndarray) -> np.ndarray:
+    """The inputs of these rows as a seed's model sees them, [rows, ...] float32."""
+    x = dataset.x[rows]
+    if split.fill is not None:
+        x = np.where(np.isnan(x), split.fill, x)
+    return np.asarray((x - split.mean) / split.scale, np.float32)
+
+
+def standardized_targets(dataset: Dataset, split: Split, rows: np.ndarray) -> np.ndarray:
+    """The targets of these rows as a seed's model sees them: class codes; float32 [rows] or [rows, outputs]."""
+    y = dataset.y[rows]
+    return np.asarray((y - split.target_mean) / split.target_scale, np.float32) if dataset.task == "regression" else y
 
 
 def _cut(dataset: Dataset, rows: np.ndarray, fraction: float, random_state: int) -> tuple[np.ndarray, np.ndarray]:
     """Split row numbers in two, of which the second holds `fraction` of them."""
-    from sklearn.model_selection import train_test_split
+    from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
+    if dataset.ranks is not None:
+        in_time = rows[np.argsort(dataset.ranks[rows], kind="stable")]
+        first_of_second = len(rows) - round(len(rows) * fraction)
+        return in_time[:first_of_second], in_time[first_of_second:]
+    if dataset.groups is not None:
+        by_group = GroupShuffleSplit(1, test_size=fraction, random_state=random_state)
+        first, second = next(by_group.split(rows, groups=dataset.groups[rows]))
+        return rows[first], rows[second]
     stratify = None
     if dataset.task != "regression":
         rows_per_class = np.bincount(dataset.y[rows])
@@ -61,11 +93,47 @@ def _cut(dataset: Dataset, rows: np.ndarray, fraction: float, random_state: int)
     return parts[0], parts[1]
 
 
+def _statistics(
+    dataset: Dataset, rows: np.ndarray, standardize: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """(mean, scale, fill) of the training rows `rows`, see `Split`."""
+    x, kinds = dataset.x[rows], dataset.kinds
+    fill = None
+    if kinds is not None and np.isnan(dataset.x).any():
+        fill = _fill(x, kinds)
+        x = np.where(np.isnan(x), fill, x)
+    mean, scale = np.zeros((), x.dtype), np.ones((), x.dtype)
+    if standardize:
+        mean, scale = _moments(x)
+    if kinds is not None:
+        never = np.where((kinds > 0) & ~(x > 0).any(0), np.inf, 1).astype(x.dtype)
+        mean, scale = np.where(kinds == NUMBER, mean, 0).astype(x.dtype), np.where(kinds == NUMBER, scale, never)
+    return mean, scale.astype(x.dtype), fill
+
+
+def _fill(x: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    """What stands for a missing value: the median of a number, the most frequent category, both of the rows x.
+
+    0 where no row has a value.
+    """
+    fill = np.zeros(len(kinds), x.dtype)
+    known = ~np.isnan(x).all(0)
+    numbers = known & (kinds == NUMBER)
+    fill[numbers] = np.nanmedian(x[:, numbers], axis=0)
+    for feature in np.unique(kinds[kinds > 0]):
+        columns = np.flatnonzero(kinds == feature)
+        counts = np.nansum(x[:, columns], 0)
+        fill[columns[np.argmax(counts)]] = float(counts.any())
+    return fill
+
+
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation, float32: per feature of a vector, per channel of anything with more axes.
+    """Mean and standard deviation in the precision of x, computed in float64: per feature, or channel of pictures.
 
     A constant feature gets the scale 1, so that it becomes zero rather than not a number.
     """
-    axes = (0,) if x.ndim <= 2 else tuple(range(x.ndim - 1))
-    mean, scale = x.mean(axes, dtype=np.float64), x.std(axes, dtype=np.float64)
-    return np.asarray(mean, np.float32), np.asarray(np.where(scale < 1e-12, 1.0, scale), np.float32)
+    axes = feature_axes(x)
+    mean, scale, lowest = x.mean(axes, dtype=np.float64), x.std(axes, dtype=np.float64), x.min(axes)
+    constant = lowest == x.max(axes)
+    mean, scale = np.where(constant, lowest, mean), np.where(constant, 1, scale)
+    return mean.astype(x.dtype), scale.astype(x.dtype)

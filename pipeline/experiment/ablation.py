@@ -25,9 +25,8 @@ from pipeline.analysis.ablation import (
     wanted_rows,
 )
 from pipeline.config.schema import Data
-from pipeline.data.dataset import Dataset
-from pipeline.data.sources import load_dataset
-from pipeline.data.splits import Split, split_rows
+from pipeline.data.sources import PATHS, load_dataset
+from pipeline.data.splits import split_rows, standardized_inputs, standardized_targets
 from pipeline.errors import one_line
 from pipeline.experiment.evaluation import Evaluator
 from pipeline.experiment.plan import Plan
@@ -51,8 +50,10 @@ def ablate_studies(plans: Sequence[Plan]) -> list[str]:
             by_store.setdefault(plan.store, []).append(plan)
     lines = []
     for store, plans_of_study in by_store.items():
-        data = [(plan.settings["data"], plan.config.data) for plan in plans_of_study]
-        files = {settings["file"]: config.path or "" for settings, config in data if "file" in settings}
+        files = {
+            plan.settings["data"][name]: getattr(plan.config.data, key)
+            for plan in plans_of_study for key, name in PATHS.items() if name in plan.settings["data"]
+        }  # fmt: skip
         try:
             problems = update_tables(store, plans_of_study[0].config.runtime.device, files)
         except Exception as error:  # a table that is made from results must not cost any
@@ -115,6 +116,14 @@ def _data_file(run: Run) -> str | None:
     return run.meta["config"]["data"].get("file")
 
 
+def _data(run: Run, files: Mapping[str, str]) -> Data:
+    """The data settings of a run. files: path of each data file by its digest."""
+    settings = run.meta["config"]["data"]
+    known: dict[str, Any] = {k: v for k, v in settings.items() if k in Data.__dataclass_fields__}
+    known |= {key: files.get(settings[name]) for key, name in PATHS.items() if name in settings}
+    return Data(**known)
+
+
 def _groups(runs: Sequence[Run]) -> list[list[Run]]:
     """Group runs that one evaluator serves, sorted by seed, since the runs of a seed share their test rows."""
     groups: dict[str, list[Run]] = {}
@@ -134,21 +143,24 @@ def _evaluate_group(
 ) -> Iterator[tuple[Run, list[TableRow]]]:
     """Yield each run of a group with its missing rows computed; with none where the run is not reproduced."""
     settings = runs[0].meta["config"]
-    chosen = {k: v for k, v in settings["data"].items() if k != "file"}
-    data = Data(**chosen, path=files.get(_data_file(runs[0]) or ""))
+    data = _data(runs[0], files)
     dataset = load_dataset(data)
     if dataset.digest() != runs[0].meta["data_digest"]:
         raise ValueError(f"{data.name} is not the data that it was trained on")
     evaluator = None
     for seed, seed_runs in itertools.groupby(runs, lambda run: run.seed):
         split = split_rows(dataset, data, seed)
-        x, y = (dataset.x[split.test] - split.mean) / split.scale, _targets(dataset, split, split.test)
-        evaluator = evaluator or Evaluator(settings, dataset, _targets(dataset, split, split.train))
+        test = (
+            standardized_inputs(dataset, split, split.test),
+            standardized_targets(dataset, split, split.test),
+            split.target_scale,
+        )
+        evaluator = evaluator or Evaluator(settings, dataset, standardized_targets(dataset, split, split.train))
         requests = [(run, missing[run.arm, str(seed)]) for run in seed_runs]
         donors = {row["biases"] for _, rows in requests for _, row in rows if row.get("from_key")}
         donor_biases = {arm: by_name[arm, str(seed)].biases() for arm in donors}
         for run, rows in requests:
-            yield run, _compute_rows(evaluator, run, rows, donor_biases, x, y)
+            yield run, _compute_rows(evaluator, run, rows, donor_biases, test)
 
 
 def _compute_rows(
@@ -156,13 +168,15 @@ def _compute_rows(
     run: Run,
     rows: Sequence[TableRow],
     donor_biases: Mapping[str, Mapping[str, np.ndarray]],
-    x: np.ndarray,
-    y: np.ndarray,
+    test: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> list[TableRow]:
-    """A run's rows with their numbers; none where the model does not reproduce its stored test loss."""
+    """A run's rows with their numbers; none where the model does not reproduce its stored test loss.
+
+    test: inputs, targets and unit of the test rows, see `Evaluator.evaluate`.
+    """
     weights, stored_loss = run.weights(), run.meta["metrics"]["test_loss"]
     evaluator.load(weights, "after")
-    own = evaluator.evaluate(x, y)
+    own = evaluator.evaluate(*test)
     if not abs(own.metrics["test_loss"] - stored_loss) <= TOLERANCE * max(abs(stored_loss), TOLERANCE):
         return []
     computed: list[TableRow] = []
@@ -170,12 +184,12 @@ def _compute_rows(
         if table == ABLATION:
             biases = _replacement_biases(weights, row["biases"], donor_biases)
             evaluator.assign(biases)
-            result = evaluator.evaluate(x, y) if biases else own
+            result = evaluator.evaluate(*test) if biases else own
             computed.append((table, row | {metric: repr(value) for metric, value in result.metrics.items()}))
     alive = {"after": own.alive}
     if own.alive:
         evaluator.load(weights, "before")
-        alive["before"] = evaluator.evaluate(x, y).alive
+        alive["before"] = evaluator.evaluate(*test).alive
     for table, row in rows:
         if table == DEAD_UNITS:
             units = alive[row["moment"]][row["layer"]]
@@ -196,8 +210,3 @@ def _replacement_biases(
     if which == BEFORE:
         return {path: weights[f"before/{path}"] for path in trained}
     return {path: donor_biases[which][f"after/{path}"] for path in trained}
-
-
-def _targets(dataset: Dataset, split: Split, rows: np.ndarray) -> Any:
-    y = dataset.y[rows]
-    return np.float32((y - split.target_mean) / split.target_scale) if dataset.task == "regression" else y

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.biases.extraction import bias_variables
 from pipeline.data.dataset import Dataset
 from pipeline.data.sources import load_dataset
-from pipeline.data.splits import Split, split_rows
+from pipeline.data.splits import Split, split_rows, standardized_targets
 from pipeline.errors import ConfigError
 from pipeline.experiment.plan import Plan
 from pipeline.models.build import build_model
@@ -54,10 +54,11 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
     start_tensorflow(config.runtime.device)
     check_optimizer_values(config.optimizer)
     model, dataset, split = first_model(plan)
-    outputs, classes = model.output_shape[-1], len(dataset.classes)
-    too_few = outputs < classes and (outputs, classes) != (1, 2)  # one sigmoid unit serves two classes
-    if too_few or (dataset.task == "regression" and outputs != 1):
-        target = f"has {classes} classes" if classes else "is a regression"
+    outputs, targets = model.output_shape[-1], dataset.n_targets
+    too_few = outputs < targets and (outputs, dataset.task) != (1, "binary")  # one sigmoid unit serves two classes
+    if too_few or (dataset.task == "regression" and outputs != targets):
+        target = f"has {targets} classes" if dataset.classes else "is a regression"
+        target += f" of {targets} targets" if not dataset.classes and targets > 1 else ""
         raise ConfigError(
             f"model: {config.model.name} has {outputs} outputs, but {config.data.name} {target}; "
             "allowed: a last Dense layer without units, which then follow from the data"
@@ -67,7 +68,8 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
     seed_bytes = SEED_BYTES + 2 * weights + 4 * len(dataset.x)
     _check_room(plan, len(plan.missing) * seed_bytes, free_memory(), "of memory")
     is_kept = config.show_weights or model.count_params() <= MAX_KEPT_WEIGHTS
-    run_bytes = RUN_BYTES + biases * (config.training.epochs + 3) + 2 * weights * is_kept
+    rows = len(dataset.x) + config.training.epochs * len(split.train)
+    run_bytes = RUN_BYTES + 4 * rows + biases * (config.training.epochs + 3) + 2 * weights * is_kept
     return memory_is_short(model, fit_batch_size(config.training, split)), run_bytes
 
 
@@ -88,8 +90,6 @@ def first_model(plan: Plan) -> tuple[Any, Dataset, Split]:
 
 def build_seed_model(plan: Plan, dataset: Dataset, split: Split) -> Any:
     """Build the Keras model of one seed with its initial weights. Raises ConfigError where Keras cannot."""
-    labels = dataset.y[split.train]
-    if dataset.task == "regression":
-        labels = (labels - split.target_mean) / split.target_scale
+    labels = standardized_targets(dataset, split, split.train)
     layers, shape = plan.settings["model"]["layers"], dataset.x.shape[1:]
-    return build_model(layers, shape, dataset.task, len(dataset.classes), split.seed, labels)
+    return build_model(layers, shape, dataset.task, dataset.n_targets, split.seed, labels)

@@ -34,7 +34,7 @@ class Evaluator:
 
         layers, shape = settings["model"]["layers"], dataset.x.shape[1:]
         training = Training(**settings["training"])
-        self._model = build_model(layers, shape, dataset.task, len(dataset.classes), 0, labels)
+        self._model = build_model(layers, shape, dataset.task, dataset.n_targets, 0, labels)
         self._relu_layers = relu_layers(layers)
         self._rows_at_once = evaluation_rows(self._model, 1)
         self._variables: dict[str, Any] = {}
@@ -42,7 +42,9 @@ class Evaluator:
             units = self._model.output_shape[-1]
             self._objective = Objective(training, dataset.task, activation, units)
             self._traced = tf.function(self._forward, autograph=False).get_concrete_function(
-                tf.TensorSpec([None, *shape]), tf.TensorSpec([None], tf.as_dtype(labels.dtype))
+                tf.TensorSpec([None, *shape]),
+                tf.TensorSpec([None, *labels.shape[1:]], tf.as_dtype(labels.dtype)),
+                tf.TensorSpec([1, *labels.shape[1:]]),
             )
 
     def load(self, weights: Mapping[str, np.ndarray], moment: str) -> None:
@@ -56,15 +58,19 @@ class Evaluator:
         for path, value in values.items():
             self._variables[path].value.assign(value)  # Keras' own assign takes longer than testing a small model
 
-    def evaluate(self, x: np.ndarray, y: np.ndarray) -> Evaluation:
-        """Evaluate standardized rows x [rows, ...] with targets y [rows], some rows at a time."""
+    def evaluate(self, x: np.ndarray, y: np.ndarray, unit: np.ndarray) -> Evaluation:
+        """Evaluate standardized rows x [rows, ...] with targets y [rows, ...], some rows at a time.
+
+        unit: what a regression's targets were divided by, [] or [outputs], for metrics in their own unit.
+        """
         import tensorflow as tf
 
         total = np.zeros(self._objective.size, np.float32)
+        per_target = tf.constant(np.broadcast_to(unit, y.shape[1:])[None], tf.float32)
         alive = [np.False_ for _ in self._relu_layers]
         for start in range(0, len(x), self._rows_at_once):
             rows = slice(start, start + self._rows_at_once)
-            sums, rows_alive = self._traced(tf.constant(x[rows]), tf.constant(y[rows]))
+            sums, rows_alive = self._traced(tf.constant(x[rows]), tf.constant(y[rows]), per_target)
             total = total + np.asarray(sums)
             alive = [a | np.asarray(b) for a, b in zip(alive, rows_alive, strict=True)]
         values = self._objective.means(total[None], len(x))[0]
@@ -74,7 +80,7 @@ class Evaluator:
             {layer: np.asarray(units) for layer, units in zip(self._relu_layers, alive, strict=True)},
         )
 
-    def _forward(self, x: Any, y: Any) -> tuple[Any, list[Any]]:
+    def _forward(self, x: Any, y: Any, unit: Any) -> tuple[Any, list[Any]]:
         """(sums over the rows [objective.size], alive units [units] of each ReLU layer)."""
         import tensorflow as tf
 
@@ -88,7 +94,9 @@ class Evaluator:
         losses = self._objective.losses(y[None], outputs[None])
         penalty = tf.add_n([tf.cast(v, tf.float32) for v in self._model.losses] or [tf.constant(0.0)])
         total = tf.reduce_sum(losses) + penalty * tf.reduce_sum(counts)
-        added = self._objective.metric_sums(y[None], outputs[None], counts)
+        added = self._objective.metric_sums(
+            y[None], outputs[None], counts, unit[None] if self._objective.task == "regression" else None
+        )
         sums = tf.concat([total[None], *(part[0] for part in added)], 0)
         return sums, [alive[path] for path in self._relu_layers]
 

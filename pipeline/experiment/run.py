@@ -10,7 +10,7 @@ from pipeline.biases.extraction import bias_variables, extract_biases, variable_
 from pipeline.config.schema import Config, Tracking
 from pipeline.data.dataset import Dataset
 from pipeline.data.sources import load_dataset
-from pipeline.data.splits import split_rows
+from pipeline.data.splits import Split, split_rows
 from pipeline.experiment.check import MAX_KEPT_WEIGHTS, build_seed_model
 from pipeline.experiment.identity import SeedKeys
 from pipeline.experiment.outcome import Outcome
@@ -23,7 +23,7 @@ from pipeline.store.aside import sweep_aside
 from pipeline.store.replaced import adopt_runs, retire_run, write_run
 from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.runs import mirror_arm
-from pipeline.training.loop import Trained, train_seeds
+from pipeline.training.loop import Trained, batch_order, train_seeds
 
 log = logging.getLogger(__name__)
 
@@ -84,13 +84,23 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress) -> Non
         if keep_weights:
             weights[i] |= _moment("after", _weights(models[i]))
         meta = _meta(plan, seeds[i], trained, kernel_digests[i], dataset, device)
-        write_run(plan.store, meta, arrays[i], trained.history, weights[i])
+        rows = kept_rows(splits[i], config.training.epochs, len(dataset.x), dataset.task == "regression")
+        write_run(plan.store, meta, arrays[i], trained.history, weights[i], rows)
 
     log.info("training %d seeds of %s on %s", len(seeds), plan.arm, device)
     train_seeds(
         models, splits, dataset, config.optimizer, config.training, bias_variables,
         lambda done, total: progress(plan.arm, done, total), store_run,
     )  # fmt: skip
+
+
+def kept_rows(split: Split, epochs: int, n_rows: int, regression: bool) -> dict[str, np.ndarray]:
+    """What a run keeps of its rows, see `store.runs`: enough to redo it without this project."""
+    parts = {part: getattr(split, part) for part in ("train", "validation", "test")}
+    parts["order"] = np.stack([batch_order(split.seed, epoch, split.train) for epoch in range(1, epochs + 1)])
+    numbers = {name: rows.astype(np.min_scalar_type(n_rows)) for name, rows in parts.items()}
+    names = ("mean", "scale", "fill") + (("target_mean", "target_scale") if regression else ())
+    return numbers | {name: getattr(split, name) for name in names if getattr(split, name) is not None}
 
 
 def _moment(moment: str, arrays: Arrays) -> dict[str, np.ndarray]:

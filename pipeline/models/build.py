@@ -15,7 +15,7 @@ def build_model(
     layers: list[Layer],
     input_shape: tuple[int, ...],
     task: str,
-    n_classes: int,
+    n_targets: int,
     seed: int,
     labels: np.ndarray | None = None,
 ) -> Any:
@@ -23,7 +23,8 @@ def build_model(
 
     Every initializer and dropout stream is seeded from (seed, layer path, argument), so that a kernel is the same, bit
     for bit, whatever the biases are. The last layer's missing `units` and `activation` follow from the task.
-    input_shape: of one row. labels: the seed's training targets [rows] as the model sees them, for ClassPrior.
+    input_shape: of one row. n_targets: classes, or columns of the target of a regression. labels: the seed's training
+    targets [rows, ...] as the model sees them, for ClassPrior.
     Raises ConfigError when Keras cannot build the model, or when its output is not one axis per row.
     """
     import keras
@@ -31,8 +32,8 @@ def build_model(
     from pipeline.models.initializers.base import Targets, bind_initializers, settle_initializers
 
     try:
-        made = [_make_layer(layer, layer["config"]["name"], seed) for layer in with_output(layers, task, n_classes)]
-        bind_initializers(made, None if labels is None else Targets(labels, task, n_classes))
+        made = [_make_layer(layer, layer["config"]["name"], seed) for layer in with_output(layers, task, n_targets)]
+        bind_initializers(made, None if labels is None else Targets(labels, task, n_targets))
         model = keras.Sequential([keras.Input(input_shape, name="input"), *made], name="model")
         settle_initializers(model)
     except (ValueError, TypeError, ArithmeticError) as error:
@@ -46,12 +47,12 @@ def build_model(
     return model
 
 
-def with_output(layers: list[Layer], task: str, n_classes: int) -> list[Layer]:
+def with_output(layers: list[Layer], task: str, n_targets: int) -> list[Layer]:
     """The layers, the last one's `units` and `activation` set from the task if it is a Dense layer without `units`."""
     *body, last = layers
     if last["class_name"] != "Dense" or "units" in last["config"]:
         return layers
-    units = n_classes if task == "multiclass" else 1
+    units = 1 if task == "binary" else n_targets
     activation = {"multiclass": "softmax", "binary": "sigmoid", "regression": "linear"}[task]
     return [*body, {**last, "config": {"units": units, "activation": activation} | last["config"]}]
 

@@ -14,7 +14,7 @@ from pipeline.errors import is_number, printable
 from pipeline.runtime.hashing import digest
 from pipeline.store.files import describe_file
 
-RUN, BIASES, HISTORY, WEIGHTS = "run.json", "biases.npz", "history.csv", "weights.npz"
+RUN, BIASES, HISTORY, WEIGHTS, ROWS = "run.json", "biases.npz", "history.csv", "weights.npz", "rows.npz"
 SEAL = "seal"
 DAMAGED = "damaged"  # the folder of damaged runs among those that were replaced, which are called by their keys
 MAX_META_BYTES = 2**24  # of run.json: a model of 10,000 layers has a fourth of that
@@ -137,7 +137,7 @@ def check_meta(meta: Meta) -> None:
     for name, value in meta["metrics"].items():
         _require_fit(value is None or is_number(value), f"metrics.{name}")
     names = set(meta["digests"])
-    _require_fit({BIASES, HISTORY} <= names <= {BIASES, HISTORY, WEIGHTS}, "digests")
+    _require_fit({BIASES, HISTORY} <= names <= {BIASES, HISTORY, WEIGHTS, ROWS}, "digests")
 
 
 def _require_fit(fits: bool, name: str) -> None:

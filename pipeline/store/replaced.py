@@ -15,7 +15,18 @@ import numpy as np
 from pipeline.runtime.hashing import digest
 from pipeline.store.aside import temporary_folder
 from pipeline.store.files import csv_bytes, json_bytes, npz_bytes, write_flushed
-from pipeline.store.meta import BIASES, DAMAGED, HISTORY, RUN, WEIGHTS, DamagedRunError, Meta, check_meta, seal_meta
+from pipeline.store.meta import (
+    BIASES,
+    DAMAGED,
+    HISTORY,
+    ROWS,
+    RUN,
+    WEIGHTS,
+    DamagedRunError,
+    Meta,
+    check_meta,
+    seal_meta,
+)
 from pipeline.store.runs import Run, RunStore, read_run
 
 REPLACED = ".replaced"
@@ -27,15 +38,15 @@ def write_run(
     arrays: Mapping[str, np.ndarray],
     history: Mapping[str, np.ndarray],
     weights: Mapping[str, np.ndarray] | None = None,
+    rows: Mapping[str, np.ndarray] | None = None,
 ) -> Run:
     """Store one run in place of any earlier one of its arm and seed.
 
-    meta: run.json without its digests. arrays, weights: see the layout in `store.runs`. history: column ->
+    meta: run.json without its digests. arrays, weights, rows: see the layout in `store.runs`. history: column ->
     [epochs + 1].
     """
     files = {BIASES: npz_bytes(arrays), HISTORY: csv_bytes(history)}
-    if weights:
-        files[WEIGHTS] = npz_bytes(weights)
+    files |= {name: npz_bytes(more) for name, more in {WEIGHTS: weights, ROWS: rows}.items() if more}
     meta = seal_meta(meta | {"digests": {name: digest(content) for name, content in files.items()}})
     check_meta(meta)  # what is written can be read
     return Run(_place(store, meta, files), meta)

@@ -3,6 +3,8 @@
     <results>/<study>/<arm>/seed=<n>/
       biases.npz     before/<path>, after/<path>, trajectory/<path> [T, ...], epoch [T]
       weights.npz    before/<path>, after/<path> of all weights, for small models or with show_weights=true
+      rows.npz       train, validation, test [rows of the part], order [epochs, training rows]: row numbers, from 0;
+                     mean, scale, fill, target_mean, target_scale: what standardizes them
       history.csv    epoch (0 = before training), loss, <metric>, val_loss, val_<metric>
       run.json       key, arm, seed, status (complete | diverged), config, environment, final metrics, digests, seal
 
@@ -26,7 +28,7 @@ from pipeline.errors import ConfigError, ModelFileError, closest, printable
 from pipeline.runtime.hashing import digest
 from pipeline.store.aside import aside_folder
 from pipeline.store.locks import hold_lock
-from pipeline.store.meta import BIASES, HISTORY, RUN, SEAL, WEIGHTS, DamagedRunError, read_meta
+from pipeline.store.meta import BIASES, HISTORY, ROWS, RUN, SEAL, WEIGHTS, DamagedRunError, read_meta
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,10 @@ class Run:
     def weights(self) -> dict[str, np.ndarray]:
         """Load all weights in the model's order, `before/<path>`, then `after/<path>`; {} where they are not kept."""
         return self._arrays(WEIGHTS) if self.has(WEIGHTS) else {}
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """Load the row numbers of each part, their order in every epoch, and what standardizes them; {} if not kept."""
+        return self._arrays(ROWS) if self.has(ROWS) else {}
 
     def history(self) -> dict[str, list[float]]:
         """Load the learning curves: column name -> [epochs + 1]."""

@@ -67,13 +67,37 @@ def train_seeds(
     A model that XLA cannot compile is trained without it, unless `training.xla` is true.
     Raises ConfigError when the free memory does not hold one stack.
     """
-    training = fit_batch_size(training, splits[0])
-    n_parallel = stacks_at_once(models[0], training)
+    by_size: dict[tuple[int, ...], list[int]] = {}  # a program is made for one number of rows, as groups may differ in
+    for i, split in enumerate(splits):
+        by_size.setdefault(tuple(len(getattr(split, part)) for part in PARTS), []).append(i)
     results: dict[int, Trained] = {}
 
-    def finish(i: int, trained: Trained, values: Sequence[np.ndarray]) -> None:
-        assign_values(models[i], values)
+    def finish(i: int, trained: Trained) -> None:
         results[i] = trained
+        on_trained(i, trained)
+
+    for n_done, chosen in enumerate(by_size.values()):
+        _train_same_size(
+            [models[i] for i in chosen], [splits[i] for i in chosen], dataset, optimizer, training, watch,
+            lambda done, total, n_done=n_done: on_epoch(n_done * total + done, len(by_size) * total),
+            lambda i, trained, chosen=chosen: finish(chosen[i], trained),
+        )  # fmt: skip
+    return [results[i] for i in range(len(models))]
+
+
+def _train_same_size(
+    models: Sequence[Any], splits: Sequence[Split], dataset: Dataset, optimizer: Optimizer, training: Training,
+    watch: Watch, on_epoch: Callable[[int, int], None], on_trained: Callable[[int, Trained], None],
+) -> None:  # fmt: skip
+    """Train models whose splits have the same numbers of rows, see `train_seeds`."""
+    training = fit_batch_size(training, splits[0])
+    n_parallel = stacks_at_once(models[0], training)
+    any_ended = False
+
+    def finish(i: int, trained: Trained, values: Sequence[np.ndarray]) -> None:
+        nonlocal any_ended
+        any_ended = True
+        assign_values(models[i], values)
         on_trained(i, trained)
 
     def attempt(program: Program) -> None:
@@ -85,11 +109,10 @@ def train_seeds(
     except _xla_errors() as error:
         # XLA compiles in the first epoch of the first stack. Once a stack has ended, the error is of another kind, and
         # models have changed that a second attempt would have to start from.
-        if not program.xla or training.xla is True or results:
+        if not program.xla or training.xla is True or any_ended:
             raise
         log.info("XLA cannot compile this model, which now trains without it: %s", str(error)[:300])
         attempt(cached_program(models[0], splits[0], dataset, optimizer, training, without_xla=True))
-    return [results[i] for i in range(len(models))]
 
 
 def fit_batch_size(training: Training, split: Split) -> Training:

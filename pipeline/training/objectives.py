@@ -120,19 +120,27 @@ class Objective:
         self.size = 1 + sum(self._sizes)
 
     def losses(self, y: Any, outputs: Any) -> Any:
-        """The loss of every row, [seeds, rows], for y [seeds, rows] and outputs [seeds, rows, units]."""
+        """The loss of every row, [seeds, rows], for y [seeds, rows] or, of a regression with several targets,
+        [seeds, rows, units], and outputs [seeds, rows, units]."""
         import tensorflow as tf
 
         if self._one_hot:
             return self._loss(tf.one_hot(y, self._one_hot), outputs)
-        y = y[..., None]
+        y = _with_last_axis(y, outputs)
         return self._loss(y if outputs.shape[-1] > 1 else tf.cast(y, outputs.dtype), outputs)
 
-    def metric_sums(self, y: Any, outputs: Any, counts: Any) -> list[Any]:
-        """The sums of each metric over these rows, each [seeds, n]; row i counts `counts[i]` times."""
+    def metric_sums(self, y: Any, outputs: Any, counts: Any, unit: Any = None) -> list[Any]:
+        """The sums of each metric over these rows, each [seeds, n]; row i counts `counts[i]` times.
+
+        unit: [seeds, 1] or [seeds, 1, outputs], by which the standardized targets of a regression are multiplied, so
+        that its metrics are in the unit of the targets. Their mean is left out of both, which changes no error.
+        """
         import tensorflow as tf
 
-        y, predictions = y[..., None], self._activation(outputs)
+        y, predictions = _with_last_axis(y, outputs), self._activation(outputs)
+        if unit is not None:
+            unit = _with_last_axis(unit, outputs)
+            y, predictions = y * unit, predictions * unit
         by_row = [function and function(y, predictions) for function in self._functions]
         return [
             self._auc_counts(y, predictions, counts) if values is None
@@ -163,6 +171,11 @@ class Objective:
     def _auc_areas(self, counts: np.ndarray) -> np.ndarray:
         by_seed = [np.split(row, len(self._auc.variables)) for row in counts]
         return np.array([float(self._auc.stateless_result(values)) for values in by_seed], np.float32)
+
+
+def _with_last_axis(values: Any, outputs: Any) -> Any:
+    """Values of one target with an axis of length 1 for it; those of several have it."""
+    return values if values.shape.rank == outputs.shape.rank else values[..., None]
 
 
 def _loss(training: Training, task: str) -> tuple[str, dict[str, Any]]:

@@ -69,20 +69,22 @@ class Program:
                 self._trace(*row_counts)
 
     def seed_constants(self, splits: Sequence[Split]) -> list[np.ndarray]:
-        """Each seed's standardization and class weights, float32.
+        """Each seed's standardization, in the precision of the data, and float32 class weights.
 
-        Mean and scale of the inputs, then of the targets, each [width, 1, ..., *shape] so that it broadcasts over
-        batches; then the class weights [width, classes].
+        Mean and scale of the inputs, then of the targets, then what fills missing inputs if any are missing, each
+        [width, 1, ..., *shape] so that it broadcasts over batches; at the end the class weights [width, classes].
         """
 
-        def broadcastable(name: str, n_axes: int) -> np.ndarray:
-            values = np.stack([np.float32(getattr(split, name)) for split in splits])
-            return values.reshape(self.width, *[1] * (n_axes - values.ndim), *values.shape[1:])
+        def broadcastable(name: str, like: np.ndarray) -> np.ndarray:
+            values = np.stack([np.asarray(getattr(split, name), like.dtype) for split in splits])
+            return values.reshape(self.width, *[1] * (like.ndim + 1 - values.ndim), *values.shape[1:])
 
-        y, n_classes, x_axes = self._dataset.y, len(self._dataset.classes), self._dataset.x.ndim + 1
-        axes = {"mean": x_axes, "scale": x_axes, "target_mean": 2, "target_scale": 2}
+        x, y, n_classes = self._dataset.x, self._dataset.y, len(self._dataset.classes)
+        targets = y if self._dataset.task == "regression" else np.float32(y)
+        like = {"mean": x, "scale": x, "target_mean": targets, "target_scale": targets}
+        like |= {} if splits[0].fill is None else {"fill": x}
         weights = [class_weights(self._class_weight, y[split.train], n_classes) for split in splits]
-        return [*(broadcastable(name, n) for name, n in axes.items()), np.stack(weights)]
+        return [*(broadcastable(name, values) for name, values in like.items()), np.stack(weights)]
 
     def _trace(self, n_train: int, n_validation: int, batch_size: int) -> None:
         """Make `epoch` and `evaluation` for these numbers of rows."""
@@ -165,10 +167,13 @@ class Program:
         """
         import tensorflow as tf
 
-        mean, scale, target_mean, target_scale, weights = self._seed_constants
+        mean, scale, target_mean, target_scale, *fill, weights = self._seed_constants
         x, y = (tf.gather(values, rows) for values in self._data)
-        x = (x - mean) / scale
-        y = (y - target_mean) / target_scale if self._dataset.task == "regression" else y
+        x = tf.where(tf.math.is_nan(x), fill[0], x) if fill else x
+        x = tf.cast((x - mean) / scale, tf.float32)
+        unit = None
+        if self._dataset.task == "regression":
+            y, unit = tf.cast((y - target_mean) / target_scale, tf.float32), tf.cast(target_scale, tf.float32)
 
         def call(seed: Any) -> Any:
             outputs, new_state, losses = self.template.stateless_call(*seed, training=training, return_losses=True)
@@ -183,7 +188,7 @@ class Program:
         total = tf.reduce_sum(loss, 1) + penalty * n_rows
         return (
             total / n_rows,
-            tf.concat([total[:, None], *self.objective.metric_sums(y, outputs, counts)], 1),
+            tf.concat([total[:, None], *self.objective.metric_sums(y, outputs, counts, unit)], 1),
             new_state,
         )
 

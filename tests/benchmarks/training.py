@@ -26,7 +26,7 @@ def _prepare(seeds: int, *overrides: str) -> tuple[Any, Any, list[Any], list[Any
     config = compose_config("bias_initializer=glorot", f"seeds={seeds}", f"training.epochs={EPOCHS}", *overrides)
     dataset = load_dataset(config.data)
     layers, shape = complete_layers(config), dataset.x.shape[1:]
-    models = [build_model(layers, shape, dataset.task, len(dataset.classes), seed) for seed in config.seeds]
+    models = [build_model(layers, shape, dataset.task, dataset.n_targets, seed) for seed in config.seeds]
     return config, dataset, models, [split_rows(dataset, config.data, seed) for seed in config.seeds]
 
 

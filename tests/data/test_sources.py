@@ -14,7 +14,7 @@ from factories import compose_config
 from sklearn import datasets
 
 from pipeline.config.schema import CONF, Data
-from pipeline.data.dataset import Dataset
+from pipeline.data.dataset import TEST, Dataset
 from pipeline.data.sources import SOURCES, load_dataset
 from pipeline.data.splits import split_rows
 from pipeline.errors import ConfigError
@@ -35,6 +35,13 @@ def chosen(*overrides: str) -> Data:
 
 def in_file(path: Path, **more: str | None) -> Dataset:
     return load_dataset(Data(name="mine", source="file", path=str(path), **more))
+
+
+def n_test(loaded: Dataset) -> int:
+    """How many of the last rows the dataset has as its test rows; no other row is one."""
+    test = np.flatnonzero(loaded.parts == TEST)
+    assert test.tolist() == list(range(len(loaded.x) - len(test), len(loaded.x)))
+    return len(test)
 
 
 DATASETS = {  # that need no download: shape of x, task, number of classes
@@ -71,7 +78,7 @@ def test_sklearn_sets_are_those_of_sklearn(name: str) -> None:
     np.testing.assert_array_equal(loaded.x.reshape(len(loaded.x), -1), bunch.data.astype("float32"))
     np.testing.assert_array_equal(loaded.y, bunch.target.astype("float32"))
     assert loaded.x.dtype == np.float32
-    assert loaded.n_test == 0
+    assert loaded.parts is None
     if name == "diabetes":
         assert (loaded.task, loaded.classes, loaded.y.dtype) == ("regression", (), np.float32)
     else:
@@ -215,7 +222,7 @@ def test_mnist_from_the_cache(cache: object, keras_home: Path) -> None:
     loaded = load_dataset(config)
     np.testing.assert_array_equal(loaded.x, np.concatenate([X, X_TEST])[..., None].astype("float32"))
     np.testing.assert_array_equal(loaded.y, np.concatenate([Y, Y_TEST]))
-    assert (loaded.task, loaded.classes, loaded.n_test) == ("multiclass", tuple("0123456789"), 10)
+    assert (loaded.task, loaded.classes, n_test(loaded)) == ("multiclass", tuple("0123456789"), 10)
     cuts = [split_rows(loaded, config, seed) for seed in (0, 1)]
     for cut in cuts:
         assert cut.test.tolist() == list(range(30, 40))
@@ -238,7 +245,7 @@ def test_cifar10_from_the_cache(keras_home: Path) -> None:
         archive.add(folder, folder.name)
     loaded = load_dataset(chosen("data=cifar10"))
     assert loaded.x.shape == (50_002, 32, 32, 3)
-    assert (loaded.y.shape, loaded.n_test, len(loaded.classes)) == ((50_002,), 2, 6)
+    assert (loaded.y.shape, n_test(loaded), len(loaded.classes)) == ((50_002,), 2, 6)
     for row, (part, i) in {0: ("data_batch_1", 0), 49_999: ("data_batch_5", 0), 50_001: ("test_batch", 1)}.items():
         channels_first = parts[part][i].reshape(3, 32, 32)
         np.testing.assert_array_equal(loaded.x[row], np.moveaxis(channels_first, 0, -1).astype("float32"))

@@ -23,11 +23,11 @@ MEMORY_GATES = {"ifco": "f", "zrh": "z"}  # by order of gates, the one that keep
 
 
 class Targets(NamedTuple):
-    """The training targets of a seed, as the model sees them: [rows] class codes, or numbers of a regression."""
+    """The training targets of a seed, as the model sees them: class codes [rows], or numbers [rows, ...]."""
 
     values: np.ndarray
     task: str
-    n_classes: int
+    n_targets: int
 
 
 class CustomInitializer(keras.initializers.Initializer):

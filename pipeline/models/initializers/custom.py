@@ -234,11 +234,11 @@ def class_prior_values(targets: Targets, outputs: int) -> list[float]:
 
     A class without a row counts half a row, so that its logarithm is finite; so do outputs beyond the classes.
     """
-    labels, task, n_classes = targets
+    labels, task, n_targets = targets
     if task == "regression":
-        return [float(labels.mean())]
-    shares = np.maximum(np.bincount(labels, minlength=n_classes), 0.5) / len(labels)
+        return [float(mean) for mean in labels.reshape(len(labels), -1).mean(0)]
+    shares = np.maximum(np.bincount(labels, minlength=n_targets), 0.5) / len(labels)
     if outputs == 1:
         return [float(np.log(shares[1] / shares[0]))]
-    unused = [float(np.log(0.5 / len(labels)))] * (outputs - n_classes)
+    unused = [float(np.log(0.5 / len(labels)))] * (outputs - n_targets)
     return [float(v) for v in np.log(shares)] + unused
