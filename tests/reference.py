@@ -56,7 +56,8 @@ def fit_alone(config, i):
         loss = getattr(keras.losses, kind)(label_smoothing=smoothing)
     elif config.training.loss == "auto":
         usual = {"binary": "binary_crossentropy", "multiclass": "sparse_categorical_crossentropy", "regression": "mse"}
-        loss = "sparse_categorical_crossentropy" if model.output_shape[-1] > 1 else usual[dataset.task]
+        two_units = dataset.task == "binary" and model.output_shape[-1] > 1
+        loss = "sparse_categorical_crossentropy" if two_units else usual[dataset.task]
     else:
         form = config.training.loss
         loss = form if isinstance(form, str) else getattr(keras.losses, form["class_name"])(**form["config"])
@@ -72,14 +73,10 @@ def fit_alone(config, i):
     model.compile(
         getattr(keras.optimizers, config.optimizer.class_name)(rate, **config.optimizer.config),
         loss=loss,
-        metrics=[keras.metrics.AUC(name="auc") if name == "auc" else name for name in names],
+        metrics=[_keras_metric(name, dataset, split) for name in names],
     )
     size, histories, snapshots = config.training.batch_size, [], [extract_biases(model)]
-    powers = {"mae": 1, "mse": 2} if dataset.task == "regression" else {}  # metrics are in the unit of the targets
-    units = {name: float(split.target_scale) ** powers.get(name.removeprefix("val_"), 0)
-             for name in ("loss", *names, "val_loss", *(f"val_{name}" for name in names))}  # fmt: skip
-    in_units = list(units.values())[: 1 + len(names)]
-    before = np.multiply(model.evaluate(x[split.train], y[split.train], verbose=0), in_units)
+    before = model.evaluate(x[split.train], y[split.train], verbose=0)
     for epoch in range(1, config.training.epochs + 1):
         order = batch_order(split.seed, epoch, split.train)
         validation = (x[split.validation], y[split.validation])
@@ -92,10 +89,23 @@ def fit_alone(config, i):
             validation_data=validation,
             class_weight=None if weights is None else dict(enumerate(weights)),
         ).history
-        histories.append({name: value[0] * units[name] for name, value in fitted.items()})
+        histories.append({name: value[0] for name, value in fitted.items()})
         snapshots.append(extract_biases(model))
-    test = np.multiply(model.evaluate(x[split.test], y[split.test], verbose=0), in_units)
+    test = model.evaluate(x[split.test], y[split.test], verbose=0)
     return model, before, histories, snapshots, test
+
+
+def _keras_metric(name, dataset, split):
+    """A metric as `compile` takes it; of a regression, in the unit of the targets."""
+    import keras
+
+    if name == "auc":
+        return keras.metrics.AUC(name="auc")
+    if dataset.task != "regression":
+        return name
+    error = {"mae": keras.metrics.mean_absolute_error, "mse": keras.metrics.mean_squared_error}[name]
+    unit = np.float32(split.target_scale)
+    return keras.metrics.MeanMetricWrapper(lambda y, outputs: error(y * unit, outputs * unit), name=name)
 
 
 def assert_equal(config, tolerance=1e-5):

@@ -7,6 +7,7 @@ import pytest
 from factories import compose_config
 
 from pipeline.config.schema import Data
+from pipeline.data.dataset import REST, TEST, VALIDATION, Dataset
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import split_rows
 
@@ -110,3 +111,48 @@ def test_standardisation_can_be_left_out() -> None:
     config = chosen("data=diabetes", "data.standardize=false", "data.standardize_target=false")
     cut = split_rows(load_dataset(config), config, 0)
     assert (float(cut.mean), float(cut.scale), cut.target_mean, cut.target_scale) == (0, 1, 0, 1)
+
+
+def made(rows: int, **more) -> Dataset:
+    x = np.random.default_rng(0).normal(size=(rows, 2))
+    return Dataset(np.float32(x), np.int32(np.arange(rows) % 2), "binary", ("a", "b"), **more)
+
+
+def test_rows_of_a_group_share_a_part() -> None:
+    """No group is in two parts, and seeds divide the groups differently."""
+    groups = np.int32(np.arange(120) % 17)
+    splits = [split_rows(made(120, groups=groups), Data(split="groups"), seed) for seed in range(5)]
+    for cut in splits:
+        of_part = [set(groups[getattr(cut, part)]) for part in PARTS]
+        assert sum(map(len, of_part)) == 17 == len(set.union(*of_part))
+        assert sum(len(getattr(cut, part)) for part in PARTS) == 120
+    assert len({tuple(cut.test) for cut in splits}) > 1
+
+
+def test_the_latest_rows_are_tested() -> None:
+    """Training rows come before validation rows, and these before test rows, for every seed."""
+    ranks = np.int32(np.random.default_rng(1).permutation(100))
+    for seed in range(2):
+        cut = split_rows(made(100, ranks=ranks), Data(split="time"), seed)
+        assert sorted(ranks[cut.test]) == list(range(80, 100))
+        assert sorted(ranks[cut.validation]) == list(range(64, 80))
+        assert sorted(ranks[cut.train]) == list(range(64))
+
+
+def test_parts_that_the_data_assign_are_kept() -> None:
+    """Rows assigned to validation and test are these for every seed; where there are none, the seed takes some."""
+    parts = np.int8([REST] * 50 + [VALIDATION] * 20 + [TEST] * 30)
+    cut = split_rows(made(100, parts=parts), Data(), 3)
+    assert [getattr(cut, part).tolist() for part in PARTS] == [[*range(50)], [*range(50, 70)], [*range(70, 100)]]
+    without_validation = np.where(parts == VALIDATION, REST, parts)
+    cut = split_rows(made(100, parts=without_validation), Data(), 3)
+    assert cut.test.tolist() == [*range(70, 100)]
+    assert (len(cut.train), len(cut.validation)) == (56, 14)
+
+
+@pytest.mark.parametrize(("test", "validation", "sizes"), [(0, 0.2, [100, 100, 100]), (0.2, 0, [80, 80, 20])])
+def test_a_fraction_of_0_uses_the_training_rows(test: float, validation: float, sizes: list[int]) -> None:
+    """Without test rows all rows are trained on, and stand in for the test; without validation rows likewise."""
+    cut = split_rows(made(100), Data(test_fraction=test, validation_fraction=validation), 0)
+    assert [len(getattr(cut, part)) for part in PARTS] == sizes
+    assert set(cut.validation) == set(cut.train)

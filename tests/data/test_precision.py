@@ -1,0 +1,94 @@
+"""Standardized values keep what the data tell apart, however far from 0 they lie."""
+
+import numpy as np
+import pytest
+
+from pipeline.config.schema import Data
+from pipeline.data.dataset import INDICATOR, NUMBER, Dataset, classification, compact, regression
+from pipeline.data.splits import split_rows, standardized_inputs, standardized_targets
+
+FAR = {
+    "unix seconds": 1.6e9 + 15 * np.arange(240),
+    "ids near 1e12": 10**12 + np.arange(240) * 3,
+    "nanoseconds": 1.7e18 + 1e9 * np.arange(240),
+    "years": 1950 + np.arange(240) / 4,
+    "small numbers": 1e-20 * np.arange(240),
+    "large numbers": 1e35 * np.arange(240),
+}
+
+
+def settings(**more) -> Data:
+    return Data(name="d", source="file", **more)
+
+
+def all_rows(dataset: Dataset) -> np.ndarray:
+    return np.arange(len(dataset.x))
+
+
+@pytest.mark.parametrize("values", FAR.values(), ids=FAR.keys())
+def test_neighbours_stay_apart(values: np.ndarray) -> None:
+    """Each of 240 different values is another one after standardizing, and is the one that float64 gives."""
+    noise = np.random.default_rng(0).normal(size=240)
+    dataset = classification(np.column_stack([values, noise]), np.arange(240) % 2, "ab")
+    split = split_rows(dataset, settings(), 0)
+    x = standardized_inputs(dataset, split, all_rows(dataset))
+    assert x.dtype == np.float32
+    assert len(np.unique(x[:, 0])) == 240
+    train = np.float64(values)[split.train]
+    np.testing.assert_allclose(x[:, 0], (values - train.mean()) / train.std(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("values", FAR.values(), ids=FAR.keys())
+def test_targets_of_a_regression_stay_apart(values: np.ndarray) -> None:
+    """The same holds for what is predicted, alone and beside another target."""
+    x = np.random.default_rng(0).normal(size=(240, 2))
+    for y in (values, np.column_stack([values, x[:, 0]])):
+        dataset = regression(x, y)
+        split = split_rows(dataset, settings(), 0)
+        targets = standardized_targets(dataset, split, all_rows(dataset)).reshape(240, -1)
+        assert targets.dtype == np.float32
+        assert len(np.unique(targets[:, 0])) == 240
+        train = np.float64(values)[split.train]
+        np.testing.assert_allclose(targets[:, 0], (values - train.mean()) / train.std(), rtol=1e-6, atol=1e-6)
+
+
+def test_ordinary_numbers_take_half_the_memory() -> None:
+    """float32 where it is enough, whatever the values come as; pictures of bytes too."""
+    ordinary = np.random.default_rng(0).normal(5, 1, (100, 3))
+    assert compact(ordinary).dtype == compact(np.float32(ordinary)).dtype == np.float32
+    assert compact(np.full((4, 2, 2, 3), 255, np.uint8)).dtype == np.float32
+    assert compact(ordinary + 1000).dtype == np.float64
+    assert compact(np.full((100, 1), 1e12)).dtype == np.float32  # constant: 0 after standardizing
+
+
+def table(**more) -> Dataset:
+    """Ten rows: a number and a city of three categories, both with a missing value, and its indicator."""
+    nan = np.nan
+    x = np.array([[0, 1, 2, 3, 4, 5, 6, 7, nan, 100]]).T
+    city = np.eye(3)[[0, 0, 0, 0, 0, 1, 1, 2, 2, 1]]
+    city[8] = nan
+    columns = np.column_stack([x, city, np.isnan(x)])
+    kinds = np.array([NUMBER, 1, 1, 1, INDICATOR])
+    return Dataset(columns, np.arange(10, dtype=np.int32) % 2, "binary", ("a", "b"), kinds=kinds, **more)
+
+
+def test_missing_values_are_filled_from_the_training_rows() -> None:
+    """The median of a number and the most frequent category of the training rows; numbers are then standardized."""
+    dataset = table(parts=np.array([0, 0, 0, 0, 0, 0, 1, 2, 2, 2], np.int8))
+    split = split_rows(dataset, settings(), 0)
+    assert split.train.tolist() == [0, 1, 2, 3, 4, 5]
+    x = standardized_inputs(dataset, split, all_rows(dataset))
+    train = np.arange(6)
+    assert x[8, 0] == pytest.approx((2.5 - train.mean()) / train.std(), abs=1e-7)
+    assert x[8, 1:].tolist() == [1, 0, 0, 1]
+    assert x[9, 0] == pytest.approx((100 - train.mean()) / train.std(), rel=1e-6)
+
+
+def test_a_category_that_no_training_row_has_is_zero_everywhere() -> None:
+    """Its column is 0 in every row, as if the encoder had never seen it; the others stay 0 and 1."""
+    dataset = table(parts=np.array([0, 0, 0, 0, 0, 0, 1, 2, 2, 2], np.int8))
+    x = standardized_inputs(dataset, split_rows(dataset, settings(), 0), all_rows(dataset))
+    assert x[7].tolist()[1:] == [0, 0, 0, 0]
+    assert x[6].tolist()[1:] == [0, 1, 0, 0]
+    untouched = standardized_inputs(dataset, split_rows(dataset, settings(standardize=False), 0), all_rows(dataset))
+    assert untouched[9].tolist() == [100, 0, 1, 0, 0]
