@@ -34,7 +34,7 @@ def test_a_run_is_redone_from_its_files(trained_study: TrainedStudy, seed: int) 
     optimizer, training = meta["config"]["optimizer"], meta["config"]["training"]
     model.compile(
         getattr(keras.optimizers, optimizer["class_name"])(optimizer["learning_rate"]),
-        "sparse_categorical_crossentropy", ["accuracy"],
+        loss="sparse_categorical_crossentropy", metrics=["accuracy"],
     )  # fmt: skip
     assert len(rows["order"]) == training["epochs"]
     for order in rows["order"]:
