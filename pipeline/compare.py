@@ -29,7 +29,7 @@ from pipeline.config.schema import LONGEST_WAIT, PROJECT
 from pipeline.errors import require
 from pipeline.report.render import start_renderer, stop_renderer
 from pipeline.runtime.gate import guard
-from pipeline.runtime.signals import exit_at_once, run_command
+from pipeline.runtime.signals import run_command
 from pipeline.store.runs import choose_studies
 
 
@@ -79,7 +79,6 @@ def _compare(arguments: Sequence[str]) -> int:
 
         if not publish_reports(reports, PROJECT / options.results, PROJECT / options.reports, options.wait):
             stop_renderer()
-            exit_at_once(0)
     return 0
 
 

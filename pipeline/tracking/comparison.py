@@ -28,9 +28,10 @@ from pipeline.report.document import FILE, read_document
 from pipeline.runtime.hashing import digest
 from pipeline.store.folder_id import read_folder_id
 from pipeline.store.runs import RunStore
-from pipeline.tracking.client import client_class, database_file, hide_passwords, read_sqlite, store_lock, store_uri
+from pipeline.tracking.client import database_file, hide_passwords, open_client, read_sqlite, store_lock, store_uri
 from pipeline.tracking.runs import remake_arm_run
 from pipeline.tracking.steps import SENDER
+from pipeline.tracking.waiting import explain
 
 FORM = 2  # raise it when other things are published: it is part of the digest
 NOTE, DIGEST, VIEW = "mlflow.note.content", "published", "verdict"
@@ -138,12 +139,12 @@ def publish_comparison(target: Tracking, store: RunStore, folder: Path) -> str:
         if arm_runs is not None and not _unsettled(upload, arm_runs):
             return ""
         with store_lock(uri, store.results):
-            client = client_class()(uri)
+            client = open_client(uri)
             experiment = client.get_experiment_by_name(store.study)
             if experiment is not None and experiment.lifecycle_stage == "active":
                 _send(client, experiment, upload, store)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost the answer
-        return one_line(hide_passwords(f"Could not upload the report to MLflow at {uri}: {error}."))
+        return one_line(hide_passwords(f"Could not upload the report to MLflow at {uri}: {explain(error)}."))
     return ""
 
 
