@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipeline.runtime.hashing import digest
-from pipeline.store.aside import aside_folder
 from pipeline.store.files import json_bytes, read_small, replace_file
 from pipeline.store.runs import RunStore
 
@@ -25,23 +24,24 @@ class Failure:
 
 def record_failure(store: RunStore, arm: str, failure: Failure) -> None:
     """Store why the job of an arm failed."""
-    path = _path(store, arm)
-    path.parent.mkdir(exist_ok=True)
+    path = failure_file(store, arm)
+    path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(store.results, path, json_bytes(asdict(failure)))
 
 
 def clear_failure(store: RunStore, arm: str) -> None:
     """Forget an earlier failure of an arm."""
-    _path(store, arm).unlink(missing_ok=True)
+    failure_file(store, arm).unlink(missing_ok=True)
 
 
 def read_failure(store: RunStore, arm: str) -> Failure | None:
     """The recorded failure of an arm; None where there is none."""
     try:
-        return Failure(**json.loads(read_small(_path(store, arm))))
+        return Failure(**json.loads(read_small(failure_file(store, arm))))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
-def _path(store: RunStore, arm: str) -> Path:
-    return aside_folder(store.results) / "failed" / f"{digest([store.study, arm])}.json"
+def failure_file(store: RunStore, arm: str) -> Path:
+    """Where the failure of an arm is recorded; the folder need not exist yet."""
+    return store.results / ".aside" / "failed" / f"{digest([store.study, arm])}.json"

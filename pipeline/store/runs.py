@@ -177,11 +177,16 @@ class RunStore:
         runs = [run for run in both if isinstance(run, Run)]
         return sorted(runs, key=lambda run: (run.arm, run.seed)), [run for run in both if isinstance(run, DamagedRun)]
 
+    def lock_file(self, name: str = "") -> Path:
+        """The file that `lock` holds."""
+        return self.results / ".aside" / f"{digest([self.study, name])}.lock"
+
     @contextmanager
     def lock(self, name: str = "") -> Iterator[None]:
         """Hold an arm (or, without a name, the study's tables): another process waits here until it is released."""
         what = f"{name} of {self.study} is being trained" if name else f"the ablation of {self.study} is being computed"
-        with hold_lock(aside_folder(self.results) / f"{digest([self.study, name])}.lock", what):
+        aside_folder(self.results)
+        with hold_lock(self.lock_file(name), what):
             yield
 
 
