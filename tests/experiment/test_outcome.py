@@ -127,6 +127,54 @@ def test_the_failure_of_another_sweep_is_not_this_ones(
     assert (result.code, result.err) == (0, "")
 
 
+def test_a_sweep_that_starts_keeps_the_failures_of_others(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
+    """Another sweep, which may be running, has yet to report it: only training what it lacks clears it."""
+    quick = ("data=iris", "model=linear", "training.epochs=1")
+    store = RunStore(tmp_path / "results", "iris-linear")
+    failure = Failure("seeds=[0,7]", "killed by SIGKILL", "/elsewhere/train.log", "of another sweep", (0, 7))
+    record_failure(store, ARMS[0], failure)
+    assert cli(*quick, "seeds=1", "--plan").code == 0
+    done = cli(*quick, "seeds=1")
+    assert (done.code, done.err) == (0, "")
+    assert read_failure(store, ARMS[0]) == failure
+    assert cli(*quick, "seeds=[7]").code == 0
+    assert read_failure(store, ARMS[0]) is None
+
+
+def test_what_failed_before_is_no_reason_for_what_is_missing_now(
+    cli: Callable[..., CommandResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record of last week is not reported; what another sweep records meanwhile is, where seeds are missing."""
+    quick = ("data=iris", "model=linear", "training.epochs=1", "seeds=1")
+    store = RunStore(tmp_path / "results", "iris-linear")
+    record_failure(store, ARMS[0], Failure("seeds=1", "of last week", "/elsewhere/train.log", "another", (0,)))
+
+    def vanish(*_: object) -> None:
+        raise OSError("the data file is gone")
+
+    monkeypatch.setattr("pipeline.experiment.job.plan_job", vanish)
+    result = cli(*quick)
+    assert "seeds [0] are missing and no error is recorded" in result.err and "last week" not in result.err
+
+    def vanish_for_both(*_: object) -> None:
+        record_failure(store, ARMS[0], Failure("seeds=1", "of another sweep", "/elsewhere/train.log", "a third", (0,)))
+        vanish()
+
+    monkeypatch.setattr("pipeline.experiment.job.plan_job", vanish_for_both)
+    result = cli(*quick)
+    assert "failed: seeds=1: of another sweep (log: /elsewhere/train.log)" in result.err
+
+
+def test_what_a_launcher_raises_is_named_with_a_log(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
+    """One line, with the path of the file that has the traceback."""
+    result = cli(*SWEEP, "hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
+    log = tmp_path / "multirun" / "sweep.log"
+    assert result.code == 1
+    (line,) = [line for line in result.err.splitlines() if "ValueError: " in line]
+    assert line.startswith("failed: ValueError: n_jobs == 0") and line.endswith(f"(log: {log})")
+    assert "Traceback" in log.read_text() and "n_jobs == 0" in log.read_text()
+
+
 def test_an_error_before_a_job_could_record_it_is_reported(
     cli: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
