@@ -30,7 +30,7 @@ from pipeline.errors import require
 from pipeline.report.render import start_renderer, stop_renderer
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
-from pipeline.store.runs import choose_studies
+from pipeline.store.studies import choose_studies
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
 from pipeline.store.aside import sweep_aside
 from pipeline.store.files import check_writable
-from pipeline.store.runs import RunStore, choose_studies, stored_studies
+from pipeline.store.runs import RunStore
+from pipeline.store.studies import choose_studies, stored_studies
 from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.follow import follow_queue
 from pipeline.tracking.studies import sync_studies

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.config.schema import Tracking
 from pipeline.store.runs import Run, RunStore, describe_unsealed
+from pipeline.store.studies import group_damaged
 from pipeline.tracking.background import count_unsent, sync_command
 from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.comparison import publish_comparison
@@ -60,8 +61,8 @@ def upload_studies(tracking: Tracking, stores: Sequence[RunStore], reports: Path
 def _missing_arms(
     tracking: Tracking, stores: Sequence[RunStore]
 ) -> tuple[list[tuple[RunStore, str, list[Run]]], list[str]]:
-    """The arms that MLflow lacks, as far as that can be known at once, and a line per damaged run; prints how many runs
-    have no seal.
+    """The arms that MLflow lacks, as far as that can be known at once, and a line per damaged run, or folder of them;
+    prints how many runs have no seal.
     """
     missing, lines = list[tuple[RunStore, str, list[Run]]](), list[str]()
     for store in stores:
@@ -71,9 +72,9 @@ def _missing_arms(
         by_arm = [(arm, list(runs)) for arm, runs in groupby(stored, key=lambda run: run.arm)]
         missing += [(store, arm, runs) for arm, runs in by_arm if not up_to_date(tracking, store, arm, runs)]
         lines += [
-            f"{store.study}/{run.name} is damaged and was not sent: {run.reason}. MLflow keeps what it has; "
+            f"{store.study}/{name} is damaged and was not sent: {runs[0].reason}. MLflow keeps what it has; "
             "remove the folder, or train the arm again if it asks for that seed."
-            for run in damaged
+            for name, runs in group_damaged(damaged)
         ]
     return missing, lines
 
