@@ -5,12 +5,12 @@ inode number of that file. A folder that is moved keeps both. In a copied one th
 hard links, more than one name), so the copy gets an identity of its own. A cloned disk keeps inodes, hence the machine:
 its host name, with `/etc/machine-id` where there is one.
 
-Of two errors this makes the safer one. An identity too many only leaves runs in MLflow that could be deleted: seeds that
-were superseded, means over an earlier set of seeds. One identity for two folders deletes runs that must be kept. So a
-folder also gets a new identity where it is the same one: on another file system, on a machine that only changed its
-name, in a container that has another host name each time (`docker run --hostname` gives it one that stays). No run is
-sent twice then, since runs are looked up by their keys, and whoever sends is told. A machine that takes an earlier name
-again has its earlier identity.
+Of two errors this makes the safer one. An identity too many only leaves runs in MLflow that could be deleted: seeds
+that were superseded, means over an earlier set of seeds. One identity for two folders deletes runs that must be kept.
+So a folder also gets a new identity where it is the same one: on another file system, on a machine that only changed
+its name, in a container that has another host name each time (`docker run --hostname` gives it one that stays). No run
+is sent twice then, since runs are looked up by their keys, and whoever sends is told. A machine that takes an earlier
+name again has its earlier identity.
 """
 
 import json

@@ -92,8 +92,12 @@ def publish_reports(written: Sequence[tuple[RunStore, Path]], results: Path, rep
 
     def publish() -> None:
         for store, folder in written:
-            if problem := publish_comparison(tracking, store, folder):
+            other_means = list[str]()
+            if problem := publish_comparison(tracking, store, folder, other_means):
                 print(problem, retry, file=sys.stderr)
+            elif other_means:
+                arms = f"{', '.join(other_means)}: MLflow has the mean of other runs"
+                print(f"The report of {store.study} is not at {arms}. {retry}", file=sys.stderr)
             unsent.remove(store.study)
 
     try:

@@ -88,7 +88,8 @@ def test_an_identity_of_an_earlier_version_is_kept(tmp_path: Path, monkeypatch: 
 @pytest.mark.slow
 def test_a_real_host_name_counts(tmp_path: Path) -> None:
     """As in containers that mount one folder: each has an identity of its own."""
-    code = f"from pathlib import Path; from pipeline.store.folder_id import folder_id; print(folder_id(Path({str(tmp_path)!r})))"
+    imports = "from pathlib import Path; from pipeline.store.folder_id import folder_id"
+    code = f"{imports}; print(folder_id(Path({str(tmp_path)!r})))"
     made = []
     for host in ("one", "two", "one"):
         command = ["unshare", "--uts", "sh", "-c", f'hostname {host} && exec "$0" -c "$1"', sys.executable, code]
