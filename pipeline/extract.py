@@ -23,6 +23,7 @@ from pipeline.biases.model_files import read_biases
 from pipeline.biases.selection import select_biases
 from pipeline.biases.tables import bias_rows
 from pipeline.biases.variables import Bias
+from pipeline.models.saved import load_model_biases
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
 from pipeline.store.runs import check_run, describe_unsealed
@@ -50,7 +51,7 @@ def _extract(arguments: Sequence[str]) -> int:
 
 
 def _read(model: str, load: bool, wait: float) -> list[Bias]:
-    read = _load if load else read_biases
+    read = load_model_biases if load else read_biases
     if not model.startswith(MLFLOW_RUN):
         if unsealed := describe_unsealed(check_run(Path(model))):
             print(unsealed, file=sys.stderr)
@@ -58,16 +59,6 @@ def _read(model: str, load: bool, wait: float) -> list[Bias]:
     from pipeline.tracking.models import read_model
 
     return read_model(model, read, wait)
-
-
-def _load(path: Path) -> list[Bias]:
-    """Load a model with Keras, which is told of the initializers of this project."""
-    from pipeline.biases.keras_loading import load_biases
-
-    def register_initializers() -> None:
-        from pipeline.models.initializers import custom  # noqa: F401
-
-    return load_biases(path, register_initializers)
 
 
 if __name__ == "__main__":

@@ -17,15 +17,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.config.options import parse_options
-from pipeline.config.schema import LONGEST_WAIT, PROJECT, Tracking
-from pipeline.errors import require
+from pipeline.config.options import check_wait, parse_options
+from pipeline.config.schema import PROJECT, Tracking
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
 from pipeline.store.aside import sweep_aside
 from pipeline.store.files import check_writable
-from pipeline.store.runs import RunStore
-from pipeline.store.studies import choose_studies, stored_studies
+from pipeline.store.studies import all_studies, choose_studies
 from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.follow import follow_queue
 from pipeline.tracking.studies import sync_studies
@@ -54,17 +52,15 @@ def _sync(arguments: Sequence[str]) -> int:
     if options is None:
         print(__doc__)
         return 0
-    wait, allowed = options.wait, f"seconds from 0 to {LONGEST_WAIT}"
-    require(wait is None or 0 <= wait <= LONGEST_WAIT, "wait", wait, allowed)
+    check_wait("wait", options.wait)
     results, reports = PROJECT / options.results, PROJECT / options.reports
     tracking = Tracking(True, options.uri or None)
     if options.follow:
-        return follow_queue(tracking, results, tracking.wait if wait is None else wait)
+        return follow_queue(tracking, results, tracking.wait if options.wait is None else options.wait)
     check_writable(results / ".aside", "results")
     sweep_aside(results)
-    every = [RunStore(results, study) for study in stored_studies(results)]
-    stores = choose_studies(results, options.study) if options.study else every
-    problems = sync_studies(tracking, stores, reports, wait)
+    stores = choose_studies(results, options.study) if options.study else all_studies(results)
+    problems = sync_studies(tracking, stores, reports, options.wait)
     for problem in problems:
         print(problem, file=sys.stderr)
     if problems:

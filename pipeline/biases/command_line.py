@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from pipeline.biases.export import FORMATS, VALUE_FORMATS
 from pipeline.biases.selection import KINDS
-from pipeline.config.schema import LONGEST_WAIT
+from pipeline.config.options import check_wait
 from pipeline.errors import ConfigError, require
 
 
@@ -49,8 +49,7 @@ def parse_arguments(arguments: Sequence[str], description: str | None) -> argpar
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse contradictions, and derive the format from the output's ending where it is not given."""
-    allowed = f"seconds from 0 to {LONGEST_WAIT}"
-    require(0 <= options.wait <= LONGEST_WAIT, "--wait", options.wait, allowed)
+    check_wait("--wait", options.wait)
     ending = options.output.suffix.removeprefix(".") if options.output else "table"
     named = options.format or ending in FORMATS
     require(named, "--output", options.output, f"--format, or an ending of {', '.join(FORMATS[1:])}")

@@ -18,6 +18,11 @@ def stored_studies(results: Path) -> list[str]:
     return sorted({path.parts[-3] for path in results.glob("[!.]*/*/seed=*")})
 
 
+def all_studies(results: Path) -> list[RunStore]:
+    """All of them, copies included, whose runs are damaged ones."""
+    return [RunStore(results, name) for name in stored_studies(results)]
+
+
 def choose_studies(results: Path, requested: str) -> list[RunStore]:
     """The studies that `requested` names, separated by commas; without a name, the only one there is.
 
@@ -40,7 +45,7 @@ def choose_studies(results: Path, requested: str) -> list[RunStore]:
             raise ConfigError(f"study: no study {name} in {results}; {closest(name, stored)}")
     for name, study in original.items() if not requested else ():
         tell_user(f"{results / name} is a copy: its runs say study {study}; it does not count")
-    return [RunStore(results, name) for name in names]
+    return [RunStore(results, name) for name in dict.fromkeys(names)]
 
 
 def copied_study(results: Path, name: str) -> str:
