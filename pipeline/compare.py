@@ -24,18 +24,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from pipeline.config.options import command_line, parse_options
-from pipeline.config.schema import LONGEST_WAIT, PROJECT
+from pipeline.config.options import check_wait, command_line, parse_options
+from pipeline.config.schema import PROJECT
 from pipeline.errors import require
-from pipeline.report.render import start_renderer, stop_renderer
+from pipeline.report.render import rendering
 from pipeline.runtime.gate import guard
-from pipeline.runtime.signals import exit_at_once, run_command
-from pipeline.store.runs import choose_studies
+from pipeline.runtime.signals import run_command
+from pipeline.store.studies import choose_studies
 
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """The options of the command; an empty study or metric stands for the default."""
+    """The options; an empty study or metric stands for the default."""
 
     study: str = ""
     baseline: str = "zeros"
@@ -60,26 +60,20 @@ def _compare(arguments: Sequence[str]) -> int:
     if options is None:
         print(__doc__)
         return 0
-    try:
-        require(options.margin is None or 0 < options.margin < math.inf, "margin", options.margin, "a positive number")
-        require(0 <= options.wait <= LONGEST_WAIT, "wait", options.wait, f"seconds from 0 to {LONGEST_WAIT}")
-        stores = list(dict.fromkeys(choose_studies(PROJECT / options.results, options.study)))
-        if options.figures:
-            start_renderer()  # a process of its own, busy while this one imports
+    require(options.margin is None or 0 < options.margin < math.inf, "margin", options.margin, "a positive number")
+    check_wait("wait", options.wait)
+    results, reports = PROJECT / options.results, PROJECT / options.reports
+    stores = choose_studies(results, options.study)
+    with rendering(options.figures):
         from pipeline.report.write import report_studies
 
         question = {key: getattr(options, key) for key in ("baseline", "metric", "margin", "threshold")}
         command = partial(command_line, "pipeline.compare", replace(options, mlflow=True, wait=30))  # change no report
-        reports = list(report_studies(stores, PROJECT / options.reports, command, options.figures, **question))
-    except BaseException:
-        stop_renderer()
-        raise
-    if options.mlflow:
-        from pipeline.tracking.studies import publish_reports
+        written = list(report_studies(stores, reports, command, options.figures, **question))
+        if options.mlflow:
+            from pipeline.tracking.studies import publish_reports
 
-        if not publish_reports(reports, PROJECT / options.results, PROJECT / options.reports, options.wait):
-            stop_renderer()
-            exit_at_once(0)
+            publish_reports(written, results, reports, options.wait)
     return 0
 
 

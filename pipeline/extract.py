@@ -13,7 +13,6 @@ if __name__ == "__main__":
 
 
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from pipeline.biases.model_files import read_biases
 from pipeline.biases.selection import select_biases
 from pipeline.biases.tables import bias_rows
 from pipeline.biases.variables import Bias
-from pipeline.errors import ConfigError, ModelFileError
+from pipeline.models.saved import load_model_biases
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
 from pipeline.store.runs import check_run, describe_unsealed
@@ -41,7 +40,7 @@ def _extract(arguments: Sequence[str]) -> int:
     """Read the models that the arguments name, and print or write their biases. Returns the exit code."""
     options = parse_arguments(arguments, __doc__)
     models = [model for model in (options.model, options.diff) if model is not None]
-    selected = [select_biases(_read(m, options.load), m, options.layer, options.kind) for m in models]
+    selected = [select_biases(_read(m, options.load, options.wait), m, options.layer, options.kind) for m in models]
     rows = bias_differences(*selected) if len(selected) == 2 else bias_rows(selected[0])
     content = export_biases(options.format, selected[0], rows)
     if options.output:
@@ -51,30 +50,15 @@ def _extract(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _read(model: str, load: bool) -> list[Bias]:
-    read = _load if load else read_biases
+def _read(model: str, load: bool, wait: float) -> list[Bias]:
+    read = load_model_biases if load else read_biases
     if not model.startswith(MLFLOW_RUN):
         if unsealed := describe_unsealed(check_run(Path(model))):
             print(unsealed, file=sys.stderr)
         return read(Path(model))
-    from pipeline.tracking.models import fetch_model
+    from pipeline.tracking.models import read_model
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = fetch_model(model, folder)
-        try:
-            return read(path)
-        except ConfigError as error:  # name what the user typed, not the temporary file
-            raise ModelFileError(str(error).replace(str(path), model)) from error
-
-
-def _load(path: Path) -> list[Bias]:
-    """Load a model with Keras, which is told of the initializers of this project."""
-    from pipeline.biases.keras_loading import load_biases
-
-    def register_initializers() -> None:
-        from pipeline.models.initializers import custom  # noqa: F401
-
-    return load_biases(path, register_initializers)
+    return read_model(model, read, wait)
 
 
 if __name__ == "__main__":

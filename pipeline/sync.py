@@ -2,9 +2,9 @@
 
 Options, each `key=value`: study (default: all), results (results), reports (reports: a comparison there is uploaded
 too), uri (default: MLFLOW_TRACKING_URI where it is set, else the embedded store), wait (most seconds that it may take;
-default: as long as it takes), follow (true: read from standard input which arms to upload, as a sweep does). Uploading
-twice makes no second run; several results folders may be uploaded to one store. Exit code 1: something is unsent, and
-is named.
+default: as long as it takes, unless a server is silent for a minute), follow (true: read from standard input which arms
+to upload, as a sweep does). Uploading twice makes no second run; several results folders may be uploaded to one store.
+Exit code 1: something is unsent, and is named.
 """
 
 from pipeline.runtime.early import end_on_signal
@@ -16,21 +16,17 @@ if __name__ == "__main__":
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
-from pipeline.config.options import parse_options
-from pipeline.config.schema import LONGEST_WAIT, PROJECT, Tracking
-from pipeline.errors import require
-from pipeline.runtime.deadline import call_within
+from pipeline.config.options import check_wait, parse_options
+from pipeline.config.schema import PROJECT, Tracking
 from pipeline.runtime.gate import guard
-from pipeline.runtime.signals import exit_at_once, run_command
+from pipeline.runtime.signals import run_command
 from pipeline.store.aside import sweep_aside
 from pipeline.store.files import check_writable
-from pipeline.store.runs import RunStore, choose_studies, stored_studies
-from pipeline.tracking.background import count_unsent
+from pipeline.store.studies import all_studies, choose_studies
 from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.follow import follow_queue
-from pipeline.tracking.studies import upload_studies
+from pipeline.tracking.studies import sync_studies
 
 
 @dataclass(frozen=True)
@@ -56,27 +52,20 @@ def _sync(arguments: Sequence[str]) -> int:
     if options is None:
         print(__doc__)
         return 0
-    wait, allowed = options.wait, f"seconds from 0 to {LONGEST_WAIT}"
-    require(wait is None or 0 <= wait <= LONGEST_WAIT, "wait", wait, allowed)
+    check_wait("wait", options.wait)
     results, reports = PROJECT / options.results, PROJECT / options.reports
     tracking = Tracking(True, options.uri or None)
     if options.follow:
-        return follow_queue(tracking, results, tracking.wait if wait is None else wait)
+        return follow_queue(tracking, results, tracking.wait if options.wait is None else options.wait)
     check_writable(results / ".aside", "results")
     sweep_aside(results)
-    every = [RunStore(results, study) for study in stored_studies(results)]
-    stores = choose_studies(results, options.study) if options.study else every
-    uri, unsent = hide_passwords(store_uri(tracking)), list[str]()
-    try:
-        problems = call_within(wait, partial(upload_studies, tracking, stores, reports, unsent))
-    except TimeoutError:
-        missing = count_unsent(unsent) if unsent else "All arms are sent, but not all reports"
-        print(f"Could not upload to MLflow at {uri} within {wait:g} s (wait). {missing}.", file=sys.stderr)
-        exit_at_once(1)
+    stores = choose_studies(results, options.study) if options.study else all_studies(results)
+    problems = sync_studies(tracking, stores, reports, options.wait)
     for problem in problems:
         print(problem, file=sys.stderr)
     if problems:
         return 1
+    uri = hide_passwords(store_uri(tracking))
     print(f"MLflow at {uri} has all of: {', '.join(s.study for s in stores) or 'no study yet'}")
     return 0
 

@@ -19,6 +19,7 @@ from pipeline.config.load import register_schema
 from pipeline.config.overrides import as_named_refusal, validate_overrides
 from pipeline.config.schema import CONF
 from pipeline.experiment.hydra_callback import begin_request, current_request
+from pipeline.experiment.hydra_settings import check_callbacks
 from pipeline.experiment.job import train_job
 from pipeline.experiment.summary import finish_interrupted, finish_request
 from pipeline.runtime.gate import guard, report_error
@@ -48,6 +49,7 @@ def _run() -> int:
         arguments = read_arguments(sys.argv[1:])
         overrides = arguments.overrides
         validate_overrides(overrides, arguments.folders)
+        check_callbacks(arguments)
         begin_request(arguments.plan_only)
         sys.argv[1:] = arguments.ordered
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(train_job)()

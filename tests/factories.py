@@ -20,6 +20,7 @@ from pipeline.experiment.validate import compose_jobs
 from pipeline.models.build import build_model
 from pipeline.models.spec import complete_layers
 from pipeline.runtime.device import start_tensorflow
+from pipeline.store.meta import seal_meta
 from pipeline.store.replaced import write_run
 from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.client import client_class
@@ -101,10 +102,12 @@ class MLflowStore:
 
 
 def copy_runs(source: Path, target: RunStore, arm: str, seeds: Sequence[int]) -> RunStore:
-    """Copy runs of the trained study's results folder into another study."""
+    """Copy runs of the trained study's results folder into another study, to count there."""
     for seed in seeds:
-        folder = RunStore(source, TrainedStudy.name).run_folder(arm, seed)
-        shutil.copytree(folder, target.run_folder(arm, seed))
+        folder = target.run_folder(arm, seed)
+        shutil.copytree(RunStore(source, TrainedStudy.name).run_folder(arm, seed), folder)
+        meta = seal_meta(json.loads((folder / "run.json").read_text()) | {"study": target.study})
+        (folder / "run.json").write_text(json.dumps(meta, indent=2) + "\n")
     return target
 
 

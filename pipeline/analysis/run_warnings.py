@@ -7,6 +7,7 @@ from pipeline.analysis.arms import EPOCHS_TO, ComparedArm, seed_spans
 from pipeline.analysis.blocks import PooledArm
 from pipeline.analysis.study import Study
 from pipeline.store.runs import describe_unsealed
+from pipeline.store.studies import group_damaged
 
 DIVERGED, DAMAGED, LACKS_METRIC = "diverged", "damaged", "lacks the metric"
 
@@ -59,8 +60,8 @@ def run_warnings(study: Study) -> list[RunWarning]:
         numbers = " and ".join(map(str, epochs))
         sentence = f"runs of {numbers} epochs are compared; their learning curves are not."
         warnings.append(RunWarning("different epochs", None, f"{block or 'without overrides'}: {sentence}", True))
-    for run in study.damaged:
-        warnings.append(RunWarning(DAMAGED, None, f"{run.name} is damaged and left out: {run.reason}.", True))
+    for name, runs in group_damaged(study.damaged):
+        warnings.append(RunWarning(DAMAGED, None, f"{name} is damaged and left out: {runs[0].reason}.", True))
     warnings += [*_about_test_rows(study), *_about_seals(study)]
     return warnings
 

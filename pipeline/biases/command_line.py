@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from pipeline.biases.export import FORMATS, VALUE_FORMATS
 from pipeline.biases.selection import KINDS
+from pipeline.config.options import check_wait
 from pipeline.errors import ConfigError, require
 
 
@@ -18,7 +19,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_arguments(arguments: Sequence[str], description: str | None) -> argparse.Namespace:
-    """Parse and check the arguments: model, format, output, layer, kind, diff, load.
+    """Parse and check the arguments: model, format, output, layer, kind, diff, load, wait.
 
     description: the text of `--help`. Raises ConfigError for arguments that contradict each other or would overwrite a
     model.
@@ -34,6 +35,13 @@ def parse_arguments(arguments: Sequence[str], description: str | None) -> argpar
     parser.add_argument(
         "--load", action="store_true", help="load it with Keras in safe mode, for layers of other kinds"
     )
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="most seconds for a download from MLflow; 60",
+    )
     options = parser.parse_args(arguments)
     _check(options)
     return options
@@ -41,6 +49,7 @@ def parse_arguments(arguments: Sequence[str], description: str | None) -> argpar
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse contradictions, and derive the format from the output's ending where it is not given."""
+    check_wait("--wait", options.wait)
     ending = options.output.suffix.removeprefix(".") if options.output else "table"
     named = options.format or ending in FORMATS
     require(named, "--output", options.output, f"--format, or an ending of {', '.join(FORMATS[1:])}")

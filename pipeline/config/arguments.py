@@ -22,13 +22,16 @@ INFO = ("--info", "-i")
 class Arguments:
     """A command line; Hydra refuses options after overrides, so it gets `ordered`.
 
-    options: Hydra's. folders: conf/ and that of `--config-dir`. plan_only: whether `--plan` is given.
+    options: Hydra's. folders: conf/ and that of `--config-dir`. plan_only: whether `--plan` is given. config_name: the
+    file that is composed. only_shows: whether Hydra prints something, `--help` or `--cfg job`, and starts no job.
     """
 
     options: list[str]
     overrides: list[str]
     folders: list[Path]
     plan_only: bool
+    config_name: str
+    only_shows: bool
 
     @property
     def ordered(self) -> list[str]:
@@ -57,7 +60,8 @@ def read_arguments(given: Sequence[str]) -> Arguments:
             raise ConfigError("--shell-completion", " ".join(overrides) or None, "install=bash, or another shell")
         options, overrides = [*options, *overrides], []
     folders = [CONF] if parsed.config_dir is None else [CONF, Path(parsed.config_dir)]
-    return Arguments(options, overrides, folders, plan_only)
+    shown = (parsed.help, parsed.hydra_help, parsed.cfg, parsed.info, parsed.shell_completion)
+    return Arguments(options, overrides, folders, plan_only, parsed.config_name or "config", any(shown))
 
 
 def _parse_options(options: list[str]) -> argparse.Namespace:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_type_hints
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.schema import describe_type
+from pipeline.config.schema import LONGEST_WAIT, describe_type
 from pipeline.errors import ConfigError, require
 
 Options = TypeVar("Options")
@@ -38,6 +38,11 @@ def parse_options(arguments: Sequence[str], options_class: type[Options]) -> Opt
         except OmegaConfBaseException as error:
             raise ConfigError(key, value, describe_type(get_type_hints(options_class)[key])) from error
     return OmegaConf.to_object(options)  # type: ignore[return-value]
+
+
+def check_wait(name: str, seconds: float | None) -> None:
+    """Raise ConfigError for a bound that no clock can count; None is no bound."""
+    require(seconds is None or 0 <= seconds <= LONGEST_WAIT, name, seconds, f"seconds from 0 to {LONGEST_WAIT}")
 
 
 def command_line(module: str, options: Any, study: str) -> str:

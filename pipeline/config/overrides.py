@@ -31,8 +31,8 @@ MOST_JOBS = 10_000  # of a sweep: each is composed and checked before the first 
 def validate_overrides(overrides: Sequence[str], folders: Sequence[Path] = (CONF,)) -> None:
     """Raise ConfigError for the first override that Hydra would refuse, or that names or sets something unknown.
 
-    folders: conf/ and that of `--config-dir`, which adds groups and options. Hydra's own keys (`hydra.*`) are Hydra's
-    to check, except the callback that checks all others. Composes nothing, imports no TensorFlow.
+    folders: conf/ and that of `--config-dir`, which adds groups and options. Hydra's own keys (`hydra.*`) are checked
+    when they are composed, except the callback that checks all others. Composes nothing, imports no TensorFlow.
     """
     parsed = parse_overrides(overrides)
     for override in parsed:
@@ -40,8 +40,7 @@ def validate_overrides(overrides: Sequence[str], folders: Sequence[Path] = (CONF
             raise ConfigError(f"{override.input_line}: {override.key_or_group} cannot be set; allowed: other keys")
         if override.key_or_group == "hydra.verbose":
             for value in _values(override):
-                named = all(isinstance(name, str) for name in (value if isinstance(value, list) else [value]))
-                require(isinstance(value, bool) or named, "hydra.verbose", value, "true, false, or names of loggers")
+                check_verbose(value)
     if any(override.key_or_group == "hydra.searchpath" for override in parsed):
         return  # any package may hold further options
     schema = structured_schema(Settings)
@@ -52,6 +51,12 @@ def validate_overrides(overrides: Sequence[str], folders: Sequence[Path] = (CONF
             _check_group(override, folders)
         else:
             _check_key(override, schema, folders)
+
+
+def check_verbose(value: Any) -> None:
+    """Raise ConfigError for a value of `hydra.verbose` that Hydra takes for granted not to come."""
+    named = all(isinstance(name, str) for name in (value if isinstance(value, list) else [value]))
+    require(isinstance(value, bool) or named, "hydra.verbose", value, "true, false, or names of loggers")
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from pipeline.biases.extraction import bias_variables
 from pipeline.experiment.check import first_model
 from pipeline.experiment.cost import estimate_time
-from pipeline.experiment.plan import Plan, seeds_to_train
+from pipeline.experiment.plan import Plan
 from pipeline.models.initializers.distributions import expected_biases
 from pipeline.runtime.hashing import digest
 from pipeline.training.cache import model_structure
@@ -22,15 +22,17 @@ WEIGHT_DEPENDENT_OPTIMIZERS = ("Ftrl",)  # their steps depend on the weights the
 BIAS_SETTINGS = ("bias_setting", "use_bias", "bias_initializer", "bias_layers", "model")
 
 
-def show_plan(plans: Sequence[Plan]) -> None:
-    """Print what a request would do. Builds the first model of every arm; trains and stores nothing."""
+def show_plan(arms: Sequence[Plan], to_train: Sequence[Sequence[int]]) -> None:
+    """Print what a request would do. Builds the first model of every arm; trains and stores nothing.
+
+    arms: one plan per arm. to_train: for each, the seeds to train.
+    """
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
-    arms = list({(plan.store, plan.arm): plan for plan in plans}.values())
     first_models = [first_model(plan) for plan in arms]
     models = [model for model, _, _ in first_models]
     several = len({plan.store for plan in arms}) > 1
     names = [f"{plan.config.study}/{plan.arm}" if several else plan.arm for plan in arms]
-    missing = [len(seeds_to_train(plan)) for plan in arms]
+    missing = [len(seeds) for seeds in to_train]
 
     runs = Table(Column("arm", overflow="fold"), "seeds", "done", "missing")
     for name, plan, count in zip(names, arms, missing, strict=True):

@@ -1,40 +1,39 @@
 """Hydra callback that validates every job of a sweep before the first starts.
 
 Hydra calls `ValidateJobs` (conf/commandline.yaml, hydra.callbacks) after composing and before it writes anything. One
-invalid job aborts the whole sweep with exit code 2. Of the project, only this module, `job` and `pipeline.train` use
-Hydra beyond composing.
+invalid job aborts the whole sweep with exit code 2. Of the project, only this module, `hydra_settings`, `job` and
+`pipeline.train` use Hydra beyond composing.
 """
 
+import secrets
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobRuntime
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from pipeline.config.interpolation import refuse_environment
 from pipeline.config.load import load_config
 from pipeline.config.overrides import as_named_refusal, expand_sweep, parse_overrides
 from pipeline.errors import require
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.dry_run import show_plan
+from pipeline.experiment.hydra_settings import LOG, JobChecker
 from pipeline.experiment.outcome import plans_by_arm
 from pipeline.experiment.plan import Plan, explain_retraining, plan_job, seeds_to_train
 from pipeline.experiment.validate import refuse_conflicting
 from pipeline.runtime.gate import report_error
 from pipeline.runtime.logs import redirect_stderr
 from pipeline.runtime.signals import raise_swallowed
-from pipeline.store.failures import clear_failure
-from pipeline.store.files import check_writable
+from pipeline.store.failures import Failure, read_failure
 from pipeline.tracking.background import expect_study, start_upload, stop_uploads
 
-LOG = "sweep.log"
-NAMES = ("hydra.job.name", "hydra.sweep.subdir")  # of a file and of a folder
-VALIDATED = "validated"  # key of Hydra's JobRuntime
+VALIDATED = "validated"  # key of Hydra's JobRuntime: the identity of the request that was validated
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,16 @@ class Request:
     """What was asked for, as planned before the first job ran.
 
     plans: one per arm. to_train: for each, the seeds that have to be trained. log: messages of the launching process.
-    isolate: whether each job should train in a process of its own (`runtime.isolate=auto`).
+    isolate: whether each job should train in a process of its own (`runtime.isolate=auto`). failed_before: for each
+    plan, the failure that another command had recorded already.
     """
 
     plans: list[Plan]
     to_train: list[tuple[int, ...]]
     log: Path
     isolate: bool = False
+    failed_before: tuple[Failure | None, ...] = ()
+    identity: str = field(default_factory=lambda: secrets.token_hex(6))
 
 
 _requests: list[Request] = []  # at most one: what this process validated and launches; empty in a launcher's workers
@@ -63,12 +65,15 @@ def begin_request(plan_only: bool = False) -> None:
     """Forget the request of an earlier command in this process. plan_only: show the next one, and train nothing."""
     _requests.clear()
     ValidateJobs.plan_only = plan_only
-    JobRuntime.instance().set(VALIDATED, False)
+    JobRuntime.instance().set(VALIDATED, "")
 
 
-def is_validated() -> bool:
-    """Whether this job is part of a validated request: launchers hand Hydra's JobRuntime to their workers."""
-    return bool(JobRuntime.instance().conf.get(VALIDATED))
+def validated_request() -> str:
+    """The identity of the request that this job is part of, "" if none was validated.
+
+    Launchers hand Hydra's JobRuntime to their workers.
+    """
+    return JobRuntime.instance().conf.get(VALIDATED) or ""
 
 
 def task_overrides(hydra_config: Any) -> list[str]:
@@ -110,31 +115,29 @@ class ValidateJobs(Callback):
                 sys.exit(2)
         if self.plan_only:
             sys.exit(0)
-        JobRuntime.instance().set(VALIDATED, True)
+        JobRuntime.instance().set(VALIDATED, request.identity)
         _requests.append(request)
 
     def _plan_request(self, config: DictConfig, is_sweep: bool) -> Request:
         """Plan and check every job. Raises ConfigError, and what Hydra and OmegaConf raise for an invalid config."""
-        refuse_environment(config, NAMES)
-        key = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
-        folder = Path(str(OmegaConf.select(config, key, throw_on_missing=True))).absolute()
-        if not self.plan_only:
-            check_writable(folder, key)
-        overrides = task_overrides(config.hydra)
-        if is_sweep:
-            jobs = [(compose(config.hydra.job.config_name, job), job) for job in _expand(config, overrides)]
-        else:
-            jobs = [(config, overrides)]
-        plans = [plan_job(load_config(composed, job)) for composed, job in jobs]
+        checker = JobChecker(config, is_sweep, is_written=not self.plan_only)
+        plans = []
+        for number, (composed, job) in enumerate(_compose_jobs(config, is_sweep)):
+            checker.check(composed, number)
+            plans.append(plan_job(load_config(composed, job)))
         refuse_conflicting(plans)
         _report_redundant(plans)
+        arms = plans_by_arm(plans)
+        to_train = [seeds_to_train(plan) for plan in arms]
+        failures = tuple(read_failure(plan.store, plan.arm) for plan in arms)
         with tempfile.TemporaryDirectory() as aside:
             noise = Path(aside) / "noise"
             with redirect_stderr(noise):
                 isolate = self._check(plans)
+                if self.plan_only:
+                    show_plan(arms, to_train)
             messages = noise.read_text(encoding="utf-8", errors="replace")
-        arms = plans_by_arm(plans)
-        request = Request(arms, [seeds_to_train(plan) for plan in arms], folder / LOG, isolate)
+        request = Request(arms, to_train, checker.folder / LOG, isolate, failures)
         if not self.plan_only:
             _append_log(request.log, "while the request was checked", messages)
         return request
@@ -145,13 +148,20 @@ class ValidateJobs(Callback):
         for plan in training:
             start_upload(plan.config.tracking, plan.store.results)
         isolate = check_plans(plans)
-        if self.plan_only:
-            show_plan(plans)
-        for plan in plans if not self.plan_only else ():
-            clear_failure(plan.store, plan.arm)
         for plan in {plan.store: plan for plan in training}.values():
             expect_study(plan.config.tracking, plan.store)
         return isolate
+
+
+def _compose_jobs(config: DictConfig, is_sweep: bool) -> Iterator[tuple[DictConfig, list[str]]]:
+    """The composed config of each job as a launcher will compose it, and the job's overrides."""
+    overrides = task_overrides(config.hydra)
+    if not is_sweep:
+        yield config, overrides
+        return
+    loader = GlobalHydra.instance().config_loader()
+    for job in _expand(config, overrides):
+        yield loader.load_sweep_config(config, job), job
 
 
 def _expand(config: DictConfig, overrides: list[str]) -> list[list[str]]:

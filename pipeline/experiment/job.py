@@ -6,19 +6,18 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.config.load import load_config
 from pipeline.errors import ConfigError, one_line
-from pipeline.experiment.hydra_callback import Request, current_request, is_validated, task_overrides
+from pipeline.experiment.hydra_callback import Request, current_request, task_overrides, validated_request
 from pipeline.experiment.isolation import JobError, train_isolated
 from pipeline.experiment.plan import Plan, plan_job
 from pipeline.experiment.run import run_arm
@@ -40,7 +39,7 @@ def train_job(composed: DictConfig) -> None:
     worker trains and stores, and the launching process uploads at the end.
     """
     hydra_config = HydraConfig.get()
-    if not is_validated():
+    if not validated_request():
         raise ConfigError("hydra.callbacks: the request was not checked; allowed: those of conf/commandline.yaml")
     overrides = task_overrides(hydra_config)
     config = load_config(composed, overrides)
@@ -59,21 +58,33 @@ def train_job(composed: DictConfig) -> None:
 
             train = partial(train_isolated, job_log=output) if is_isolated(config.runtime.isolate, request) else None
             run_arm(config, progress, queue_arm if launching else lambda *_: "", train)
-        _forget_other_failure(plan, hydra_config)
+        _forget_mended_failure(plan)
     except Exception as error:
         raise_swallowed()
         died = isinstance(error, JobError)
         log.info("the job failed", exc_info=not died)  # to the job's log; the terminal gets one line at the end
         line = str(error) if died else one_line(f"{type(error).__name__}: {error}")
-        record_failure(plan.store, plan.arm, Failure(" ".join(overrides) or "the default arm", line, str(output)))
+        job = " ".join(overrides) or "the default arm"
+        failure = Failure(job, line, str(output), validated_request(), _left_out(plan, plan.missing))
+        record_failure(plan.store, plan.arm, failure)
 
 
-def _forget_other_failure(plan: Plan, hydra_config: Any) -> None:
-    """Clear the record of another command that failed to train the arm, and for which this one may have waited."""
-    folder = hydra_config.sweep.dir if hydra_config.mode == RunMode.MULTIRUN else hydra_config.run.dir
+def _forget_mended_failure(plan: Plan) -> None:
+    """Clear the record of another command that failed to train the arm, if every seed that it lacked is there now.
+
+    A failure of this command stays: another of its jobs may have asked for more seeds of the arm.
+    """
     failure = read_failure(plan.store, plan.arm)
-    if failure is not None and not Path(failure.log).is_relative_to(Path(folder).absolute()):
+    if failure is None or failure.request == validated_request():
+        return
+    if not _left_out(plan, failure.missing):
         clear_failure(plan.store, plan.arm)
+
+
+def _left_out(plan: Plan, seeds: Sequence[int]) -> tuple[int, ...]:
+    """Those of the seeds of which the arm has no run."""
+    stored = {run.seed for run in plan.store.runs(plan.arm)}
+    return tuple(seed for seed in seeds if seed not in stored)
 
 
 @cache

@@ -59,11 +59,14 @@ def plans_by_arm(plans: Sequence[Plan]) -> list[Plan]:
     return list(merged.values())
 
 
-def read_outcomes(plans: Sequence[Plan], to_train: Sequence[Sequence[int]]) -> list[Outcome]:
-    """Read the outcome of each arm. plans: one per arm. to_train: for each, the seeds to train as planned."""
-    outcomes = []
-    for plan, seeds in zip(plans, to_train, strict=True):
-        runs = stored_seeds(plan)
-        trained = tuple(seed for seed in seeds if seed in runs)
-        outcomes.append(Outcome(plan, list(runs.values()), trained, read_failure(plan.store, plan.arm)))
-    return outcomes
+def read_outcome(plan: Plan, to_train: Sequence[int], request: str, failed_before: Failure | None) -> Outcome:
+    """Read the outcome of an arm. to_train: the seeds to train as planned. request: the identity of this command.
+
+    failed_before: the failure that was recorded when it began. What another command recorded since then is the reason
+    where seeds are missing: it may have taken the place of this one's record.
+    """
+    runs, failure = stored_seeds(plan), read_failure(plan.store, plan.arm)
+    outcome = Outcome(plan, list(runs.values()), tuple(seed for seed in to_train if seed in runs))
+    if failure is None or (failure.request != request and (failure == failed_before or not outcome.missing)):
+        return outcome
+    return replace(outcome, failure=failure)

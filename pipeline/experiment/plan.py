@@ -13,6 +13,7 @@ from pipeline.runtime.environment import package_versions
 from pipeline.store.places import check_places
 from pipeline.store.replaced import adoptable_runs
 from pipeline.store.runs import WEIGHTS, DamagedRun, Run, RunStore, describe_unsealed
+from pipeline.store.studies import folders_of_arm, group_damaged
 from pipeline.training.optimizers import check_optimizer
 
 
@@ -93,7 +94,12 @@ def explain_retraining(plan: Plan) -> list[str]:
     that are stale, and one for all without a seal.
     """
     runs, damaged = plan.store.read(plan.arm)
-    lines = [_describe_damage(plan, run) for run in damaged]
+    lines = list[str]()
+    for name, group in group_damaged(damaged):
+        for follows in dict.fromkeys(_what_follows(plan, run) for run in group):
+            lines.append(f"{name} is damaged ({group[0].reason}): {follows}")
+    for folder, n in folders_of_arm(plan.store, plan.arm) if plan.missing else ():
+        lines.append(f"{plan.arm}: the folder {folder} holds {n} runs of this arm, which count only in one of its name")
     stale = [
         run for run in runs
         if run.meta["config"] == plan.settings and run.meta["recipe"] not in plan.recipe.digests
@@ -108,10 +114,10 @@ def explain_retraining(plan: Plan) -> list[str]:
     return lines
 
 
-def _describe_damage(plan: Plan, run: DamagedRun) -> str:
+def _what_follows(plan: Plan, run: DamagedRun) -> str:
     follows = "it does not count"
     if run.path == plan.store.run_folder(plan.arm, run.seed or 0):
         follows += ", and a mean in MLflow that includes it stays"
         if run.seed in plan.missing:
             follows = "it is trained again, and kept in .replaced/damaged"
-    return f"{run.name} is damaged ({run.reason}): {follows}"
+    return follows

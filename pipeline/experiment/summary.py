@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from pipeline.config.schema import PROJECT
-from pipeline.errors import one_line
 from pipeline.experiment.ablation import ablate_studies
 from pipeline.experiment.hydra_callback import Request, current_request
 from pipeline.experiment.isolation import stop_trainer
-from pipeline.experiment.outcome import Outcome, read_outcomes
+from pipeline.experiment.outcome import Outcome, read_outcome
 from pipeline.report.console import short_path
 from pipeline.runtime.early import KEPT
+from pipeline.runtime.gate import describe_with_log
 from pipeline.runtime.logs import redirect_stderr
 from pipeline.runtime.signals import Interrupted
 from pipeline.stats.intervals import mean_interval
@@ -31,7 +31,8 @@ def finish_request(request: Request, error: Exception | None) -> int:
     Everything is read from the store. error: what the launcher raised.
     """
     stop_trainer()
-    outcomes = read_outcomes(request.plans, request.to_train)
+    arms = zip(request.plans, request.to_train, request.failed_before, strict=True)
+    outcomes = [read_outcome(plan, seeds, request.identity, failure) for plan, seeds, failure in arms]
     if any(outcome.runs for outcome in outcomes):
         print_outcomes(outcomes)
         with redirect_stderr(request.log):
@@ -48,7 +49,7 @@ def finish_request(request: Request, error: Exception | None) -> int:
         _print_next_steps(outcomes, all_uploaded=not upload_problems)
     failures = [outcome.problem for outcome in outcomes if outcome.problem]
     if error is not None and not any(outcome.failure for outcome in outcomes):
-        failures.append(one_line(f"{type(error).__name__}: {error}"))
+        failures.append(describe_with_log(error, request.log))
     for line in failures:
         print(f"failed: {hide_passwords(line)}", file=sys.stderr)
     return 1 if failures else 0

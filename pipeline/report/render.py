@@ -53,6 +53,18 @@ def stop_renderer() -> None:
         start_renderer.cache_clear()
 
 
+@contextlib.contextmanager
+def rendering(wanted: bool) -> Iterator[None]:
+    """Within the context, the process starts while this one imports; an error or a signal ends it."""
+    try:
+        if wanted:
+            start_renderer()
+        yield
+    except BaseException:
+        stop_renderer()
+        raise
+
+
 def draw_figure(spec: dict[str, Any], path: Path) -> None:
     """Have a Vega-Lite specification drawn as `path`.svg and, twice as large, `path`.png.
 

@@ -44,6 +44,12 @@ def report_error(error: Exception, log: Path | None = None, code: int = 1) -> in
     if isinstance(error, ConfigError):
         print(error, file=sys.stderr)
         return 2
+    print(describe_with_log(error, log), file=sys.stderr)
+    return code
+
+
+def describe_with_log(error: Exception, log: Path | None) -> str:
+    """An error in one line that names a file with its traceback: `log`, else one in the temporary folder."""
     place = ""
     with contextlib.suppress(OSError):  # a full disk may be what failed: the line alone must do then
         if log is None:
@@ -54,8 +60,7 @@ def report_error(error: Exception, log: Path | None = None, code: int = 1) -> in
         with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             traceback.print_exception(error, file=file)
         place = f" (log: {log})"
-    print(f"{one_line(f'{type(error).__name__}: {error}')}{place}", file=sys.stderr)
-    return code
+    return f"{one_line(f'{type(error).__name__}: {error}')}{place}"
 
 
 class _Output(io.FileIO):

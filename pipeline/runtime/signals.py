@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
+from pipeline.runtime.deadline import work_goes_on
 from pipeline.runtime.early import SIGNALS, describe_signal
 
 _held: list[signal.Signals | None] = []  # while signals are held: the one that came, or None
@@ -102,7 +103,8 @@ def _raise(number: int) -> NoReturn:
 def run_command(main: Callable[[], int], finish_threads: bool = False) -> NoReturn:
     """Run a command and end the process with its exit code; a signal that `main` lets pass is named in one line.
 
-    After a signal, threads, which may still train or upload, are not waited for, except with `finish_threads`.
+    After a signal, threads, which may still train or upload, are not waited for, except with `finish_threads`; work
+    that `call_within` has given up never is.
     """
     with raise_on_signal():
         try:
@@ -111,7 +113,7 @@ def run_command(main: Callable[[], int], finish_threads: bool = False) -> NoRetu
             interrupt = as_interrupted(error)
             print(interrupt, file=sys.stderr)
             code = interrupt.exit_code
-        if code > 128 and not finish_threads:
+        if (code > 128 and not finish_threads) or work_goes_on():
             exit_at_once(code)
     sys.exit(code)
 

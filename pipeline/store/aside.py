@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 HELD = "held.lock"  # in each temporary folder
+SWEEP = "sweep.lock"  # of whoever removes such folders of dead processes
 
 
 def aside_folder(results: Path) -> Path:
@@ -43,7 +44,7 @@ def sweep_aside(results: Path) -> None:
     aside = results / ".aside"
     if not aside.is_dir():  # locking would make it
         return
-    with suppress(OSError, Timeout), FileLock(aside / "sweep.lock", timeout=0):
+    with suppress(OSError, Timeout), FileLock(aside / SWEEP, timeout=0):
         for folder in aside.glob("tmp*"):
             with suppress(OSError, Timeout), FileLock(folder / HELD, timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -22,6 +22,8 @@ def check_writable(folder: Path, key: str) -> None:
         existing = next(path for path in (folder, *folder.parents) if _is_there(path))
         if not existing.is_dir():
             raise NotADirectoryError(f"{existing} is {describe_file(existing)}")
+        for name in folder.relative_to(existing).parts:  # of a folder in one that is missing, the system judges no name
+            _is_there(existing / name)
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:

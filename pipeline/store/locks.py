@@ -15,9 +15,8 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
+from pipeline.runtime.deadline import SILENT_WAIT
 from pipeline.runtime.logs import tell_user
-
-SILENT_WAIT = 2.0  # seconds
 
 
 @contextmanager

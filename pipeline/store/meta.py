@@ -77,7 +77,14 @@ ENTRIES: dict[str, Callable[[Any], bool]] = {
 
 
 class DamagedRunError(ValueError):
-    """A stored run that does not count. The message is a phrase that completes "the run is damaged: ..."."""
+    """A stored run that does not count. The message is a phrase that completes "the run is damaged: ...".
+
+    scope: what it is the damage of: "run", or the "arm" or "study" whose folder has another's name.
+    """
+
+    def __init__(self, message: str, scope: str = "run") -> None:
+        super().__init__(message)
+        self.scope = scope
 
 
 def seal_meta(meta: Meta) -> Meta:
@@ -132,8 +139,8 @@ def check_meta(meta: Meta) -> None:
                 raise DamagedRunError(f"{RUN} lacks {name}")
             entry = entry[key]
         _require_fit(fits(entry), name)
-    block = meta["config"].get("block", "")  # earlier versions wrote none
-    _require_fit(isinstance(block, str), "config.block")
+    _require_fit(_is_text(meta.get("study", "s")), "study")  # earlier versions wrote neither this nor the next
+    _require_fit(isinstance(meta["config"].get("block", ""), str), "config.block")
     for name, value in meta["metrics"].items():
         _require_fit(value is None or is_number(value), f"metrics.{name}")
     names = set(meta["digests"])

@@ -47,7 +47,8 @@ def write_run(
     """
     files = {BIASES: npz_bytes(arrays), HISTORY: csv_bytes(history)}
     files |= {name: npz_bytes(more) for name, more in {WEIGHTS: weights, ROWS: rows}.items() if more}
-    meta = seal_meta(meta | {"digests": {name: digest(content) for name, content in files.items()}})
+    digests = {name: digest(content) for name, content in files.items()}
+    meta = seal_meta(meta | {"study": store.study, "digests": digests})
     check_meta(meta)  # what is written can be read
     return Run(_place(store, meta, files), meta)
 
@@ -79,7 +80,7 @@ def adopt_runs(
     """Copy the `adoptable_runs` into an arm. arm_meta: what run.json says of it (arm, config). Returns their seeds."""
     adopted = adoptable_runs(store, keys, required_files)
     for seed, run in adopted.items():
-        meta = run.meta | arm_meta | {"seed": seed}
+        meta = run.meta | arm_meta | {"seed": seed, "study": store.study}
         files = {name: (run.path / name).read_bytes() for name in run.meta["digests"]}
         _place(store, seal_meta(meta) if run.sealed else meta, files)  # nobody vouches for what had no seal
     return set(adopted)
@@ -134,7 +135,7 @@ def _place(store: RunStore, meta: Meta, files: dict[str, bytes]) -> Path:
         for name, content in (files | {RUN: json_bytes(meta)}).items():
             write_flushed(new / name, content)
         try:
-            retire_run(store.results, read_run(target))
+            retire_run(store.results, read_run(target, store.study))
         except DamagedRunError:
             _keep_damaged(store.results, target)
         new.rename(target)

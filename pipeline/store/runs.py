@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.errors import ConfigError, ModelFileError, closest, printable
+from pipeline.errors import ModelFileError, printable
 from pipeline.runtime.hashing import digest
 from pipeline.store.aside import aside_folder
 from pipeline.store.locks import hold_lock
@@ -102,11 +102,12 @@ class Run:
 
 
 class DamagedRun(NamedTuple):
-    """A run that does not count. seed: None if its folder's name has none. reason: a phrase."""
+    """A run that does not count. seed: None if its folder's name has none. reason, scope: see `DamagedRunError`."""
 
     path: Path
     seed: int | None
     reason: str
+    scope: str = "run"
 
     @property
     def arm(self) -> str:
@@ -119,14 +120,20 @@ class DamagedRun(NamedTuple):
         return f"{self.arm}/{printable(self.path.name)}"
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path, study: str = "") -> Run:
     """Read a run wherever it lies. Raises DamagedRunError.
 
-    A folder that is called like the place of a run, `seed=...`, must be the place that run.json names.
+    A folder that is called like the place of a run, `seed=...`, must be the place that run.json names. study: the one
+    that it lies in, if it is to count there; earlier versions did not write a run's study into run.json.
     """
     run = Run(path, read_meta(path))
-    if path.name.startswith("seed=") and path.parts[-2:] != (run.arm, f"seed={run.seed}"):
-        raise DamagedRunError(f"a copy: {RUN} says {printable(run.arm)}/seed={run.seed}")
+    if path.name.startswith("seed="):
+        if study and (named := run.meta.get("study", study)) != study:
+            raise DamagedRunError(f"a copy: {RUN} says study {printable(named)}", "study")
+        if path.name != f"seed={run.seed}":
+            raise DamagedRunError(f"a copy: {RUN} says {printable(run.arm)}/seed={run.seed}")
+        if path.absolute().parent.name != run.arm:
+            raise DamagedRunError(f"a copy: {RUN} says arm {printable(run.arm)}", "arm")
     return run
 
 
@@ -179,15 +186,20 @@ class RunStore:
     def read(self, arm: str | None = None) -> tuple[list[Run], list[DamagedRun]]:
         """Read the runs of the study, or of one arm: those that count, by arm and seed, and the damaged ones."""
         folders = [self.folder / arm] if arm is not None else _listed(self.folder, "")
-        both = [_run_or_damage(path) for folder in folders for path in _listed(folder, "seed=")]
+        both = [_run_or_damage(path, self.study) for folder in folders for path in _listed(folder, "seed=")]
         runs = [run for run in both if isinstance(run, Run)]
         return sorted(runs, key=lambda run: (run.arm, run.seed)), [run for run in both if isinstance(run, DamagedRun)]
+
+    def lock_file(self, name: str = "") -> Path:
+        """The file that `lock` holds."""
+        return self.results / ".aside" / f"{digest([self.study, name])}.lock"
 
     @contextmanager
     def lock(self, name: str = "") -> Iterator[None]:
         """Hold an arm (or, without a name, the study's tables): another process waits here until it is released."""
         what = f"{name} of {self.study} is being trained" if name else f"the ablation of {self.study} is being computed"
-        with hold_lock(aside_folder(self.results) / f"{digest([self.study, name])}.lock", what):
+        aside_folder(self.results)
+        with hold_lock(self.lock_file(name), what):
             yield
 
 
@@ -203,18 +215,18 @@ def _listed(folder: Path, prefix: str) -> list[Path]:
         return [folder]
 
 
-def _run_or_damage(path: Path) -> Run | DamagedRun | None:
+def _run_or_damage(path: Path, study: str) -> Run | DamagedRun | None:
     """Read a run of a study; None where there is none any more."""
     while True:
         before = _identity(path)
         if before is None:
             return None
         try:
-            return read_run(path)
+            return read_run(path, study)
         except DamagedRunError as error:
             if _identity(path) == before:  # else another process replaced the run meanwhile
                 number = path.name.removeprefix("seed=")
-                return DamagedRun(path, int(number) if number.isdecimal() else None, str(error))
+                return DamagedRun(path, int(number) if number.isdecimal() else None, str(error), error.scope)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -226,25 +238,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:  # may not be looked at; reading it will say why
         return 0, 0
     return status.st_ino, status.st_ctime_ns
-
-
-def stored_studies(results: Path) -> list[str]:
-    """Names of the studies that have a run, be it a damaged one."""
-    return sorted({path.parts[-3] for path in results.glob("[!.]*/*/seed=*")})
-
-
-def choose_studies(results: Path, requested: str) -> list[RunStore]:
-    """The studies that `requested` names, separated by commas; without a name, the only one there is.
-
-    Raises ConfigError for a study that has no stored run, and where a name is needed to choose.
-    """
-    stored = stored_studies(results)
-    if not stored:
-        raise ConfigError(f"results: no study in {results}; train one first: python -m pipeline.train -m")
-    if not requested and len(stored) > 1:
-        raise ConfigError(f"study: there are several; name one, or more with commas: {', '.join(stored)}")
-    names = stored if not requested else [requested] if requested in stored else requested.split(",")
-    for name in names:  # a name may itself hold commas, hence the check of the whole text before
-        if name not in stored:
-            raise ConfigError(f"study: no study {name} in {results}; {closest(name, stored)}")
-    return [RunStore(results, name) for name in names]

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.config.schema import PROJECT, Tracking
+from pipeline.runtime.deadline import SILENT_WAIT
 from pipeline.runtime.hashing import digest
-from pipeline.store.locks import SILENT_WAIT, describe_holder
+from pipeline.store.locks import describe_holder
 from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.client import hide_passwords, lock_file, store_uri
 from pipeline.tracking.follow import OUT_OF_TIME
@@ -130,10 +131,12 @@ def finish_uploads(log: Path | None) -> list[str]:
     """
     start, is_announced = time.monotonic(), not sys.stderr.isatty()
     try:
-        while running := [up for up in _uploaders.values() if not up.has_ended(time.monotonic() - start)]:
+        while running := {k: up for k, up in _uploaders.items() if not up.has_ended(time.monotonic() - start)}:
             time.sleep(0.05)
             if not is_announced and time.monotonic() - start > SILENT_WAIT:
-                print(f"uploading to MLflow, for at most {max(up.wait for up in running):g} s", file=sys.stderr)
+                places = ", ".join(hide_passwords(uri) for _, uri in running)
+                longest = max(up.wait for up in running.values()) - SILENT_WAIT
+                print(f"uploading to MLflow at {places}, for at most {longest:.0f} s more", file=sys.stderr)
                 is_announced = True
     except KeyboardInterrupt:  # at this point, all that Ctrl-C can mean; the next call reports
         for uploader in _uploaders.values():

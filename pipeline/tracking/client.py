@@ -3,6 +3,7 @@
 MLflow takes seconds to import, so an SQLite store is read directly where that is enough.
 """
 
+import logging
 import os
 import re
 import sqlite3
@@ -15,6 +16,7 @@ from urllib.parse import quote
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.runtime.hashing import digest
 from pipeline.store.locks import hold_lock
+from pipeline.tracking.waiting import WatchedClient
 
 EMBEDDED = f"sqlite:///{PROJECT / 'mlflow.db'}"
 ENVIRONMENT = {  # set before MLflow is imported, where the user has not set them
@@ -87,7 +89,14 @@ def client_class() -> Any:
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # each retry is a warning; who waits is told so by `waiting`
     return MlflowClient
+
+
+def open_client(uri: str) -> Any:
+    """An MlflowClient; one of a server is watched, see `waiting`."""
+    client = client_class()(uri)
+    return client if database_file(uri) else WatchedClient(client)
 
 
 def open_experiment(uri: str, study: str) -> tuple[Any, str]:
@@ -105,7 +114,7 @@ def open_experiment(uri: str, study: str) -> tuple[Any, str]:
             unfinished = database.with_name(f"{database.name}.{os.getpid()}.new")
             MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
             unfinished.rename(database)
-    client = MlflowClient(uri)
+    client = open_client(uri)
     experiment = client.get_experiment_by_name(study)
     if experiment is None:
         try:

@@ -20,20 +20,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.config.schema import Tracking
 from pipeline.errors import one_line
 from pipeline.report.document import FILE, read_document
 from pipeline.runtime.hashing import digest
-from pipeline.store.folder_id import read_folder_id
 from pipeline.store.runs import RunStore
-from pipeline.tracking.client import client_class, database_file, hide_passwords, read_sqlite, store_lock, store_uri
+from pipeline.tracking.arm_runs import DIGEST, ArmRun, find_arm_runs, read_arm_runs
+from pipeline.tracking.client import database_file, hide_passwords, open_client, store_lock, store_uri
 from pipeline.tracking.runs import remake_arm_run
-from pipeline.tracking.steps import SENDER
+from pipeline.tracking.waiting import explain
 
 FORM = 2  # raise it when other things are published: it is part of the digest
-NOTE, DIGEST, VIEW = "mlflow.note.content", "published", "verdict"
+NOTE, VIEW = "mlflow.note.content", "verdict"
 ML_PAGES = "workflowType=machine_learning"  # in an address: MLflow's pages for training, not those for language models
 DIFFERENCE = "difference/"  # prefix of the metrics against the baseline, which MLflow makes a section of charts
 TEST = "test_"
@@ -68,16 +68,6 @@ class Upload:
     arms: dict[str, ArmUpload]
     files: dict[str, Path]
     digest: str
-
-
-class _ArmRun(NamedTuple):
-    """An arm's run in MLflow. mean: of `Upload.shown_metric`. published: the tag. is_own: sent by this folder."""
-
-    run_id: str
-    arm: str
-    mean: float | None
-    published: str | None
-    is_own: bool
 
 
 def prepare_upload(folder: Path) -> Upload | None:
@@ -121,9 +111,10 @@ def _arm_upload(
     return ArmUpload(rows.get(shown_metric, {}).get("mean"), metrics, tags, "\n\n".join(sentences))
 
 
-def publish_comparison(target: Tracking, store: RunStore, folder: Path) -> str:
+def publish_comparison(target: Tracking, store: RunStore, folder: Path, other_means: list[str] | None = None) -> str:
     """Upload the report in `folder` to the study's experiment, if MLflow has one. Returns what went wrong, or "".
 
+    other_means: the arms without the report, since MLflow's mean of them is another one, are put there.
     MLflow is imported only when there is something to upload, or when only MLflow can tell (a server).
     """
     uri = store_uri(target)
@@ -134,56 +125,36 @@ def publish_comparison(target: Tracking, store: RunStore, folder: Path) -> str:
         upload = prepare_upload(folder)
         if upload is None:
             return ""
-        arm_runs = _read_arm_runs(uri, store, upload.shown_metric)
+        arm_runs = read_arm_runs(uri, store, upload.shown_metric)
         if arm_runs is not None and not _unsettled(upload, arm_runs):
+            arms = _with_other_means(upload, arm_runs)
+            (other_means if other_means is not None else []).extend(arms)
             return ""
         with store_lock(uri, store.results):
-            client = client_class()(uri)
+            client = open_client(uri)
             experiment = client.get_experiment_by_name(store.study)
             if experiment is not None and experiment.lifecycle_stage == "active":
-                _send(client, experiment, upload, store)
+                arms = _send(client, experiment, upload, store)
+                (other_means if other_means is not None else []).extend(arms)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost the answer
-        return one_line(hide_passwords(f"Could not upload the report to MLflow at {uri}: {error}."))
+        return one_line(hide_passwords(f"Could not upload the report to MLflow at {uri}: {explain(error)}."))
     return ""
 
 
-def _read_arm_runs(uri: str, store: RunStore, metric: str) -> list[_ArmRun] | None:
-    """The arms' runs in an SQLite store, none without the study. None: unknown."""
-    query = """SELECT runs.run_uuid, arm.value, latest.value, published.value, sender.value IS NOT NULL
-               FROM runs JOIN experiments USING (experiment_id)
-               JOIN tags role ON role.run_uuid = runs.run_uuid AND role.key = 'role' AND role.value = 'arm'
-               JOIN tags arm ON arm.run_uuid = runs.run_uuid AND arm.key = 'arm'
-               LEFT JOIN latest_metrics latest ON latest.run_uuid = runs.run_uuid AND latest.key = ?
-               LEFT JOIN tags published ON published.run_uuid = runs.run_uuid AND published.key = ?
-               LEFT JOIN tags sender ON sender.run_uuid = runs.run_uuid AND sender.key = ?
-               WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active'
-               AND runs.status = 'FINISHED' AND experiments.name = ?"""
-    rows = read_sqlite(uri, query, [metric, DIGEST, _sender(store), store.study])
-    return None if rows is None else [_ArmRun(*row) for row in rows]
-
-
-def _find_arm_runs(client: Any, experiment: Any, store: RunStore, metric: str) -> list[_ArmRun]:
-    """The same from any store."""
-    condition, sender = "tags.role = 'arm' AND attributes.status = 'FINISHED'", _sender(store)
-    return [
-        _ArmRun(run.info.run_id, tags["arm"], run.data.metrics.get(metric), tags.get(DIGEST), sender in tags)
-        for run in client.search_runs([experiment.experiment_id], condition, max_results=1000)
-        for tags in [run.data.tags]
-    ]
-
-
-def _sender(store: RunStore) -> str:
-    return f"{SENDER}{read_folder_id(store.results)}"
-
-
-def _unsettled(upload: Upload, runs: Sequence[_ArmRun]) -> list[_ArmRun]:
+def _unsettled(upload: Upload, runs: Sequence[ArmRun]) -> list[ArmRun]:
     """The runs that need the report: it is about their numbers, and they do not have it."""
     own_arms = {run.arm for run in runs if run.is_own}
     ours = [run for run in runs if run.is_own or run.arm not in own_arms]
     return [run for run in ours if not _is_settled(upload, run)]
 
 
-def _is_settled(upload: Upload, run: _ArmRun) -> bool:
+def _with_other_means(upload: Upload, runs: Sequence[ArmRun]) -> list[str]:
+    """The arms of which no run in MLflow is about the report's numbers."""
+    about = {run.arm for run in runs if run.published == upload.digest or not _is_settled(upload, run)}
+    return sorted({run.arm for run in runs if run.arm in upload.arms} - about)
+
+
+def _is_settled(upload: Upload, run: ArmRun) -> bool:
     arm_upload = upload.arms.get(run.arm)
     if arm_upload is None or run.published == upload.digest:
         return True
@@ -192,8 +163,8 @@ def _is_settled(upload: Upload, run: _ArmRun) -> bool:
     return not isclose(arm_upload.mean, run.mean, rel_tol=1e-9)
 
 
-def _send(client: Any, experiment: Any, upload: Upload, store: RunStore) -> None:
-    """Upload the report to each arm's run that it is about, then to the experiment."""
+def _send(client: Any, experiment: Any, upload: Upload, store: RunStore) -> list[str]:
+    """Upload the report to each arm's run that it is about, then to the experiment. Returns the other arms."""
     address = f"#/experiments/{experiment.experiment_id}"
     page = max(upload.files, key=lambda path: path.endswith("report.html"))  # else another file
     arms: dict[str, str] = {}  # id of a run that gets the report -> its arm
@@ -201,7 +172,8 @@ def _send(client: Any, experiment: Any, upload: Upload, store: RunStore) -> None
         for path, file in upload.files.items():
             (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, Path(folder) / path)
-        for run in _unsettled(upload, _find_arm_runs(client, experiment, store, upload.shown_metric)):
+        found = find_arm_runs(client, experiment, store, upload.shown_metric)
+        for run in _unsettled(upload, found):
             run_id = _send_arm_report(client, experiment, run, upload, store, f"{address}/runs/{{}}/artifacts/{page}")
             if run_id:
                 client.log_artifacts(run_id, folder)
@@ -214,10 +186,11 @@ def _send(client: Any, experiment: Any, upload: Upload, store: RunStore) -> None
         client.set_experiment_tag(experiment.experiment_id, f"mlflow.sharedViewState.{VIEW}", _view(upload, experiment))
     for run_id in arms:  # last: an upload that was interrupted is repeated
         client.set_tag(run_id, DIGEST, upload.digest)
+    return _with_other_means(upload, found)
 
 
 def _send_arm_report(
-    client: Any, experiment: Any, run: _ArmRun, upload: Upload, store: RunStore, report_address: str
+    client: Any, experiment: Any, run: ArmRun, upload: Upload, store: RunStore, report_address: str
 ) -> str | None:
     """Upload the metrics and tags of one arm; returns the id of its run, or None if it must stay as it is.
 

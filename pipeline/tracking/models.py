@@ -5,18 +5,22 @@ stored apart and which the run only names. Runs of this project keep their biase
 """
 
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from pipeline.biases.safe_files import one_line_error
 from pipeline.config.schema import Tracking
-from pipeline.errors import ConfigError
-from pipeline.tracking.client import client_class, database_file, store_uri
+from pipeline.errors import ConfigError, ModelFileError, one_line
+from pipeline.tracking.client import database_file, hide_passwords, open_client, store_uri
+from pipeline.tracking.waiting import NoAnswerError, explain, wait_for_server, watched
 
 SCHEME, OWN_BIASES = "runs:/", "biases/after.npz"
 MODEL_SUFFIXES = (".keras", ".h5")
+
+Result = TypeVar("Result")
 
 
 class _Candidate(NamedTuple):
@@ -24,6 +28,23 @@ class _Candidate(NamedTuple):
 
     uri: str
     names: tuple[str, str]
+
+
+def read_model(model: str, read: Callable[[Path], Result], wait: float) -> Result:
+    """Call `read` with the model file of `runs:/<id>`, which is downloaded into a temporary folder.
+
+    wait: most seconds for the download. Raises ConfigError, also where a server does not answer.
+    """
+    uri = hide_passwords(store_uri(Tracking()))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # a late download may still write there
+        try:
+            path = wait_for_server(uri, wait, "--wait", partial(fetch_model, model, folder))
+        except NoAnswerError as error:
+            raise ConfigError(f"{model}: MLflow at {uri} did not send it{error}") from error
+        try:
+            return read(path)
+        except ConfigError as error:  # name what the user typed, not the temporary file
+            raise ModelFileError(str(error).replace(str(path), model)) from error
 
 
 def fetch_model(model: str, folder: str) -> Path:
@@ -40,15 +61,16 @@ def fetch_model(model: str, folder: str) -> Path:
     run_id, _, name = model.removeprefix(SCHEME).partition("/")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
-        client = client_class()(uri)
+        client = open_client(uri)
         from mlflow.artifacts import download_artifacts
 
         logged, artifacts = _logged_models(client, run_id), _artifacts(client, run_id)
         matches = _matching(logged, artifacts, run_id, name)
         if len(matches) == 1:
-            return Path(download_artifacts(artifact_uri=matches[0].uri, dst_path=folder, tracking_uri=uri))
+            return Path(watched(download_artifacts)(artifact_uri=matches[0].uri, dst_path=folder, tracking_uri=uri))
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class
-        raise ConfigError(f"{model}: MLflow at {uri}: {one_line_error(error)}") from error
+        reason = one_line(hide_passwords(explain(error)))
+        raise ConfigError(f"{model}: MLflow at {hide_passwords(uri)}: {reason}") from error
     candidates = matches or [*logged, *artifacts]
     if not candidates:
         raise ConfigError(f"{model}: the run has neither {OWN_BIASES} nor a .keras or .h5 file, nor a model with one")

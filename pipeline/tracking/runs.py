@@ -20,6 +20,7 @@ from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.client import hide_passwords, open_experiment, read_sqlite, store_lock, store_uri
 from pipeline.tracking.create import create_seed_run, fill_arm_run, start_arm_run
 from pipeline.tracking.steps import PARENT, SENDER, Held, MirroredRun, Steps, next_steps
+from pipeline.tracking.waiting import explain
 
 FORM = 2  # version of what an arm's run holds; an arm uploaded in another form is uploaded again
 ROUNDS = 8  # of looking and acting, until there is nothing to do
@@ -39,7 +40,7 @@ def mirror_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run
             client, experiment_id = open_experiment(uri, store.study)
             send_arm(client, experiment_id, store, runs)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost a result
-        return one_line(hide_passwords(f"Could not upload to MLflow at {uri}: {error}"))
+        return one_line(hide_passwords(f"Could not upload to MLflow at {uri}: {explain(error)}"))
     return ""
 
 

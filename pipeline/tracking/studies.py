@@ -2,18 +2,33 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 from pipeline.config.schema import Tracking
-from pipeline.runtime.deadline import call_within
 from pipeline.store.runs import Run, RunStore, describe_unsealed
+from pipeline.store.studies import group_damaged
 from pipeline.tracking.background import count_unsent, sync_command
 from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.comparison import publish_comparison
 from pipeline.tracking.runs import mirror_arm, up_to_date
+from pipeline.tracking.waiting import NoAnswerError, wait_for_server
 
 FAILURES_IN_A_ROW = 2  # after which the server is most likely away: each further arm would wait for it again
+
+
+def sync_studies(tracking: Tracking, stores: Sequence[RunStore], reports: Path, wait: float | None) -> list[str]:
+    """Do `upload_studies` within so many seconds; None: as long as it takes, unless a server stops answering.
+
+    Returns one line per problem. After one of time, the upload may go on in a thread.
+    """
+    unsent, uri = list[str](), hide_passwords(store_uri(tracking))
+    try:
+        return wait_for_server(uri, wait, "wait", partial(upload_studies, tracking, stores, reports, unsent))
+    except NoAnswerError as error:
+        missing = count_unsent(unsent) if unsent else "All arms are sent, but not all reports"
+        return [f"Could not upload to MLflow at {uri}{error}. {missing}."]
 
 
 def upload_studies(tracking: Tracking, stores: Sequence[RunStore], reports: Path, unsent: list[str]) -> list[str]:
@@ -46,8 +61,8 @@ def upload_studies(tracking: Tracking, stores: Sequence[RunStore], reports: Path
 def _missing_arms(
     tracking: Tracking, stores: Sequence[RunStore]
 ) -> tuple[list[tuple[RunStore, str, list[Run]]], list[str]]:
-    """The arms that MLflow lacks, as far as that can be known at once, and a line per damaged run; prints how many runs
-    have no seal.
+    """The arms that MLflow lacks, as far as that can be known at once, and a line per damaged run, or folder of them;
+    prints how many runs have no seal.
     """
     missing, lines = list[tuple[RunStore, str, list[Run]]](), list[str]()
     for store in stores:
@@ -57,9 +72,9 @@ def _missing_arms(
         by_arm = [(arm, list(runs)) for arm, runs in groupby(stored, key=lambda run: run.arm)]
         missing += [(store, arm, runs) for arm, runs in by_arm if not up_to_date(tracking, store, arm, runs)]
         lines += [
-            f"{store.study}/{run.name} is damaged and was not sent: {run.reason}. MLflow keeps what it has; "
+            f"{store.study}/{name} is damaged and was not sent: {runs[0].reason}. MLflow keeps what it has; "
             "remove the folder, or train the arm again if it asks for that seed."
-            for run in damaged
+            for name, runs in group_damaged(damaged)
         ]
     return missing, lines
 
@@ -68,7 +83,7 @@ def publish_reports(written: Sequence[tuple[RunStore, Path]], results: Path, rep
     """Upload the reports that a comparison wrote, and print what is unsent and the command that sends it.
 
     written: studies and the folders of their reports. wait: seconds. Returns whether the upload is over; if not, it
-    goes on in a thread: end the process with `exit_at_once`.
+    goes on in a thread.
     """
     tracking = Tracking(wait=wait)
     uri = store_uri(tracking)
@@ -77,14 +92,18 @@ def publish_reports(written: Sequence[tuple[RunStore, Path]], results: Path, rep
 
     def publish() -> None:
         for store, folder in written:
-            if problem := publish_comparison(tracking, store, folder):
+            other_means = list[str]()
+            if problem := publish_comparison(tracking, store, folder, other_means):
                 print(problem, retry, file=sys.stderr)
+            elif other_means:
+                arms = f"{', '.join(other_means)}: MLflow has the mean of other runs"
+                print(f"The report of {store.study} is not at {arms}. {retry}", file=sys.stderr)
             unsent.remove(store.study)
 
     try:
-        call_within(wait, publish)
-    except TimeoutError:
-        late = f"within {wait:g} s (wait): the report of {', '.join(unsent)} is unsent."
-        print(f"Could not upload to MLflow at {hide_passwords(uri)} {late} {retry}", file=sys.stderr)
+        wait_for_server(hide_passwords(uri), wait, "wait", publish)
+    except NoAnswerError as error:
+        late = f"Could not upload to MLflow at {hide_passwords(uri)}{error}"
+        print(f"{late}: the report of {', '.join(unsent)} is unsent. {retry}", file=sys.stderr)
         return False
     return True

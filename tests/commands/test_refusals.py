@@ -22,6 +22,7 @@ COMMAND_LINES = [
     ["bias_layers=[outptu]"],  # layers
     ["-m", "bias_initializer=zeros,orthogonal"],
     ["results={file}/results"],  # places
+    ["study=" + 300 * "x"],
     ["-m", "data=iris,file", "data.path={file}"],  # rows
     ["data=iris", "model=lesson"],  # building the model
     ["-m", "model=linear,lstm"],
@@ -97,6 +98,26 @@ def test_broken_model_file_is_refused(
         (["hydra.job.name=${oc.env:HOME}"], "hydra.job.name: it reads ${oc.env:...}; allowed: "),
         (["hydra.callbacks.validate_jobs.plan_only=maybe"], "hydra.callbacks.validate_jobs"),
         (["~hydra.callbacks.validate_jobs"], "~hydra.callbacks.validate_jobs"),
+        (["hydra.job.name=a/b"], "hydra.job.name: a/b given; allowed: the name of a file, "),
+        (["hydra.job.name=" + 252 * "x"], "hydra.job.name: xxx"),
+        (["hydra.job.chdir=true"], "hydra.job.chdir: true given; allowed: false, "),
+        (["hydra.output_subdir=/dev/null/x"], "hydra.output_subdir: /dev/null/x cannot be written: "),
+        (["hydra.output_subdir={file}"], "hydra.output_subdir: "),
+        (["hydra.sweep.subdir=/dev/null/x"], "hydra.sweep.subdir: /dev/null/x cannot be written: "),
+        (["hydra.sweep.subdir=${hydra.job.override_dirname}_" + 230 * "x"], "hydra.sweep.subdir: "),
+        (["hydra.sweep.subdir=???"], "hydra.sweep.subdir: "),
+        (["hydra.sweep.dir=/dev/null/x"], "hydra.sweep.dir: /dev/null/x cannot be written: "),
+        (
+            ["hydra.job_logging.root.level=NIX"],
+            "hydra.job_logging: Unable to configure root logger: Unknown level: 'NIX'",
+        ),
+        (["~hydra.job_logging.root"], "hydra.job_logging: root is missing; allowed: "),
+        (["hydra.job_logging.handlers.console.class=nix.Nix"], "hydra.job_logging: Unable to configure handler 'con"),
+        (["hydra.job_logging.handlers.file.filename=no/where.log"], "hydra.job_logging.handlers.file.filename: /"),
+        (["hydra.job_logging.handlers.file.filename={file}/x.log"], "hydra.job_logging.handlers.file.filename: /"),
+        (["hydra.hydra_logging.root.level=NIX"], "hydra.hydra_logging: Unable to configure root logger: Unknown level"),
+        (["+hydra.launcher.nix=1"], "hydra.launcher: {"),
+        (["hydra.sweeper._target_=nix"], "hydra.sweeper: {"),
         (["hydra.verbose=[1,1]"], "hydra.verbose: [1, 1] given; allowed: true, false, or names of loggers"),
         (["--cfg=job", "--package=nix"], "package 'nix' not found"),
         (["--run"], "--run and --multirun: given together"),
@@ -120,14 +141,73 @@ def test_nothing_opens_the_gate(
     assert list(tmp_path.rglob("*")) == [file]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["hydra.run.dir=/dev/null/x"], "hydra.run.dir: /dev/null/x cannot be written: "),
+        (["hydra.run.dir={folder}"], "hydra.run.dir: {folder}/sweep.log is a folder; allowed: a file, or nothing"),
+        (["hydra.run.dir={folder}", "hydra.job.name=job"], "hydra.job.name: {folder}/job.log is a folder"),
+        (["hydra.run.dir={folder}", "hydra.output_subdir=."], "hydra.output_subdir: {folder}/config.yaml is a folder"),
+        (["-m", "hydra.sweep.dir={folder}"], "hydra.sweep.dir: {folder}/multirun.yaml is a folder"),
+    ],
+    ids=str,
+)
+def test_what_is_in_the_way_of_hydras_files_is_found(
+    arguments: list[str], line: str, cli: Callable[..., CommandResult], tmp_path: Path
+) -> None:
+    """A folder lies where Hydra, or a job, writes a file: the key and the path are named, and nothing is written."""
+    folder = tmp_path / "taken"
+    taken = line.partition(" is a folder")[0].rpartition("/")[2]
+    (folder / taken).mkdir(parents=True) if "is a folder" in line else folder.mkdir()
+    before = set(tmp_path.rglob("*"))
+    result = cli(*QUICK, *(argument.format(folder=folder) for argument in arguments))
+    assert (result.code, result.err.count("\n")) == (2, 1), result
+    assert result.err.startswith(line.format(folder=folder))
+    assert set(tmp_path.rglob("*")) == before
+
+
+def experiment_file(tmp_path: Path, hydra: str) -> str:
+    """The option that names a folder in which `experiment=mine` sets these keys of Hydra's."""
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "mine.yaml").write_text(f"# @package _global_\nhydra: {hydra}\n")
+    return f"--config-dir={tmp_path / 'mine'}"
+
+
+OTHER_CALLBACK = "{callbacks: {validate_jobs: {_target_: hydra.experimental.callback.Callback}}}"
+
+
+@pytest.mark.parametrize("options", [[], ["-m"], ["--plan"], ["-m", "hydra/launcher=joblib"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("hydra", "line"),
+    [
+        (OTHER_CALLBACK, "hydra.callbacks.validate_jobs: {'_target_': 'hydra.experimental.callback.Callback'} given; "),
+        ("{callbacks: {validate_jobs: null}}", "hydra.callbacks.validate_jobs: null given; allowed: the one of conf/"),
+        ("{job: {env_set: {a=b: c}}}", "hydra.job.env_set: a=b given; allowed: names of environment variables"),
+        ("{callbacks: {validate_jobs: {plan_only: true}}}", "hydra.callbacks.validate_jobs: {"),
+        ("{verbose: [1]}", "hydra.verbose: [1] given; allowed: true, false, or names of loggers"),
+    ],
+)
+def test_an_experiment_cannot_replace_the_check(
+    options: list[str], hydra: str, line: str, cli: Callable[..., CommandResult], tmp_path: Path
+) -> None:
+    """One line, and nothing is left, since this is found before Hydra runs; with --plan too."""
+    mine = experiment_file(tmp_path, hydra)
+    before = set(tmp_path.rglob("*"))
+    result = cli(mine, *QUICK, "experiment=mine", *options)
+    assert (result.code, result.err.count("\n")) == (2, 1), result
+    assert result.err.startswith(line)
+    assert set(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("option", ["hydra/launcher=basic", "hydra/launcher=joblib"])
 @pytest.mark.slow
-def test_no_job_trains_without_the_check(option: str, cli: Callable[..., CommandResult], tmp_path: Path) -> None:
-    """An experiment's file that puts another callback in place of the check gets nothing trained, in any process."""
-    (tmp_path / "mine" / "experiment").mkdir(parents=True)
-    callbacks = "hydra: {callbacks: {validate_jobs: {_target_: hydra.experimental.callback.Callback}}}"
-    (tmp_path / "mine" / "experiment" / "open.yaml").write_text(f"# @package _global_\n{callbacks}\n")
-    result = cli("-m", f"--config-dir={tmp_path / 'mine'}", *QUICK, "experiment=open", option, "use_bias=choice(true)")
+def test_no_job_trains_without_the_check(
+    option: str, cli: Callable[..., CommandResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another callback gets in all the same, a job that was not checked trains nothing, in any process."""
+    monkeypatch.setattr("pipeline.train.check_callbacks", lambda _: None)
+    mine = experiment_file(tmp_path, OTHER_CALLBACK)
+    result = cli("-m", mine, *QUICK, "experiment=mine", option, "use_bias=choice(true)")
     assert result.code == 2 and result.err.endswith(
         "\nhydra.callbacks: the request was not checked; allowed: those of conf/commandline.yaml\n"
     )

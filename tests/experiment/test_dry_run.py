@@ -45,7 +45,8 @@ def show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., st
             for arm in bias_settings
         ]
         capsys.readouterr()
-        show_plan([plan_job(arm) for arm in arms])
+        plans = [plan_job(arm) for arm in arms]
+        show_plan(plans, [plan.missing for plan in plans])
         return capsys.readouterr().out
 
     return show
@@ -62,6 +63,13 @@ def trained(name: str, *overrides: str) -> list[Any]:
 
 def one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def test_jobs_that_ask_for_the_same_arm_are_planned_as_one(cli: Callable[..., CommandResult]) -> None:
+    """`seeds=3,1` is two jobs of one arm, of which three seeds are missing, as the sweep will count them."""
+    planned = cli("-m", "--plan", *IRIS, "seeds=3,1", "use_bias=choice(true)")
+    assert (planned.code, planned.err) == (0, "")
+    assert re.search(r"│ zeros +│ 3 +│ 0 +│ 3 +│", planned.out) and "3 runs to train" in planned.out
 
 
 def test_a_plan_trains_and_writes_nothing(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
@@ -124,7 +132,8 @@ def test_equal_arms_are_named_and_are_equal(show: Callable[..., str]) -> None:
 def test_arms_of_other_learning_rates_are_not_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Arms with equal initial values but other training settings are not named as one."""
     config = change_config(compose_config(*IRIS), results=str(tmp_path))
-    show_plan([plan_job(change_config(config, optimizer={"learning_rate": rate})) for rate in (0.1, 0.01)])
+    plans = [plan_job(change_config(config, optimizer={"learning_rate": rate})) for rate in (0.1, 0.01)]
+    show_plan(plans, [plan.missing for plan in plans])
     assert "The same" not in capsys.readouterr().out
 
 

@@ -135,6 +135,22 @@ def test_a_layer_that_sets_its_own_bias_keeps_it() -> None:
     assert without == [None, False, True, False, False]
 
 
+def test_a_renamed_arm_is_trained_again_and_its_folder_named(trained_study: TrainedStudy) -> None:
+    """The folder holds runs of the arm that count only under its name; where nothing is missing, nothing is said."""
+    name, setting = "zeros,training.epochs=2", "bias_initializer=zeros"
+    config = compose_config(*trained_study.overrides, "tracking=none", f"results={trained_study.results}", setting)
+    arm = trained_study.results / trained_study.name / name
+    shutil.copytree(arm, arm.with_name("kept"))
+    assert explain_retraining(plan_job(config)) == []
+    arm.rename(arm.with_name("renamed"))
+    plan = plan_job(config)
+    assert plan.missing == (0, 1, 2)
+    assert explain_retraining(plan) == [
+        f"{name}: the folder {folder} holds 3 runs of this arm, which count only in one of its name"
+        for folder in ("kept", "renamed")
+    ]
+
+
 def test_damaged_runs_are_named_with_what_becomes_of_them(trained_study: TrainedStudy) -> None:
     """A damaged run is trained again and kept; a copy of another does not count. Both are named with the reason."""
     name, setting = "zeros,training.epochs=2", "bias_initializer=zeros"

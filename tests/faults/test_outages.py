@@ -134,7 +134,7 @@ def _fail_rather_than_hang() -> Iterator[None]:
     """Without the mechanisms that are tested here, some of these tests would never end."""
 
     def fail(*_: object) -> None:
-        raise TimeoutError("90 s have passed")
+        raise TimeoutError("the time of the test has passed")
 
     earlier = signal.signal(signal.SIGALRM, fail)
     signal.alarm(90)
@@ -306,14 +306,16 @@ def test_a_suspended_uploader_blocks_neither_the_training_nor_the_end(
     reader, writer = os.openpty()
     with suspended(uploader()), os.fdopen(writer, "w") as terminal:
         start = time.monotonic()
+        signal.alarm(20)  # a write that waits for the pipe would wait for ever
         for _ in range(3000):  # lines of 60 bytes, where a pipe holds 64 KB
             expect_study(sweep.tracking, sweep.store)
         assert time.monotonic() - start < SLACK
         sweep.train()
+        signal.alarm(60)
         with redirect_stderr(terminal):
             lines, _ = sweep.finish()
         sweep.assert_named(lines, unsent=2)
-    assert os.read(reader, 1000).decode() == "uploading to MLflow, for at most 3 s\r\n"  # after two seconds
+    assert os.read(reader, 1000).decode() == f"uploading to MLflow at {server}, for at most 1 s more\r\n"  # after 2 s
     os.close(reader)
     sweep.assert_recovered(server, capfd)
 
@@ -420,10 +422,13 @@ def start_command(module: str, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Exit code and standard error of a command, without MLflow's own messages."""
-    _, err = process.communicate(timeout=60)
-    return process.returncode, "".join(line for line in err.splitlines(True) if "urllib3" not in line)
+def end_of(process: subprocess.Popen[str], timeout: float = 60) -> tuple[int, str]:
+    """Exit code and standard error of a command."""
+    _, err = process.communicate(timeout=timeout)
+    return process.returncode, err
+
+
+WAITING = r"waiting for MLflow at {}, for at most \d+ s more"
 
 
 def test_ctrl_c_ends_the_wait_for_the_upload(trained_study: TrainedStudy, proxy: Proxy, tmp_path: Path) -> None:
@@ -459,7 +464,8 @@ def test_sync_ends_when_it_is_told_to(sweep: Sweep, proxy: Proxy) -> None:
     arms = ", ".join(f"{sweep.store.study}/{arm}" for arm in ARMS)
     late = f"Could not upload to MLflow at {proxy.uri} within 4 s (wait). 2 arms are unsent: {arms}.\n"
     start = time.monotonic()
-    assert end_of(start_command("pipeline.sync", *sweep.options, "wait=4")) == (1, late)
+    code, err = end_of(start_command("pipeline.sync", *sweep.options, "wait=4"))
+    assert (code, err.splitlines(True)[-1]) == (1, late)
     assert time.monotonic() - start < 4 + 2 * SLACK
 
 
@@ -492,3 +498,47 @@ def test_compare_ends_in_time_with_its_report(trained_study: TrainedStudy, proxy
         f"To send it: uv run python -m pipeline.sync {' '.join(places)}"
     )
     assert (tmp_path / "reports" / "iris-linear" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("module", ["pipeline.extract", "pipeline.sync", "pipeline.compare"])
+def test_a_command_that_waits_for_a_suspended_server_says_so(
+    module: str, sweep: Sweep, server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """After two seconds it names the server, without the password, and how long it waits at most; then it ends so."""
+    sweep.uri = server
+    sweep.assert_recovered(server, capfd)
+    run_id = MLflowStore(server).by_name(sweep.store.study)[f"{ARMS[0]}-s0"].info.run_id
+    uri, shown = (server.replace("://", f"://someone{word}@") for word in (":secret", ":***"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    places = [f"results={sweep.store.results}", f"reports={tmp_path / 'reports'}", "wait=12"]
+    options = {
+        "pipeline.extract": [f"runs:/{run_id}", "--wait", "12"],
+        "pipeline.sync": places,
+        "pipeline.compare": [*places, "figures=false", "baseline=no_bias"],
+    }[module]
+    end = {
+        "pipeline.extract": f"runs:/{run_id}: MLflow at {shown} did not send it within 12 s (--wait)",
+        "pipeline.sync": f"Could not upload to MLflow at {shown} within 12 s (wait). 2 arms are unsent: ",
+        "pipeline.compare": f"Could not upload to MLflow at {shown} within 12 s (wait): the report of ",
+    }[module]
+    (launched,) = [child for child in psutil.Process().children() if "server" in child.cmdline()]
+    start = time.monotonic()
+    with suspended(launched, *launched.children(recursive=True)):
+        code, err = end_of(start_command(module, *options))
+    assert time.monotonic() - start < 12 + 4 * SLACK
+    waiting, last = err.splitlines()
+    assert re.fullmatch(WAITING.format(re.escape(shown)), waiting) and last.startswith(end), err
+    assert code == {"pipeline.extract": 2, "pipeline.sync": 1, "pipeline.compare": 0}[module]
+
+
+def test_sync_without_a_bound_gives_up_a_server_that_hangs(sweep: Sweep, proxy: Proxy) -> None:
+    """Also one that answers a byte at a time, which no timeout of MLflow's ends."""
+    sweep.uri, proxy.fault = proxy.uri, Fault("trickle", ARTIFACT)
+    start = time.monotonic()
+    code, err = end_of(start_command("pipeline.sync", *sweep.options), timeout=80)
+    assert 60 < time.monotonic() - start < 60 + 6 * SLACK
+    waiting, last = err.splitlines()
+    assert code == 1 and re.fullmatch(WAITING.format(proxy.uri), waiting)
+    end = f"Could not upload to MLflow at {proxy.uri}: no answer for 60 s (wait=... sets another bound). 2 arms "
+    assert last.startswith(end)

@@ -177,3 +177,20 @@ def wait_for_runs(mlflow: MLflowStore, study: str) -> None:
             return
         time.sleep(0.05)
     raise TimeoutError(f"nothing arrived of {study}")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "server"])
+def test_a_changing_host_name_doubles_and_deletes_nothing(
+    stores: dict[str, str], folder: Folder, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a container that mounts the folder: every run stays, each seed once, whoever adds seeds to it."""
+    study, mlflow = "changing host", MLflowStore(stores[kind])
+    for number in range(3):
+        store = folder("a", study, [number])
+        monkeypatch.setattr("socket.gethostname", lambda number=number: f"container{number}")
+        for _ in range(2):
+            assert send(store, mlflow.uri) == 0
+    active, deleted = state(mlflow, study)
+    assert (active, deleted) == (names(0, 1, 2, arms=3), 0)  # of the arm a mean over each set of seeds
+    whole = [run for run in mlflow.active(study) if run.info.run_name == ARM and run.data.tags["seeds"] == "3"]
+    assert len(whole) == 1

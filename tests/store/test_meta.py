@@ -11,7 +11,8 @@ from factories import change_meta, made_meta, put, put_all
 
 from pipeline.runtime.hashing import digest
 from pipeline.store.meta import DamagedRunError, check_meta, read_meta, seal_meta
-from pipeline.store.runs import RunStore, read_run, stored_studies
+from pipeline.store.runs import RunStore, read_run
+from pipeline.store.studies import stored_studies
 
 
 def reason(path: Path) -> str:
@@ -124,7 +125,10 @@ def test_a_run_at_another_place_does_not_count(tmp_path: Path) -> None:
     assert {run.name: run.seed for run in store.damaged()} == {
         "zeros/seed=0 (copy)": None, "zeros/seed=00": 0, "zeros/seed=1": 1, "zeros (copy)/seed=0": 0,
     }  # fmt: skip
-    assert {run.reason for run in store.damaged()} == {"a copy: run.json says zeros/seed=0"}
+    assert {run.arm: (run.reason, run.scope) for run in store.damaged()} == {
+        "zeros": ("a copy: run.json says zeros/seed=0", "run"),
+        "zeros (copy)": ("a copy: run.json says arm zeros", "arm"),
+    }
 
 
 def test_a_folder_that_cannot_be_listed_is_damaged(tmp_path: Path) -> None:

@@ -227,6 +227,26 @@ def test_a_run_that_two_folders_share_keeps_both_senders(study: Study) -> None:
         assert all(up_to_date(study.target, store, arm, store.runs(arm)) for arm in ACCURACIES)
 
 
+def test_compare_names_the_arms_of_which_mlflow_has_another_mean(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the command that sends them, after which the report is published."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", study.target.uri)
+    study.put("ones", 3, 0.2)
+    places = [f"results={study.folder / 'results'}", f"reports={study.folder / 'reports'}"]
+    for _ in range(2):
+        capsys.readouterr()
+        assert compare.main([*places, "figures=false"]) == 0
+        assert capsys.readouterr().err == (
+            "The report of s is not at ones: MLflow has the mean of other runs. "
+            f"To send it: uv run python -m pipeline.sync {' '.join(places)}\n"
+        )
+    assert sync.main(places) == 0
+    assert compare.main([*places, "figures=false"]) == 0
+    assert capsys.readouterr().err == ""
+    assert "verdict" in study.arms()["ones"].data.tags
+
+
 def test_an_arm_that_gained_a_seed_waits_for_its_own_verdict(study: Study) -> None:
     """An arm that gained a seed has no verdict until it is compared again."""
     study.put("ones", 3, 0.2)

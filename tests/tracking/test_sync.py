@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import time
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
@@ -95,6 +96,24 @@ def test_a_terminal_sees_each_arm_arrive(trained_study: TrainedStudy, mlflow_sto
     arms = sorted(trained_study.arms)
     assert lines[:-1] == [f"{i + 1} of 3: {trained_study.name}/{arm}" for i, arm in enumerate(arms)]
     assert lines[-1] == f"MLflow at {mlflow_store} has all of: {trained_study.name}"
+
+
+def test_copied_folders_are_named_once(
+    trained_study: TrainedStudy, mlflow_store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line for an arm's folder under another name, and one for a study's; neither makes an experiment or a run."""
+    results, study = trained_study.results, trained_study.name
+    shutil.copytree(results / study, results / "copy")
+    (results / study / ARM).rename(results / study / "renamed")
+    assert sync.main([f"results={results}", f"uri={mlflow_store}"]) == 1
+    advice = "MLflow keeps what it has; remove the folder, or train the arm again if it asks for that seed."
+    assert capsys.readouterr().err.splitlines() == [
+        f"copy/3 copied arms (9 seeds) is damaged and was not sent: a copy: run.json says study {study}. {advice}",
+        f"{study}/renamed (3 seeds) is damaged and was not sent: a copy: run.json says arm {ARM}. {advice}",
+    ]
+    store = MLflowStore(mlflow_store)
+    assert store.client.get_experiment_by_name("copy") is None
+    assert not [name for name in store.by_name(study) if ARM in name or "renamed" in name]
 
 
 @pytest.mark.parametrize("wait", ["-1", "nan", "inf"])
