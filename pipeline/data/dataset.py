@@ -10,6 +10,9 @@ from pipeline.runtime.hashing import digest
 
 REST, VALIDATION, TEST = range(3)  # parts that the data assign a row to; REST: to train on, or to be split by seed
 NUMBER, INDICATOR = 0, -1  # kinds of a table's columns; from 1 on, the columns of one text feature share a number
+LARGEST_LOSS = 0.01  # share of a column's different values that float32 may merge
+FLOAT32_VALUES = 2**23  # that float32 tells apart between two powers of 2
+LARGEST_SEARCH = 2 * 10**7  # values of a table; in larger ones, columns are not searched for what float32 merges
 MOST_SCALES = 32  # the largest value of a float32 feature, in its standard deviations
 
 
@@ -70,7 +73,8 @@ def compact(values: np.ndarray) -> np.ndarray:
     """Numbers [rows, ...] as float32, or as float64 where that would show in standardized values.
 
     float32 keeps 24 bits. A feature whose largest value is 32 of its standard deviations or less is off by at most
-    2e-6 standard deviations after it is standardized; a feature farther from 0, such as a time in seconds, needs more.
+    2e-6 standard deviations after it is standardized; a feature farther from 0, such as a time in seconds, needs more,
+    and so does one of which float32 would merge neighbours.
     """
     if values.dtype.kind == "b" or values.dtype.itemsize == 1:
         return values.astype(np.float32)
@@ -78,7 +82,18 @@ def compact(values: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         largest, scale = np.nanmax(np.abs(values), axes), np.nanstd(values, axes, dtype=np.float64)
         far = (scale > 0) & ((largest > MOST_SCALES * scale) | (largest > 1e30) | (scale < 1e-12))
+    if not np.any(far) and values.ndim <= 2 and values.size <= LARGEST_SEARCH and values.dtype.itemsize == 8:
+        columns = values.T if values.ndim == 2 else [values]
+        far = any(merges(len(np.unique(column)), len(np.unique(column.astype(np.float32)))) for column in columns)
     return values.astype(np.float64 if np.any(far) else np.float32)
+
+
+def merges(before: int, after: int) -> bool:
+    """Whether float32 merges more of the `before` different values than does no harm, if `after` are left.
+
+    Of very many values some always lie closer together than float32 can tell.
+    """
+    return before - after > before * max(LARGEST_LOSS, before / FLOAT32_VALUES)
 
 
 def feature_axes(values: np.ndarray) -> tuple[int, ...]:

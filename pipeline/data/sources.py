@@ -1,30 +1,41 @@
 """Load a dataset by the name of its source.
 
 scikit-learn ships its datasets; `keras.datasets` downloads once and keeps a cache; `trial` is generated here; `file`
-reads the user's own csv, parquet or npz (`files.py`).
+reads the user's own tables and arrays (`files.py`), `images` a folder of pictures (`images.py`).
 
 To add a dataset: a function below with `@source("<name>")` that returns `classification(...)` or `regression(...)`, a
 file conf/data/<name>.yaml with `name` and `source`, and a row in DATASETS of tests/data/test_sources.py.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import cachetools
 import numpy as np
 
 from pipeline.config.schema import Data
+from pipeline.data.assignment import check_parts
 from pipeline.data.dataset import REST, TEST, Dataset, classification, regression
-from pipeline.data.files import data_file, load_file
+from pipeline.data.files import PATHS, file_digests, load_file
+from pipeline.data.images import load_images
+from pipeline.data.settings import check_settings
+from pipeline.data.suspicions import suspicions
 from pipeline.errors import ConfigError, DataError
-from pipeline.runtime.hashing import derive_seed, digest
+from pipeline.runtime.hashing import derive_seed
 
 Loader = Callable[[Data], Dataset]
 
-SOURCES: dict[str, Loader] = {"file": load_file}
+SOURCES: dict[str, Loader] = {"file": load_file, "images": load_images}
 READERS = {"file": 2, "diabetes": 2}  # raised where a source's rows, or what is measured on them, give other numbers
-PATHS = {"path": "file", "validation_path": "validation_file", "test_path": "test_file"}
+KERAS_CACHE = {  # the files that Keras looks for below its folder, KERAS_HOME or ~/.keras
+    "mnist": "datasets/mnist.npz",
+    "fashion_mnist": "datasets/fashion-mnist/*-ubyte.gz, four files",
+    "cifar10": "datasets/cifar-10-batches-py-target_archive, which is cifar-10-python.tar.gz",
+}
 
 
 def source(*names: str) -> Callable[[Loader], Loader]:
@@ -37,13 +48,11 @@ def source(*names: str) -> Callable[[Loader], Loader]:
     return register
 
 
-@cachetools.cached(cachetools.LRUCache(maxsize=2), key=repr)
+@cachetools.cached(cachetools.LRUCache(maxsize=2), key=lambda data: (repr(data), repr(file_digests(data))))
 def load_dataset(data: Data) -> Dataset:
     """Load the dataset. Raises ConfigError for settings that fit no dataset, DataError for rows that cannot be used."""
     dataset = _loader(data)(data)
     n_rows = len(dataset.x)
-    if data.test_fraction == 0 and dataset.parts is not None and (dataset.parts == TEST).any():
-        raise DataError("data.test_fraction", 0, "null", reason=f"but {data.name} has test rows of its own")
     n_rest = n_rows if dataset.parts is None else int((dataset.parts == REST).sum())
     train_fraction = (1 - (data.test_fraction or 0)) * (1 - data.validation_fraction)
     if dataset.task != "regression" and len(dataset.classes) < 2:
@@ -54,30 +63,25 @@ def load_dataset(data: Data) -> Dataset:
             f"{data.test_fraction}, {data.validation_fraction} of the {n_rows} rows of {data.name}",
             "at least 5 rows, with 2 left to train on",
         )
-    return dataset
+    check_parts(dataset, data)
+    remarks = [*dataset.remarks, *suspicions(dataset, data)]
+    if data.test_fraction == 0:
+        remarks.append(f"{data.name}: all rows are trained on, and the same rows are tested on (data.test_fraction=0)")
+    return replace(dataset, remarks=tuple(remarks))
 
 
 def data_identity(data: Data) -> dict[str, Any]:
     """The settings that determine rows and splits, and the digests of the files; no path. Loads no other data."""
     _loader(data)  # refuses settings that the source does not have
     identity = {k: v for k, v in vars(data).items() if k not in ("name", *PATHS)}
-    return identity | {"reader": READERS.get(data.source, 1)} | file_digests(data)
-
-
-def file_digests(data: Data) -> dict[str, str]:
-    """The digest of each file that the rows come from, by its name in run.json: `file`, `test_file` and so on."""
-    if data.source != "file":
-        return {}
-    files = {name: replace(data, path=getattr(data, key)) for key, name in PATHS.items() if getattr(data, key)}
-    return {name: digest(data_file(one).read_bytes()) for name, one in (files or {"file": data}).items()}
+    decoder = {"pillow": version("pillow")} if data.source == "images" else {}  # versions resize differently
+    return identity | {"reader": READERS.get(data.source, 1)} | decoder | file_digests(data)
 
 
 def _loader(data: Data) -> Loader:
     if data.source not in SOURCES:
         raise ConfigError("data.source", data.source, sorted(SOURCES))
-    for key in ("path", "target", "task"):
-        if data.source != "file" and getattr(data, key) is not None:
-            raise ConfigError(f"data.{key}", getattr(data, key), "data=file", reason=f"but {data.name} has its own")
+    check_settings(data)
     return SOURCES[data.source]
 
 
@@ -99,8 +103,11 @@ def _keras(data: Data) -> Dataset:
     try:
         (x, y), (x_test, y_test) = getattr(keras.datasets, data.source).load_data()
     except Exception as error:  # Keras raises a bare Exception when a download fails
+        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        why = str(error) if len(str(error)) <= 90 else f"{str(error)[:89]}…"
         raise DataError(
-            f"data: {data.source} could be read neither from Keras' cache nor from its download: {error}"
+            f"data: {data.source} could be read neither from Keras' cache nor from its download: {why}; "
+            f"by hand: {home}/{KERAS_CACHE[data.source]}"
         ) from error
     x, y = np.concatenate([x, x_test]), np.concatenate([y, y_test]).ravel()
     x = x[..., None] if x.ndim == 3 else x

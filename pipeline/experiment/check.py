@@ -8,7 +8,7 @@ from pipeline.biases.extraction import bias_variables
 from pipeline.data.dataset import Dataset
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import Split, split_rows, standardized_targets
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, printable
 from pipeline.experiment.plan import Plan
 from pipeline.models.build import build_model
 from pipeline.runtime.device import free_disk, free_memory, start_tensorflow
@@ -25,10 +25,11 @@ RUN_BYTES = 16 * 2**10  # of disk that a run takes besides its arrays: four file
 def check_plans(plans: Sequence[Plan]) -> bool:
     """Load the data and build the model of every plan that has seeds to train. Raises ConfigError.
 
-    Plans that differ only in their bias setting by name share one check. Returns whether some job may well be killed
-    for memory, see `memory_is_short`.
+    Plans that differ only in their bias setting by name share one check. How each dataset was read is printed once.
+    Returns whether some job may well be killed for memory, see `memory_is_short`.
     """
     checked, sizes, short = [], [], False
+    shown: set[str] = set()
     total = 0
     for plan in plans:
         config, settings = plan.config, plan.settings
@@ -38,12 +39,22 @@ def check_plans(plans: Sequence[Plan]) -> bool:
             continue
         if subject not in checked:
             checked.append(subject)
+            _show_remarks(plan, shown)
             is_short, bytes_per_run = _check_plan(plan)
             short |= is_short
             sizes.append(bytes_per_run)
         total += len(plan.missing) * sizes[checked.index(subject)]
         _check_room(plan, total, free_disk(plan.store.results), "on disk")
     return short
+
+
+def _show_remarks(plan: Plan, shown: set[str]) -> None:
+    """Print how the data were read and what is odd about them, each sentence once."""
+    for remark in load_dataset(plan.config.data).remarks:
+        line = printable(remark)
+        if line not in shown:
+            print(line, flush=True)
+            shown.add(line)
 
 
 def _check_plan(plan: Plan) -> tuple[bool, int]:

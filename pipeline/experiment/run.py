@@ -134,6 +134,7 @@ def _meta(plan: Plan, seed: int, trained: Trained, kernel_digest: str, dataset: 
         "metrics": {name: float(value) if np.isfinite(value) else None for name, value in final.items()},
         "initial_kernels_digest": kernel_digest,
         "data_digest": dataset.digest(),
+        "data_remarks": list(dataset.remarks),
         "config": plan.settings,
         "environment": describe_environment(device),
     }

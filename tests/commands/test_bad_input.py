@@ -148,18 +148,18 @@ BAD = [
     # the user's own rows; the files are made below
     Bad("data.target", "label", "lable", ("data.target", "lable", "nearest: label"), CSV),
     Bad("data.target", "label", "null", ("data.target", "label"), CSV),
-    Bad("data.path", "good.csv", "text.csv", ("data.path", "text.csv", "colour"), FILE),
-    Bad("data.path", "good.csv", "holes.csv", ("data.path", "holes.csv", "NaN", "height"), FILE),
+    Bad("data.path", "good.csv", "dates.csv", ("data.path", "born", "data.drop=[born]"), FILE),
+    Bad("data.path", "good.csv", "holes.csv", ("data.missing", "holes.csv", "NaN", "height", "impute"), FILE),
     Bad("data.path", "good.csv", "infinite.csv", ("data.path", "infinite.csv", "infinite"), FILE),
     Bad("data.path", "good.csv", "gone.csv", ("data.path", "gone.csv"), FILE),
-    Bad("data.path", "good.csv", "notes.txt", ("data.path", "notes.txt", "allowed", ".csv, .parquet, .npz"), FILE),
+    Bad("data.path", "good.csv", "notes.xlsx", ("data.path", "notes.xlsx", "allowed", ".csv, .parquet, .npz"), FILE),
     Bad("data.path", "good.csv", "null", ("data.path", "null given", "allowed", ".csv, .parquet, .npz"),
         (*FILE, "study=mine")),
     Bad("data.path", "good.csv", "empty.csv", ("data.path", "empty.csv"), FILE),
     Bad("data.path", "good.csv", "alike.csv", ("data", "one class", "two or more"), FILE),
     Bad("data.path", "good.csv", "few.csv", ("data", "few", "4 rows", "at least 5"), FILE),
     Bad("data.path", "good.csv", "not.parquet", ("data.path", "not.parquet"), FILE),
-    Bad("data.path", "good.npz", "holes.npz", ("data.path", "holes.npz", "NaN"), FILE),
+    Bad("data.path", "good.npz", "holes.npz", ("data.missing", "holes.npz", "NaN"), FILE),
     Bad("data.path", "good.npz", "cut.npz", ("data.path", "cut.npz"), FILE),
     Bad("data.path", "good.npz", "flat.npz", ("data.path", "flat.npz", "allowed", "[rows, ...]"), FILE),
     Bad("data.target", "label", "lable", ("data.target", "lable", "nearest: label"), NPZ),
@@ -194,7 +194,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     csv("infinite.csv", "inf")
     csv("few.csv", rows=rows[:4])
     csv("alike.csv", rows=rows[::2])
-    (folder / "text.csv").write_text("height,colour,label\n" + "150,red,f\n160,blue,m\n" * 10)
+    (folder / "dates.csv").write_text("height,born,label\n" + "150,2001-02-03,f\n160,1999-12-31,m\n" * 10)
     for name in ("empty.csv", "notes.txt"):
         (folder / name).touch()
     (folder / "not.parquet").write_text("height")

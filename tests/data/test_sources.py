@@ -68,7 +68,11 @@ def test_each_dataset_has_its_rows_task_and_classes(name: str, row: tuple) -> No
 
 def test_every_source_has_a_row_and_a_file() -> None:
     """A dataset is a function, a file in conf/data, and a row of DATASETS or DOWNLOADED."""
-    assert set(SOURCES) == {*DATASETS, *DOWNLOADED, "file"} == {path.stem for path in (CONF / "data").glob("*.yaml")}
+    assert (
+        set(SOURCES)
+        == {*DATASETS, *DOWNLOADED, "file", "images"}
+        == {path.stem for path in (CONF / "data").glob("*.yaml")}
+    )
 
 
 @pytest.mark.parametrize("name", ["digits", "iris", "wine", "breast_cancer", "diabetes"])

@@ -1,0 +1,172 @@
+"""Make a dataset of the arrays of npz files."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from pipeline.config.schema import Data
+from pipeline.data.assignment import WORDS, row_roles
+from pipeline.data.dataset import INDICATOR, NUMBER, REST, Dataset
+from pipeline.data.settings import names
+from pipeline.data.targets import make_dataset
+from pipeline.errors import DataError, closest
+
+INPUTS = ("x", "images", "inputs", "features", "data")
+TARGETS = ("y", "labels", "label", "targets", "target")
+PART = re.compile(rf"(?:(.+?)_)?({'|'.join(WORDS)})(?:_(.+))?", re.IGNORECASE)
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def read_arrays(files: Sequence[tuple[str, Path, int]], data: Data) -> Dataset:
+    """The dataset of an npz file, or of several with the same arrays. files: (key, path, part of its rows).
+
+    A file may hold its own parts, `x_train, y_train, x_test, y_test` and the like.
+    """
+    remarks: list[str] = []
+    blocks = [block for key, path, part in files for block in _blocks(key, path, part, data, len(files) > 1)]
+    path = files[0][1]
+    shapes = {block[0].shape[1:] for block in blocks} | {block[1].shape[1:] for block in blocks[1:]} - {
+        blocks[0][1].shape[1:]
+    }
+    if len(shapes) > 1:
+        shown = " and ".join(sorted(str([*shape]) for shape in shapes))
+        raise DataError(f"data.path: the arrays of {path.name} have rows of the shapes {shown}; allowed: one shape")
+    x, y = (np.concatenate([block[i] for block in blocks]) if len(blocks) > 1 else blocks[0][i] for i in (0, 1))
+    by = [block[2] for block in blocks]
+    parts = np.repeat(np.array([block[3] for block in blocks], np.int8), [len(block[0]) for block in blocks])
+    if len({block[1].dtype.kind in "iufb" for block in blocks}) > 1:
+        raise DataError(f"data.target: the arrays of {path.name} hold numbers and text; allowed: one of them")
+    targets = names(data, "target") or [blocks[0][4]]
+    x, y, more, kept = _without_missing(x, y, path, data, remarks)
+    values = None if by[0] is None else np.concatenate([one for one in by if one is not None])[kept]
+    if values is not None:
+        import pandas as pd
+
+        values = pd.Series(values)
+    return make_dataset(
+        x, y, targets, data, path.name, remarks, **more, **row_roles(values, parts[kept], data, remarks)
+    )
+
+
+def _blocks(
+    key: str, path: Path, part: int, data: Data, several_files: bool
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None, int, str]]:
+    """(inputs, targets, split_by, part, name of the target) of each part that a file holds."""
+    arrays = _load(path, key)
+    bases = {name: match for name in arrays if (match := PART.fullmatch(name))}
+    x_names, y_names = names(data, "features"), names(data, "target")
+    if x_names and len(x_names) > 1:
+        raise DataError("data.features", data.features, "the name of one array of inputs")
+    in_parts: dict[int, dict[str, str]] = {}
+    for name, match in bases.items():
+        base = "_".join(filter(None, (match[1], match[3])))
+        in_parts.setdefault(WORDS[match[2].lower()], {})[base] = name
+    plain = _find(arrays, x_names, INPUTS)
+    if plain is not None or REST not in in_parts:
+        found = [(part, {name: name for name in arrays})]
+    elif several_files:
+        raise DataError(f"{key}: {path.name} has parts of its own ({', '.join(bases)}); allowed: it alone")
+    else:
+        found = sorted(in_parts.items())
+    blocks = []
+    for of_part, of_base in found:
+        x_name = _require(of_base, x_names, INPUTS, "data.features" if x_names else key, path)
+        targets = [_require(of_base, [name], (), "data.target", path) for name in y_names or ()]
+        targets = targets or [_require(of_base, None, TARGETS, "data.target", path)]
+        by = _require(of_base, [str(data.split_by)], (), "data.split_by", path) if data.split_by else None
+        blocks.append((*_checked(arrays, x_name, targets, by, key, path), of_part, targets[0]))
+    return blocks
+
+
+def _load(path: Path, key: str) -> dict[str, np.ndarray]:
+    try:
+        # np.load would leave the file of a truncated archive open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return dict(archive)
+    except (ValueError, TypeError, AttributeError, OSError, EOFError, MemoryError, BadZipFile) as error:
+        what = "it holds Python objects; allowed: arrays of numbers or text" if "pickle" in str(error) else error
+        raise DataError(f"{key}: {path.name} cannot be read: {what}") from error
+
+
+def _find(known: Mapping[str, Any], asked: Sequence[str] | None, usual: Sequence[str]) -> str | None:
+    """The name that is asked for, else the first usual one, in any case, that is known."""
+    if asked:
+        return asked[0] if asked[0] in known else None
+    by_lower = {name.lower(): name for name in reversed(list(known))}
+    return next((by_lower[word] for word in usual if word in by_lower), None)
+
+
+def _require(known: Mapping[str, str], asked: Sequence[str] | None, usual: Sequence[str], key: str, path: Path) -> str:
+    name = _find(known, asked, usual)
+    if name is None:
+        wanted = asked[0] if asked else usual[0]
+        how = "" if asked else f", and data.{'features' if usual is INPUTS else 'target'} names no other"
+        raise DataError(f"{key}: {path.name} holds no array {wanted}{how}; {closest(wanted, sorted(known))}")
+    return known[name]
+
+
+def _checked(
+    arrays: Arrays, x_name: str, targets: Sequence[str], by: str | None, key: str, path: Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    x, ys = arrays[x_name], [arrays[name] for name in targets]
+    y = ys[0] if len(ys) == 1 else np.stack(ys, axis=1) if len({one.shape for one in ys}) == 1 else ys[0][:0]
+    bad_x = x.dtype.kind not in "biuf" or x.ndim < 2 or 0 in x.shape
+    if bad_x or y.ndim not in (1, 2) or len(x) != len(y) or y.dtype.kind not in "biufUS":
+        shown = ", ".join(f"{name} {arrays[name].dtype}{list(arrays[name].shape)}" for name in [x_name, *targets][:4])
+        raise DataError(
+            f"{key}: {path.name} holds {shown}; allowed: x numeric [rows, ...], the target [rows] or one-hot [rows, n]"
+        )
+    roles = None if by is None else arrays[by]
+    if roles is not None and (roles.shape != (len(x),) or roles.dtype.kind not in "biufUSM"):
+        raise DataError(
+            f"data.split_by: {by} is {roles.dtype}{list(roles.shape)}; allowed: [{len(x)}], one value per row"
+        )
+    if roles is not None and roles.dtype.kind == "S":
+        roles = np.char.decode(roles, "utf-8", "replace")
+    return x, y, roles
+
+
+def _without_missing(
+    x: np.ndarray, y: np.ndarray, path: Path, data: Data, remarks: list[str]
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any], np.ndarray]:
+    """(x, y, kinds, kept rows) with NaN refused, dropped or left to be filled, as `data.missing` says."""
+    kept = np.ones(len(x), bool)
+    n_infinite = int(np.isinf(x).sum())
+    if n_infinite:
+        raise DataError(f"data.path: {path.name} holds {n_infinite} infinite values; allowed: finite numbers")
+    nan = np.isnan(x)
+    y_nan = np.asarray(np.isnan(y).reshape(len(y), -1).any(1) if y.dtype.kind == "f" else ~kept)
+    if not nan.any() and not y_nan.any():
+        return x, y, {}, kept
+    if data.missing == "refuse":
+        n_missing = int(nan.sum()) + int(y_nan.sum())
+        raise DataError(
+            f"data.missing: refuse given, but {path.name} holds {n_missing} missing values (NaN); "
+            "allowed: data.missing=drop or data.missing=impute"
+        )
+    if data.missing == "impute" and x.ndim > 2 and nan.any():
+        raise DataError("data.missing", "impute", "drop", reason=f"but the inputs of {path.name} are no table")
+    lacks = y_nan if data.missing == "impute" else y_nan | nan.reshape(len(x), -1).any(axis=1)
+    kept = np.logical_not(lacks)
+    if not kept.any():
+        raise DataError("data.missing", data.missing, "another file", reason=f"but no row of {path.name} is complete")
+    if not kept.all():
+        what = "target" if data.missing == "impute" else "value"
+        remarks.append(f"{path.name}: {int((~kept).sum())} of {len(x)} rows lack a {what} and are left out")
+    x, nan = x[kept], nan[kept]
+    if not nan.any():
+        return x, y[kept], {}, kept
+    if nan.all(0).any():
+        raise DataError("data.missing", "impute", "arrays without them", reason=f"but columns of {path.name} are empty")
+    lacking = np.flatnonzero(nan.any(0))
+    kinds = np.array([NUMBER] * x.shape[1] + [INDICATOR] * len(lacking), np.int32)
+    remarks.append(
+        f"{path.name}: {int(nan.sum())} missing values become the median of the training rows, and {len(lacking)} "
+        "more features say where"
+    )
+    return np.concatenate([x, nan[:, lacking].astype(x.dtype)], 1), y[kept], {"kinds": kinds}, kept

@@ -1,0 +1,84 @@
+"""What the data say about their split: parts, groups and times of rows (`data.split`)."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.schema import Data
+from pipeline.data.columns import as_times
+from pipeline.data.dataset import REST, TEST, VALIDATION, Dataset
+from pipeline.errors import DataError
+
+WORDS = {
+    "train": REST, "training": REST, "validation": VALIDATION, "val": VALIDATION, "valid": VALIDATION,
+    "dev": VALIDATION, "test": TEST, "testing": TEST,
+}  # fmt: skip
+ALLOWED = "train, validation (val, valid, dev) and test"
+
+
+def row_roles(values: Any, parts: np.ndarray, data: Data, remarks: list[str]) -> dict[str, Any]:
+    """`parts`, `groups` and `ranks` of a Dataset. values: the pandas series of `data.split_by`; parts: by file."""
+    roles: dict[str, Any] = {"parts": parts if parts.any() else None}
+    if values is None:
+        return roles
+    by = data.split_by
+    n_missing = int(values.isna().sum())
+    if n_missing:
+        raise DataError(f"data.split_by: {by} has {n_missing} missing values; allowed: a value in every row")
+    if data.split == "column":
+        words = [str(value).strip().lower() for value in values]
+        unknown = sorted({word for word in words if word not in WORDS})
+        if unknown:
+            raise DataError(f"data.split_by: {by} holds {', '.join(unknown[:5])}; allowed: {ALLOWED}")
+        roles["parts"] = np.array([WORDS[word] for word in words], np.int8)
+    elif data.split == "groups":
+        roles["groups"] = np.unique(values.map(str).to_numpy(str), return_inverse=True)[1].astype(np.int32)
+        of_parts = [set(roles["groups"][parts == part].tolist()) for part in (REST, VALIDATION, TEST)]
+        shared = len(of_parts[0] & (of_parts[1] | of_parts[2]))
+        if shared:
+            remarks.append(f"{by}: {shared} groups are in the training file and in another one")
+    else:
+        times = as_times(values, str(by))
+        if times.dtype.kind == "f" and not np.isfinite(times).all():
+            raise DataError(f"data.split_by: {by} holds infinite values; allowed: finite numbers or dates")
+        roles["ranks"] = np.unique(times, return_inverse=True)[1].astype(np.int32)
+    return roles
+
+
+def check_parts(dataset: Dataset, data: Data) -> None:
+    """Raise DataError where a part would have no rows, by what the data say or by the fractions."""
+    n_rows = len(dataset.x)
+    parts = np.zeros(n_rows, np.int8) if dataset.parts is None else dataset.parts
+    rest = parts == REST
+    has_test, has_validation = bool((parts == TEST).any()), bool((parts == VALIDATION).any())
+    if data.test_fraction == 0 and has_test:
+        raise DataError("data.test_fraction", 0, "null", reason=f"but {data.name} has test rows of its own")
+    if data.split == "column" and not (has_test and rest.any()):
+        lacking = "test" if rest.any() else "train"
+        raise DataError(
+            f"data.split_by: {data.split_by} has no row for {lacking}; allowed: {ALLOWED}, train and test at least once"
+        )
+    if not rest.any():
+        raise DataError(f"data.path: {data.name} has no rows to train on; allowed: some besides the test rows")
+    test = 0.0 if has_test or data.test_fraction == 0 else data.test_fraction or 0.2
+    validation = 0.0 if has_validation or data.test_fraction == 0 else data.validation_fraction
+    if dataset.groups is not None:
+        _check_units(len(np.unique(dataset.groups[rest])), "groups", data, test, validation)
+    elif dataset.ranks is not None:
+        _check_units(int(rest.sum()), "rows", data, test, validation)
+
+
+def _check_units(n: int, what: str, data: Data, test: float, validation: float) -> None:
+    """Refuse fractions that leave a part without any of the n groups or rows that are to be divided."""
+    count = math.ceil if what == "groups" else round
+    left = n
+    for part, fraction in (("test", test), ("validation", validation)):
+        held_out = count(left * fraction)
+        if fraction and not 1 <= held_out < left:
+            empty = f"{part} rows" if held_out < 1 else "training rows"
+            raise DataError(
+                f"data.split: {data.split} given, which leaves no {empty}: {data.split_by} has {n} {what}; allowed: "
+                f"more {what}, or another data.{part}_fraction (0 for none)"
+            )
+        left -= held_out

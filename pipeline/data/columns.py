@@ -1,0 +1,141 @@
+"""Turn one column of a table into numbers: what kind it is, and its values as features."""
+
+import datetime
+import re
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import DataError
+
+MOST_CATEGORIES = 50  # of a text column: each becomes a feature
+FEW_CATEGORIES = 20  # with more, a column that is half of numbers is one of numbers with a slip, not of categories
+_DAY = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}"
+_MONTH = r"(\d{1,2}[ -.]+)?(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ -.,]+\d{1,4}([ -.,]+\d{2,4})?"
+DATE = re.compile(rf"(({_DAY}|{_MONTH})([ T].*)?|\d{{1,2}}:\d{{2}}(:\d{{2}}(\.\d+)?)?( ?[ap]m)?)", re.IGNORECASE)
+SPELLED_NUMBER = re.compile(r"[$€£¥]?\s*[+-]?\s*[$€£¥]?\s*\d[\d.,'_\s]*\s*[%$€£¥]?")
+ISO_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?")
+
+
+def column_kind(values: Any, name: str, key: str = "data.drop") -> str:
+    """`number`, `boolean`, `text` or `date`: what the pandas series holds.
+
+    key: the setting that the refusal of anything else names. Raises DataError.
+    """
+    import pandas as pd
+
+    types = pd.api.types
+    if types.is_bool_dtype(values):
+        return "boolean"
+    if types.is_complex_dtype(values):
+        raise _refusal(key, name, "complex numbers")
+    if types.is_numeric_dtype(values):
+        return "number"
+    if types.is_datetime64_any_dtype(values) or isinstance(values.dtype, pd.PeriodDtype):
+        return "date"
+    if types.is_timedelta64_dtype(values):
+        raise _refusal(key, name, "spans of time", "make a number of seconds of them")
+    different = [value for value in pd.unique(values.dropna()) if value is not None]
+    kinds = {type(value) for value in different}
+    if kinds and kinds <= {bool, np.bool_}:
+        return "boolean"
+    if kinds <= {str}:
+        return "date" if different and all(DATE.fullmatch(text.strip()) for text in different) else "text"
+    if all(issubclass(kind, (datetime.date, datetime.time)) for kind in kinds):
+        return "date"
+    if all(issubclass(kind, (int, float, np.number)) or kind.__name__ == "Decimal" for kind in kinds):
+        return "text" if isinstance(values.dtype, pd.CategoricalDtype) else "number"
+    if all(issubclass(kind, (str, bool, int, float, np.number)) for kind in kinds):
+        return "text"
+    raise _refusal(key, name, f"values of type {', '.join(sorted(kind.__name__ for kind in kinds))}")
+
+
+def as_numbers(values: Any) -> np.ndarray:
+    """[rows] float64 of a column of numbers or booleans, NaN where missing."""
+    import pandas as pd
+
+    if values.dtype == object:
+        values = values.map(lambda value: np.nan if pd.isna(value) else float(value))
+    return values.to_numpy(np.float64, na_value=np.nan)
+
+
+def as_texts(values: Any) -> np.ndarray:
+    """[rows] objects: the text of each value, None where it is missing."""
+    missing = values.isna().to_numpy()
+    texts = values.astype(object).map(str, na_action="ignore").to_numpy(object)
+    texts[missing] = None
+    return texts
+
+
+def require_categories(texts: np.ndarray, name: str, key: str) -> list[str]:
+    """The sorted categories of a text column. Raises DataError where it holds numbers that were not read as such."""
+    categories = sorted({text for text in texts if text is not None})
+    odd = [text for text in categories if not _is_plain(text)]
+    if odd and all(SPELLED_NUMBER.fullmatch(text.strip()) for text in categories):
+        raise DataError(
+            f"{key}: column {name} holds numbers that cannot be read, such as {odd[0]}; allowed: 1234.5, or with "
+            "data.decimal=',' 1234,5"
+        )
+    if len(categories) > FEW_CATEGORIES and odd and 2 * len(odd) < len(categories):
+        raise DataError(
+            f"{key}: column {name} holds numbers, and text such as {odd[0]}; allowed: numbers, or nothing where one is "
+            "missing (data.missing)"
+        )
+    return categories
+
+
+def one_hot(texts: np.ndarray, categories: list[str]) -> np.ndarray:
+    """[rows, categories] float64, 1 at each row's category; NaN in rows without one."""
+    from sklearn.preprocessing import OneHotEncoder
+
+    encoder = OneHotEncoder(sparse_output=False).fit(np.array(categories, object)[:, None])  # which sorts them, too
+    missing = np.array([text is None for text in texts])
+    encoded = np.asarray(encoder.transform(np.where(missing, categories[0], texts)[:, None]))
+    encoded[missing] = np.nan
+    return encoded
+
+
+def as_times(values: Any, name: str) -> np.ndarray:
+    """[rows] numbers in the order of time, of numbers, dates or texts that begin with year-month-day."""
+    import pandas as pd
+
+    kind = column_kind(values, name, "data.split_by")
+    if kind == "number":
+        return values.to_numpy() if values.dtype.kind in "iuf" else as_numbers(values)
+    try:
+        if isinstance(values.dtype, pd.PeriodDtype):
+            values = values.dt.to_timestamp()
+        if kind == "date" and not pd.api.types.is_datetime64_any_dtype(values):
+            texts = values.map(str)
+            if not all(ISO_DATE.fullmatch(text.strip()) for text in texts.unique()):
+                raise ValueError
+            values = pd.to_datetime(texts.str.strip().str.replace(r"^(\d+)[/.](\d+)[/.]", r"\1-\2-", regex=True),
+                                    utc=True, format="mixed")  # fmt: skip
+        if kind == "date":
+            return values.astype("int64").to_numpy()
+    except ValueError:
+        pass
+    raise DataError(
+        "data.split_by", name, "a column of numbers, or of dates like 2024-12-31 or 2024-12-31 23:59",
+        reason=f"which holds {values.iloc[0]}",
+    )  # fmt: skip
+
+
+def refuse_date(name: str, example: object, key: str) -> DataError:
+    """The refusal of a column of dates as a feature or target."""
+    return DataError(
+        f"{key}: column {name} holds dates or times ({example}); allowed: numbers made of them (year, month, hour, "
+        f"seconds), data.drop=[{name}], or data.split=time data.split_by={name}"
+    )
+
+
+def _is_plain(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _refusal(key: str, name: str, what: str, advice: str = "leave it out") -> DataError:
+    return DataError(f"{key}: column {name} holds {what}; allowed: numbers, booleans or text; {advice}")

@@ -1,0 +1,164 @@
+"""Make a dataset of a folder of pictures: a folder per class, or folders for the parts with those in them."""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.schema import Data
+from pipeline.data.assignment import WORDS
+from pipeline.data.dataset import REST, TEST, Dataset
+from pipeline.data.settings import image_size
+from pipeline.data.targets import make_dataset
+from pipeline.errors import DataError
+from pipeline.runtime.device import free_memory
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+DEEP = ("I", "F")  # Pillow's modes with more than 8 bits per pixel begin with these
+BYTES_PER_VALUE = 5  # as it is read, and as float32
+
+
+def load_images(data: Data) -> Dataset:
+    """Read the pictures of `data.path`, each [height, width, channels]: 1 channel if all are grey, else 3.
+
+    The values are those of the file, 0 to 255 or what deeper pictures hold. Raises DataError.
+    """
+    root = image_folder(data)
+    remarks: list[str] = []
+    files, labels, parts = _list(root, remarks)
+    size, grey = _measure(files, data, root)
+    values = len(files) * size[0] * size[1] * (1 if grey else 3)
+    if values * BYTES_PER_VALUE > free_memory():
+        raise DataError(
+            f"data.path: the {len(files)} pictures of {root.name} take {values * BYTES_PER_VALUE / 2**30:,.1f} GiB of "
+            f"memory, but {free_memory() / 2**30:,.1f} GiB are free; allowed: a smaller data.image_size"
+        )
+    x = np.zeros((len(files), *size, 1 if grey else 3), np.float32)
+    for i, path in enumerate(files):
+        x[i] = _read(path, size, grey)
+    remarks.append(f"{root.name}: {len(files)} pictures of {size[0]}x{size[1]} pixels, {'grey' if grey else 'colour'}")
+    roles = {"parts": np.array(parts, np.int8) if any(parts) else None}
+    return make_dataset(x, np.array(labels), ["folder"], data, root.name, remarks, **roles)
+
+
+def image_folder(data: Data) -> Path:
+    """The folder of pictures. Raises DataError where it is missing."""
+    if data.path is None:
+        raise DataError("data.path", None, "a folder with a folder of pictures per class")
+    path = Path(data.path).expanduser()
+    if not path.is_dir():
+        what = "is a file" if path.is_file() else "does not exist"
+        raise DataError("data.path", data.path, "a folder with a folder of pictures per class", reason=f"which {what}")
+    return path
+
+
+def image_files(root: Path) -> Iterator[Path]:
+    """Every picture below a folder, in the order of their paths."""
+    for path in sorted(root.rglob("*"), key=lambda path: path.relative_to(root).parts):
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not _is_hidden(path, root):
+            yield path
+
+
+def _is_hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith((".", "__")) for part in path.relative_to(root).parts)
+
+
+def _list(root: Path, remarks: list[str]) -> tuple[list[Path], list[str], list[int]]:
+    """(files, class of each, part of each)."""
+    files = list(image_files(root))
+    folders = {path.relative_to(root).parts[0] for path in files if len(path.relative_to(root).parts) > 1}
+    in_parts = bool(folders) and all(folder.lower() in WORDS for folder in folders)
+    depth = 2 if in_parts else 1
+    loose = [path for path in files if len(path.relative_to(root).parts) <= depth]
+    if not files or loose:
+        what = f"{loose[0].relative_to(root)} lies in no folder of a class" if loose else "there is no picture in it"
+        raise DataError(
+            f"data.path: {what} ({root.name}); allowed: {root.name}/class/picture.png, or {root.name}/train/class/... "
+            "and test"
+        )
+    others = sum(
+        path.is_file() and not _is_hidden(path, root) and path.suffix.lower() not in SUFFIXES
+        for path in root.rglob("*")
+    )
+    if others:
+        remarks.append(f"{root.name}: {others} files are no pictures and are left out")
+    parts = [WORDS[path.relative_to(root).parts[0].lower()] if in_parts else REST for path in files]
+    labels = [path.relative_to(root).parts[depth - 1] for path in files]
+    if in_parts:
+        if not {REST, TEST} <= set(parts):
+            raise DataError(
+                f"data.path: {root.name} has the parts {', '.join(sorted(folders))}; allowed: train and test, and "
+                "validation"
+            )
+        known = {label for label, part in zip(labels, parts, strict=True) if part == REST}
+        unknown = sorted(set(labels) - known)
+        if unknown:
+            raise DataError(
+                f"data.path: no training picture of {root.name} is of class {', '.join(unknown[:5])}; allowed: the "
+                "same classes in each part"
+            )
+    return files, labels, parts
+
+
+def _measure(files: list[Path], data: Data, root: Path) -> tuple[tuple[int, int], bool]:
+    """((height, width), whether all are grey) by the files' headers."""
+    sizes, modes = Counter(), set()
+    for path in files:
+        with _open(path) as picture:
+            turned = picture.getexif().get(0x0112, 1) >= 5
+            sizes[picture.size if turned else picture.size[::-1]] += 1
+            modes.add(picture.mode)
+    deep = {mode for mode in modes if mode.startswith(DEEP)}
+    if deep and deep != modes:
+        raise DataError(
+            f"data.path: {root.name} has pictures of 8 bits per pixel and deeper ones; allowed: one of them"
+        )
+    size = image_size(data)
+    if size is None and len(sizes) > 1:
+        shown = ", ".join(f"{height}x{width}" for (height, width), _ in sizes.most_common(3))
+        raise DataError("data.image_size", None, "the size to bring them to, such as 64",
+                        reason=f"but the pictures of {root.name} have {len(sizes)} sizes ({shown})")  # fmt: skip
+    return size or next(iter(sizes)), modes <= {"1", "L", "LA", *deep}
+
+
+def _open(path: Path) -> Any:
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            return Image.open(path)
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            Image.DecompressionBombError,
+            Image.DecompressionBombWarning,
+        ) as error:
+            raise DataError(
+                f"data.path: {path.parent.name}/{path.name} cannot be read as a picture: {error}"
+            ) from error
+
+
+def _read(path: Path, size: tuple[int, int], grey: bool) -> np.ndarray:
+    """[height, width, channels] of the first frame, upright, resized with bilinear interpolation."""
+    from PIL import Image, ImageOps
+
+    with _open(path) as picture:
+        try:
+            upright = ImageOps.exif_transpose(picture)
+            if picture.mode.startswith(DEEP):
+                upright = Image.fromarray(np.asarray(upright, np.float32))
+            else:
+                upright = upright.convert("L" if grey else "RGB")
+            if upright.size != size[::-1]:
+                upright = upright.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+            values = np.asarray(upright, np.float32)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(
+                f"data.path: {path.parent.name}/{path.name} cannot be read as a picture: {error}"
+            ) from error
+    return values[..., None] if values.ndim == 2 else values

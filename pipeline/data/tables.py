@@ -1,0 +1,251 @@
+"""Make a dataset of a table: the user's own csv or parquet files, column by column."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.schema import Data
+from pipeline.data.assignment import row_roles
+from pipeline.data.columns import (
+    MOST_CATEGORIES,
+    as_numbers,
+    as_texts,
+    column_kind,
+    one_hot,
+    refuse_date,
+    require_categories,
+)
+from pipeline.data.dataset import INDICATOR, NUMBER, Dataset
+from pipeline.data.settings import kind_of_file, names
+from pipeline.data.targets import make_dataset
+from pipeline.data.text import NAMELESS, read_text
+from pipeline.errors import DataError, closest
+
+INDEX = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__")  # what pandas writes of an index, once or repeatedly
+TARGET_NAMES = ("label", "target", "class", "y", "labels", "classes", "outcome", "category", "species", "output")
+
+
+def read_tables(files: Sequence[tuple[str, Path, int]], data: Data) -> Dataset:
+    """The dataset of one table, or of tables with the same columns. files: (key, path, part of its rows)."""
+    import pandas as pd
+
+    frames, remarks = [], []
+    for key, path, _ in files:
+        frame, said = _read(path, key, data)
+        remarks += said
+        _check_same_columns(frames, frame, files, key, path)
+        frames.append(frame if not frames else frame[frames[0].columns])
+    parts = np.repeat(np.array([part for *_, part in files], np.int8), [len(frame) for frame in frames])
+    key, path, _ = files[0]
+    frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    targets, features = _choose_columns(frame, path, data, remarks)
+    frame, kept = _drop_missing(frame, targets, features, path, data, remarks)
+    parts = parts[kept]
+    x, columns, kinds = _encode(frame, features, path, data, remarks)
+    y = _target_values(frame, targets)
+    roles = row_roles(None if data.split_by is None else frame[str(data.split_by).strip()], parts, data, remarks)
+    return make_dataset(x, y, targets, data, path.name, remarks, features=columns, kinds=kinds, **roles)
+
+
+def _read(path: Path, key: str, data: Data) -> tuple[Any, list[str]]:
+    """(data frame with texts as names, remarks)."""
+    import pandas as pd
+
+    if kind_of_file(str(path)) == "text":
+        return read_text(path, key, data)
+    try:
+        frame = pd.read_parquet(path)
+    except (ValueError, OSError, MemoryError, NotImplementedError) as error:
+        raise DataError(f"{key}: {path.name} cannot be read: {error}") from error
+    frame.columns = [str(column).strip() for column in frame.columns]
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise DataError(f"{key}: {path.name} has two columns called {twice[0]}; allowed: each name once")
+    return frame.reset_index(drop=True), []
+
+
+def _check_same_columns(
+    frames: list[Any], frame: Any, files: Sequence[tuple[str, Path, int]], key: str, path: Path
+) -> None:
+    import pandas as pd
+
+    if not frames:
+        return
+    first, first_path = frames[0], files[0][1]
+    for have, lack, lacking in ((first, frame, path), (frame, first, first_path)):
+        missing = [column for column in have.columns if column not in lack.columns]
+        if missing:
+            other = first_path if lacking is path else path
+            raise DataError(
+                f"{key}: {lacking.name} has no column {', '.join(missing[:5])}, which {other.name} has; allowed: files "
+                "with the same columns"
+            )
+    for column in first.columns:
+        both = [one[column] for one in (first, frame) if one[column].notna().any()]
+        numeric = {bool(pd.api.types.is_numeric_dtype(one)) for one in both}
+        if len(numeric) == 2:
+            raise DataError(
+                f"{key}: column {column} holds numbers in one of {first_path.name} and {path.name}, and text in the "
+                "other; allowed: the same kind in both"
+            )
+
+
+def _choose_columns(frame: Any, path: Path, data: Data, remarks: list[str]) -> tuple[list[str], list[str]]:
+    """(target columns, feature columns) by the settings. Raises DataError for a name that the table lacks."""
+    columns = list(frame.columns)
+    targets, chosen, dropped = (names(data, key) for key in ("target", "features", "drop"))
+    by = [] if data.split_by is None else [str(data.split_by).strip()]
+    if targets is None:
+        listed = ", ".join(columns if len(columns) <= 8 else [*columns[:6], "...", columns[-1]])
+        guess = next((c for word in TARGET_NAMES for c in columns if c.lower() == word), columns[-1])
+        raise DataError(
+            f"data.target: null given; allowed: the column to predict; {path.name} has {listed}; perhaps "
+            f"data.target={guess}"
+        )
+    for key, listed in (("target", targets), ("features", chosen), ("drop", dropped), ("split_by", by)):
+        for name in listed or ():
+            if name not in columns:
+                raise DataError(f"data.{key}: {path.name} has no column {name}; {closest(name, columns)}")
+    for key, listed in (("features", chosen), ("drop", dropped)):
+        for name in [name for name in listed or () if name in targets or (key == "features" and name in by)]:
+            raise DataError(
+                f"data.{key}",
+                name,
+                "another column",
+                reason=f"which is data.{'target' if name in targets else 'split_by'}",
+            )
+    for name in [name for name in chosen or () if name in (dropped or ())]:
+        raise DataError("data.drop", name, "columns that are not in data.features", reason="which is one of them")
+    for name in [name for name in by if name in targets]:
+        raise DataError("data.split_by", name, "another column", reason="which is data.target")
+    if chosen is not None:
+        return targets, chosen
+    features = [c for c in columns if c not in (*targets, *(dropped or ()), *by)]
+    for name in list(features):
+        values = frame[name]
+        if values.isna().all():
+            features.remove(name)
+            remarks.append(f"{path.name}: column {name} is empty and is left out")
+        elif INDEX.fullmatch(name) and _is_index(values):
+            features.remove(name)
+            does = "counts rows" if values.dtype.kind in "iu" else "names rows"
+            remarks.append(f"{path.name}: column {name} {does} and is left out (an index is no feature)")
+        elif name.startswith(NAMELESS):
+            remarks.append(f"{path.name}: column {name} has no name, and is a feature")
+    if not features:
+        raise DataError(f"data.path: {path.name} has no column besides the target; allowed: at least one feature")
+    return targets, features
+
+
+def _is_index(values: Any) -> bool:
+    """Whether a nameless first column is an index: whole numbers or text, not measurements."""
+    if values.dtype.kind == "f":
+        known = values.dropna()
+        return bool((known == known.round()).all())
+    return True
+
+
+def _drop_missing(
+    frame: Any, targets: list[str], features: list[str], path: Path, data: Data, remarks: list[str]
+) -> tuple[Any, np.ndarray]:
+    """(the rows that are used, [rows] which these are): refuse missing values, or drop the rows as `missing` says."""
+    used = [*targets, *features]
+    missing = [column for column in used if frame[column].isna().to_numpy().any()]
+    everything = np.ones(len(frame), bool)
+    if not missing:
+        return frame, everything
+    if data.missing == "refuse":
+        n_rows, shown = int(frame[missing].isna().any(axis=1).sum()), ", ".join(missing[:8])
+        shown += f" and {len(missing) - 8} more columns" if len(missing) > 8 else ""
+        raise DataError(
+            f"data.missing: refuse given, but {path.name} has missing values (NaN) in {shown} ({n_rows} of "
+            f"{len(frame)} rows); allowed: data.missing=drop or data.missing=impute"
+        )
+    where = used if data.missing == "drop" else targets
+    kept = ~frame[where].isna().any(axis=1).to_numpy()
+    if not kept.any():
+        raise DataError("data.missing", data.missing, "impute", reason=f"but no row of {path.name} is complete")
+    if not kept.all():
+        what = "target" if data.missing == "impute" else "value"
+        remarks.append(f"{path.name}: {int((~kept).sum())} of {len(frame)} rows lack a {what} and are left out")
+    frame = frame[kept].reset_index(drop=True)
+    for name in [name for name in features if frame[name].isna().all()]:
+        features.remove(name)
+        remarks.append(f"{path.name}: column {name} is empty and is left out")
+    return frame, kept
+
+
+def _encode(
+    frame: Any, features: list[str], path: Path, data: Data, remarks: list[str]
+) -> tuple[np.ndarray, tuple[str, ...], np.ndarray | None]:
+    """(x [rows, columns] float64, their names, their kinds or None), see `Dataset`."""
+    kind = {name: column_kind(frame[name], name) for name in features}
+    texts = {name: as_texts(frame[name]) for name in features if kind[name] == "text"}
+    for name in features:
+        if kind[name] == "date":
+            raise refuse_date(name, frame[name].dropna().iloc[0], "data.path")
+    categories = {name: require_categories(values, name, "data.path") for name, values in texts.items()}
+    many = {name: len(values) for name, values in categories.items() if len(values) > MOST_CATEGORIES}
+    if many:
+        shown = ", ".join(f"{name} ({count})" for name, count in list(many.items())[:5])
+        raise DataError(
+            f"data.path: text with too many different values in {shown}; allowed: up to {MOST_CATEGORIES} categories, "
+            f"or data.drop=[{','.join(list(many)[:5])}]"
+        )
+    blocks, columns, kinds, indicators = [], [], [], []
+    if not texts and not any(frame[name].dtype == object for name in features):
+        blocks = [frame[features].to_numpy(np.float64, na_value=np.nan)]
+        columns, kinds = list(features), [NUMBER] * len(features)
+    else:
+        for name in features:
+            block = one_hot(texts[name], categories[name]) if name in texts else as_numbers(frame[name])[:, None]
+            blocks.append(block)
+            columns += [f"{name}={category}" for category in categories[name]] if name in texts else [name]
+            kinds += [1 + list(texts).index(name)] * block.shape[1] if name in texts else [NUMBER]
+    for name, values in categories.items():
+        remarks.append(f"{name}: {len(values)} {'categories' if len(values) > 1 else 'category'}")
+        if len(values) == len(frame) > 2:
+            remarks.append(f"{name}: another text in each row, like a name; data.drop=[{name}] leaves it out")
+    _check_finite(np.concatenate(blocks, axis=1) if texts else blocks[0], path)
+    for name in features:
+        missing = frame[name].isna().to_numpy()
+        if missing.any():
+            indicators.append(name)
+            blocks.append(missing[:, None].astype(np.float64))
+            columns.append(f"{name} is missing")
+            kinds.append(INDICATOR)
+            by = "most frequent category" if name in texts else "median"
+            remarks.append(
+                f"{name}: {int(missing.sum())} missing values become the {by} of the training rows, and a feature says "
+                "where"
+            )
+    x = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
+    return x, tuple(columns), np.array(kinds, np.int32) if texts or indicators else None
+
+
+def _check_finite(x: np.ndarray, path: Path) -> None:
+    n_bad = int(np.isinf(x).sum())
+    if n_bad:
+        raise DataError(f"data.path: {path.name} holds {n_bad} infinite values; allowed: finite numbers")
+
+
+def _target_values(frame: Any, targets: list[str]) -> np.ndarray:
+    """The target [rows] or [rows, targets]: numbers, booleans or texts."""
+    values = []
+    for name in targets:
+        kind = column_kind(frame[name], name, "data.target")
+        if kind == "date":
+            raise refuse_date(name, frame[name].iloc[0], "data.target")
+        if kind == "text":
+            texts = as_texts(frame[name])
+            require_categories(texts, name, "data.target")
+            values.append(texts.astype(str))
+        elif kind == "boolean":
+            values.append(as_numbers(frame[name]).astype(bool))
+        else:
+            exact = frame[name].dtype.kind in "iuf" and isinstance(frame[name].dtype, np.dtype)
+            values.append(frame[name].to_numpy() if exact else as_numbers(frame[name]))
+    return values[0] if len(values) == 1 else np.stack(values, axis=1)
