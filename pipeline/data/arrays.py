@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -22,6 +22,16 @@ PART = re.compile(rf"(?:(.+?)_)?({'|'.join(WORDS)})(?:_(.+))?", re.IGNORECASE)
 Arrays = Mapping[str, np.ndarray]
 
 
+class Block(NamedTuple):
+    """Rows of one part: inputs, targets, values of `data.split_by`, and the name of the target."""
+
+    x: np.ndarray
+    y: np.ndarray
+    by: np.ndarray | None
+    part: int
+    target: str
+
+
 def read_arrays(files: Sequence[tuple[str, Path, int]], data: Data) -> Dataset:
     """The dataset of an npz file, or of several with the same arrays. files: (key, path, part of its rows).
 
@@ -30,33 +40,32 @@ def read_arrays(files: Sequence[tuple[str, Path, int]], data: Data) -> Dataset:
     remarks: list[str] = []
     blocks = [block for key, path, part in files for block in _blocks(key, path, part, data, len(files) > 1)]
     path = files[0][1]
-    shapes = {block[0].shape[1:] for block in blocks} | {block[1].shape[1:] for block in blocks[1:]} - {
-        blocks[0][1].shape[1:]
-    }
-    if len(shapes) > 1:
-        shown = " and ".join(sorted(str([*shape]) for shape in shapes))
-        raise DataError(f"data.path: the arrays of {path.name} have rows of the shapes {shown}; allowed: one shape")
-    x, y = (np.concatenate([block[i] for block in blocks]) if len(blocks) > 1 else blocks[0][i] for i in (0, 1))
-    by = [block[2] for block in blocks]
-    parts = np.repeat(np.array([block[3] for block in blocks], np.int8), [len(block[0]) for block in blocks])
-    if len({block[1].dtype.kind in "iufb" for block in blocks}) > 1:
+    for name, shapes in (
+        ("x", {block.x.shape[1:] for block in blocks}),
+        ("y", {block.y.shape[1:] for block in blocks}),
+    ):
+        if len(shapes) > 1:
+            shown = " and ".join(sorted(str(["rows", *shape]) for shape in shapes)).replace("'", "")
+            raise DataError(
+                f"{files[-1][0]}: the parts' {name} have the shapes {shown}; allowed: the same for each part"
+            )
+    if len({block.y.dtype.kind in "iufb" for block in blocks}) > 1:
         raise DataError(f"data.target: the arrays of {path.name} hold numbers and text; allowed: one of them")
-    targets = names(data, "target") or [blocks[0][4]]
+    x, y = _joined([block.x for block in blocks]), _joined([block.y for block in blocks])
+    by = [block.by for block in blocks if block.by is not None]
+    parts = np.repeat(np.array([block.part for block in blocks], np.int8), [len(block.x) for block in blocks])
+    targets = names(data, "target") or [blocks[0].target]
     x, y, more, kept = _without_missing(x, y, path, data, remarks)
-    values = None if by[0] is None else np.concatenate([one for one in by if one is not None])[kept]
-    if values is not None:
-        import pandas as pd
-
-        values = pd.Series(values)
-    return make_dataset(
-        x, y, targets, data, path.name, remarks, **more, **row_roles(values, parts[kept], data, remarks)
-    )
+    roles = row_roles(_joined(by)[kept] if by else None, parts[kept], data, remarks)
+    return make_dataset(x, y, targets, data, path.name, remarks, **more, **roles)
 
 
-def _blocks(
-    key: str, path: Path, part: int, data: Data, several_files: bool
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None, int, str]]:
-    """(inputs, targets, split_by, part, name of the target) of each part that a file holds."""
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _blocks(key: str, path: Path, part: int, data: Data, several_files: bool) -> list[Block]:
+    """Each part that a file holds; where it has none of its own, its rows are of `part`."""
     arrays = _load(path, key)
     bases = {name: match for name in arrays if (match := PART.fullmatch(name))}
     x_names, y_names = names(data, "features"), names(data, "target")
@@ -79,7 +88,7 @@ def _blocks(
         targets = [_require(of_base, [name], (), "data.target", path) for name in y_names or ()]
         targets = targets or [_require(of_base, None, TARGETS, "data.target", path)]
         by = _require(of_base, [str(data.split_by)], (), "data.split_by", path) if data.split_by else None
-        blocks.append((*_checked(arrays, x_name, targets, by, key, path), of_part, targets[0]))
+        blocks.append(Block(*_checked(arrays, x_name, targets, by, key, path), of_part, targets[0]))
     return blocks
 
 

@@ -18,11 +18,13 @@ ALLOWED = "train, validation (val, valid, dev) and test"
 
 
 def row_roles(values: Any, parts: np.ndarray, data: Data, remarks: list[str]) -> dict[str, Any]:
-    """`parts`, `groups` and `ranks` of a Dataset. values: the pandas series of `data.split_by`; parts: by file."""
+    """`parts`, `groups` and `ranks` of a Dataset. values: those of `data.split_by`, [rows]; parts: by file."""
+    import pandas as pd
+
     roles: dict[str, Any] = {"parts": parts if parts.any() else None}
     if values is None:
         return roles
-    by = data.split_by
+    by, values = data.split_by, pd.Series(values)
     n_missing = int(values.isna().sum())
     if n_missing:
         raise DataError(f"data.split_by: {by} has {n_missing} missing values; allowed: a value in every row")

@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,10 @@ def _measure(files: list[Path], data: Data, root: Path) -> tuple[tuple[int, int]
     """((height, width), whether all are grey) by the files' headers."""
     sizes, modes = Counter(), set()
     for path in files:
-        with _open(path) as picture:
+        with _opened(path) as picture:
             turned = picture.getexif().get(0x0112, 1) >= 5
             sizes[picture.size if turned else picture.size[::-1]] += 1
-            modes.add(picture.mode)
+            modes.add(_mode(picture))
     deep = {mode for mode in modes if mode.startswith(DEEP)}
     if deep and deep != modes:
         raise DataError(
@@ -124,41 +125,41 @@ def _measure(files: list[Path], data: Data, root: Path) -> tuple[tuple[int, int]
     return size or next(iter(sizes)), modes <= {"1", "L", "LA", *deep}
 
 
-def _open(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The Pillow image of a file; what goes wrong with it in the context is a DataError that names the file."""
     from PIL import Image
 
+    broken = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            return Image.open(path)
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            Image.DecompressionBombError,
-            Image.DecompressionBombWarning,
-        ) as error:
-            raise DataError(
-                f"data.path: {path.parent.name}/{path.name} cannot be read as a picture: {error}"
-            ) from error
+            with Image.open(path) as picture:
+                yield picture
+        except broken as error:
+            name = f"{path.parent.name}/{path.name}"
+            why = f"cannot be read as a picture: {str(error).replace(str(path), path.name)}"
+            raise DataError(f"data.path: {name} {why}; allowed: pictures that Pillow opens") from error
+
+
+def _mode(picture: Any) -> str:
+    """Pillow's mode, or L for a palette of greys, as GIF files have."""
+    palette = picture.getpalette("RGB") if picture.mode == "P" else None
+    is_grey = palette is not None and palette[0::3] == palette[1::3] == palette[2::3]
+    return "L" if is_grey else picture.mode
 
 
 def _read(path: Path, size: tuple[int, int], grey: bool) -> np.ndarray:
     """[height, width, channels] of the first frame, upright, resized with bilinear interpolation."""
     from PIL import Image, ImageOps
 
-    with _open(path) as picture:
-        try:
-            upright = ImageOps.exif_transpose(picture)
-            if picture.mode.startswith(DEEP):
-                upright = Image.fromarray(np.asarray(upright, np.float32))
-            else:
-                upright = upright.convert("L" if grey else "RGB")
-            if upright.size != size[::-1]:
-                upright = upright.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-            values = np.asarray(upright, np.float32)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(
-                f"data.path: {path.parent.name}/{path.name} cannot be read as a picture: {error}"
-            ) from error
+    with _opened(path) as picture:
+        upright = ImageOps.exif_transpose(picture)
+        if picture.mode.startswith(DEEP):
+            upright = Image.fromarray(np.asarray(upright, np.float32))
+        else:
+            upright = upright.convert("L" if grey else "RGB")
+        if upright.size != (size[1], size[0]):
+            upright = upright.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        values = np.asarray(upright, np.float32)
     return values[..., None] if values.ndim == 2 else values

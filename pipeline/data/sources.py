@@ -57,13 +57,13 @@ def load_dataset(data: Data) -> Dataset:
     train_fraction = (1 - (data.test_fraction or 0)) * (1 - data.validation_fraction)
     if dataset.task != "regression" and len(dataset.classes) < 2:
         raise DataError(f"data: the target of {data.name} has one class only; allowed: two or more")
+    check_parts(dataset, data)
     if n_rows < 5 or n_rest * train_fraction < 2:
         raise DataError(
             "data.test_fraction, data.validation_fraction",
             f"{data.test_fraction}, {data.validation_fraction} of the {n_rows} rows of {data.name}",
             "at least 5 rows, with 2 left to train on",
         )
-    check_parts(dataset, data)
     remarks = [*dataset.remarks, *suspicions(dataset, data)]
     if data.test_fraction == 0:
         remarks.append(f"{data.name}: all rows are trained on, and the same rows are tested on (data.test_fraction=0)")

@@ -1,0 +1,118 @@
+"""Splits that the data decide: by column, groups, time, and files of their own."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.config.schema import Data
+from pipeline.data.sources import load_dataset
+from pipeline.data.splits import Split, split_rows
+from pipeline.errors import ConfigError
+
+FRAME = pd.DataFrame({"v": np.random.default_rng(0).normal(size=40), "label": np.arange(40) % 2})
+
+
+def cut(folder: Path, by: Any, seed: int = 0, **more: Any) -> Split:
+    """The split of a table of 40 rows whose column `by` holds these values."""
+    FRAME.assign(by=by).to_csv(folder / "mine.csv", index=False)
+    data = Data(**{"name": "mine", "source": "file", "path": str(folder / "mine.csv"), "target": "label",
+                   "split_by": "by"} | more)  # fmt: skip
+    loaded = load_dataset(data)
+    assert loaded.features == ("v",)
+    return split_rows(loaded, data, seed)
+
+
+def test_a_column_names_the_parts(tmp_path: Path) -> None:
+    """Each row has the part that its word says, for every seed."""
+    words = ["Train"] * 20 + ["val"] * 8 + ["TEST "] * 12
+    for seed in (0, 1):
+        split = cut(tmp_path, words, seed, split="column")
+        assert [sorted(part) for part in (split.train, split.validation, split.test)] == [
+            list(range(20)), list(range(20, 28)), list(range(28, 40))]  # fmt: skip
+    split = cut(tmp_path, ["training"] * 30 + ["test"] * 10, split="column")
+    assert (len(split.train), len(split.validation), len(split.test)) == (24, 6, 10)
+
+
+def test_groups_stay_together(tmp_path: Path) -> None:
+    """No group has rows in two parts, and seeds choose different groups."""
+    groups = np.random.default_rng(1).integers(0, 10, 40)
+    splits = [cut(tmp_path, [f"person {g}" for g in groups], seed, split="groups") for seed in (0, 1, 2)]
+    for split in splits:
+        of = [set(groups[part]) for part in (split.train, split.validation, split.test)]
+        assert not (of[0] & of[1] or of[0] & of[2] or of[1] & of[2])
+        assert sorted([*split.train, *split.validation, *split.test]) == list(range(40))
+    assert len({tuple(sorted(split.test)) for split in splits}) > 1
+
+
+SHUFFLED = np.random.default_rng(2).permutation(40)
+TIMES = {
+    "numbers": SHUFFLED.tolist(),
+    "days": [f"2024-{1 + i // 28:02d}-{1 + i % 28:02d}" for i in SHUFFLED],
+    "unpadded": [f"2024/{1 + i // 28}/{1 + i % 28}" for i in SHUFFLED],
+    "times": [f"2024-01-01 {i // 2:02d}:{30 * (i % 2):02d}" for i in SHUFFLED],
+    "zones": [f"2024-01-01T{i // 2:02d}:{30 * (i % 2):02d}:00+00:00" for i in SHUFFLED],
+    "nanoseconds": [1732500000000000000 + int(i) for i in SHUFFLED],
+}
+
+
+@pytest.mark.parametrize("times", TIMES.values(), ids=TIMES.keys())
+def test_the_latest_rows_are_tested(times: list, tmp_path: Path) -> None:
+    """Training rows come before validation rows, and these before test rows."""
+    split = cut(tmp_path, times, split="time")
+    assert sorted(SHUFFLED[split.test]) == list(range(32, 40))
+    assert max(SHUFFLED[split.train]) < min(SHUFFLED[split.validation])
+
+
+REFUSED = {
+    "word": (["train"] * 20 + ["holdout"] * 20, {"split": "column"}, ("data.split_by", "holdout", "train, validation")),
+    "no test": (["train"] * 20 + ["val"] * 20, {"split": "column"}, ("data.split_by", "no row for test")),
+    "no train": (["test"] * 20 + ["val"] * 20, {"split": "column"}, ("data.split_by", "no row for train")),
+    "gaps": (["train"] * 20 + [None] * 20, {"split": "column"}, ("data.split_by", "20 missing")),
+    "two groups": ([1, 2] * 20, {"split": "groups"}, ("data.split", "groups given", "2 groups")),
+    "one group": ([1] * 40, {"split": "groups"}, ("data.split", "groups given", "1 groups")),
+    "day or month first": (["03/04/2024"] * 40, {"split": "time"}, ("data.split_by", "03/04/2024", "2024-12-31")),
+    "no times": (["early", "late"] * 20, {"split": "time"}, ("data.split_by", "early", "numbers, or of dates")),
+    "nothing to hold out": (list(range(40)), {"split": "time", "test_fraction": 0.01}, ("data.split", "test rows")),
+    "target": (list(range(40)), {"split": "time", "split_by": "label"}, ("data.split_by", "label given", "target")),
+    "unknown": (list(range(40)), {"split": "time", "split_by": "bye"}, ("data.split_by", "bye", "nearest: by")),
+    "as feature": (list(range(40)), {"split": "time", "features": ["by"]}, ("data.features", "by given", "split_by")),
+    "with a test file": (["train", "test"] * 20, {"split": "column", "test_path": "x.csv"}, ("data.test_path", "x.c")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("by", "more", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_refusals_say_what_to_do(by: list, more: dict, words: tuple[str, ...], tmp_path: Path) -> None:
+    """A part that would be empty, an unknown word and an order that is none are named."""
+    with pytest.raises(ConfigError) as error:
+        cut(tmp_path, by, **more)
+    assert [word for word in words if word not in str(error.value)] == [], str(error.value)
+
+
+def test_tables_for_each_part(tmp_path: Path) -> None:
+    """Files of their own may have another form and another order of columns, but the same columns."""
+    FRAME[:28].to_csv(tmp_path / "train.csv")
+    FRAME[28:][["label", "v"]].to_csv(tmp_path / "test.csv", sep=";", decimal=",")
+    data = Data(name="mine", source="file", path=str(tmp_path / "train.csv"), target="label",
+                test_path=str(tmp_path / "test.csv"))  # fmt: skip
+    loaded = load_dataset(data)
+    np.testing.assert_allclose(loaded.x[:, 0], FRAME.v, rtol=1e-6)
+    assert sorted(split_rows(loaded, data, 3).test) == list(range(28, 40))
+    FRAME[28:].drop(columns="label").to_csv(tmp_path / "test.csv")
+    with pytest.raises(ConfigError, match=r"^data\.test_path: test\.csv has no column label, which train\.csv has; "):
+        load_dataset(data)
+    FRAME[28:].assign(v="text").to_csv(tmp_path / "test.csv")
+    with pytest.raises(ConfigError, match=r"^data\.test_path: column v holds numbers in one of"):
+        load_dataset(data)
+
+
+def test_training_on_all_rows_is_said(tmp_path: Path) -> None:
+    """`data.test_fraction=0` trains on every row, tests on the same, and says so."""
+    FRAME.to_csv(tmp_path / "mine.csv", index=False)
+    data = Data(name="mine", source="file", path=str(tmp_path / "mine.csv"), target="label", test_fraction=0)
+    loaded = load_dataset(data)
+    split = split_rows(loaded, data, 0)
+    assert sorted(split.train) == sorted(split.test) == list(range(40))
+    assert any("the same rows are tested on" in line for line in loaded.remarks)

@@ -1,0 +1,144 @@
+"""Folders of pictures: a class per folder, of one size, grey or in colour."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.config.schema import Data
+from pipeline.data.dataset import REST, TEST, VALIDATION
+from pipeline.data.sources import data_identity, load_dataset
+from pipeline.data.splits import split_rows
+from pipeline.errors import ConfigError
+
+RNG = np.random.default_rng(0)
+
+
+def settings(folder: Path, **more: Any) -> Data:
+    return Data(name="pictures", source="images", path=str(folder), **more)
+
+
+def save(folder: Path, name: str, pixels: np.ndarray, **more: Any) -> np.ndarray:
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(folder / name, **more)
+    return pixels
+
+
+def pixels(*shape: int) -> np.ndarray:
+    return RNG.integers(0, 256, shape, dtype=np.uint8)
+
+
+def animals(root: Path, *shape: int, n: int = 6, suffix: str = "png") -> list[np.ndarray]:
+    """Some pictures of cats, then as many of dogs."""
+    return [save(root / kind, f"{i}.{suffix}", pixels(*shape)) for kind in ("cat", "dog") for i in range(n)]
+
+
+@pytest.mark.parametrize("suffix", ["png", "BMP", "tif", "gif"])
+def test_grey_pictures_have_one_channel(suffix: str, tmp_path: Path) -> None:
+    """Each picture is a row, and its folder its class; other files and hidden ones are left out, and that is said."""
+    drawn = animals(tmp_path, 5, 4, suffix=suffix)
+    (tmp_path / "cat" / "notes.txt").write_text("x")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "a.png").write_text("x")
+    loaded = load_dataset(settings(tmp_path))
+    np.testing.assert_array_equal(loaded.x[..., 0], np.stack(drawn).astype(np.float32))
+    assert (loaded.x.shape, loaded.classes, loaded.y.tolist()) == ((12, 5, 4, 1), ("cat", "dog"), [0] * 6 + [1] * 6)
+    assert any(line.endswith(": 1 files are no pictures and are left out") for line in loaded.remarks)
+
+
+def test_colour_pictures_have_three(tmp_path: Path) -> None:
+    """One picture in colour makes all of them RGB."""
+    drawn = animals(tmp_path, 5, 4, 3)
+    grey = save(tmp_path / "dog", "grey.png", pixels(5, 4))
+    loaded = load_dataset(settings(tmp_path))
+    np.testing.assert_array_equal(loaded.x[:-1], np.stack(drawn).astype(np.float32))
+    np.testing.assert_array_equal(loaded.x[-1], np.stack([grey] * 3, axis=2).astype(np.float32))
+
+
+def test_deep_pictures_keep_their_values(tmp_path: Path) -> None:
+    """16 bits per pixel are not cut to 8."""
+    drawn = [
+        save(tmp_path / "ab"[i % 2], f"{i}.png", RNG.integers(0, 65536, (4, 4), dtype=np.uint16)) for i in range(8)
+    ]
+    loaded = load_dataset(settings(tmp_path))
+    assert loaded.x.max() > 255
+    assert sorted(loaded.x.reshape(8, -1).sum(1)) == sorted(float(d.sum()) for d in drawn)
+
+
+def test_sizes(tmp_path: Path) -> None:
+    """Pictures of several sizes are refused with what to set; then they are resized as Pillow does it."""
+    drawn = animals(tmp_path, 8, 8)
+    other = save(tmp_path / "dog", "wide.png", pixels(8, 12))
+    with pytest.raises(
+        ConfigError, match=r"^data\.image_size: null given, but the pictures .* have 2 sizes \(8x8, 8x12\)"
+    ):
+        load_dataset(settings(tmp_path))
+    loaded = load_dataset(settings(tmp_path, image_size=[4, 6]))
+    for row, original in ((0, drawn[0]), (12, other)):
+        expected = np.asarray(Image.fromarray(original).resize((6, 4), Image.Resampling.BILINEAR), np.float32)
+        np.testing.assert_array_equal(loaded.x[row, ..., 0], expected)
+
+
+def test_a_turned_photo_stands_upright(tmp_path: Path) -> None:
+    """The orientation that a camera notes is applied before sizes are compared."""
+    animals(tmp_path, 6, 4)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = save(tmp_path / "dog", "9.png", pixels(4, 6), exif=exif)
+    loaded = load_dataset(settings(tmp_path))
+    np.testing.assert_array_equal(loaded.x[-1, ..., 0], np.rot90(turned, -1).astype(np.float32))
+
+
+def test_folders_of_parts(tmp_path: Path) -> None:
+    """train, test and validation that hold the classes are the parts of every seed."""
+    for part, n in (("train", 8), ("test", 3), ("val", 2)):
+        animals(tmp_path / part, 4, 4, n=n)
+    data = settings(tmp_path)
+    loaded = load_dataset(data)
+    assert loaded.parts is not None
+    assert [int((loaded.parts == part).sum()) for part in (REST, VALIDATION, TEST)] == [16, 4, 6]
+    assert len(split_rows(loaded, data, 5).train) == 16
+    save(tmp_path / "test" / "cow", "a.png", pixels(4, 4))
+    with pytest.raises(ConfigError, match="is of class cow; allowed: the same classes"):
+        load_dataset(data)
+
+
+def test_the_identity_is_that_of_the_pictures(tmp_path: Path) -> None:
+    """A changed, added or moved picture is another dataset; a copy of the folder is the same."""
+    animals(tmp_path / "one", 4, 4)
+    first = data_identity(settings(tmp_path / "one"))
+    assert str(tmp_path) not in str(first)
+    for path in (tmp_path / "one").rglob("*.png"):
+        save(tmp_path / "two" / path.parent.name, path.name, np.asarray(Image.open(path)))
+    assert data_identity(settings(tmp_path / "two")) == first
+    (tmp_path / "two" / "cat" / "1.png").rename(tmp_path / "two" / "dog" / "99.png")
+    assert data_identity(settings(tmp_path / "two"))["file"] != first["file"]
+
+
+def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing, loose, broken, too large or does not fit pictures is named in a line."""
+
+    def refusal(folder: Path, **more: Any) -> str:
+        with pytest.raises(ConfigError) as error:
+            load_dataset(settings(folder, **more))
+        return str(error.value)
+
+    assert refusal(tmp_path / "gone").startswith("data.path: ") and "does not exist" in refusal(tmp_path / "gone")
+    assert "there is no picture" in refusal(tmp_path)
+    animals(tmp_path, 8, 8)
+    for key, value in {"target": "a", "separator": ";", "split": "groups", "missing": "drop", "drop": ["a"]}.items():
+        assert refusal(tmp_path, **{key: value}).startswith(f"data.{key}: ")
+    assert refusal(tmp_path, task="regression").startswith("data.task: regression given")
+    for size in (0, "big", [1, 2, 3], True):
+        assert refusal(tmp_path, image_size=size).startswith("data.image_size: ")
+    monkeypatch.setattr("pipeline.data.images.free_memory", lambda: 10_000)
+    assert "a smaller data.image_size" in refusal(tmp_path, image_size=100)
+    monkeypatch.undo()
+    (tmp_path / "dog" / "bad.png").write_bytes((tmp_path / "dog" / "1.png").read_bytes()[:-30])
+    assert "dog/bad.png cannot be read as a picture" in refusal(tmp_path)
+    (tmp_path / "dog" / "bad.png").write_text("text")
+    assert "dog/bad.png cannot be read as a picture" in refusal(tmp_path)
+    (tmp_path / "dog" / "bad.png").rename(tmp_path / "loose.png")
+    assert "loose.png lies in no folder of a class" in refusal(tmp_path)
