@@ -16,7 +16,7 @@ from omegaconf.resolvers import oc
 
 from pipeline.errors import ConfigError
 
-PLACES = ("results", "tracking.uri", "data.path")
+PLACES = ("results", "tracking.uri", "data.path", "data.validation_path", "data.test_path")
 OUTSIDE = ("oc.env", "hydra", "now")  # resolvers that read the environment, Hydra's own config, and the clock
 FILE_NAME = "${file_stem:${data.path}}"  # data.name of conf/data/file.yaml: the name of a data file that must exist
 

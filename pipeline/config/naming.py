@@ -65,6 +65,8 @@ def _is_left_out(override: str, config: Config) -> bool:
     key = override.lstrip("+~").split("=")[0].split("@")[0]
     if key.partition(".")[0] in NOT_IN_ARM or key == "training.seeds_at_once":
         return True
+    if key in ("data.validation_path", "data.test_path"):  # as of data.path, what they hold counts, not where
+        return True
     is_data_or_model = key in ("data", "data.name", "data.path", "model", "model.name")
     return is_data_or_model and config.study == f"{config.data.name}-{config.model.name}"
 

@@ -96,6 +96,15 @@ def merges(before: int, after: int) -> bool:
     return before - after > before * max(LARGEST_LOSS, before / FLOAT32_VALUES)
 
 
+def whole_numbers_lost(values: np.ndarray) -> bool:
+    """Whether a column of whole numbers has neighbours that are one and the same as a float64, from 2^53 on."""
+    if values.dtype.kind not in "iu" or values.dtype.itemsize < 8 or not values.size:
+        return False
+    if max(abs(int(values.min())), abs(int(values.max()))) <= 2**53:
+        return False
+    return merges(len(np.unique(values)), len(np.unique(values.astype(np.float64))))
+
+
 def feature_axes(values: np.ndarray) -> tuple[int, ...]:
     """The axes over which a feature varies: the rows of a table; of anything with more axes, all but the channels."""
     return (0,) if values.ndim <= 2 else tuple(range(values.ndim - 1))

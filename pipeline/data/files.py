@@ -31,7 +31,21 @@ def load_file(data: Data) -> Dataset:
     check_settings(data)
     files = [(f"data.{key}", data_file(data, key), PARTS[key]) for key in _given(data)]
     _check_memory(files)
+    _check_different(data)
     return read_arrays(files, data) if kind_of_file(data.path) == "npz" else read_tables(files, data)
+
+
+def _check_different(data: Data) -> None:
+    """Refuse rows that are to be tested on and are those to train on."""
+    digests, seen = file_digests(data), {}
+    for key, name in PATHS.items():
+        content = digests.get(name)
+        if content in seen:
+            allowed = "other rows; data.test_fraction=0 tests on the training rows"
+            reason = f"which holds the same as data.{seen[content]}"
+            raise DataError(f"data.{key}", getattr(data, key), allowed, reason=reason)
+        if content is not None:
+            seen[content] = key
 
 
 def data_file(data: Data, key: str = "path") -> Path:

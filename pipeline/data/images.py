@@ -30,7 +30,7 @@ def load_images(data: Data) -> Dataset:
     root = image_folder(data)
     remarks: list[str] = []
     files, labels, parts = _list(root, remarks)
-    size, grey = _measure(files, data, root)
+    size, grey = _measure(files, data, root, remarks)
     values = len(files) * size[0] * size[1] * (1 if grey else 3)
     if values * BYTES_PER_VALUE > free_memory():
         raise DataError(
@@ -104,7 +104,7 @@ def _list(root: Path, remarks: list[str]) -> tuple[list[Path], list[str], list[i
     return files, labels, parts
 
 
-def _measure(files: list[Path], data: Data, root: Path) -> tuple[tuple[int, int], bool]:
+def _measure(files: list[Path], data: Data, root: Path, remarks: list[str]) -> tuple[tuple[int, int], bool]:
     """((height, width), whether all are grey) by the files' headers."""
     sizes, modes = Counter(), set()
     for path in files:
@@ -112,6 +112,8 @@ def _measure(files: list[Path], data: Data, root: Path) -> tuple[tuple[int, int]
             turned = picture.getexif().get(0x0112, 1) >= 5
             sizes[picture.size if turned else picture.size[::-1]] += 1
             modes.add(_mode(picture))
+    if any(mode.endswith(("A", "a")) for mode in modes):
+        remarks.append(f"{root.name}: some pictures are transparent in places, where their colour counts all the same")
     deep = {mode for mode in modes if mode.startswith(DEEP)}
     if deep and deep != modes:
         raise DataError(

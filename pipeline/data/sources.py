@@ -65,6 +65,8 @@ def load_dataset(data: Data) -> Dataset:
             "at least 5 rows, with 2 left to train on",
         )
     remarks = [*dataset.remarks, *suspicions(dataset, data)]
+    if data.test_fraction is None and (dataset.parts is None or not (dataset.parts == TEST).any()):
+        remarks.append(f"{data.name}: it has no test rows of its own, and 20 % of its rows are tested on")
     if data.test_fraction == 0:
         remarks.append(f"{data.name}: all rows are trained on, and the same rows are tested on (data.test_fraction=0)")
     return replace(dataset, remarks=tuple(remarks))

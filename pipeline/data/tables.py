@@ -18,10 +18,11 @@ from pipeline.data.columns import (
     refuse_date,
     require_categories,
 )
-from pipeline.data.dataset import INDICATOR, NUMBER, Dataset
+from pipeline.data.dataset import INDICATOR, NUMBER, Dataset, whole_numbers_lost
+from pipeline.data.layout import NAMELESS
 from pipeline.data.settings import kind_of_file, names
 from pipeline.data.targets import make_dataset
-from pipeline.data.text import NAMELESS, read_text
+from pipeline.data.text import read_text
 from pipeline.errors import DataError, closest
 
 INDEX = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__")  # what pandas writes of an index, once or repeatedly
@@ -36,8 +37,11 @@ def read_tables(files: Sequence[tuple[str, Path, int]], data: Data) -> Dataset:
     for key, path, _ in files:
         frame, said = _read(path, key, data)
         remarks += said
+        if frames:
+            frames[0], frame = _without_lone_index(frames[0], frame), _without_lone_index(frame, frames[0])
         _check_same_columns(frames, frame, files, key, path)
         frames.append(frame if not frames else frame[frames[0].columns])
+    frames[1:] = [frame[frames[0].columns] for frame in frames[1:]]
     parts = np.repeat(np.array([part for *_, part in files], np.int8), [len(frame) for frame in frames])
     key, path, _ = files[0]
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
@@ -65,6 +69,12 @@ def _read(path: Path, key: str, data: Data) -> tuple[Any, list[str]]:
     if len(twice):
         raise DataError(f"{key}: {path.name} has two columns called {twice[0]}; allowed: each name once")
     return frame.reset_index(drop=True), []
+
+
+def _without_lone_index(frame: Any, other: Any) -> Any:
+    """The table without an index that the other one was written without."""
+    lone = [column for column in frame.columns if INDEX.fullmatch(column) and column not in other.columns]
+    return frame.drop(columns=lone)
 
 
 def _check_same_columns(
@@ -209,6 +219,11 @@ def _encode(
         remarks.append(f"{name}: {len(values)} {'categories' if len(values) > 1 else 'category'}")
         if len(values) == len(frame) > 2:
             remarks.append(f"{name}: another text in each row, like a name; data.drop=[{name}] leaves it out")
+    for name in features:
+        if isinstance(frame[name].dtype, np.dtype) and whole_numbers_lost(frame[name].to_numpy()):
+            remarks.append(
+                f"column {name}: floats cannot tell its whole numbers apart; subtract a number near their mean"
+            )
     _check_finite(np.concatenate(blocks, axis=1) if texts else blocks[0], path)
     for name in features:
         missing = frame[name].isna().to_numpy()

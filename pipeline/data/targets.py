@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.schema import Data
-from pipeline.data.dataset import Dataset, classification, classification_task, regression
+from pipeline.data.dataset import Dataset, classification, classification_task, regression, whole_numbers_lost
 from pipeline.errors import DataError
 
 MOST_CLASSES = 20  # a target with more different whole numbers than this is taken for a regression
@@ -30,6 +30,9 @@ def make_dataset(
         raise DataError(
             f"data.target: {n_bad} values of {name} are NaN or infinite; allowed: finite numbers, or data.missing=drop"
         )
+    columns = x.reshape(len(x), -1).T if x.dtype.kind in "iu" and x.ndim == 2 else ()
+    if any(map(whole_numbers_lost, (*columns, y.ravel()))):
+        remarks.append(f"{file}: floats cannot tell its whole numbers apart; subtract a number near their mean")
     labels = None
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]

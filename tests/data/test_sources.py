@@ -264,4 +264,7 @@ def test_neither_cache_nor_network(name: str) -> None:
         ConfigError, match=rf"^data: {name} could be read neither from Keras' cache nor from its download: "
     ) as refused:
         load_dataset(chosen(f"data={name}"))
-    assert "\n" not in str(refused.value)
+    line = str(refused.value)
+    assert "\n" not in line
+    place = {"mnist": "mnist.npz", "fashion_mnist": "fashion-mnist/", "cifar10": "cifar-10-batches-py-target_archive"}
+    assert "; by hand: " in line and f"datasets/{place[name]}" in line

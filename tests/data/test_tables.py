@@ -69,6 +69,7 @@ FORMS = {
         f"{i},{i},{line}\n" for i, line in enumerate(ROWS.split())), {}),
     "packed": ("mine.csv.gz", gzip.compress(CSV.encode()), {}),
     "capitals": ("MINE.CSV", CSV.encode(), {}),
+    "spaces before separators": ("mine.csv", CSV.replace(",", " , ").replace("\n", "  \n").encode(), {}),
     "named separator": ("mine.csv", CSV.replace(",", "\t").encode(), {"separator": "tab"}),
 }  # fmt: skip
 
@@ -309,3 +310,59 @@ def test_settings_of_text_are_refused_for_other_files(key: str, tmp_path: Path) 
         data_identity(settings(tmp_path / "mine.npz", **{key: value}))
     with pytest.raises(ConfigError, match=rf"^data\.{key}: "):
         data_identity(Data(name="iris", source="iris", **{key: value}))
+
+
+def test_spaces_make_no_category_and_hide_no_gap(tmp_path: Path) -> None:
+    """`yes ` is `yes`, and an `NA ` with a space is missing."""
+    rows = [("yes ", "1 "), ("yes", "2"), (" no", "NA "), ("no", "4")] * 6
+    content = "a,b,label\n" + "".join(f"{a},{b},{'xy'[i % 2]}\n" for i, (a, b) in enumerate(rows))
+    loaded = table(tmp_path, content, missing="impute")
+    assert loaded.features == ("a=no", "a=yes", "b", "b is missing")
+    assert loaded.x[:4, 2].tolist()[:2] == [1, 2] and np.isnan(loaded.x[2, 2])
+
+
+def test_names_that_occur_twice(tmp_path: Path) -> None:
+    """The second column of a name gets a number, and that is said."""
+    loaded = table(tmp_path, CSV.replace("second", "first"))
+    assert loaded.features == ("first", "first.1")
+    assert "mine.csv: two columns are called first; the later one is now first.1" in loaded.remarks
+
+
+def test_whole_numbers_beyond_floats_are_named(tmp_path: Path) -> None:
+    """Ids that a float64 cannot tell apart are not merged without a word, in tables, arrays and targets."""
+    ids = 2**60 + np.arange(30)
+    pd.DataFrame({"id": ids, "label": np.arange(30) % 2}).to_csv(tmp_path / "a.csv", index=False)
+    np.savez(tmp_path / "b.npz", x=ids[:, None], y=np.arange(30) % 2)
+    np.savez(tmp_path / "c.npz", x=np.arange(30.0)[:, None], y=ids)
+    for name in ("a.csv", "b.npz", "c.npz"):
+        data = settings(tmp_path / name, target="label" if name == "a.csv" else "y")
+        assert any("whole numbers apart" in line for line in load_dataset(data).remarks), name
+
+
+def test_the_same_rows_do_not_test(tmp_path: Path) -> None:
+    """A test file that is a copy of the training file is refused; an index in one of two files alone is no matter."""
+    for name in ("train.csv", "test.csv"):
+        (tmp_path / name).write_text(CSV)
+    with pytest.raises(
+        ConfigError, match=r"^data\.test_path: .* which holds the same as data\.path; allowed: other rows"
+    ):
+        load_dataset(settings(tmp_path / "train.csv", test_path=str(tmp_path / "test.csv")))
+    pd.read_csv(tmp_path / "train.csv")[3:].to_csv(tmp_path / "test.csv")
+    loaded = load_dataset(settings(tmp_path / "train.csv", test_path=str(tmp_path / "test.csv")))
+    assert (loaded.x.shape, loaded.features) == ((45, 2), ("first", "second"))
+
+
+def test_parquet_keeps_its_types(tmp_path: Path) -> None:
+    """Nullable numbers, booleans, categories, text of digits and an index, as pandas stores them."""
+    frame = pd.DataFrame({
+        "n": pd.array([1, None, 3] * 8, "Int64"), "ok": pd.array([True, None, False] * 8, "boolean"),
+        "size": pd.Categorical(["s", "m", "l"] * 8), "zip": ["01", "02", "10"] * 8, "label": ["a", "b"] * 12,
+    }, index=pd.Index(range(24), name="row"))  # fmt: skip
+    frame.to_parquet(tmp_path / "mine.parquet")
+    loaded = load_dataset(settings(tmp_path / "mine.parquet", missing="impute"))
+    texts = [f"{name}={value}" for name, values in (("size", "lms"), ("zip", ["01", "02", "10"])) for value in values]
+    assert loaded.features == ("n", "ok", *texts, "n is missing", "ok is missing")
+    np.testing.assert_array_equal(loaded.x[0], [1, 1, 0, 0, 1, 1, 0, 0, 0, 0])
+    frame.assign(when=pd.date_range("2024-01-01", periods=24)).to_parquet(tmp_path / "dates.parquet")
+    with pytest.raises(ConfigError, match=r"^data\.path: column when holds dates"):
+        load_dataset(settings(tmp_path / "dates.parquet", missing="impute"))

@@ -1,9 +1,13 @@
 """A request that memory or the disk cannot hold is refused before anything is trained."""
 
+from pathlib import Path
+
 import pytest
+from factories import compose_config
 
 from pipeline.errors import ConfigError
 from pipeline.experiment.identity import Recipe, SeedKeys
+from pipeline.experiment.run import run_arm
 from pipeline.experiment.validate import validate
 
 REQUEST = ("data=iris", "model=linear", "training.epochs=1", "seeds=200", "tracking=none")
@@ -29,3 +33,22 @@ def test_keys_of_a_million_seeds_are_computed_when_they_are_looked_up() -> None:
         keys[10**6]
     assert dict(SeedKeys(recipe, [3])) == {3: recipe.keys(3)}
     assert SeedKeys(recipe, [3, 7]) == SeedKeys(recipe, (7, 3)) != SeedKeys(Recipe("c", ()), [3, 7])
+
+
+def test_how_data_were_read_is_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sweep says once how it read a file, however many arms train on it; each run keeps the sentences."""
+    path = tmp_path / "mine.csv"
+    path.write_text(";a;label\n" + "".join(f"{i};{i % 7},5;{'xy'[i % 2]}\n" for i in range(30)))
+    request = ("data=file", f"data.path={path}", "data.target=label", "model=linear", "training.epochs=1", "seeds=1",
+               "tracking=none", f"results={tmp_path / 'results'}")  # fmt: skip
+    validate([*request, "bias_initializer=zeros,ones", "optimizer=adam,sgd"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("mine.csv: separator ;, decimal comma") == 1
+    said = [
+        "mine.csv: separator ;, decimal comma",
+        "mine.csv: column Unnamed: 0 counts rows and is left out (an index is no feature)",
+        "mine.csv: 30 rows, 1 features", "label: 2 classes (x, y)",
+    ]  # fmt: skip
+    assert [line for line in lines if line in said] == said
+    run = run_arm(compose_config(*request)).runs[0]
+    assert run.meta["data_remarks"] == said

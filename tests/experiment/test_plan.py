@@ -96,7 +96,7 @@ def test_key_follows_the_rows_of_a_file(tmp_path: Path) -> None:
     """A moved file is the same data; one changed cell makes another run."""
     path = tmp_path / "people.csv"
     path.write_text(PEOPLE)
-    data = Data("people", "file", str(path), "sex")
+    data = Data("people", "file", str(path), target="sex")
     first = plan(data=data)
     moved = path.rename(tmp_path / "moved.csv")
     assert plan(data=replace(data, path=str(moved))).keys == first.keys

@@ -1,0 +1,170 @@
+"""The layout of a text table: its separator, whether its first line holds names, and what comes before that."""
+
+import csv
+import gzip
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import IO
+
+from pipeline.config.schema import Data
+from pipeline.data.settings import separator_of
+from pipeline.errors import DataError
+
+CANDIDATES = (",", ";", "\t", "|")
+SAMPLE_LINES, SAMPLE_CHARACTERS = 200, 2**16
+NAMELESS = "Unnamed: "  # how pandas calls a column without a name
+WHOLE = re.compile(r"\s*[+-]?\d+\s*")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a text table is laid out. names: of its columns. skip: lines before the first row. trailing: separators end
+    the lines.
+    """
+
+    separator: str
+    names: tuple[str, ...]
+    skip: int
+    remarks: tuple[str, ...] = ()
+    trailing: bool = False
+
+
+def detect_layout(path: Path, encoding: str, key: str, data: Data) -> Layout:
+    lines, whole = _sample(path, encoding)
+    skip = 0
+    while skip < len(lines) and (not lines[skip].strip() or lines[skip].lstrip().startswith(("#", "%"))):
+        skip += 1
+    separator = separator_of(data)
+    if skip < len(lines) and (excel := re.fullmatch(r"\"?sep=(.)\"?\s*", lines[skip])):
+        separator, skip = separator or excel[1], skip + 1
+    comments, lines = [line.strip() for line in lines[:skip]], lines[skip:]
+    if not lines:
+        raise DataError(f"{key}: {path.name} is empty; allowed: a table with a line of names and rows")
+    if separator is None:
+        separator = _detect_separator(lines, whole)
+    records = _records(lines, separator, whole)
+    width = Counter(map(len, records[1:])).most_common(1)[0][0] if len(records) > 1 else len(records[0])
+    if data.separator is not None and max(width, len(records[0])) == 1:
+        raise DataError(
+            "data.separator", data.separator, "null to detect it", reason=f"by which {path.name} has one column"
+        )
+    header, remarks, names = records[0], [], []
+    is_data = _is_data(records)
+    if is_data and comments:  # numpy.savetxt(header=...) marks the line of names as a comment
+        told = _records([comments[-1].lstrip("#% ")], separator, True)
+        names = told[0] if told and len(told[0]) == width and not any(map(_is_number, told[0])) else []
+    if is_data and not names:
+        names = [str(i) for i in range(width)]
+        remarks.append(f"{path.name}: no line of names; its columns are called 0 to {width - 1}")
+    elif not is_data:
+        names, skip = header, skip + _lines_of_header(lines, separator)
+    rows = records[1:]
+    trailing = bool(rows) and len(names) == width - 1 and all(not row[-1] for row in rows if len(row) == width)
+    if trailing:
+        names = [*names, ""]
+    elif len(names) == width - 1:
+        names = ["", *names]  # as R writes the names of the rows
+    return Layout(separator, tuple(_unique(names, path, remarks)), skip, tuple(remarks), trailing)
+
+
+def _sample(path: Path, encoding: str) -> tuple[list[str], bool]:
+    """(the first lines with their ends, whether these are all)."""
+    lines, size = [], 0
+    with open_file(path) as raw, io.TextIOWrapper(raw, encoding, newline="") as file:  # type: ignore[arg-type]
+        for line in file:
+            lines.append(line)
+            size += len(line)
+            if len(lines) >= SAMPLE_LINES or (size > SAMPLE_CHARACTERS and len(lines) >= 20):
+                return lines, False
+    return lines, True
+
+
+def _records(lines: Sequence[str], separator: str, whole: bool) -> list[list[str]]:
+    """The cells of each line that has any; the last line may be cut off within quotes where the sample is not whole."""
+    if separator == " ":
+        lines = [line.replace("\t", " ").strip() + "\n" for line in lines]
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.reader(io.StringIO("".join(lines), newline=""), delimiter=separator, skipinitialspace=True)
+    records = [[cell.strip() for cell in record] for record in reader]
+    records = [record for record in records if any(record)]
+    return records if whole or len(records) < 3 else records[:-1]
+
+
+def _lines_of_header(lines: Sequence[str], separator: str) -> int:
+    """How many lines come before the first row: blank ones, and those of the names, which may hold line breaks."""
+    if separator == " ":
+        return next(i for i, line in enumerate(lines) if line.strip()) + 1
+    reader = csv.reader(iter(lines), delimiter=separator, skipinitialspace=True)
+    for record in reader:
+        if any(cell.strip() for cell in record):
+            break
+    return reader.line_num
+
+
+def _detect_separator(lines: Sequence[str], whole: bool) -> str:
+    """The separator that gives most lines the same number of cells, two or more, the line of names included."""
+    best, found = (0.0, 0, 0), ""
+    for separator in CANDIDATES:
+        if score := _score(_records(lines, separator, whole)):
+            best, found = max((best, found), (score, separator), key=lambda pair: pair[0])
+    if best[0] >= 0.5:
+        return found
+    return " " if (score := _score(_records(lines, " ", whole))) and score[0] > 0.9 else found or ","
+
+
+def _score(records: list[list[str]]) -> tuple[float, int, int] | None:
+    """(share of lines with the usual number of cells, whether that of names has as many, the number)."""
+    counts = [len(record) for record in records]
+    if not counts:
+        return None
+    width = Counter(counts[1:] or counts).most_common(1)[0][0]
+    named = counts[0] == width
+    if width < 2 or not (named or (counts[0] == width - 1 and counts[0] > 1)):
+        return None
+    return round(counts.count(width) / len(counts), 1), int(named), width
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell.replace(",", "."))
+    except ValueError:
+        return False
+    return cell.lower() not in ("nan", "inf", "infinity")
+
+
+def _is_data(records: list[list[str]]) -> bool:
+    """Whether the first line is a row and not the names: it has numbers where rows have, and no new text elsewhere."""
+    first, rows = records[0], records[1:]
+    if not rows or any(not cell for cell in first):
+        return False
+    numeric = [all(_is_number(row[i]) for row in rows if i < len(row) and row[i]) for i in range(len(first))]
+    if not any(numeric) or any(is_n and not _is_number(cell) for is_n, cell in zip(numeric, first, strict=True)):
+        return False
+    texts = [i for i, is_n in enumerate(numeric) if not is_n]
+    if texts:
+        return all(any(i < len(row) and row[i] == first[i] for row in rows) for i in texts)
+    steps = {float(b) - float(a) for a, b in pairwise(first) if "," not in a + b}
+    return not (steps == {1.0} and all(map(WHOLE.fullmatch, first)))  # 0,1,2 and 2019,2020 are names
+
+
+def _unique(names: Sequence[str], path: Path, remarks: list[str]) -> list[str]:
+    """The names of columns, each once: as pandas, a nameless one gets its number, a second `a` becomes `a.1`."""
+    taken: list[str] = []
+    for i, raw in enumerate(names):
+        name = raw.strip().lstrip("\ufeff") or f"{NAMELESS}{i}"
+        if name in taken:
+            n = next(n for n in range(1, len(names) + 1) if f"{name}.{n}" not in [*taken, *names])
+            remarks.append(f"{path.name}: two columns are called {name}; the later one is now {name}.{n}")
+            name = f"{name}.{n}"
+        taken.append(name)
+    return taken
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """The content of a file, unpacked."""
+    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")  # type: ignore[return-value]
