@@ -14,6 +14,7 @@ _DAY = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}"
 _MONTH = r"(\d{1,2}[ -.]+)?(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ -.,]+\d{1,4}([ -.,]+\d{2,4})?"
 DATE = re.compile(rf"(({_DAY}|{_MONTH})([ T].*)?|\d{{1,2}}:\d{{2}}(:\d{{2}}(\.\d+)?)?( ?[ap]m)?)", re.IGNORECASE)
 SPELLED_NUMBER = re.compile(r"[$€£¥]?\s*[+-]?\s*[$€£¥]?\s*\d[\d.,'_\s]*\s*[%$€£¥]?")
+INDEX_AND_VALUE = re.compile(r"\d+:[+-]?\d[\d.eE+-]*")
 ISO_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?")
 
 
@@ -67,14 +68,21 @@ def as_texts(values: Any) -> np.ndarray:
     return texts
 
 
-def require_categories(texts: np.ndarray, name: str, key: str) -> list[str]:
-    """The sorted categories of a text column. Raises DataError where it holds numbers that were not read as such."""
+def require_categories(texts: np.ndarray, name: str, key: str, typed: bool) -> list[str]:
+    """The sorted categories of a text column. Raises DataError where it holds numbers that were not read as such.
+
+    typed: the file says that it is text, so that digits alone are categories.
+    """
     categories = sorted({text for text in texts if text is not None})
     odd = [text for text in categories if not _is_plain(text)]
-    if odd and all(SPELLED_NUMBER.fullmatch(text.strip()) for text in categories):
+    if (odd or not typed) and all(SPELLED_NUMBER.fullmatch(text.strip()) for text in categories):
         raise DataError(
-            f"{key}: column {name} holds numbers that cannot be read, such as {odd[0]}; allowed: 1234.5, or with "
-            "data.decimal=',' 1234,5"
+            f"{key}: column {name} holds numbers that cannot be read, such as {(odd or categories)[0]}; allowed: "
+            "1234.5, or with data.decimal=',' 1234,5"
+        )
+    if all(INDEX_AND_VALUE.fullmatch(text) for text in categories):
+        raise DataError(
+            f"{key}: column {name} holds pairs such as {categories[0]} (LIBSVM's format); allowed: a column per feature"
         )
     if len(categories) > FEW_CATEGORIES and odd and 2 * len(odd) < len(categories):
         raise DataError(
@@ -123,9 +131,10 @@ def as_times(values: Any, name: str) -> np.ndarray:
 
 def refuse_date(name: str, example: object, key: str) -> DataError:
     """The refusal of a column of dates as a feature or target."""
+    instead = f", data.drop=[{name}], or data.split=time data.split_by={name}" if key != "data.target" else ""
     return DataError(
         f"{key}: column {name} holds dates or times ({example}); allowed: numbers made of them (year, month, hour, "
-        f"seconds), data.drop=[{name}], or data.split=time data.split_by={name}"
+        f"seconds){instead}"
     )
 
 

@@ -12,7 +12,7 @@ REST, VALIDATION, TEST = range(3)  # parts that the data assign a row to; REST: 
 NUMBER, INDICATOR = 0, -1  # kinds of a table's columns; from 1 on, the columns of one text feature share a number
 LARGEST_LOSS = 0.01  # share of a column's different values that float32 may merge
 FLOAT32_VALUES = 2**23  # that float32 tells apart between two powers of 2
-LARGEST_SEARCH = 2 * 10**7  # values of a table; in larger ones, columns are not searched for what float32 merges
+LARGEST_SEARCH = 4 * 10**6  # values of a table; in larger ones, columns are not searched for what float32 merges
 MOST_SCALES = 32  # the largest value of a float32 feature, in its standard deviations
 
 

@@ -35,6 +35,7 @@ class Layout:
 
 
 def detect_layout(path: Path, encoding: str, key: str, data: Data) -> Layout:
+    """The layout by the first lines of a file. Raises DataError where there are none, or one column."""
     lines, whole = _sample(path, encoding)
     skip = 0
     while skip < len(lines) and (not lines[skip].strip() or lines[skip].lstrip().startswith(("#", "%"))):

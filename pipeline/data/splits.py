@@ -15,9 +15,9 @@ class Split:
     """The rows of one seed: int32 row numbers of each part, and the statistics of its training rows.
 
     Inputs are standardized as (x - mean) / scale, in the precision of the dataset's x; both broadcast over rows. The
-    scale of a category that no training row has is infinite, so that it is 0 everywhere. A regression's targets are
-    standardized as (y - target_mean) / target_scale, [] or [outputs]. fill: [columns], what stands for a missing value;
-    None where none is missing.
+    scale of a category that no training row has, or of the indicator of a gap that none has, is infinite, so that it is
+    0 everywhere. A regression's targets are standardized as (y - target_mean) / target_scale, [] or [outputs]. fill:
+    [columns], what stands for a missing value; None where none is missing.
     """
 
     seed: int
@@ -106,7 +106,7 @@ def _statistics(
     if standardize:
         mean, scale = _moments(x)
     if kinds is not None:
-        never = np.where((kinds > 0) & ~(x > 0).any(0), np.inf, 1).astype(x.dtype)
+        never = np.where((kinds != NUMBER) & ~(x > 0).any(0), np.inf, 1).astype(x.dtype)
         mean, scale = np.where(kinds == NUMBER, mean, 0).astype(x.dtype), np.where(kinds == NUMBER, scale, never)
     return mean, scale.astype(x.dtype), fill
 

@@ -49,7 +49,7 @@ def read_tables(files: Sequence[tuple[str, Path, int]], data: Data) -> Dataset:
     frame, kept = _drop_missing(frame, targets, features, path, data, remarks)
     parts = parts[kept]
     x, columns, kinds = _encode(frame, features, path, data, remarks)
-    y = _target_values(frame, targets)
+    y = _target_values(frame, targets, kind_of_file(path.name) == "parquet")
     roles = row_roles(None if data.split_by is None else frame[str(data.split_by).strip()], parts, data, remarks)
     return make_dataset(x, y, targets, data, path.name, remarks, features=columns, kinds=kinds, **roles)
 
@@ -197,7 +197,8 @@ def _encode(
     for name in features:
         if kind[name] == "date":
             raise refuse_date(name, frame[name].dropna().iloc[0], "data.path")
-    categories = {name: require_categories(values, name, "data.path") for name, values in texts.items()}
+    typed = kind_of_file(path.name) == "parquet"
+    categories = {name: require_categories(values, name, "data.path", typed) for name, values in texts.items()}
     many = {name: len(values) for name, values in categories.items() if len(values) > MOST_CATEGORIES}
     if many:
         shown = ", ".join(f"{name} ({count})" for name, count in list(many.items())[:5])
@@ -247,7 +248,7 @@ def _check_finite(x: np.ndarray, path: Path) -> None:
         raise DataError(f"data.path: {path.name} holds {n_bad} infinite values; allowed: finite numbers")
 
 
-def _target_values(frame: Any, targets: list[str]) -> np.ndarray:
+def _target_values(frame: Any, targets: list[str], typed: bool) -> np.ndarray:
     """The target [rows] or [rows, targets]: numbers, booleans or texts."""
     values = []
     for name in targets:
@@ -256,7 +257,7 @@ def _target_values(frame: Any, targets: list[str]) -> np.ndarray:
             raise refuse_date(name, frame[name].iloc[0], "data.target")
         if kind == "text":
             texts = as_texts(frame[name])
-            require_categories(texts, name, "data.target")
+            require_categories(texts, name, "data.target", typed)
             values.append(texts.astype(str))
         elif kind == "boolean":
             values.append(as_numbers(frame[name]).astype(bool))

@@ -171,6 +171,17 @@ def test_missing_values_are_refused_dropped_or_filled(tmp_path: Path) -> None:
     assert int(np.isnan(filled.x).sum()) == 2
 
 
+def test_gaps_that_no_training_row_has(tmp_path: Path) -> None:
+    """Where only held-out rows lack a value, what says so is 0 for them too: nothing was learnt about it."""
+    content = CSV.replace("5.75,2,b", ",2,b")
+    loaded = table(tmp_path, content, missing="impute")
+    data = settings(tmp_path / "mine.csv", missing="impute")
+    splits = [split_rows(loaded, data, seed) for seed in range(8)]
+    seen = [(23 in split.train, standardized_inputs(loaded, split, np.array([23]))[0, -1]) for split in splits]
+    assert {trained for trained, _ in seen} == {True, False}
+    assert all(value == trained for trained, value in seen)
+
+
 NOISE = np.random.default_rng(5).normal(size=40).tolist()
 
 
@@ -269,6 +280,9 @@ REFUSED = {
     "many categories": ("name,label\n" + "".join(f"n{i},a\nn{i},b\n" for i in range(51)), {},
                         ("data.path", "name (51)", "50", "data.drop=[name]")),
     "thousands": ("pay;label\n" + "1.234,5;a\n2.345,6;b\n" * 9, {}, ("data.path", "pay", "1.234,5")),
+    "decimal comma and thousands": ("pay;label\n" + "1.234;a\n2.345;b\n" * 9, {"decimal": ","}, ("pay", "1.234")),
+    "no decimal comma": ("pay;label\n" + "1,25;a\n2,5;b\n" * 9, {"decimal": "."}, ("pay", "1,25", "data.decimal=','")),
+    "LIBSVM": ("a 1:3 2:4\n" + "b 1:7 2:5\na 1:7 2:5\n" * 9, {"target": "a"}, ("data.path", "1:7", "LIBSVM")),
     "currency": ("pay,label\n" + "$12,a\n$13.5,b\n" * 9, {}, ("data.path", "pay", "$12")),
     "either": ("pay;label\n" + "1,234;a\n2,345;b\n" * 9, {}, ("data.path", "pay", "1,234", "data.decimal=','")),
     "slips": ("pay,label\n" + "".join(f"{i}.5,a\n" for i in range(30)) + "oops,b\n" * 3, {}, ("pay", "oops")),
