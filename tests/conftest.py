@@ -16,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from servers import MLflowServer, launch_server
 
 from pipeline import train
+from pipeline.runtime.logs import forget_told
 
 # Hydra closes all log handlers, and absl's (TensorFlow's) then closes its stream: it must not be one of pytest's.
 absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
@@ -42,8 +43,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _reset_hydra() -> Iterator[None]:
+def _as_a_new_command() -> Iterator[None]:
     GlobalHydra.instance().clear()
+    forget_told()
     yield
     GlobalHydra.instance().clear()
 

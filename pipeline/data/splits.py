@@ -8,6 +8,7 @@ import numpy as np
 from pipeline.config.schema import Data
 from pipeline.data.dataset import NUMBER, REST, TEST, VALIDATION, Dataset, feature_axes
 from pipeline.runtime.hashing import derive_seed
+from pipeline.runtime.logs import tell_once
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def _cut(dataset: Dataset, rows: np.ndarray, fraction: float, random_state: int)
         rows_per_class = np.bincount(dataset.y[rows])
         smallest = rows_per_class[rows_per_class > 0].min(initial=10**9)
         stratify = dataset.y[rows] if smallest * min(fraction, 1 - fraction) >= 1 else None
+        if stratify is None:
+            tell_once("splitting rows regardless of classes, since one of them has too few for a share in each part")
     parts: list[Any] = train_test_split(rows, test_size=fraction, random_state=random_state, stratify=stratify)
     return parts[0], parts[1]
 

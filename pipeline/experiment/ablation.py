@@ -28,11 +28,12 @@ from pipeline.config.schema import Data
 from pipeline.data.sources import PATHS, load_dataset
 from pipeline.data.splits import split_rows, standardized_inputs, standardized_targets
 from pipeline.errors import one_line
+from pipeline.experiment.check import MAX_KEPT_WEIGHTS
 from pipeline.experiment.evaluation import Evaluator
-from pipeline.experiment.plan import Plan
+from pipeline.experiment.plan import Plan, stored_seeds
 from pipeline.runtime.device import start_tensorflow
 from pipeline.runtime.hashing import digest
-from pipeline.store.runs import Run, RunStore
+from pipeline.store.runs import WEIGHTS, Run, RunStore
 from pipeline.store.tables import ABLATION, DEAD_UNITS, read_table, write_table
 from pipeline.training.cache import model_structure
 
@@ -58,6 +59,10 @@ def ablate_studies(plans: Sequence[Plan]) -> list[str]:
             problems = update_tables(store, plans_of_study[0].config.runtime.device, files)
         except Exception as error:  # a table that is made from results must not cost any
             problems = [_one_line(error)]
+        without = sum(not run.has(WEIGHTS) for plan in plans_of_study for run in stored_seeds(plan).values())
+        if without:
+            kept = f"kept of models up to {MAX_KEPT_WEIGHTS:,} parameters, or with show_weights=true"
+            lines.append(f"ablation of {store.study}: none for {without} runs without stored weights, which are {kept}")
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             lines.append(f"ablation of {store.study}: some rows are missing: {problems[0]}{more}")

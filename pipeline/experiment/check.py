@@ -61,6 +61,9 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
     """Whether memory is short, and the bytes on disk of a run."""
     config = plan.config
     dataset = load_dataset(config.data)
+    if dataset.n_test and config.data.test_fraction is not None:
+        reason = f"but {config.data.name} has its own test rows"
+        raise ConfigError("data.test_fraction", config.data.test_fraction, "null", reason=reason)
     check_objective(config.training, dataset.task, len(dataset.classes))
     start_tensorflow(config.runtime.device)
     check_optimizer_values(config.optimizer)

@@ -28,7 +28,7 @@ from pipeline.experiment.outcome import plans_by_arm
 from pipeline.experiment.plan import Plan, explain_retraining, plan_job, seeds_to_train
 from pipeline.experiment.validate import refuse_conflicting
 from pipeline.runtime.gate import report_error
-from pipeline.runtime.logs import redirect_stderr
+from pipeline.runtime.logs import forget_told, redirect_stderr
 from pipeline.runtime.signals import raise_swallowed
 from pipeline.store.failures import Failure, read_failure
 from pipeline.tracking.background import expect_study, start_upload, stop_uploads
@@ -64,6 +64,7 @@ def current_request() -> Request | None:
 def begin_request(plan_only: bool = False) -> None:
     """Forget the request of an earlier command in this process. plan_only: show the next one, and train nothing."""
     _requests.clear()
+    forget_told()
     ValidateJobs.plan_only = plan_only
     JobRuntime.instance().set(VALIDATED, "")
 

@@ -3,8 +3,8 @@
 The process is `python -m pipeline.experiment.isolation`. It trains one job after the other, since it costs an import of
 TensorFlow and the compiled programs; after a job that failed, whatever the reason, the next one gets a new process. It
 reads pickled jobs from its standard input and ends as soon as that ends, so also when this process is killed. To
-standard output it writes a line of JSON per reply: `[epochs done, in all]`, null for a job that is done, or the error
-of one that is not.
+standard output it writes a line of JSON per reply: `[epochs done, in all]`, `{"line": what to tell the user}`, null for
+a job that is done, or the error of one that is not.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from pipeline.config.schema import PROJECT
 from pipeline.errors import one_line
 from pipeline.experiment.plan import Plan
 from pipeline.experiment.run import Progress, train_and_store
-from pipeline.runtime.logs import redirect_stderr
+from pipeline.runtime.logs import forget_told, pass_on, redirect_stderr, tell_once
 from pipeline.runtime.signals import run_command
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,9 @@ def _train_in(
         while (reply := json.loads(trainer.stdout.readline())) is not None:
             if isinstance(reply, str):
                 raise JobError(reply)
+            if isinstance(reply, dict):
+                tell_once(reply["line"])
+                continue
             progress(plan.arm, *reply)
     except (BrokenPipeError, json.JSONDecodeError):  # half a line, or none
         raise JobError(describe_death(trainer.wait())) from None
@@ -117,8 +120,10 @@ def main() -> int:
             replies.write(json.dumps(content) + "\n")
             replies.flush()
 
+    pass_on(lambda line: reply({"line": line}))
     while True:
         plan, seeds, job_log = jobs.get()
+        forget_told()
         with redirect_stderr(job_log):
             try:
                 train_and_store(plan, seeds, _rarely(reply))

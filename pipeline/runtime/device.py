@@ -11,6 +11,9 @@ from pathlib import Path
 import psutil
 
 from pipeline.errors import ConfigError
+from pipeline.runtime.logs import tell_once
+
+DEVICES = Path("/dev")
 
 
 @cache
@@ -30,6 +33,10 @@ def start_tensorflow(device: str) -> str:
     gc.freeze()  # the million objects that TensorFlow keeps: collecting garbage among them took a quarter of tracing
 
     gpus = tf.config.list_physical_devices("GPU")
+    if device == "auto" and not gpus and _has_gpu():
+        tell_once(
+            "training on the CPU: TensorFlow sees no GPU here; uv sync --extra gpu installs what it needs for one"
+        )
     if device == "gpu" and not gpus:
         raise ConfigError("runtime", "gpu", "auto, cpu", reason="but TensorFlow sees no GPU here")
     if device == "cpu":
@@ -42,6 +49,11 @@ def start_tensorflow(device: str) -> str:
     if device == "cpu" or not gpus:
         return "CPU"
     return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
+
+
+def _has_gpu() -> bool:
+    """Whether there is an NVIDIA GPU that the user has not hidden from TensorFlow."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and any(DEVICES.glob("nvidia[0-9]*"))
 
 
 @contextmanager

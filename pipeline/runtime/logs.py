@@ -2,11 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _terminals: list[int] = []  # descriptors of what standard error was before each redirection, the outermost first
+_told: set[str] = set()  # what `tell_once` has told since the command began
+_receivers: list[Callable[[str], None]] = []  # at most one: what takes lines for the user in the place of a terminal
 
 
 @contextmanager
@@ -26,7 +28,26 @@ def redirect_stderr(path: Path) -> Iterator[None]:
 
 def tell_user(line: str) -> None:
     """Print a line to standard error as it was before any redirection: to the terminal, not to a job's log."""
-    if not _terminals:
+    if _receivers:
+        _receivers[-1](line)
+    elif not _terminals:
         print(line, file=sys.stderr, flush=True)
     else:
         os.write(_terminals[0], f"{line}\n".encode(errors="replace"))
+
+
+def tell_once(line: str) -> None:
+    """`tell_user` a line that this command has not told yet: that something differs from what was asked for."""
+    if line not in _told:
+        _told.add(line)
+        tell_user(line)
+
+
+def forget_told() -> None:
+    """Begin another command, which tells everything again."""
+    _told.clear()
+
+
+def pass_on(receive: Callable[[str], None]) -> None:
+    """From now on hand the lines for the user to a function: this process has no terminal, another one has."""
+    _receivers.append(receive)

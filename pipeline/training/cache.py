@@ -11,10 +11,12 @@ from pipeline.config.schema import Optimizer, Training
 from pipeline.data.dataset import Dataset
 from pipeline.data.splits import Split
 from pipeline.runtime.hashing import digest
+from pipeline.runtime.logs import tell_once
 from pipeline.training.program import Program
 
 PARTS = ("train", "validation", "test")  # of a split
 MOST_STEPS = 8  # of recurrent layers, all together, that XLA compiles written out
+WITHOUT_XLA = f"training without XLA, which takes long to compile recurrent layers of more than {MOST_STEPS} steps"
 
 programs: cachetools.LRUCache[str, Program] = cachetools.LRUCache(maxsize=4)
 
@@ -36,6 +38,8 @@ def cached_program(
     key = digest([model_structure(model.get_config()), shapes, row_counts, id(dataset), update_rule, recipe])
     if without_xla or key not in programs:
         xla = use_xla(model, training) and not without_xla
+        if training.xla == "auto" and not xla and not without_xla:
+            tell_once(WITHOUT_XLA)
         programs[key] = Program(model, split, dataset, optimizer, training, xla)
     return programs[key]
 

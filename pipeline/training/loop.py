@@ -19,6 +19,7 @@ from pipeline.config.schema import Optimizer, Training
 from pipeline.data.dataset import Dataset
 from pipeline.data.splits import Split
 from pipeline.runtime.hashing import derive_seed
+from pipeline.runtime.logs import tell_once
 from pipeline.runtime.signals import hold_signals
 from pipeline.training.cache import PARTS, cached_program
 from pipeline.training.memory import stacks_at_once
@@ -106,18 +107,22 @@ def _train_same_size(
     program = cached_program(models[0], splits[0], dataset, optimizer, training)
     try:
         attempt(program)
-    except _xla_errors() as error:
+    except _xla_errors():
         # XLA compiles in the first epoch of the first stack. Once a stack has ended, the error is of another kind, and
         # models have changed that a second attempt would have to start from.
         if not program.xla or training.xla is True or any_ended:
             raise
-        log.info("XLA cannot compile this model, which now trains without it: %s", str(error)[:300])
+        log.info("XLA cannot compile this model", exc_info=True)
+        tell_once("training without XLA, which cannot compile this model; the job's log says why")
         attempt(cached_program(models[0], splits[0], dataset, optimizer, training, without_xla=True))
 
 
 def fit_batch_size(training: Training, split: Split) -> Training:
     """The settings with a batch size no larger than the training rows, as memory and stack width are counted with."""
-    return replace(training, batch_size=min(training.batch_size, len(split.train)))
+    rows = len(split.train)
+    if training.batch_size > rows:
+        tell_once(f"training.batch_size: {training.batch_size} given, but {rows} rows train, so an epoch is one step")
+    return replace(training, batch_size=min(training.batch_size, rows))
 
 
 def batch_order(seed: int, epoch: int, train_rows: np.ndarray) -> np.ndarray:

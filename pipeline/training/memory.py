@@ -8,6 +8,7 @@ from pipeline.biases.introspection import flatten_layers, inbound_output_shapes,
 from pipeline.config.schema import Training
 from pipeline.errors import ConfigError
 from pipeline.runtime.device import free_memory, n_cores
+from pipeline.runtime.logs import tell_once
 
 EVALUATION_ROWS, FEWEST_ROWS = 512, 32  # most and fewest rows of a seed in one step of an evaluation
 EVALUATION_BYTES = 64 * 2**20  # that such a step may touch
@@ -31,17 +32,22 @@ def stacks_at_once(model: Any, training: Training) -> int:
     """
     import tensorflow as tf
 
+    width, asked = stack_width(model, training.batch_size), training.seeds_at_once
     if tf.config.get_visible_devices("GPU"):
+        if asked != "auto" and asked > width:
+            tell_once(f"training.seeds_at_once: {asked} given, but {width} train at once: a GPU takes one stack")
         return 1
-    width = stack_width(model, training.batch_size)
     needed, free = stack_bytes(model, width, training.batch_size), free_memory()
     if needed > free:
         raise ConfigError(
             f"training.batch_size, model: {width} seeds of this model, which train together, at a batch size of "
             f"{training.batch_size} need about {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free; lower one"
         )
-    wanted = n_cores() if training.seeds_at_once == "auto" else max(1, training.seeds_at_once // width)
-    return int(min(wanted, free // needed))
+    wanted = n_cores() if asked == "auto" else max(1, asked // width)
+    fitting = int(min(wanted, free // needed))
+    if asked != "auto" and fitting < wanted:
+        tell_once(f"training.seeds_at_once: {asked} given, but {fitting * width} train at once: memory is short")
+    return fitting
 
 
 def memory_is_short(model: Any, training: Training) -> bool:

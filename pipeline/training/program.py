@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.config.schema import Optimizer, Training
 from pipeline.data.dataset import Dataset
 from pipeline.data.splits import Split
+from pipeline.runtime.logs import tell_once
 from pipeline.training.memory import FEWEST_ROWS, evaluation_rows, stack_width
 from pipeline.training.objectives import Objective, class_weights, without_output_activation
 from pipeline.training.optimizers import make_optimizer, norm_clipping
@@ -64,7 +65,8 @@ class Program:
             try:
                 self._trace(*row_counts)
             except ValueError as error:
-                log.info("These layers cannot be stacked, so each seed has its own copy: %s", str(error)[:300])
+                log.info("These layers cannot be stacked: %s", str(error)[:300])
+                tell_once("training seed by seed, which takes longer: TensorFlow cannot stack a layer of this model")
                 self._one_copy_per_seed = True
                 self._trace(*row_counts)
 

@@ -49,8 +49,8 @@ def test_another_learning_rate_is_the_same_program():
     assert len(programs) == 1
 
 
-def test_a_model_that_xla_refuses_trains_without_it(caplog):
-    """An error of XLA is logged, and the models are trained without it."""
+def test_a_model_that_xla_refuses_trains_without_it(caplog, capsys):
+    """An error of XLA is logged and said, and the models are trained without it."""
     import tensorflow as tf
 
     class Refused(tf.errors.UnimplementedError):
@@ -67,7 +67,8 @@ def test_a_model_that_xla_refuses_trains_without_it(caplog):
         arguments = (splits, dataset, config.optimizer, config.training)
         trained = train_seeds(built, *arguments, bias_variables, on_epoch)
     assert len(trained) == 2
-    assert "trains without it" in caplog.text
+    assert "made up" in caplog.text
+    assert capsys.readouterr().err.startswith("training without XLA, which cannot compile this model; ")
 
 
 def test_after_a_stack_has_ended_an_error_is_no_refusal_of_xla():

@@ -109,7 +109,7 @@ def test_a_layer_that_cannot_be_stacked_is_trained_seed_by_seed(caplog):
     layers = [layer("Reshape", target_shape="[2, 8, 4, 1]"), layer("ConvLSTM2D", filters=1, kernel_size=3), FLAT]
     with caplog.at_level(logging.INFO, logger="pipeline.training"):
         assert_equal(config_of(layers, "training.batch_size=1000", "training.xla=false"))
-    assert caplog.text.count("each seed has its own copy") == 1
+    assert caplog.text.count("These layers cannot be stacked: ") == 1
 
 
 def test_noise_and_dropout_act_only_in_training():
