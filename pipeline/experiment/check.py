@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.biases.extraction import bias_variables
-from pipeline.data.dataset import Dataset
+from pipeline.data.dataset import TEST, Dataset
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import Split, split_rows, standardized_targets
 from pipeline.errors import ConfigError, printable
@@ -61,7 +61,8 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
     """Whether memory is short, and the bytes on disk of a run."""
     config = plan.config
     dataset = load_dataset(config.data)
-    if dataset.n_test and config.data.test_fraction is not None:
+    own_test = config.data.path is None and dataset.parts is not None and bool((dataset.parts == TEST).any())
+    if own_test and config.data.test_fraction is not None:
         reason = f"but {config.data.name} has its own test rows"
         raise ConfigError("data.test_fraction", config.data.test_fraction, "null", reason=reason)
     check_objective(config.training, dataset.task, len(dataset.classes))
