@@ -1,8 +1,9 @@
 """The biases of a saved model: `python -m pipeline.extract MODEL`.
 
-MODEL is a .keras file, a .weights.h5 file, a legacy whole-model .h5, the folder of one of our runs
-(results/<study>/<arm>/seed=<n>), or runs:/<id> of MLflow (if the run has several models: runs:/<id>/<name>). Files are
-read without Keras, and no code in them runs. A run whose files do not match their digests is refused.
+MODEL is a .keras file, a .weights.h5 file, an .h5 or .hdf5 file of any Keras (a whole model or weights alone), the
+folder of one of our runs (results/<study>/<arm>/seed=<n>), or runs:/<id> of MLflow (if the run has several models:
+runs:/<id>/<name>). Files are read without Keras, and no code in them runs. A run whose files do not match their digests
+is refused.
 Exit code 2: the file or the request is refused, in one line that says why.
 """
 
@@ -20,7 +21,7 @@ from pipeline.biases.command_line import parse_arguments
 from pipeline.biases.differences import bias_differences
 from pipeline.biases.export import export_biases, print_text, write_whole
 from pipeline.biases.model_files import read_biases
-from pipeline.biases.selection import select_biases
+from pipeline.biases.selection import describe_unknown, select_biases
 from pipeline.biases.tables import bias_rows
 from pipeline.biases.variables import Bias
 from pipeline.models.saved import load_model_biases
@@ -40,7 +41,12 @@ def _extract(arguments: Sequence[str]) -> int:
     """Read the models that the arguments name, and print or write their biases. Returns the exit code."""
     options = parse_arguments(arguments, __doc__)
     models = [model for model in (options.model, options.diff) if model is not None]
-    selected = [select_biases(_read(m, options.load, options.wait), m, options.layer, options.kind) for m in models]
+    selected = []
+    for model in models:
+        biases = _read(model, options.load, options.wait)
+        selected.append(select_biases(biases, model, options.layer, options.kind))
+        if line := describe_unknown(biases, model, options.kind):
+            print(line, file=sys.stderr)
     rows = bias_differences(*selected) if len(selected) == 2 else bias_rows(selected[0])
     content = export_biases(options.format, selected[0], rows)
     if options.output:

@@ -155,7 +155,7 @@ def descriptions(biases: Iterable[Bias]) -> list[dict[str, Any]]:
     for bias in biases:
         values = getattr(bias.values, "value", bias.values)
         array = None if values is None else np.array(values)
-        rows.append({k: v for k, v in vars(bias).items() if k not in ("values", "owner")}
+        rows.append({k: v for k, v in vars(bias).items() if k not in ("values", "owner", "source")}
                     | {"values": None if array is None else array.tolist(),
                        "dtype": "" if array is None else str(array.dtype)})  # fmt: skip
     return rows
@@ -216,3 +216,16 @@ def legacy_file(*layers: dict, change: Callable[[h5py.File], Any] = lambda file:
         dense["dense/kernel:0"], dense["dense/bias:0"] = np.ones((3, 2), np.float32), np.ones(2, np.float32)
         change(file)
     return content.getvalue()
+
+
+def stored_arrays(file: Any) -> dict[str, np.ndarray]:
+    """What h5py shows of a file's weights: the path of each dataset, but for those of an optimizer -> its array."""
+    arrays = {}
+    with h5py.File(file, "r") as weights:
+
+        def add(path: str, member: Any) -> None:
+            if isinstance(member, h5py.Dataset) and path.split("/")[0] not in ("optimizer", "optimizer_weights"):
+                arrays[f"/{path}"] = member[()]
+
+        weights.visititems(add)
+    return arrays

@@ -5,7 +5,6 @@ by attribute (`bidirectional/forward_layer/cell`). Source: keras/src/saving/savi
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,14 +21,17 @@ from pipeline.biases.keras_names import (
     has_name,
     keras_class,
     name_of,
+    older_snake_case,
     short_class_name,
     snake_case,
     stored_name,
 )
+from pipeline.biases.older_layers import ALL_WEIGHTS, GATE_ORDER_OF_KERAS_1, weights_by_gate
 from pipeline.biases.safe_files import refuse_if
 from pipeline.biases.safe_hdf5 import child_group
-from pipeline.biases.variables import ROLES, WEIGHTS, Weight, join_path
+from pipeline.biases.variables import ROLES, Weight, join_path
 
+TWICE_EACH = "_layer_checkpoint_dependencies"  # the list of layers of Keras 2.12 to 2.15: those with variables twice
 Entry = dict[str, Any]  # a layer as Keras serializes it: class_name, config, and in newer files module
 
 
@@ -56,37 +58,43 @@ def config_layers(entry: Entry, path: str, group: h5py.Group | None) -> Iterator
     Raises ModelFileError for a config that Keras would not write.
     """
     # The limit is needed: a Bidirectional has two layers for one in its config, and they may be nested.
-    for number, layer in enumerate(_walk(entry, path, group)):
+    for number, layer in enumerate(_walk(entry, path, group, set())):
         refuse_if(number > limits.MAX_OBJECTS, f"more than {limits.MAX_OBJECTS} layers")
         yield layer
 
 
 def _walk(
-    entry: Entry, path: str, group: h5py.Group | None, role: str = "", layer_type: str = "", depth: int = 0
+    entry: Entry, path: str, group: h5py.Group | None, seen: set, role: str = "", layer_type: str = "", depth: int = 0
 ) -> Iterator[SavedLayer]:
+    """Yield the layer and its sublayers. seen: the identities of those before, to which it adds theirs."""
     refuse_if(depth > limits.MAX_LAYER_DEPTH, f"layers nested deeper than {limits.MAX_LAYER_DEPTH}")
     class_name, short_name = keras_class(entry), short_class_name(entry)
     is_valid = short_name.isprintable() and len(short_name) <= limits.MAX_NAME_LENGTH
     refuse_if(not is_valid, "a class whose name cannot be printed")
     yield SavedLayer(path, layer_type or short_name, class_name, entry["config"], role, group)
-    for attribute, inner, inner_group in _sublayers(class_name, entry["config"], group):
+    seen.add(_identity(entry))
+    for attribute, inner, inner_group in _sublayers(class_name, entry["config"], group, seen):
         if attribute == "cell":
-            yield from _walk(inner, path, inner_group, role, short_name, depth + 1)
+            yield from _walk(inner, path, inner_group, seen, role, short_name, depth + 1)
         else:
             inner_path = join_path(path, name_of(inner, inner_group))
-            yield from _walk(inner, inner_path, inner_group, ROLES.get(attribute, role), "", depth + 1)
+            yield from _walk(inner, inner_path, inner_group, seen, ROLES.get(attribute, role), "", depth + 1)
+
+
+def _identity(entry: Entry) -> tuple:
+    return entry["class_name"], entry["config"].get("name") if has_name(entry) else None
 
 
 def _sublayers(
-    class_name: str, config: dict[str, Any], group: h5py.Group | None
+    class_name: str, config: dict[str, Any], group: h5py.Group | None, seen: set
 ) -> Iterator[tuple[str, Entry, h5py.Group | None]]:
     """Yield (attribute that holds it, entry, group) of each sublayer; the attribute is empty if a list holds it."""
     if class_name in MODELS:
         entries = layer_entries(config)
-        groups = _groups_of(entries, child_group(group, "layers", "_layer_checkpoint_dependencies"))
+        groups = _groups_of(entries, child_group(group, "layers", TWICE_EACH), seen)
         yield from (("", entry, entry_group) for entry, entry_group in zip(entries, groups, strict=True))
     elif class_name == "StackedRNNCells":
-        groups = _groups_of(config["cells"], child_group(group, "cells"))
+        groups = _groups_of(config["cells"], child_group(group, "cells"), set())
         yield from (("", entry, entry_group) for entry, entry_group in zip(config["cells"], groups, strict=True))
     elif class_name == "Bidirectional":
         for side in ("forward", "backward"):
@@ -122,20 +130,58 @@ def layer_entries(config: Any) -> list[Entry]:
     return [entry for entry in entries if not re.match(r"keras(\.src)?\.ops\b", str(entry.get("module")))]
 
 
-def _groups_of(entries: Sequence[Entry], container: h5py.Group | None) -> list[h5py.Group | None]:
+def _groups_of(entries: Sequence[Entry], container: h5py.Group | None, seen: set) -> list[h5py.Group | None]:
     """The group of each layer of a list, found by the name stored in it, or in older files by class and count."""
     if container is None:
         return [None] * len(entries)
     by_name = {stored_name(member): member for member in container.values() if isinstance(member, h5py.Group)}
-    counts: Counter[str] = Counter()
-    groups = []
+    if set(by_name) - {""}:
+        by_key = _keys_of(entries, container, seen) if not all(map(has_name, entries)) else {}
+        return [
+            by_name.get(name_of(entry)) if has_name(entry) else child_group(container, *by_key.get(number, ()))
+            for number, entry in enumerate(entries)
+        ]
+    keys = _keys_of(entries, container, seen)
+    return [child_group(container, *keys.get(number, ())) for number in range(len(entries))]
+
+
+def _keys_of(entries: Sequence[Entry], container: h5py.Group, seen: set) -> dict[int, tuple[str, ...]]:
+    """The names that the group of each layer can have, by class and count: `dense`, then `dense_1` or `dense_2`.
+
+    A layer that is stored elsewhere has no group; whether it was counted depends on the version of Keras.
+    """
+    stored, elsewhere = set(seen), []
     for entry in entries:
-        stem = snake_case(short_class_name(entry))
-        key = f"{stem}_{counts[stem]}" if counts[stem] else stem
-        counts[stem] += 1
-        without_names = set(by_name) == {""} or not has_name(entry)
-        groups.append(child_group(container, key) if without_names else by_name.get(name_of(entry)))
-    return groups
+        elsewhere.append(has_name(entry) and _identity(entry) in stored)
+        stored.update(_identity_of_layer(layer) for layer in config_layers(entry, "", None))
+    stems = [(snake_case(short_class_name(entry)), older_snake_case(short_class_name(entry))) for entry in entries]
+    keys: dict[int, tuple[str, ...]] = {}
+    for stem in dict.fromkeys(stems):
+        numbers = [number for number, own in enumerate(stems) if own == stem]
+        here = [number for number in numbers if not elsewhere[number]]
+        for counted in (here, numbers):
+            steps = [2 if _listed_twice(container, entries[number]) else 1 for number in counted]
+            counts = [sum(steps[:position]) for position in range(len(counted))]
+            named = {
+                number: tuple(f"{name}_{count}" if count else name for name in stem)
+                for number, count in zip(counted, counts, strict=True)
+            }
+            if all(child_group(container, *named[number]) is not None for number in here):
+                break
+        keys |= named
+    return keys
+
+
+def _identity_of_layer(layer: SavedLayer) -> tuple:
+    return layer.layer_type, layer.config.get("name") if isinstance(layer.config, dict) else None
+
+
+def _listed_twice(container: h5py.Group, entry: Entry) -> bool:
+    """Whether a list has a layer twice since it has variables; a layer of another library is supposed to have some."""
+    if not str(container.name).endswith(TWICE_EACH):
+        return False
+    weights = [expected_weights(layer) for layer in config_layers(entry, "", None)]
+    return any(expected is None or expected for expected in weights)
 
 
 def expected_weights(layer: SavedLayer) -> list[Weight] | None:
@@ -146,5 +192,7 @@ def expected_weights(layer: SavedLayer) -> list[Weight] | None:
     if not class_name or str(mode).startswith(("gptq", "awq")):  # these two quantizations store the bias first
         return None
     if config.get("rms_scaling"):
-        return [weight for weight in WEIGHTS[class_name] if weight.attribute == "gamma"]
-    return [weight for weight in WEIGHTS.get(class_name, ()) if not weight.needs or config.get(weight.needs)]
+        return [weight for weight in ALL_WEIGHTS[class_name] if weight.attribute == "gamma"]
+    if class_name in GATE_ORDER_OF_KERAS_1 and config.get("consume_less", "gpu") != "gpu":  # a setting of Keras 1
+        return weights_by_gate(class_name)
+    return [weight for weight in ALL_WEIGHTS.get(class_name, ()) if not weight.needs or config.get(weight.needs)]

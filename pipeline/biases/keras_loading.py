@@ -10,18 +10,19 @@ from pipeline.biases.variables import Bias
 from pipeline.errors import ModelFileError, require
 from pipeline.runtime.device import start_tensorflow
 
+ENDINGS = (".keras", ".h5", ".hdf5")  # of the files of whole models that Keras loads
 ADVICE = "in Python, import what defines it, keras.saving.load_model, pipeline.biases.describe_biases"
 
 
 def load_biases(path: Path, register_classes: Callable[[], None]) -> list[Bias]:
-    """Load a `.keras` or whole-model `.h5` file with Keras in safe mode; `Bias.values` are NumPy arrays.
+    """Load a `.keras` or whole-model `.h5` or `.hdf5` file with Keras in safe mode; `Bias.values` are NumPy arrays.
 
     register_classes: registers with Keras the classes that the model may use beyond Keras' own.
     Keras sees only files that `read_biases` accepts. Raises ModelFileError for a file that either of them refuses.
     """
     unknown_classes = sorted({b.layer_type for b in read_biases(path) if b.kind == "unknown" and b.layer_type})
-    is_model = path.suffix in (".keras", ".h5") and not path.name.endswith(".weights.h5")
-    require(is_model, "--load", path, "a .keras file, or a .h5 file of a whole model")
+    is_model = path.suffix in ENDINGS and not path.stem.endswith(".weights")
+    require(is_model, "--load", path, "a .keras file, or a .h5 or .hdf5 file of a whole model")
     start_tensorflow("cpu")
     import keras
 

@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 
 from pipeline.biases import limits
+from pipeline.biases.older_layers import OLDER_CLASSES, current_class
 from pipeline.biases.safe_files import refuse_if
 from pipeline.biases.safe_hdf5 import child_group, read_texts
 from pipeline.biases.variables import ROLES, WEIGHTS
@@ -18,18 +19,20 @@ ATTENTIONS = ("MultiHeadAttention", "GroupedQueryAttention", "GroupQueryAttentio
 # Attribute of an attention layer that holds a projection -> the name that the attention layer gives it.
 PROJECTIONS = {attribute: "attention_output" if role == "output" else role for attribute, role in ROLES.items()}
 # The classes whose variables and sublayers this package knows.
-KNOWN_CLASSES = {*WEIGHTS, *MODELS, *CELLS, *ATTENTIONS, "RNN", "StackedRNNCells", "Bidirectional", "TimeDistributed",
-                 "SpectralNormalization"}  # fmt: skip
+KNOWN_CLASSES = {*WEIGHTS, *OLDER_CLASSES, *MODELS, *CELLS, *ATTENTIONS, "RNN", "StackedRNNCells", "Bidirectional",
+                 "TimeDistributed", "SpectralNormalization"}  # fmt: skip
+# The packages that are Keras: its own, Keras 2 beside it, and the package in which Keras 3 was made.
+KERAS_PACKAGES = ("keras", "tf_keras", "keras_core")
 
 
 def keras_class(entry: dict[str, Any]) -> str:
-    """The Keras class that an entry of a config names; empty for a class of another library.
+    """The Keras class that an entry of a config names, as Keras 3 calls it; empty for a class of another library.
 
     A legacy file does not say which library a class is from: Keras takes it for its own if it has one of that name.
     """
     name = entry["class_name"]
-    is_keras = str(entry["module"]).split(".")[0] == "keras" if "module" in entry else ">" not in name
-    return name if is_keras else ""
+    is_keras = str(entry["module"]).split(".")[0] in KERAS_PACKAGES if "module" in entry else ">" not in name
+    return current_class(name) if is_keras else ""
 
 
 def short_class_name(entry: dict[str, Any]) -> str:
@@ -66,18 +69,25 @@ def checked_name(name: Any) -> str:
 
 def class_of_name(name: str) -> str:
     """The Keras class that a default name stems from: `Dense` for `dense_3`; empty for any other name."""
-    return _classes_by_snake_case().get(re.sub(r"_\d+$", "", name), "")
+    return current_class(_classes_by_default_name().get(re.sub(r"_\d+$", "", name), ""))
 
 
 @cache
-def _classes_by_snake_case() -> dict[str, str]:
-    return {snake_case(name): name for name in sorted(KNOWN_CLASSES)}
+def _classes_by_default_name() -> dict[str, str]:
+    styles = (str.lower, older_snake_case, snake_case)  # of Keras 1, Keras 2 and Keras 3
+    return {style(name): name for style in styles for name in sorted(KNOWN_CLASSES)}
 
 
 @cache
 def snake_case(name: str) -> str:
     """Convert a class name to snake case by the rules of keras/src/utils/naming.py."""
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def older_snake_case(name: str) -> str:
+    """Convert a class name to snake case by the rules of Keras 2, by which ConvLSTM2D is `conv_lst_m2d`."""
+    name = re.sub("(.)([A-Z][a-z0-9]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 

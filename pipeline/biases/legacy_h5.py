@@ -1,27 +1,50 @@
-"""Read the biases of a legacy whole-model `.h5` file, which lists the names of each layer's variables in order."""
+"""Read the biases of a whole-model `.h5` file of Keras 1, Keras 2, tf_keras or the legacy format of Keras 3."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import h5py
 
 from pipeline.biases import limits
 from pipeline.biases.keras_config import Entry, SavedLayer, config_layers, expected_weights, layer_entries
-from pipeline.biases.keras_format import biases_of_layer, checked_values
-from pipeline.biases.keras_names import MODELS, has_name, keras_class, name_of
+from pipeline.biases.keras_format import biases_of_layer
+from pipeline.biases.keras_names import CELLS, MODELS, has_name, keras_class, name_of
+from pipeline.biases.listed_variables import (
+    LISTS_LAYERS,
+    MODEL_VARIABLES,
+    Listed,
+    biases_by_name,
+    by_scope,
+    listed_layers,
+    read_list,
+    unknown_biases,
+)
+from pipeline.biases.older_layers import ALL_WEIGHTS, is_called, is_keras_1, translate_keras_1
 from pipeline.biases.safe_files import refuse_if
-from pipeline.biases.safe_hdf5 import read_texts, required_dataset, required_group
-from pipeline.biases.variables import WEIGHTS, Bias, Weight, join_path
+from pipeline.biases.safe_hdf5 import read_texts, required_group
+from pipeline.biases.variables import Bias, Weight
 from pipeline.errors import ModelFileError
 
-MODEL_VARIABLES = "top_level_model_weights"  # the group of the variables that no layer holds
+
+def read_listed_weights(weights: h5py.Group) -> Iterator[Bias]:
+    """Yield an entry for each variable of a file that `save_weights` of Keras 1, Keras 2 or tf_keras made."""
+    for name, variables in listed_layers(weights, _version(weights)).items():
+        if name == MODEL_VARIABLES:
+            yield from unknown_biases("", "", variables)
+        else:
+            yield from biases_by_name(name, variables)
 
 
 def read_legacy_h5(entry: Entry, weights: h5py.File) -> Iterator[Bias]:
-    """Yield the biases of a whole-model `.h5` file. entry: the file's model config.
+    """Yield an entry for each variable of a whole-model `.h5` file. entry: the file's model config.
 
     Raises ModelFileError for a file that lacks a layer's variables.
     """
     stored, n_layers = required_group(weights, "model_weights"), 0
+    version = _version(weights)
+    if version and is_keras_1(version, []):
+        entry = translate_keras_1(entry)
+    listed = listed_layers(stored, version)
     is_known = keras_class(entry) in MODELS
     for top in _named_entries(layer_entries(entry["config"]), stored) if is_known else ():
         name = name_of(top)
@@ -33,53 +56,65 @@ def read_legacy_h5(entry: Entry, weights: h5py.File) -> Iterator[Bias]:
             if has_variables:
                 raise ModelFileError(f"nothing of layer {name} in it: truncated")
             continue
-        variables = _listed_variables(required_group(stored, name))
+        required_group(stored, name)
+        variables = listed.pop(name, [])
         if variables or not has_variables:  # else the layer was not built
             yield from _biases_of_top_layer(name, layers, variables)
-    for name in (MODEL_VARIABLES,) if is_known else list(stored):
-        if name in stored:
-            layer = "" if name == MODEL_VARIABLES else name
-            yield from _unknown_biases(layer, "", _listed_variables(required_group(stored, name)))
+    for name, variables in listed.items():  # what the config does not name
+        if is_known and name != MODEL_VARIABLES:
+            yield from biases_by_name(name, variables)
+        else:
+            yield from unknown_biases("" if name == MODEL_VARIABLES else name, "", variables)
+
+
+def _version(weights: h5py.Group) -> str:
+    """The version of the Keras that wrote a file; empty where it does not say."""
+    return (read_texts(weights.attrs, "keras_version") or [""])[0]
 
 
 def _named_entries(entries: Sequence[Entry], stored: h5py.Group) -> Iterator[Entry]:
     """Yield the entries, those without a name with the next name in the file's list that no other entry has."""
     taken = {name_of(entry) for entry in entries if has_name(entry)}
-    spare = (name for name in _read_list(stored, "layer_names") if name not in taken)
+    spare = (name for name in read_list(stored, LISTS_LAYERS) if name not in taken)
     for entry in entries:
         if has_name(entry):
             yield entry
         else:
-            config = entry["config"] if isinstance(entry["config"], dict) else {}
+            config = {"layers": entry["config"]} if isinstance(entry["config"], list) else entry["config"]
+            config = config if isinstance(config, dict) else {}
             yield entry | {"config": config | {"name": next(spare, None)}}
 
 
-def _biases_of_top_layer(
-    name: str, layers: Sequence[SavedLayer], variables: Mapping[str, h5py.Dataset]
-) -> Iterator[Bias]:
-    """Yield the biases of a layer of the model and of its sublayers, whose variables the file lists together."""
-    weights = _assign_weights(layers, [path.split("/")[-1].split(":")[0] for path in variables])
-    if weights is None:
-        yield from _unknown_biases(name, layers[0].layer_type, variables)
-        return
-    listed = list(variables.values())
+def _biases_of_top_layer(name: str, layers: Sequence[SavedLayer], variables: Sequence[Listed]) -> Iterator[Bias]:
+    """Yield the entries of a layer of the model and of its sublayers, whose variables the file lists together."""
+    in_order = _assign_in_order(layers, [listed.attribute for listed in variables])
+    if in_order is None:
+        assigned = _assign_by_scope(layers, variables)
+    else:
+        assigned = {index: [] for index in range(len(layers))}
+        for (index, weight), listed in zip(in_order, variables, strict=True):
+            assigned[index].append((weight, listed))
     for index, layer in enumerate(layers):
-        positions = [position for position, (layer_index, _) in enumerate(weights) if layer_index == index]
-        expected = [weights[position][1] for position in positions]
-        yield from biases_of_layer(layer, [listed[position] for position in positions], expected)
+        if index in assigned:
+            expected, members = [w for w, _ in assigned[index]], [listed.variable for _, listed in assigned[index]]
+            yield from biases_of_layer(layer, members, expected)
+    told_apart = {listed.path for pairs in assigned.values() for _, listed in pairs}
+    remaining = [listed for listed in variables if listed.path not in told_apart]
+    yield from unknown_biases(name, layers[0].layer_type, remaining)
 
 
-def _assign_weights(layers: Sequence[SavedLayer], names: Sequence[str]) -> list[tuple[int, Weight]] | None:
+def _assign_in_order(layers: Sequence[SavedLayer], names: Sequence[str]) -> list[tuple[int, Weight]] | None:
     """Tell for each listed variable name to which layer it belongs (an index) and what it is.
 
     None where the names contradict the config, or a layer is of another library.
     """
     assigned, remaining = [], list(names)
     for index, weight in _listed_order(layers):
-        if remaining and weight.attribute == remaining[0]:
+        class_name = layers[index].class_name
+        if remaining and is_called(class_name, weight.attribute, remaining[0]):
             assigned.append((index, weight))
             remaining.pop(0)
-        elif any(w.kind for w in WEIGHTS[layers[index].class_name]):
+        elif any(w.kind for w in ALL_WEIGHTS[class_name]):
             return None
     has_unknown_layer = any(not layer.class_name for layer in layers)
     return None if remaining or (has_unknown_layer and names) else assigned
@@ -101,24 +136,34 @@ def _listed_order(layers: Sequence[SavedLayer]) -> list[tuple[int, Weight]]:
     return [(index, weight) for index, weight, _ in order]
 
 
-def _listed_variables(group: h5py.Group) -> dict[str, h5py.Dataset]:
-    """The variables of a layer in order, by the paths in the file's list."""
-    paths = _read_list(group, "weight_names")
-    refuse_if(len(set(paths)) < len(paths), f"{group.name} lists a variable twice")
-    return {path: required_dataset(group, path) for path in paths}
+def _assign_by_scope(layers: Sequence[SavedLayer], variables: Sequence[Listed]) -> Mapping[int, list]:
+    """The (weight, variable) pairs of each layer within a nested model that a scope names, by the layer's index.
+
+    A layer whose variables are not those that its config implies, or which two scopes could name, is left out.
+    """
+    found: dict[int, list[list]] = {}
+    for scope, members in by_scope(variables).items() if len(layers) > 1 else ():
+        for index, layer in enumerate(layers):
+            weights = expected_weights(layer) or []
+            pairs = [
+                (weight, next((m for m in members if is_called(layer.class_name, weight.attribute, m.attribute)), None))
+                for weight in weights
+            ]
+            same = {listed.path for _, listed in pairs if listed is not None} == {listed.path for listed in members}
+            if weights and len(weights) == len(members) and same and _names(scope, layer):
+                found.setdefault(index, []).append(pairs)
+    claimed = [listed.path for claims in found.values() for pairs in claims for _, listed in pairs]
+    return {
+        index: claims[0]
+        for index, claims in found.items()
+        if len(claims) == 1 and all(claimed.count(listed.path) == 1 for _, listed in claims[0])
+    }
 
 
-def _read_list(group: h5py.Group, name: str) -> list[str]:
-    """Read a list of texts, which Keras splits into numbered attributes (`name0`, `name1`, ...) if it is long."""
-    return read_texts(group.attrs, name) or [
-        text for number in range(len(group.attrs)) for text in read_texts(group.attrs, f"{name}{number}")
-    ]
-
-
-def _unknown_biases(layer: str, layer_type: str, variables: Mapping[str, h5py.Dataset]) -> Iterator[Bias]:
-    """Yield the variables of a layer that is not known, named by the ends of their listed paths."""
-    for path, variable in variables.items():
-        rest = path.split(":")[0].rpartition(f"{layer}/")[2]
-        refuse_if(not rest.isprintable() or ".." in rest.split("/"), f"{path} is no variable's name")
-        if variable.dtype.kind not in "iu":  # integers are counts and quantized kernels
-            yield Bias(join_path(layer, rest), layer, layer_type, "unknown", values=checked_values(variable))
+def _names(scope: str, layer: SavedLayer) -> bool:
+    """Whether a scope is a layer's: it ends with the layer's path, or with a part of it, and has no other layers."""
+    parts = scope.split("/")
+    if layer.class_name in CELLS.values() and re.search(r"_cell(_\d+)?$", parts[-1]):
+        parts = parts[:-1]
+    inner = "/".join(parts)
+    return bool(inner) and (f"/{layer.path}".endswith(f"/{inner}") or f"/{inner}".endswith(f"/{layer.path}"))

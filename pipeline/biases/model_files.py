@@ -1,26 +1,31 @@
 """Read the biases of saved models without Keras: the same records that `find_biases` returns for the live model.
 
 A `.keras` archive describes its layers in config.json and stores their variables in model.weights.h5. A `.weights.h5`
-file has no config: a variable that it leaves ambiguous is `unknown`. A legacy `.h5` file lists the names of each
-layer's variables. The runs of this project store their biases by path.
+file has no config: a variable that it leaves ambiguous is `unknown`. An `.h5` file of Keras 1, Keras 2, tf_keras or the
+legacy format lists the names of each layer's variables, with or without a config. The runs of this project store their
+biases by path.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h5py
 
 from pipeline.biases import limits
+from pipeline.biases.foreign_files import describe_archive, describe_file, describe_folder, describe_missing, models_in
 from pipeline.biases.keras_config import Entry, config_layers, expected_weights
-from pipeline.biases.keras_format import biases_of_group, biases_of_layer, variables_in
-from pipeline.biases.keras_names import KNOWN_CLASSES
-from pipeline.biases.legacy_h5 import read_legacy_h5
+from pipeline.biases.keras_format import biases_of_group, biases_of_layer, unknown_bias, variables_in
+from pipeline.biases.keras_names import KNOWN_CLASSES, checked_name
+from pipeline.biases.legacy_h5 import read_legacy_h5, read_listed_weights
+from pipeline.biases.listed_variables import LISTS_LAYERS, read_list
 from pipeline.biases.safe_files import open_archive, read_json, read_npz, refuse_if, refusing_file, unpack_member
-from pipeline.biases.safe_hdf5 import open_hdf5, read_texts
+from pipeline.biases.safe_hdf5 import child_group, open_hdf5, read_texts
 from pipeline.biases.variables import Bias, unique_paths
 from pipeline.errors import ModelFileError
 
+MODEL_WEIGHTS = "model_weights"  # the group of the weights in a whole-model `.h5` file
+OPTIMIZERS = ("optimizer", "optimizer_weights")  # the groups of an optimizer's state
 CONFIG, WEIGHTS_FILE, BIASES = "config.json", "model.weights.h5", "biases.npz"
 ZIP_SIGNATURE, HDF5_SIGNATURE = b"PK", b"\x89HDF\r\n\x1a\n"
 
@@ -28,9 +33,17 @@ ZIP_SIGNATURE, HDF5_SIGNATURE = b"PK", b"\x89HDF\r\n\x1a\n"
 def read_biases(path: Path) -> list[Bias]:
     """Read the biases of a saved model, or of a stored run after its training; `Bias.values` are NumPy arrays.
 
-    path: a `.keras`, `.weights.h5` or legacy `.h5` file, the folder of a run, or an npz of biases by path.
+    path: a `.keras`, `.weights.h5` or `.h5` file, the folder of a run, or an npz of biases by path.
     Raises ModelFileError, in one line, for any other file, for a damaged one, and for one that does what no file of
     Keras does.
+    """
+    return unique_paths(entry for entry in read_variables(path) if entry.kind)
+
+
+def read_variables(path: Path) -> list[Bias]:
+    """Read an entry for each variable of a saved model, biases or not, and for each bias that a layer lacks.
+
+    `kind` is empty for a variable that is known to be no bias, whose values are not read. Raises like `read_biases`.
     """
     with refusing_file(path):
         biases, size = [], 0
@@ -40,15 +53,17 @@ def read_biases(path: Path) -> list[Bias]:
             size += 0 if bias.values is None else bias.values.nbytes
             most = limits.MAX_TOTAL_BYTES
             refuse_if(size > most, f"more than {most} bytes of values; at most that is read")
-        return unique_paths(biases)
+        return biases
 
 
 def _read(path: Path) -> Iterator[Bias]:
     if path.is_dir() and not (path / BIASES).is_file():
-        raise ModelFileError(f"a folder without {BIASES}, so not one of a run")
+        no_run = f"a folder without {BIASES}, so not one of a run{models_in(path)}"
+        raise ModelFileError(describe_folder(path) or no_run)
     file = path / BIASES if path.is_dir() else path
     if not file.is_file():
-        raise ModelFileError("no such file" if not file.exists() else "not a plain file")
+        missing = describe_missing(file) or "no such file"
+        raise ModelFileError(missing if not file.exists() else "not a plain file")
     with file.open("rb") as opened:
         signature = opened.read(8)
     if signature.startswith(ZIP_SIGNATURE):
@@ -62,7 +77,7 @@ def _read(path: Path) -> Iterator[Bias]:
             "weights in several files (max_shard_size), which are not read; save them in one .weights.h5"
         )
     else:
-        raise ModelFileError("truncated, or neither a .keras, .weights.h5, .h5 or .npz file")
+        raise ModelFileError(describe_file(file) or "truncated, or neither a .keras, .weights.h5, .h5 or .npz file")
 
 
 def _read_npz(file: Path) -> Iterator[Bias]:
@@ -79,20 +94,53 @@ def _read_keras_archive(file: Path) -> Iterator[Bias]:
     with open_archive(file) as archive:
         for name in (CONFIG, WEIGHTS_FILE):
             if name not in archive.namelist():
-                raise ModelFileError(f"an archive without {name}, so not one that Keras saved")
+                described = describe_archive(archive.namelist())
+                raise ModelFileError(described or f"an archive without {name}, so not one that Keras saved")
         with unpack_member(archive, WEIGHTS_FILE) as unpacked, open_hdf5(unpacked) as weights:
-            yield from _biases_by_config(read_json(archive, CONFIG), weights)
+            yield from _with_remaining(_biases_by_config(read_json(archive, CONFIG), weights), weights)
 
 
 def _read_hdf5(file: Path) -> Iterator[Bias]:
     with open_hdf5(file) as weights:
         config = read_texts(weights.attrs, "model_config")
+        listing = child_group(weights, MODEL_WEIGHTS) or weights
         if config:
-            yield from read_legacy_h5(json.loads(config[0]), weights)
+            entries = read_legacy_h5(json.loads(config[0]), weights)
+        elif read_list(listing, LISTS_LAYERS):
+            entries = read_listed_weights(listing)
         elif "vars" in weights or "layers" in weights:
-            yield from biases_of_group(weights, "", "")
+            entries = biases_of_group(weights, "", "")
         else:
-            raise ModelFileError("an HDF5 file, but neither a model nor weights that Keras 3 saved")
+            raise ModelFileError(_no_weights(weights))
+        yield from _with_remaining(entries, weights)
+
+
+def _no_weights(weights: h5py.File) -> str:
+    """What an HDF5 file is that has no weights of a model."""
+    if {"optimizer_weights", "optimizer"} & set(weights):
+        return "the state of an optimizer, without the weights of a model; name the file of the weights"
+    members = ", ".join(sorted(weights)[:3]) or "nothing"
+    return f"an HDF5 file that contains {members}, neither a model nor weights that Keras saved"
+
+
+def _with_remaining(entries: Iterable[Bias], weights: h5py.File) -> Iterator[Bias]:
+    """Yield the entries, then one for each variable of the file that none of them is of, so that none is left out."""
+    told_apart = set()
+    for entry in entries:
+        told_apart.add(entry.source)
+        yield entry
+    for path, variable in _datasets(weights):
+        if str(variable.name) not in told_apart and path.split("/")[0] not in OPTIMIZERS:
+            layer = path.removeprefix(f"{MODEL_WEIGHTS}/").rpartition("/")[0].removesuffix("/vars")
+            yield unknown_bias(checked_name(path.split(":")[0]), checked_name(layer or path), "", variable)
+
+
+def _datasets(group: h5py.Group, path: str = "") -> Iterator[tuple[str, h5py.Dataset]]:
+    for name, member in group.items():
+        if isinstance(member, h5py.Dataset):
+            yield f"{path}{name}", member
+        else:
+            yield from _datasets(member, f"{path}{name}/")
 
 
 def _biases_by_config(entry: Entry, weights: h5py.File) -> Iterator[Bias]:

@@ -65,15 +65,19 @@ def bias_statistics(before: np.ndarray, now: np.ndarray) -> dict[str, float]:
 def gate_parts(bias: Bias) -> Iterator[tuple[str, str, np.ndarray | None]]:
     """Split a bias into its gates: (role, gate, values [units]) for each, or one item with gate "" if it has none.
 
-    A GRU with `reset_after=True` has two rows of gates, of the roles `input` and `recurrent`.
+    A GRU with `reset_after=True` has two rows of gates, of the roles `input` and `recurrent`, and so have the layers of
+    cuDNN, one behind the other.
     """
     values = bias.values
     if values is None or not bias.gates or bias.kind != "bias":
         yield bias.role, "", values
         return
-    rows = zip(("input", "recurrent"), values, strict=True) if values.ndim == 2 else [(bias.role, values)]
-    for role, row in rows:
-        for gate, part in zip(bias.gates, np.split(row, len(bias.gates)), strict=True):
+    gates, rows = bias.gates, values[None] if values.ndim == 1 else values
+    if len(set(gates)) < len(gates):  # of cuDNN's layers, in one axis
+        gates, rows = gates[: len(gates) // 2], np.split(values, 2)
+    roles = ("input", "recurrent") if len(rows) == 2 else (bias.role,)
+    for role, row in zip(roles, rows, strict=True):
+        for gate, part in zip(gates, np.split(row, len(gates)), strict=True):
             yield role, gate, part
 
 

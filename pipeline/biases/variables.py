@@ -78,13 +78,16 @@ class Bias:
     path: stable and readable name, e.g. `encoder/conv/bias`.
     layer, layer_type: path and class of the layer, e.g. `encoder/conv` and `Conv2D`.
     kind: `bias` (set by `bias_initializer`), `beta` (offset of a normalization), `absent` (the layer was built without
-        its bias), or `unknown` (a variable of a layer that Keras does not ship).
+        its bias), or `unknown` (a variable that may be one: of a layer that Keras does not ship, or that a file does
+        not tell apart). Before biases are selected, also empty: a variable that is known to be no bias.
     role: which projection of an attention layer it belongs to, e.g. `query`; for other layers empty.
-    gates: one letter per part of the last axis, e.g. `ifco`; empty for a bias without gates.
+    gates: one letter per part of the last axis, e.g. `ifco`; empty for a bias without gates. Letters that occur twice
+        are of the inputs, then recurrent.
     trainable: whether training may change it; None where a file does not say.
     initializer: e.g. `Constant(value=0.1)`; empty where unknown.
     values: the Keras variable of a live model, or an array; None for an absent bias.
     owner: the Keras layer of a live model that holds it.
+    source: the dataset of a file that holds it.
     """
 
     path: str
@@ -97,6 +100,7 @@ class Bias:
     initializer: str = ""
     values: Any = None
     owner: Any = field(default=None, repr=False, compare=False)
+    source: str = field(default="", repr=False, compare=False)
 
 
 def join_path(*parts: str) -> str:

@@ -134,3 +134,7 @@ def _check_values(config: Config) -> None:
     isolate = config.runtime.isolate
     require(isolate == "auto" or isinstance(isolate, bool), "runtime.isolate", isolate, "auto, true or false")
     require(config.runtime.device in DEVICES, "runtime.device", config.runtime.device, f"one of {', '.join(DEVICES)}")
+    portable = config.runtime.portable
+    require(portable == "auto" or isinstance(portable, bool), "runtime.portable", portable, "auto, true or false")
+    if portable is True and config.runtime.device == "gpu":
+        raise ConfigError("runtime.portable", "true", "auto, false", reason="but numbers of a GPU are not portable")

@@ -129,6 +129,9 @@ class Runtime:
     """`auto`: a GPU if TensorFlow sees one; `gpu`: refuse to run without one; `cpu`."""
     isolate: Any = "auto"
     """true: train in a process beside, which dies alone; `auto`: on a GPU, with launchers, if memory is short."""
+    portable: Any = False
+    """true: the same numbers on every x86-64 processor with AVX2, trained on the CPU with one thread per operation;
+    `auto`: where the processor has it."""
 
 
 @dataclass(frozen=True)

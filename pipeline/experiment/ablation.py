@@ -56,7 +56,8 @@ def ablate_studies(plans: Sequence[Plan]) -> list[str]:
             for plan in plans_of_study for key, name in PATHS.items() if name in plan.settings["data"]
         }  # fmt: skip
         try:
-            problems = update_tables(store, plans_of_study[0].config.runtime.device, files)
+            first = plans_of_study[0]
+            problems = update_tables(store, first.config.runtime.device, files, first.portable)
         except Exception as error:  # a table that is made from results must not cost any
             problems = [_one_line(error)]
         without = sum(not run.has(WEIGHTS) for plan in plans_of_study for run in stored_seeds(plan).values())
@@ -69,10 +70,11 @@ def ablate_studies(plans: Sequence[Plan]) -> list[str]:
     return lines
 
 
-def update_tables(store: RunStore, device: str, files: Mapping[str, str]) -> list[str]:
+def update_tables(store: RunStore, device: str, files: Mapping[str, str], portable: bool | None = None) -> list[str]:
     """Compute the missing rows of both tables, and drop those of runs that are gone. Returns the problems.
 
     device: auto, cpu or gpu. files: path of each data file by its digest; runs on other files get no new rows.
+    portable: see `start_tensorflow`.
     """
     with store.lock():
         runs = store.runs()
@@ -87,7 +89,7 @@ def update_tables(store: RunStore, device: str, files: Mapping[str, str]) -> lis
         to_test = [run for name, run in by_name.items() if name in missing and _data_file(run) in (None, *files)]
         problems = []
         if to_test:
-            start_tensorflow(device)
+            start_tensorflow(device, portable)
         for group in _groups(to_test):
             try:
                 for run, computed in _evaluate_group(group, missing, by_name, files):

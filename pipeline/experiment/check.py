@@ -66,7 +66,7 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
         reason = f"but {config.data.name} has its own test rows"
         raise ConfigError("data.test_fraction", config.data.test_fraction, "null", reason=reason)
     check_objective(config.training, dataset.task, len(dataset.classes))
-    start_tensorflow(config.runtime.device)
+    start_tensorflow(config.runtime.device, plan.portable)
     check_optimizer_values(config.optimizer)
     model, dataset, split = first_model(plan)
     outputs, targets = model.output_shape[-1], dataset.n_targets
@@ -97,7 +97,7 @@ def _check_room(plan: Plan, needed: int, free: int, where: str) -> None:
 
 def first_model(plan: Plan) -> tuple[Any, Dataset, Split]:
     """The initial model of a plan's first seed, the dataset, and the rows it trains on. Raises ConfigError."""
-    start_tensorflow(plan.config.runtime.device)
+    start_tensorflow(plan.config.runtime.device, plan.portable)
     dataset = load_dataset(plan.config.data)
     split = split_rows(dataset, plan.config.data, plan.config.seeds[0])
     return build_seed_model(plan, dataset, split), dataset, split

@@ -36,7 +36,7 @@ def estimate_time(
     total = sum(missing)
     if not total:
         return "Nothing to train."
-    device = start_tensorflow(plans[0].config.runtime.device)
+    device = start_tensorflow(plans[0].config.runtime.device, plans[0].portable)
     if device != "CPU":
         return f"{total} runs to train on {device}; their time is not estimated."
     seconds = float(START)

@@ -23,6 +23,8 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "training": {"loss": "auto", "metrics": "auto", "class_weight": None, "xla": "auto"},
 }  # fmt: skip
 
+PORTABLE = {"runtime": {"portable": True}}  # what the key of a portable run has besides
+
 # Results stored before NUMERICS_VERSION existed carry a digest of the source text instead, which Python 3.11 spells
 # differently from 3.12 and 3.13. The last such code gave the numbers of version 1, so its runs are still found.
 SOURCE_DIGESTS = ("52479a4d389e57f3", "3c346a52f07fd6ef")
@@ -38,16 +40,17 @@ SOURCE_DIGEST_FIELDS = {
 class Recipe:
     """All that decides the numbers of an arm's runs, the seed excepted.
 
-    current: its digest. older: digests by which earlier versions of this project knew the same recipe.
+    current: its digest. others: digests of recipes whose runs are as good: the same as earlier versions of this
+    project knew it, and the one that asks for portable numbers as well.
     """
 
     current: str
-    older: tuple[str, ...]
+    others: tuple[str, ...]
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """The current digest, then the older ones."""
-        return (self.current, *self.older)
+        """The current digest, then the others."""
+        return (self.current, *self.others)
 
     def keys(self, seed: int) -> tuple[str, ...]:
         """The keys under which a run of this seed may be stored; a new run gets the first."""
@@ -84,10 +87,12 @@ def identify(
     optimizer: Optimizer,
     training: Training,
     packages: Mapping[str, str],
+    portable: bool = False,
 ) -> Recipe:
     """Identify what decides the numbers of a run.
 
-    layers: the completed model. data: see `data.identity`. packages: name -> version.
+    layers: the completed model. data: see `data.identity`. packages: name -> version. portable: see
+    `runtime.portable`; it is part of the key, and who does not ask for it takes portable runs too.
     """
     groups = {"data": data, "optimizer": asdict(optimizer), "training": asdict(training)}
     del groups["training"]["seeds_at_once"]  # how many seeds share the memory changes no number
@@ -97,13 +102,15 @@ def identify(
         "packages": dict(packages),
         "numerics": NUMERICS_VERSION,
     }
-    older = []
+    if portable:
+        return Recipe(digest(decisive | PORTABLE), ())
+    others = []
     if NUMERICS_VERSION == 1:
         known = [
             {k: groups[name][k] for k in names if k in groups[name]} for name, names in SOURCE_DIGEST_FIELDS.items()
         ]
-        older = [digest([layers, *known, dict(packages), source]) for source in SOURCE_DIGESTS]
-    return Recipe(digest(decisive), tuple(older))
+        others = [digest([layers, *known, dict(packages), source]) for source in SOURCE_DIGESTS]
+    return Recipe(digest(decisive), (*others, digest(decisive | PORTABLE)))
 
 
 def _without_neutral(settings: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[str, Any]:

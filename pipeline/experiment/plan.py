@@ -10,6 +10,7 @@ from pipeline.experiment.identity import Recipe, SeedKeys, identify
 from pipeline.models.initializers.registry import check_bias_rank, check_initializer_arguments, initializer_defaults
 from pipeline.models.spec import bias_initializers, complete_layers
 from pipeline.runtime.environment import package_versions
+from pipeline.runtime.portable import is_portable
 from pipeline.store.places import check_places
 from pipeline.store.replaced import adoptable_runs
 from pipeline.store.runs import WEIGHTS, DamagedRun, Run, RunStore, describe_unsealed
@@ -43,6 +44,11 @@ class Plan:
         return RunStore(self.config.results_dir, self.config.study)
 
     @property
+    def portable(self) -> bool:
+        """Whether the numbers are to be the same on other processors, see `runtime.portable`."""
+        return is_portable(self.config.runtime.portable, self.config.runtime.device)
+
+    @property
     def required_files(self) -> tuple[str, ...]:
         """What a run must have besides the usual files: the weights of small models are kept, but not required."""
         return (WEIGHTS,) if self.config.show_weights else ()
@@ -68,7 +74,8 @@ def plan_job(config: Config) -> Plan:
         "optimizer": asdict(config.optimizer),
         "training": {k: v for k, v in asdict(config.training).items() if k != "seeds_at_once"},
     }
-    recipe = identify(layers, data, config.optimizer, config.training, package_versions())
+    portable = is_portable(config.runtime.portable, config.runtime.device)
+    recipe = identify(layers, data, config.optimizer, config.training, package_versions(), portable)
     keys = SeedKeys(recipe, config.seeds)
     plan = Plan(config, arm_name(config, defaults), settings, recipe, keys, config.seeds)
     covered = stored_seeds(plan)

@@ -17,7 +17,7 @@ from pipeline.experiment.outcome import Outcome
 from pipeline.experiment.plan import Plan, plan_job, stored_seeds
 from pipeline.models.initializers.audit import audit_biases
 from pipeline.runtime.device import start_tensorflow
-from pipeline.runtime.environment import describe_environment
+from pipeline.runtime.environment import describe_environment, describe_machine
 from pipeline.runtime.hashing import NUMERICS_VERSION, digest
 from pipeline.store.aside import sweep_aside
 from pipeline.store.replaced import adopt_runs, retire_run, write_run
@@ -68,7 +68,7 @@ def run_arm(
 def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress) -> None:
     """Build one model per seed, train all of them together, and store each run as soon as its stack has ended."""
     config = plan.config
-    device = start_tensorflow(config.runtime.device)
+    device = start_tensorflow(config.runtime.device, plan.portable)
     dataset = load_dataset(config.data)
     splits = [split_rows(dataset, config.data, seed) for seed in seeds]
     models = [build_seed_model(plan, dataset, split) for split in splits]
@@ -85,7 +85,7 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress) -> Non
             weights[i] |= _moment("after", _weights(models[i]))
         meta = _meta(plan, seeds[i], trained, kernel_digests[i], dataset, device)
         rows = kept_rows(splits[i], config.training.epochs, len(dataset.x), dataset.task == "regression")
-        write_run(plan.store, meta, arrays[i], trained.history, weights[i], rows)
+        write_run(plan.store, meta, arrays[i], trained.history, weights[i], rows, describe_machine())
 
     log.info("training %d seeds of %s on %s", len(seeds), plan.arm, device)
     train_seeds(
@@ -136,5 +136,5 @@ def _meta(plan: Plan, seed: int, trained: Trained, kernel_digest: str, dataset: 
         "data_digest": dataset.digest(),
         "data_remarks": list(dataset.remarks),
         "config": plan.settings,
-        "environment": describe_environment(device),
+        "environment": describe_environment(device, plan.portable),
     }

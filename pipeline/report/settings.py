@@ -31,10 +31,13 @@ def describe_settings(arms: Sequence[Arm]) -> Pairs:
 
 
 def describe_environments(arms: Sequence[Arm]) -> Pairs:
-    """Name of each package, device, ... -> its version or value; where runs differ, all values."""
+    """Name of each package, device, ... -> its version or value; where runs differ, all values.
+
+    The machine is left out of portable runs, whose report is the same on any.
+    """
     values: dict[str, dict[str, None]] = {}
     for run in (run for arm in arms for run in arm.runs):
-        for key, value in run.meta["environment"].items():
+        for key, value in (run.meta["environment"] if run.portable else run.environment).items():
             name = "Python" if key == "python" else key.replace("_", " ")
             nested: dict[str, Any] = value if key == "packages" else {name: value}
             for name, text in nested.items():

@@ -12,17 +12,35 @@ import psutil
 
 from pipeline.errors import ConfigError
 from pipeline.runtime.logs import tell_once
+from pipeline.runtime.portable import set_portable
 
 DEVICES = Path("/dev")
 
+_portable: list[bool] = []  # whether TensorFlow, once started, computes portable numbers in this process
 
-@cache
-def start_tensorflow(device: str) -> str:
+
+def start_tensorflow(device: str, portable: bool | None = None) -> str:
     """Import TensorFlow, with deterministic operations, for one device of this process.
 
-    device: auto, cpu or gpu. Returns the device's name, e.g. `CPU` or `NVIDIA H200`. Raises ConfigError for `gpu` where
-    TensorFlow sees none.
+    device: auto, cpu or gpu. portable: `runtime.portable`, which the first call decides for the process; None where it
+    does not matter. Portable numbers are those of a CPU. Returns the device's name, e.g. `CPU` or `NVIDIA H200`. Raises
+    ConfigError for `gpu` where TensorFlow sees none, and where the process was started the other way.
     """
+    if not _portable:
+        if portable and "tensorflow" in sys.modules:
+            raise ConfigError("runtime.portable", "true", "false", reason="but something imported TensorFlow before")
+        if portable:
+            set_portable()
+        _portable.append(bool(portable))
+    if portable is not None and portable != _portable[0]:
+        allowed = f"{str(_portable[0]).lower()}, or a command of its own"
+        reason = "but TensorFlow has started the other way in this process"
+        raise ConfigError("runtime.portable", str(portable).lower(), allowed, reason=reason)
+    return _start("cpu" if portable else device)
+
+
+@cache
+def _start(device: str) -> str:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _hidden(
         "matplotlib.pyplot"

@@ -15,9 +15,11 @@ from pipeline.runtime.hashing import digest
 from pipeline.store.files import describe_file
 
 RUN, BIASES, HISTORY, WEIGHTS, ROWS = "run.json", "biases.npz", "history.csv", "weights.npz", "rows.npz"
+MACHINE = "machine.json"  # not part of the run: it may be missing or differ where the run is the same
 SEAL = "seal"
 DAMAGED = "damaged"  # the folder of damaged runs among those that were replaced, which are called by their keys
 MAX_META_BYTES = 2**24  # of run.json: a model of 10,000 layers has a fourth of that
+MAX_MACHINE_BYTES = 2**16  # of machine.json, a few lines
 MAX_FILE_BYTES = 2**36  # of any other file: more than any machine trains, less than a hole of a terabyte takes to read
 
 Meta = dict[str, Any]
@@ -69,8 +71,6 @@ ENTRIES: dict[str, Callable[[Any], bool]] = {
     "config.training.loss": lambda value: _is_text(value) or _is_object(value),
     "config.training.metrics": lambda value: _is_text(value) or isinstance(value, list),
     "environment.device": _is_text,
-    "environment.platform": _is_text,
-    "environment.python": _is_text,
     "environment.packages": lambda value: _is_object(value) and all(map(_is_text, value.values())),
     "digests": _is_object,
 }
@@ -128,6 +128,16 @@ def _parse(folder: Path) -> Meta:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def read_machine(folder: Path) -> Meta:
+    """Read a run's machine.json; {} where it is missing or unusable, since no number rests on it."""
+    try:
+        _require_file(folder, MACHINE, MAX_MACHINE_BYTES)
+        machine = json.loads((folder / MACHINE).read_bytes(), parse_constant=_refuse_constant)
+    except (DamagedRunError, OSError, ValueError, RecursionError):
+        return {}
+    return machine if isinstance(machine, dict) else {}
 
 
 def check_meta(meta: Meta) -> None:

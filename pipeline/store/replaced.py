@@ -19,12 +19,14 @@ from pipeline.store.meta import (
     BIASES,
     DAMAGED,
     HISTORY,
+    MACHINE,
     ROWS,
     RUN,
     WEIGHTS,
     DamagedRunError,
     Meta,
     check_meta,
+    read_machine,
     seal_meta,
 )
 from pipeline.store.runs import Run, RunStore, read_run
@@ -39,18 +41,19 @@ def write_run(
     history: Mapping[str, np.ndarray],
     weights: Mapping[str, np.ndarray] | None = None,
     rows: Mapping[str, np.ndarray] | None = None,
+    machine: Mapping[str, Any] | None = None,
 ) -> Run:
     """Store one run in place of any earlier one of its arm and seed.
 
     meta: run.json without its digests. arrays, weights, rows: see the layout in `store.runs`. history: column ->
-    [epochs + 1].
+    [epochs + 1]. machine: machine.json, which is no part of the run.
     """
     files = {BIASES: npz_bytes(arrays), HISTORY: csv_bytes(history)}
     files |= {name: npz_bytes(more) for name, more in {WEIGHTS: weights, ROWS: rows}.items() if more}
     digests = {name: digest(content) for name, content in files.items()}
     meta = seal_meta(meta | {"study": store.study, "digests": digests})
     check_meta(meta)  # what is written can be read
-    return Run(_place(store, meta, files), meta)
+    return Run(_place(store, meta, files | ({MACHINE: json_bytes(machine)} if machine else {})), meta)
 
 
 def adoptable_runs(
@@ -82,6 +85,8 @@ def adopt_runs(
     for seed, run in adopted.items():
         meta = run.meta | arm_meta | {"seed": seed, "study": store.study}
         files = {name: (run.path / name).read_bytes() for name in run.meta["digests"]}
+        machine = read_machine(run.path)
+        files |= {MACHINE: json_bytes(machine)} if machine else {}
         _place(store, seal_meta(meta) if run.sealed else meta, files)  # nobody vouches for what had no seal
     return set(adopted)
 

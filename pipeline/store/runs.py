@@ -7,6 +7,7 @@
                      mean, scale, fill, target_mean, target_scale: what standardizes them
       history.csv    epoch (0 = before training), loss, <metric>, val_loss, val_<metric>
       run.json       key, arm, seed, status (complete | diverged), config, environment, final metrics, digests, seal
+      machine.json   where it was trained: python, platform, instruction_sets, threads; free to be missing
 
 A run counts if its files match their digests and its seal (`store.meta`), and its folder is the one that run.json
 names; everything else at such a place is a damaged run. Every command reads by this one rule. A run appears whole or
@@ -28,7 +29,7 @@ from pipeline.errors import ModelFileError, printable
 from pipeline.runtime.hashing import digest
 from pipeline.store.aside import aside_folder
 from pipeline.store.locks import hold_lock
-from pipeline.store.meta import BIASES, HISTORY, ROWS, RUN, SEAL, WEIGHTS, DamagedRunError, read_meta
+from pipeline.store.meta import BIASES, HISTORY, ROWS, RUN, SEAL, WEIGHTS, DamagedRunError, read_machine, read_meta
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,22 @@ class Run:
         return SEAL in self.meta
 
     @property
+    def portable(self) -> bool:
+        """Whether its numbers are the same on other processors, see `runtime.portable`."""
+        return self.meta["environment"].get("portable") is True
+
+    @property
     def block(self) -> str:
         """The overrides besides the bias setting, e.g. `optimizer=sgd` of `zeros,optimizer=sgd`."""
         block = self.meta["config"].get("block")
         if block is None:  # runs stored before run.json named the block have it only in their arm's name
             return self.arm.removeprefix(self.meta["config"]["bias_setting"]).lstrip(",")
         return block
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, device and machine of the run; earlier versions kept all of them in run.json."""
+        return self.meta["environment"] | read_machine(self.path)
 
     def biases(self, *moments: str) -> dict[str, np.ndarray]:
         """Load bias arrays by name: `before/<path>`, `after/<path>`, `trajectory/<path>`, `epoch`.

@@ -72,15 +72,14 @@ def parameters(run: Run) -> dict[str, str]:
 
 def seed_tags(run: Run) -> dict[str, str]:
     """Tags of the MLflow run of one seed; `key` identifies it."""
-    environment = run.meta["environment"]
+    environment = run.environment
     return {
         "key": run.key,
         "role": "seed",
         "arm": run.arm,
         "status": run.meta["status"],
         "device": environment["device"],
-        "platform": environment["platform"],
-        "python": environment["python"],
+        **{name: str(environment[name]) for name in ("platform", "python") if name in environment},
         **environment["packages"],
         "initial_kernels_digest": run.meta["initial_kernels_digest"],
     }

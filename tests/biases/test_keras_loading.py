@@ -39,10 +39,18 @@ def test_a_loaded_model_has_the_biases_of_the_live_model(saved_models, file_form
     assert all(isinstance(bias.values, np.ndarray) for bias in biases if bias.kind != "absent")
 
 
+def test_an_hdf5_file_is_loaded_as_an_h5_file(saved_models, tmp_path):
+    """Keras takes both endings for a whole model of the legacy format."""
+    models, folder = saved_models
+    path = tmp_path / "dense.hdf5"
+    path.write_bytes((folder / "dense.h5").read_bytes())
+    assert descriptions(load_biases(path, _register_nothing)) == descriptions(find_biases(models["dense"]))
+
+
 def test_only_whole_models_are_loaded(saved_models):
     """A weights file is refused: it has no model."""
     _, folder = saved_models
-    with pytest.raises(ConfigError, match=r"--load: .*allowed: a \.keras file, or a \.h5 file of a whole model"):
+    with pytest.raises(ConfigError, match=r"--load: .*allowed: a \.keras file, or a \.h5 or \.hdf5 file"):
         load_biases(folder / "dense.weights.h5", _register_nothing)
 
 

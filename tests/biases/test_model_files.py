@@ -55,7 +55,11 @@ def test_code_in_a_config_does_not_run(tmp_path):
         (zip_file(("config.json", "{}")), "a.keras", "an archive without model.weights.h5"),
         (zip_file(("bias.npy", npy(np.ones(2)))), "a.npz", "bias is no bias's path"),
         (zip_file(("x/\x1b[2J.npy", npy(np.ones(2)))), "a.npz", "is no bias's path"),
-        (weights_file(lambda file: file.pop("layers")), "a.h5", "neither a model nor weights that Keras 3 saved"),
+        (
+            weights_file(lambda file: file.pop("layers")),
+            "a.h5",
+            "contains nothing, neither a model nor weights that Keras saved",
+        ),
         (b"{}", "a.weights.json", "save them in one .weights.h5"),
         (b"GIF89a", "a.gif", "neither a .keras, .weights.h5, .h5 or .npz file"),
     ],

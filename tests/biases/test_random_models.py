@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from keras_files import stored_arrays
 
 from pipeline.biases.extraction import bias_variables, find_biases
-from pipeline.biases.model_files import read_biases
+from pipeline.biases.model_files import read_biases, read_variables
 from pipeline.runtime.device import start_tensorflow
 
 PROFILE = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -136,6 +137,14 @@ def assert_read_back(keras, tmp_path_factory, made):
     assert _fields(read_biases(folder / "model.h5"), *ALL) == _fields(live, *ALL)
     model.save_weights(folder / "model.weights.h5")
     _assert_nothing_wrong(read_biases(folder / "model.weights.h5"), live)
+    for name in ("model.h5", "model.weights.h5"):
+        _assert_nothing_left_out(folder / name)
+
+
+def _assert_nothing_left_out(path):
+    """Each dataset of the weights is a bias, another variable that is told apart, or unknown."""
+    entries = [entry.source for entry in read_variables(path) if entry.kind != "absent"]
+    assert sorted(entries) == sorted(stored_arrays(path))
 
 
 def _assert_nothing_wrong(read, live):

@@ -55,7 +55,7 @@ HOSTILE = {
     "encrypted": (lambda c: _patched(8, 1, "<H"), "refused: member config.json is encrypted"),
     "rare compression": (lambda c: _patched(10, 14, "<H"), "rare compression"),
     "bomb": (lambda c: _patched(24, 2**32 - 2, "<L"), "bytes, of"),
-    "pickle": (lambda c: pickle.dumps(_Canary(c)), "neither a .keras"),
+    "pickle": (lambda c: pickle.dumps(_Canary(c)), "a pickle, which can run code"),
     "pickle as weights": (lambda c: keras_file(weights=pickle.dumps(_Canary(c))), "not what Keras writes"),
     "pickle in an npz": (lambda c: zip_file(("a/b.npy", npy(np.array([_Canary(c)], object)))), "instead of numbers"),
     "pickle as an npy": (lambda c: zip_file(("a/b.npy", pickle.dumps(_Canary(c)))), "not what Keras writes"),

@@ -9,6 +9,7 @@ import pytest
 from pipeline import extract
 from pipeline.biases.extraction import find_biases
 from pipeline.biases.model_files import read_biases
+from pipeline.biases.tables import gate_parts
 from pipeline.errors import ConfigError
 from pipeline.runtime.device import start_tensorflow
 
@@ -163,13 +164,17 @@ def test_files_of_the_first_keras_versions(tmp_path):
         assert _values(read) == [("block/dense/bias", "bias", [7, 8])]
 
 
-def test_a_layer_of_keras_2_that_keras_3_has_not_is_unknown(tmp_path):
-    """CuDNNLSTM's bias, which holds two values for each gate and unit, is not read as an LSTM's."""
+def test_the_bias_of_a_layer_of_cudnn_has_the_gates_of_inputs_and_state(tmp_path):
+    """CuDNNLSTM's bias holds two values for each gate and unit, and is not read as an LSTM's."""
     config = {"class_name": "Sequential", "config": {"name": "s", "layers": [
         {"class_name": "CuDNNLSTM", "config": {"name": "lstm", "trainable": True}}, _dense("out")]}}  # fmt: skip
-    lstm = {"kernel": np.ones((3, 8)), "recurrent_kernel": np.ones((2, 8)), "bias": np.ones(16)}
+    lstm = {"kernel": np.ones((3, 8)), "recurrent_kernel": np.ones((2, 8)), "bias": np.arange(16)}
     read = read_biases(_legacy(tmp_path / "old.h5", config, {"lstm": lstm, "out": DENSE}))
-    assert {v.layer: v.kind for v in read} == {"lstm": "unknown", "out": "bias"}
+    assert {v.layer: v.kind for v in read} == {"lstm": "bias", "out": "bias"}
+    assert [(role, gate, *part) for role, gate, part in gate_parts(read[0])] == [
+        ("input", "i", 0, 1), ("input", "f", 2, 3), ("input", "c", 4, 5), ("input", "o", 6, 7),
+        ("recurrent", "i", 8, 9), ("recurrent", "f", 10, 11), ("recurrent", "c", 12, 13), ("recurrent", "o", 14, 15),
+    ]  # fmt: skip
 
 
 def test_a_legacy_layer_with_other_variables_than_its_class_has_is_unknown(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from factories import compose_config
 
-from pipeline.config.schema import PROJECT, Optimizer, Training
+from pipeline.config.schema import PROJECT, Config, Optimizer, Training
 from pipeline.experiment.identity import identify
 from pipeline.experiment.plan import explain_retraining, plan_job
 from pipeline.experiment.run import run_arm
@@ -24,11 +24,11 @@ DATA = {"source": "iris", "test_fraction": 0.2}
 PACKAGES = {"tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.6", "scikit-learn": "1.9.1"}
 ADAM, TRAINING = Optimizer("Adam", 0.001), Training(epochs=1, batch_size=32)
 # Keys of seed 3 of the default study: as stored under version 1 (any Python), and before there was a version, when the
-# source text was part of the key (by Python 3.11, then by 3.12 and 3.13).
+# source text was part of the key (by Python 3.11, then by 3.12 and 3.13); then that of a portable run.
 STORED_KEYS = {
-    "bias_initializer=zeros": ("f946773f4a44c955", "09939285abca562f", "9a688636552919d6"),
-    "bias_initializer=glorot": ("b8a1a8cd642d7dfc", "d40106e5109666f5", "34a134410bb4e890"),
-    "use_bias=false": ("e7ecaff709aa1ebb", "3b358fcdaab04764", "edf560ad8da43a36"),
+    "bias_initializer=zeros": ("f946773f4a44c955", "09939285abca562f", "9a688636552919d6", "18e5109681370520"),
+    "bias_initializer=glorot": ("b8a1a8cd642d7dfc", "d40106e5109666f5", "34a134410bb4e890", "4597ec20c688d928"),
+    "use_bias=false": ("e7ecaff709aa1ebb", "3b358fcdaab04764", "edf560ad8da43a36", "bcc3ec7761639341"),
 }
 
 
@@ -54,12 +54,29 @@ def test_a_setting_at_its_default_is_not_part_of_the_key() -> None:
     assert len({recipe.current, *(one.current for one in changed)}) == 6
 
 
+def test_a_portable_run_has_a_key_of_its_own_and_serves_who_does_not_ask_for_it(tmp_path: Path) -> None:
+    """Portable numbers are numbers that any processor may give; those that are not do not count as portable."""
+    any_runs, portable = (
+        identify(LAYERS, DATA, ADAM, TRAINING, PACKAGES, portable=portable) for portable in (False, True)
+    )
+    assert portable.digests == (portable.current,)
+    assert portable.current in any_runs.others
+    assert any_runs.current not in portable.digests
+    config = compose_config(*QUICK, f"results={tmp_path}")
+    stored = {key for seed in (0, 1) for key in plan_job(config).keys[seed]}
+    assert {plan_job(as_portable(config)).keys[seed] for seed in (0, 1)} < {(key,) for key in stored}
+
+
+def as_portable(config: Config) -> Config:
+    return replace(config, runtime=replace(config.runtime, portable=True))
+
+
 def test_runs_of_an_earlier_version_count(tmp_path: Path) -> None:
     """A run stored under one of the older keys is neither trained again nor taken out of its arm."""
     config = compose_config(*QUICK, f"results={tmp_path}")
     (first, second) = run_arm(config).runs
     plan = plan_job(config)
-    older = first.meta | {"key": plan.keys[0][1], "recipe": plan.recipe.older[0]}
+    older = first.meta | {"key": plan.keys[0][1], "recipe": plan.recipe.others[0]}
     del older["numerics_version"]
     write_run(plan.store, older, first.biases(), {k: v for k, v in first.history().items() if k != "epoch"})
     assert plan_job(config).missing == ()
