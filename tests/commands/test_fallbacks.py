@@ -16,7 +16,7 @@ from pipeline.data.sources import SOURCES, classification
 from pipeline.data.splits import split_rows
 from pipeline.errors import ConfigError
 from pipeline.experiment.validate import validate
-from pipeline.runtime.device import start_tensorflow
+from pipeline.runtime.device import _start
 from pipeline.training.memory import stack_bytes, stack_width, stacks_at_once
 
 QUICK = ("data=iris", "model=linear", "training.epochs=1", "seeds=1")
@@ -98,11 +98,11 @@ def test_a_gpu_that_tensorflow_does_not_see(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if hidden is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-    assert start_tensorflow.__wrapped__(device) == "CPU"
+    assert _start.__wrapped__(device) == "CPU"
     said = "training on the CPU: TensorFlow sees no GPU here; uv sync --extra gpu installs what it needs for one\n"
     assert capsys.readouterr().err == (said if is_said else "")
     (tmp_path / "nvidia0").unlink()
-    assert start_tensorflow.__wrapped__("auto") == "CPU"
+    assert _start.__wrapped__("auto") == "CPU"
     assert capsys.readouterr().err == ""
 
 
@@ -133,7 +133,7 @@ def test_a_test_set_that_the_dataset_has_itself(monkeypatch: pytest.MonkeyPatch,
     """Asking for another share of test rows is refused, not ignored."""
 
     def own_test_rows(_: object) -> Dataset:
-        return classification(np.random.default_rng(0).random((90, 4)), np.arange(90) % 3, "abc", n_test=30)
+        return classification(np.random.default_rng(0).random((90, 4)), np.arange(90) % 3, "abc", parts=np.repeat(np.int8([0, 2]), [60, 30]))
 
     monkeypatch.setitem(SOURCES, "own", own_test_rows)
     request = [*QUICK, "tracking=none", f"results={tmp_path}", "data.source=own"]
