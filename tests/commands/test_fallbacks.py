@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from factories import CommandResult, compose_config
 
-from pipeline.data.dataset import Dataset
+from pipeline.data.dataset import REST, TEST, Dataset, classification
 from pipeline.data.sources import SOURCES, classification
 from pipeline.data.splits import split_rows
 from pipeline.errors import ConfigError
@@ -133,7 +133,8 @@ def test_a_test_set_that_the_dataset_has_itself(monkeypatch: pytest.MonkeyPatch,
     """Asking for another share of test rows is refused, not ignored."""
 
     def own_test_rows(_: object) -> Dataset:
-        return classification(np.random.default_rng(0).random((90, 4)), np.arange(90) % 3, "abc", parts=np.repeat(np.int8([0, 2]), [60, 30]))
+        x, parts = np.random.default_rng(0).random((90, 4)), np.repeat(np.array([REST, TEST], np.int8), [60, 30])
+        return classification(x, np.arange(90) % 3, "abc", parts=parts)
 
     monkeypatch.setitem(SOURCES, "own", own_test_rows)
     request = [*QUICK, "tracking=none", f"results={tmp_path}", "data.source=own"]
