@@ -12,7 +12,7 @@ import pytest
 from factories import CommandResult, compose_config
 
 from pipeline.data.dataset import REST, TEST, Dataset, classification
-from pipeline.data.sources import SOURCES, classification
+from pipeline.data.sources import SOURCES
 from pipeline.data.splits import split_rows
 from pipeline.errors import ConfigError
 from pipeline.experiment.validate import validate
