@@ -1,6 +1,7 @@
 """Read the biases of a whole-model `.h5` file of Keras 1, Keras 2, tf_keras or the legacy format of Keras 3."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import h5py
@@ -141,23 +142,32 @@ def _assign_by_scope(layers: Sequence[SavedLayer], variables: Sequence[Listed]) 
 
     A layer whose variables are not those that its config implies, or which two scopes could name, is left out.
     """
+    by_name: dict[str, list[int]] = {}
+    for index, layer in enumerate(layers if len(layers) > 1 else ()):
+        by_name.setdefault(layer.path.split("/")[-1], []).append(index)
     found: dict[int, list[list]] = {}
-    for scope, members in by_scope(variables).items() if len(layers) > 1 else ():
-        for index, layer in enumerate(layers):
-            weights = expected_weights(layer) or []
-            pairs = [
-                (weight, next((m for m in members if is_called(layer.class_name, weight.attribute, m.attribute)), None))
-                for weight in weights
-            ]
-            same = {listed.path for _, listed in pairs if listed is not None} == {listed.path for listed in members}
-            if weights and len(weights) == len(members) and same and _names(scope, layer):
+    for scope, members in by_scope(variables).items():
+        for index in {i for name in scope.split("/")[-2:] for i in by_name.get(name, ())}:
+            if _names(scope, layers[index]) and (pairs := _pairs(layers[index], members)):
                 found.setdefault(index, []).append(pairs)
-    claimed = [listed.path for claims in found.values() for pairs in claims for _, listed in pairs]
+    claimed = Counter(listed.path for claims in found.values() for pairs in claims for _, listed in pairs)
     return {
         index: claims[0]
         for index, claims in found.items()
-        if len(claims) == 1 and all(claimed.count(listed.path) == 1 for _, listed in claims[0])
+        if len(claims) == 1 and all(claimed[listed.path] == 1 for _, listed in claims[0])
     }
+
+
+def _pairs(layer: SavedLayer, members: Sequence[Listed]) -> list[tuple[Weight, Listed]]:
+    """Each variable that the layer's config implies with the listed one; empty unless they are the same ones."""
+    remaining, pairs = list(members), []
+    for weight in expected_weights(layer) or ():
+        called = [m for m in remaining if is_called(layer.class_name, weight.attribute, m.attribute)]
+        if not called:
+            return []
+        pairs.append((weight, called[0]))
+        remaining.remove(called[0])
+    return [] if remaining else pairs
 
 
 def _names(scope: str, layer: SavedLayer) -> bool:

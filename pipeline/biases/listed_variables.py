@@ -7,6 +7,7 @@ lists them in order: `dense_1/kernel:0`, `bidirectional/forward_lstm/lstm_cell/b
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import h5py
@@ -99,22 +100,18 @@ def biases_by_name(top: str, variables: Sequence[Listed]) -> Iterator[Bias]:
     The variables of a scope are a layer's if their names, number and shapes are those of a class of Keras; they are
     `unknown` if they are not.
     """
-    for scope, members in by_scope(variables).items():
+    scopes = by_scope(variables)
+    is_attention = {"query", "key", "value"} <= {scope.split("/")[-1] for scope in scopes}
+    for scope, members in scopes.items():
         attributes = [listed.attribute for listed in members]
         path = _path_of_scope(top, scope, "recurrent_kernel" in attributes)
         name = path.split("/")[-1]
         suggested = class_of_name(re.sub("^(forward|backward)_", "", name))
         readings = _readings({listed.attribute: listed.variable for listed in members}, CELLS.get(suggested, suggested))
-        if not readings:
+        if not readings or len(set(attributes)) < len(members):
             yield from unknown_biases(top, "", members)
             continue
-        yield from _biases_of_reading(path, members, readings, _role(name, variables))
-
-
-def _role(name: str, variables: Sequence[Listed]) -> str:
-    """The role of a projection of an attention layer, which is one if its query and its key stand beside it."""
-    names = {listed.scope.split("/")[-1] for listed in variables}
-    return ROLES_BY_NAME.get(name, "") if {"query", "key", "value"} <= names else ""
+        yield from _biases_of_reading(path, members, readings, ROLES_BY_NAME.get(name, "") if is_attention else "")
 
 
 def _biases_of_reading(
@@ -145,14 +142,29 @@ def _biases_of_reading(
 def _readings(variables: Mapping[str, h5py.Dataset], suggested: str) -> dict[str, list[Weight]]:
     """What the variables of a layer can be, by class; only the suggested class if they can be its."""
     readings = {}
-    for class_name in ALL_WEIGHTS:
-        for weights in _possible_weights(class_name):
-            if reading := _matching(class_name, weights, variables):
-                readings[class_name] = reading
+    for class_name, weights, names in _readings_of_names(tuple(variables)):
+        arrays = [variables[name] for name in names]
+        fits = all(shape_fits(class_name, weight, array) for weight, array in zip(weights, arrays, strict=True))
+        is_recurrent = any(weight.attribute == "recurrent_kernel" for weight in weights)
+        if fits and (not is_recurrent or cell_of_shapes([array.shape for array in arrays]) == class_name):
+            readings[class_name] = weights
     if suggested in readings:
         return {suggested: readings[suggested]}
     if "kernel" in variables:  # which an Embedding of Keras 1 has too; it is known by its name
         readings.pop("Embedding", None)
+    return readings
+
+
+@lru_cache(1000)
+def _readings_of_names(listed: tuple[str, ...]) -> list[tuple[str, list[Weight], list[str]]]:
+    """(class, its variables, what they are called) for each class whose variables can be called so."""
+    readings = []
+    for class_name in ALL_WEIGHTS:
+        for weights in _possible_weights(class_name):
+            called = [[name for name in listed if is_called(class_name, w.attribute, name)] for w in weights]
+            names = [names[0] for names in called if names]
+            if len(names) == len(weights) and sorted(names) == sorted(listed):
+                readings.append((class_name, weights, names))
     return readings
 
 
@@ -165,21 +177,6 @@ def _possible_weights(class_name: str) -> Iterator[list[Weight]]:
         yield [weight for weight in table if setting.get(weight.needs, True)]
     if class_name in GATE_ORDER_OF_KERAS_1:
         yield weights_by_gate(class_name)
-
-
-def _matching(class_name: str, weights: list[Weight], variables: Mapping[str, h5py.Dataset]) -> list[Weight] | None:
-    """The weights, if each variable is called like another one of them and has a shape that fits; else None."""
-    if len(weights) != len(variables):
-        return None
-    arrays = {}
-    for name, variable in variables.items():
-        weight = next((w for w in weights if is_called(class_name, w.attribute, name)), None)
-        if weight is None or weight in arrays or not shape_fits(class_name, weight, variable):
-            return None
-        arrays[weight] = variable
-    shapes = {weight.attribute: arrays[weight].shape for weight in weights}
-    recurrent = "recurrent_kernel" in shapes
-    return None if recurrent and cell_of_shapes(list(shapes.values())) != class_name else weights
 
 
 def _path_of_scope(top: str, scope: str, is_recurrent: bool) -> str:

@@ -130,8 +130,8 @@ class Runtime:
     isolate: Any = "auto"
     """true: train in a process beside, which dies alone; `auto`: on a GPU, with launchers, if memory is short."""
     portable: Any = False
-    """true: the same numbers on every x86-64 processor with AVX2, trained on the CPU with one thread per operation;
-    `auto`: where the processor has it."""
+    """true: train on the CPU, with the same numbers on every x86-64 processor with AVX2; layers other than small Dense
+    ones are refused; `auto`: where the processor has AVX2."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pipeline.training.loop import fit_batch_size
 from pipeline.training.memory import memory_is_short
 from pipeline.training.objectives import check_objective
 from pipeline.training.optimizers import check_optimizer_values
+from pipeline.training.portability import check_portable
 
 MAX_KEPT_WEIGHTS = 1_000_000  # parameters up to which a run keeps its weights unasked: 8 MB, before and after
 SEED_BYTES = 80 * 2**10  # of memory that a seed takes besides its weights and rows, as the models of conf/ do
@@ -69,6 +70,8 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
     start_tensorflow(config.runtime.device, plan.portable)
     check_optimizer_values(config.optimizer)
     model, dataset, split = first_model(plan)
+    if plan.portable:
+        check_portable(model, config.optimizer, fit_batch_size(config.training, split))
     outputs, targets = model.output_shape[-1], dataset.n_targets
     too_few = outputs < targets and (outputs, dataset.task) != (1, "binary")  # one sigmoid unit serves two classes
     if too_few or (dataset.task == "regression" and outputs != targets):

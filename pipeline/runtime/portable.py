@@ -10,6 +10,8 @@ Each entry below was found by comparing an Intel processor with AVX-512 with an 
 - The number of threads decides how large matrix products and convolutions are cut: there is one per operation. Stacks
   of seeds still train side by side.
 
+What still depends on the processor then is refused, see `training/portability.py`.
+
 All of them must be set before TensorFlow is imported, and hold for the process.
 """
 

@@ -145,6 +145,15 @@ def test_the_names_and_shapes_of_weights_alone_say_what_they_are(tmp_path, shape
     assert [(b.path, b.layer_type, b.kind, b.gates) for b in read] == expected
 
 
+def test_two_variables_of_one_name_are_unknown(tmp_path):
+    """`a/bias:0` and `a/bias:1` cannot both be the bias of `a`."""
+    path = _weights_only(tmp_path / "w.h5", {"a": {"a/kernel": (3, 2), "a/bias": (2,)}})
+    with h5py.File(path, "r+") as file:
+        file["a/a/bias:1"] = np.ones(2, np.float32)
+        file["a"].attrs["weight_names"] = [b"a/kernel:0", b"a/bias:0", b"a/bias:1"]
+    assert {bias.kind for bias in read_biases(path)} == {"unknown"}
+
+
 def test_one_layer_of_another_library_leaves_the_rest_of_a_nested_model_known(tmp_path):
     """Only the variables of that layer are unknown, and --kind says how many."""
     path = tmp_path / "model.h5"

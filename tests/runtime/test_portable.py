@@ -17,13 +17,12 @@ from pipeline.runtime.portable import VARIABLES, XLA_FLAGS, can_be_portable, is_
 from pipeline.store.runs import RunStore
 
 needs_avx2 = pytest.mark.skipif(not can_be_portable(), reason="no x86-64 processor with AVX2")
-# Rows and layers so large that libraries cut their products by the number of threads, as small ones they do not.
+# As large as portable trainings may be.
 LARGE = (
-    "model.name=large",
-    "model.layers=[{class_name:Reshape,config:{target_shape:[8,8,1]}},"
-    "{class_name:Conv2D,config:{filters:32,kernel_size:3,activation:relu}},{class_name:Flatten},"
-    "{class_name:Dense,config:{units:256,activation:tanh}},{class_name:Dense,config:{name:output}}]",
-    "training.batch_size=128",
+    "model.layers=[{class_name:Dense,config:{units:256,activation:tanh}},"
+    "{class_name:Dense,config:{units:256,activation:softplus}},{class_name:Dense,config:{name:output}}]",
+    "training.batch_size=256",
+    "optimizer=sgd",
 )
 # Another machine: one core, and what an older processor would have libraries choose.
 MACHINES = {
