@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from pipeline.config.options import check_wait, command_line, parse_options
-from pipeline.config.schema import PROJECT
+from pipeline.config.schema import PROJECT, expand_home
 from pipeline.errors import require
 from pipeline.report.render import rendering
 from pipeline.runtime.gate import guard
@@ -62,7 +62,7 @@ def _compare(arguments: Sequence[str]) -> int:
         return 0
     require(options.margin is None or 0 < options.margin < math.inf, "margin", options.margin, "a positive number")
     check_wait("wait", options.wait)
-    results, reports = PROJECT / options.results, PROJECT / options.reports
+    results, reports = PROJECT / expand_home(options.results), PROJECT / expand_home(options.reports)
     stores = choose_studies(results, options.study)
     with rendering(options.figures):
         from pipeline.report.write import report_studies

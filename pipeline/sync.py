@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.config.options import check_wait, parse_options
-from pipeline.config.schema import PROJECT, Tracking
+from pipeline.config.schema import PROJECT, Tracking, expand_home
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
 from pipeline.store.aside import sweep_aside
@@ -53,7 +53,7 @@ def _sync(arguments: Sequence[str]) -> int:
         print(__doc__)
         return 0
     check_wait("wait", options.wait)
-    results, reports = PROJECT / options.results, PROJECT / options.reports
+    results, reports = PROJECT / expand_home(options.results), PROJECT / expand_home(options.reports)
     tracking = Tracking(True, options.uri or None)
     if options.follow:
         return follow_queue(tracking, results, tracking.wait if options.wait is None else options.wait)

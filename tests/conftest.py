@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from absl import logging as absl_logging
-from factories import CommandResult, TrainedStudy, compose_config
+from factories import CommandResult, TrainedStudy, compose_config, last_of_each
 from filelock import FileLock
 from hydra.core.global_hydra import GlobalHydra
 from servers import MLflowServer, launch_server
@@ -68,7 +68,8 @@ def cli(
     """`cli("-m", "seeds=2")` runs `python -m pipeline.train -m seeds=2` in this process and the test's own folder.
 
     MLflow is off (it costs some ten seconds per command) unless the arguments name `tracking`. For a command that
-    uploads, pass `tracking=mlflow` and request `mlflow_store`, which saves making the store.
+    uploads, pass `tracking=mlflow` and request `mlflow_store`, which saves making the store. Of a key that is given
+    twice the last one counts.
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # train.main sets it; monkeypatch restores it
@@ -80,7 +81,7 @@ def cli(
         overrides = [arg for arg in args if not arg.startswith("-")]
         if not any(arg.startswith("tracking") for arg in overrides):
             overrides.append("tracking=none")
-        monkeypatch.setattr("sys.argv", ["pipeline.train", *options, *small, *overrides])
+        monkeypatch.setattr("sys.argv", ["pipeline.train", *options, *last_of_each([*small, *overrides])])
         GlobalHydra.instance().clear()
         capfd.readouterr()
         try:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import NoReturn
 
 from hydra.main import get_args_parser  # pyright: ignore[reportPrivateImportUsage] (there is no public way)
 
-from pipeline.config.schema import CONF
+from pipeline.config.schema import CONF, key_types
+from pipeline.config.spelling import spell_overrides
 from pipeline.errors import ConfigError
 
 # Options of Hydra's command line that take the next argument as their value.
 OPTIONS_WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir",
                       "-cd", "--experimental-rerun"}  # fmt: skip
+FLAGS = ("--multirun", "-m", "--run", "-r", "--plan", "--resolve", "--help", "-h", "--hydra-help")  # take no value
 INFO = ("--info", "-i")
 
 
@@ -44,6 +47,7 @@ def read_arguments(given: Sequence[str]) -> Arguments:
     options, overrides, rest = [], [], list(given)
     while rest:
         argument = rest.pop(0)
+        _refuse_disguised(argument, rest[0] if rest else "...")
         if not argument.startswith("-"):
             overrides.append(argument)
             continue
@@ -59,9 +63,30 @@ def read_arguments(given: Sequence[str]) -> Arguments:
         if [argument.partition("=")[0] for argument in overrides] not in (["install"], ["uninstall"], ["query"]):
             raise ConfigError("--shell-completion", " ".join(overrides) or None, "install=bash, or another shell")
         options, overrides = [*options, *overrides], []
+    else:
+        overrides = spell_overrides(overrides, _may_sweep(parsed, overrides))
     folders = [CONF] if parsed.config_dir is None else [CONF, Path(parsed.config_dir)]
     shown = (parsed.help, parsed.hydra_help, parsed.cfg, parsed.info, parsed.shell_completion)
     return Arguments(options, overrides, folders, plan_only, parsed.config_name or "config", any(shown))
+
+
+def _may_sweep(parsed: argparse.Namespace, overrides: Sequence[str]) -> bool:
+    """Whether the command may be a sweep: `-m` is given, or what is chosen can set `hydra.mode`."""
+    setting = any(override.lstrip("+").startswith(("hydra.mode=", "experiment=")) for override in overrides)
+    return bool(parsed.multirun) or setting or parsed.config_name is not None
+
+
+def _refuse_disguised(argument: str, following: str) -> None:
+    """Raise ConfigError for a value of an option that has none, and for a setting written like an option."""
+    option, equals, value = argument.partition("=")
+    if option in FLAGS and equals:
+        rest = f" {shlex.quote(value)}" if "=" in value else " alone"
+        raise ConfigError(f"{argument}: {option} takes no value; allowed: {option}{rest}")
+    name = option.lstrip("-")
+    key = next((known for known in (name, name.replace("-", "_")) if known in key_types()), None)
+    if option.startswith("--") and key is not None:
+        word = shlex.quote(f"{key}={value if equals else following}")
+        raise ConfigError(f"{argument}: settings have no dashes; allowed: {word}")
 
 
 def _parse_options(options: list[str]) -> argparse.Namespace:

@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
+from pipeline.config.schema import PATHS
 from pipeline.errors import ConfigError
 
-PLACES = ("results", "tracking.uri", "data.path", "data.validation_path", "data.test_path")
 OUTSIDE = ("oc.env", "hydra", "now")  # resolvers that read the environment, Hydra's own config, and the clock
 FILE_NAME = "${file_stem:${data.path}}"  # data.name of conf/data/file.yaml: the name of a data file that must exist
 
@@ -29,7 +29,7 @@ def resolve_settings(raw: Mapping[str, Any], groups: Sequence[str]) -> dict[str,
     tree = OmegaConf.create(dict(raw))
     given = {name: value for name, value in raw.items() if name not in groups}
     given |= {f"{group}.{name}": value for group in groups for name, value in raw[group].items()}
-    values = {key: _resolve(tree, key, given[key]) for key in PLACES if key in given}
+    values = {key: _resolve(tree, key, given[key]) for key in PATHS if key in given}
     if given.get("data.name") == FILE_NAME:
         values["data.name"] = _resolve(tree, "data.name", FILE_NAME)
         OmegaConf.update(tree, "data.name", values["data.name"])
@@ -67,7 +67,7 @@ def _resolve(tree: DictConfig, key: str, given: Any) -> Any:
     except OmegaConfBaseException as error:
         if (resolver := _outside_resolver(error)) is not None:
             reason = f"which reads ${{{resolver}:...}}"
-            raise ConfigError(key, given, f"that only in {', '.join(PLACES)}", reason=reason) from error
+            raise ConfigError(key, given, f"that only in {', '.join(PATHS)}", reason=reason) from error
         reason = (str(error.msg).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(f"{key}: {given} given, which cannot be resolved: {reason}") from error
 

@@ -1,8 +1,10 @@
 """Turn a composed Hydra config into a frozen, checked `Config`."""
 
+import hashlib
 import math
 import re
 import textwrap
+import unicodedata
 from dataclasses import is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,7 @@ from pipeline.config.messages import explain_omegaconf
 from pipeline.config.schema import CONF, DEVICES, LONGEST_WAIT, TASKS, Config, Settings
 from pipeline.errors import ConfigError, require
 
+LONGEST_STEM = 200  # bytes of a file's name in a study's, which is a folder
 MAX_SEED = 2**31 - 1
 GROUPS = tuple(name for name, hint in get_type_hints(Settings).items() if is_dataclass(hint))
 
@@ -25,8 +28,17 @@ GROUPS = tuple(name for name, hint in get_type_hints(Settings).items() if is_dat
 def register_schema() -> None:
     """Register the schema with Hydra, so that Hydra knows every key and its type, and the resolvers of conf/."""
     ConfigStore.instance().store(name="schema", node=structured_schema(Settings))
-    OmegaConf.register_new_resolver("file_stem", lambda path: Path(str(path)).stem, replace=True)
+    OmegaConf.register_new_resolver("file_stem", file_stem, replace=True)
     OmegaConf.register_new_resolver("list_options", list_options, replace=True)
+
+
+def file_stem(path: object) -> str:
+    """The name of a file without its suffix, as part of a study's name: without characters that no study can have."""
+    stem = unicodedata.normalize("NFC", Path(str(path)).stem)
+    name = re.sub(r"^\.|[^\w .,=+-]", "_", stem).strip() or "_"
+    if len(name.encode()) > LONGEST_STEM:
+        name = f"{name[: LONGEST_STEM // 4 - 9]}_{hashlib.sha256(stem.encode()).hexdigest()[:8]}"  # 4 bytes a letter
+    return name
 
 
 def list_options() -> str:
@@ -78,7 +90,7 @@ def null_initializer() -> ConfigError:
 
 def parse_seeds(seeds: Any) -> tuple[int, ...]:
     """The seeds of a count (5: 0 to 4) or of a list, in ascending order. Raises ConfigError."""
-    allowed = f"a count from 1 up, or a list of different whole numbers from 0 to {MAX_SEED}"
+    allowed = f"a count from 1 up (10: the seeds 0 to 9), or a list of different whole numbers from 0 to {MAX_SEED}"
     if _is_whole(seeds):
         require(1 <= seeds < 10**6, "seeds", seeds, allowed)
         return tuple(range(seeds))

@@ -5,6 +5,7 @@ file of conf/, is explained by an error's class and public attributes; an unknow
 """
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -16,6 +17,13 @@ from yaml import YAMLError
 from pipeline.config.schema import CONF, describe_type, is_open, key_types
 from pipeline.errors import ConfigError, closest
 
+# Hydra's launchers that are packages of their own, and the command that installs each.
+LAUNCHERS = {"joblib": "uv sync --extra joblib"} | {
+    name: f"uv pip install hydra-{name.partition('_')[0]}-launcher"
+    for name in ("submitit_local", "submitit_slurm", "ray", "ray_aws", "rq")
+}
+_UNSWEPT = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '([^=']+)=(.*?)'(?:\s|$)", re.DOTALL)
+
 
 def as_refusal(error: Exception) -> Exception:
     """An error that ends a request before its first job, as a ConfigError; one that no one foresaw as it is."""
@@ -26,6 +34,9 @@ def as_refusal(error: Exception) -> Exception:
             return explain_omegaconf(cause)
         if isinstance(cause, MissingConfigException) and "/" in (cause.missing_cfg_file or ""):
             group, _, option = str(cause.missing_cfg_file).rpartition("/")
+            if group == "hydra/launcher" and option in LAUNCHERS:
+                install, reason = LAUNCHERS[option], "whose plugin is not installed"
+                return ConfigError(group, option, f"it after {install}; or the command without it", reason=reason)
             return ConfigError(group, option, cause.options or sorted(p.stem for p in (CONF / group).glob("*.yaml")))
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             return ConfigError(
@@ -36,6 +47,8 @@ def as_refusal(error: Exception) -> Exception:
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             key = re.sub(r"\[(\d+)\]", r".\1", str(cause.full_key))
             return ConfigError(f"{key}: {str(cause.msg).strip().splitlines()[0]}")
+        if isinstance(cause, HydraException) and (unswept := _UNSWEPT.match(str(cause))):
+            return without_sweep(*unswept.groups())
     if isinstance(error, (HydraException, OmegaConfBaseException, YAMLError)):
         return ConfigError(str(error) or type(error).__name__)
     return error
@@ -57,6 +70,8 @@ def explain_omegaconf(error: OmegaConfBaseException, value: Any = None) -> Confi
 def unknown_key(key: str, groups: Sequence[str] = ()) -> ConfigError:
     """The error for a key that does not exist, with the nearest keys and groups that do."""
     types = key_types()
+    if key.startswith("hydra.launcher."):
+        return ConfigError(f"{key}: no such key; allowed: with a launcher that has it, as hydra/launcher=joblib")
     if key.startswith("hydra."):
         return ConfigError(f"{key}: no such key; allowed: the keys that --cfg hydra shows")
     if any(is_open(hint) for known, hint in types.items() if key.startswith(f"{known}.")):
@@ -66,6 +81,15 @@ def unknown_key(key: str, groups: Sequence[str] = ()) -> ConfigError:
     alike = [known for known in types if get_close_matches(name, [known.rpartition(".")[2]], cutoff=0.8)]
     top = [known for known in types if "." not in known]
     return ConfigError(f"{key}: no such key; {closest(key, siblings or list(dict.fromkeys([*top, *groups, *alike])))}")
+
+
+def without_sweep(key: str, value: str) -> ConfigError:
+    """The error for several values of a key without `-m`."""
+    if key == "seeds":
+        return ConfigError(key, value, "a count, seeds=10 for the seeds 0 to 9, or a list, seeds=[1,2,3]")
+    word = shlex.quote(f"{key}={value}")
+    as_list = f"; a list is {key}=[{value}]" if is_open(key_types().get(key)) and "(" not in value else ""
+    return ConfigError(f"{key}: {value} given without -m; allowed: one value; a sweep is -m {word}{as_list}")
 
 
 def unreadable(override: str) -> ConfigError:

@@ -22,6 +22,7 @@ NOT_IN_ARM = (
     "experiment",
     "hydra",
 )
+NOT_TYPED = ("seed", "fan_in", "fan_out", "gates", "values")  # arguments that come from the run or the layer
 LONGEST_SETTING, LONGEST_BLOCK = 90, 150  # characters; together they fit the 255 bytes of a folder name
 
 
@@ -42,11 +43,16 @@ def block_name(config: Config) -> str:
 
 
 def bias_setting(config: Config, defaults: dict[str, object]) -> str:
-    """`no_bias`, or the initializer with the arguments that differ from `defaults`: `zeros`, `constant(value=0.1)`."""
+    """`no_bias`, or the initializer with the arguments that differ from `defaults`: `random_normal(stddev=0.1)`.
+
+    The name can be typed as an option. The only argument of a class stands without its name: `constant(0.1)`.
+    """
     if not config.use_bias:
         return "no_bias"
     arguments = sorted(config.bias_initializer.config.items())
     differing = [f"{name}={value}" for name, value in arguments if value != defaults.get(name)]
+    if len([name for name in defaults if name not in NOT_TYPED]) == 1:
+        differing = [argument.partition("=")[2] for argument in differing]
     snake_case = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", config.bias_initializer.class_name).lower()
     return snake_case + (f"({','.join(differing)})" if differing else "")
 

@@ -7,7 +7,7 @@ The known groups and options are the folders and files of conf/; the known keys 
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,16 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.calls import GROUP, define_call, is_call, name_of_call
+from pipeline.config.hints import no_such_option
 from pipeline.config.load import null_initializer, structured_schema
 from pipeline.config.messages import as_refusal, explain_omegaconf, unknown_key, unreadable
+from pipeline.config.repeated import overridden_options, refuse_overlapping, refuse_repeated
 from pipeline.config.schema import CONF, Settings, is_nullable, is_open, key_types
+from pipeline.config.spelling import spell_overrides
 from pipeline.errors import ConfigError, closest, require
 
+HYDRA_GROUPS = ("hydra.launcher", "hydra.sweeper", "hydra.job_logging", "hydra.hydra_logging")
 MOST_JOBS = 10_000  # of a sweep: each is composed and checked before the first one starts
 
 
@@ -35,22 +40,47 @@ def validate_overrides(overrides: Sequence[str], folders: Sequence[Path] = (CONF
     when they are composed, except the callback that checks all others. Composes nothing, imports no TensorFlow.
     """
     parsed = parse_overrides(overrides)
+    refuse_repeated(parsed, define_calls(parsed, folders))
     for override in parsed:
         if re.match(r"hydra\.callbacks(\.validate_jobs|$)|hydra$", override.key_or_group):
             raise ConfigError(f"{override.input_line}: {override.key_or_group} cannot be set; allowed: other keys")
+        if override.key_or_group in HYDRA_GROUPS and isinstance(value := next(_values(override), None), str):
+            group = override.key_or_group.replace(".", "/")
+            raise ConfigError(override.key_or_group, value, f"{group}={value}, with a slash")
         if override.key_or_group == "hydra.verbose":
             for value in _values(override):
                 check_verbose(value)
-    if any(override.key_or_group == "hydra.searchpath" for override in parsed):
-        return  # any package may hold further options
     schema = structured_schema(Settings)
-    for override in parsed:
+    searched = any(override.key_or_group == "hydra.searchpath" for override in parsed)
+    for override in [] if searched else parsed:  # any package may hold further options
         if override.is_hydra_override() or override.key_or_group == "hydra":
             continue
         if override.key_or_group in _groups(folders) and not any(isinstance(v, dict) for v in _values(override)):
             _check_group(override, folders)
         else:
             _check_key(override, schema, folders)
+
+
+def define_calls(parsed: Sequence[Override], folders: Sequence[Path] = (CONF,)) -> dict[str, str]:
+    """Make the options with arguments, such as `constant(0.1)`, that overrides name. Raises ConfigError.
+
+    Returns the key and the value of each argument.
+    """
+    keys: dict[str, str] = {}
+    for override in parsed:
+        for option in _calls(override):
+            if name_of_call(option) not in (options := _options(GROUP, folders)):
+                raise no_such_option(GROUP, option, options)
+            arguments = define_call(option, folders)
+            keys |= {f"{GROUP}.config.{name}": str(value) for name, value in arguments.items()}
+    return keys
+
+
+def spell_sweep(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The default sweep of a file of settings, `hydra.sweeper.params`, as Hydra has to get it. Raises ConfigError."""
+    spelled = [word.partition("=") for word in spell_overrides([f"{k}={v}" for k, v in params.items()], is_sweep=True)]
+    define_calls(parse_overrides(["".join(word) for word in spelled]))
+    return {key: params[key] if value == str(params[key]) else value for key, _, value in spelled}
 
 
 def check_verbose(value: Any) -> None:
@@ -131,6 +161,11 @@ def _values(override: Override) -> Iterator[Any]:
         yield from (single.value() for single in parse_overrides(texts))  # parsed again, for values in quotes
 
 
+def _calls(override: Override) -> Iterator[str]:
+    if override.key_or_group == GROUP and not override.is_delete():
+        yield from (value for value in _values(override) if is_call(value))
+
+
 def _check_group(override: Override, folders: Sequence[Path]) -> None:
     group = override.key_or_group
     is_default = override.package is None and (CONF / group).is_dir()
@@ -142,10 +177,13 @@ def _check_group(override: Override, folders: Sequence[Path]) -> None:
         if value is None and override.is_delete():
             continue
         require(isinstance(value, str) or not override.is_delete(), f"~{group}", value, "the name of its option")
-        for option in value if isinstance(value, list) else [value]:
+        several = group == "experiment" and isinstance(value, list) and value
+        for option in several or [value]:
             _check_option(group, option, folders)
             if group == "experiment":
                 _check_experiment(option, folders)
+        if several:
+            refuse_overlapping(several, [_experiment_file(option, folders) for option in several])
 
 
 def _check_option(key: str, option: Any, folders: Sequence[Path], where: str = "") -> None:
@@ -153,36 +191,34 @@ def _check_option(key: str, option: Any, folders: Sequence[Path], where: str = "
     options = _options(key, folders)
     if isinstance(option, str) and option.removesuffix(".yaml") in options:
         return
-    if key == "bias_initializer" and option is None:
+    if key == GROUP and is_call(option) and name_of_call(option) in options:
+        define_call(option, folders)
+        return
+    if key == GROUP and option is None:
         raise null_initializer()
-    raise ConfigError(f"{where}{key}", option, ", ".join(options) if option is None else options)
+    if where or option is None:
+        raise ConfigError(f"{where}{key}", option, ", ".join(options) if option is None else options)
+    raise no_such_option(key, option, options)
 
 
 def _check_experiment(experiment: Any, folders: Sequence[Path]) -> None:
     """Check the `override /group: option` lines of an experiment's file."""
-    for folder in folders:
-        path = folder / "experiment" / f"{str(experiment).removesuffix('.yaml')}.yaml"
-        for group, option in _overridden_options(path):
-            where = f"override / in {path.name}: "
-            if "${" in str(option):
-                raise ConfigError(f"{where}{group}", option, "the name of an option, without ${...}")
-            if group.startswith("hydra/"):  # Hydra's own
-                continue
-            if group not in _groups(folders):
-                raise ConfigError(f"{where}{group}: no such group; {closest(group, _groups(folders))}")
-            _check_option(group, option, folders, where)
+    path = _experiment_file(experiment, folders)
+    for group, option in overridden_options(path):
+        where = f"override / in {path.name}: "
+        if "${" in str(option):
+            raise ConfigError(f"{where}{group}", option, "the name of an option, without ${...}")
+        if group.startswith("hydra/"):  # Hydra's own
+            continue
+        if group not in _groups(folders):
+            raise ConfigError(f"{where}{group}: no such group; {closest(group, _groups(folders))}")
+        _check_option(group, option, folders, where)
 
 
-def _overridden_options(path: Path) -> Iterator[tuple[str, Any]]:
-    """(group, option) for each `override /group: option` of a file's defaults list; nothing without such a file."""
-    loaded = OmegaConf.load(path) if path.is_file() else None
-    content = OmegaConf.to_container(loaded, resolve=False) if isinstance(loaded, DictConfig) else {}
-    defaults = content.get("defaults") if isinstance(content, dict) else None
-    for entry in (entry for entry in defaults or () if isinstance(entry, dict)):
-        for key, options in entry.items():
-            match = re.fullmatch(r"override +/([\w/]+)", str(key))
-            if match:
-                yield from ((match[1], option) for option in (options if isinstance(options, list) else [options]))
+def _experiment_file(experiment: Any, folders: Sequence[Path]) -> Path:
+    """The file of an experiment: of several, the one that Hydra takes."""
+    files = [folder / "experiment" / f"{str(experiment).removesuffix('.yaml')}.yaml" for folder in folders]
+    return next((file for file in files if file.is_file()), files[0])
 
 
 def _check_key(override: Override, schema: DictConfig, folders: Sequence[Path]) -> None:

@@ -18,6 +18,8 @@ MISSING_VALUES = ("refuse", "drop", "impute")
 SPLITS = ("random", "groups", "time", "column")
 DEVICES = ("auto", "cpu", "gpu")
 LONGEST_WAIT = 86_400  # seconds
+DATA_PATHS = ("data.path", "data.validation_path", "data.test_path")
+PATHS = ("results", "tracking.uri", *DATA_PATHS)  # keys that name a place
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class Settings:
     @property
     def results_dir(self) -> Path:
         """The folder that holds the studies; a relative path is taken from the project, not the working directory."""
-        return PROJECT / Path(self.results).expanduser()
+        return PROJECT / expand_home(self.results)
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,14 @@ class Config(Settings):
     """One arm over its seeds: what a Hydra job trains, with the overrides that made it."""
 
     overrides: tuple[str, ...] = ()
+
+
+def expand_home(path: str) -> Path:
+    """The path with `~` replaced by the home folder; a name that begins with `~` and is nobody's stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def key_types() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from zipfile import ZipFile, ZipInfo
 import numpy as np
 from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
-from pipeline.config.schema import Data
+from pipeline.config.schema import Data, expand_home
 from pipeline.data.arrays import read_arrays
 from pipeline.data.dataset import REST, TEST, VALIDATION, Dataset
 from pipeline.data.images import image_files, image_folder
@@ -51,7 +51,7 @@ def _check_different(data: Data) -> None:
 def data_file(data: Data, key: str = "path") -> Path:
     """The path of a data file. Raises DataError where it is missing, of another kind, or larger than memory."""
     given = getattr(data, key)
-    path = Path(given or "").expanduser()
+    path = expand_home(given or "")
     if key == "path" and path.is_dir() and given:
         raise DataError("data.path", given, f"a {', '.join(SUFFIXES)} file, or data=images",
                         reason="which is a folder")  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.schema import Data
+from pipeline.config.schema import Data, expand_home
 from pipeline.data.assignment import WORDS
 from pipeline.data.dataset import REST, TEST, Dataset
 from pipeline.data.settings import image_size
@@ -49,7 +49,7 @@ def image_folder(data: Data) -> Path:
     """The folder of pictures. Raises DataError where it is missing."""
     if data.path is None:
         raise DataError("data.path", None, "a folder with a folder of pictures per class")
-    path = Path(data.path).expanduser()
+    path = expand_home(data.path)
     if not path.is_dir():
         what = "is a file" if path.is_file() else "does not exist"
         raise DataError("data.path", data.path, "a folder with a folder of pictures per class", reason=f"which {what}")

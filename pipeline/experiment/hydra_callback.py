@@ -19,7 +19,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from pipeline.config.load import load_config
-from pipeline.config.overrides import as_named_refusal, expand_sweep, parse_overrides
+from pipeline.config.overrides import as_named_refusal, expand_sweep, parse_overrides, spell_sweep
 from pipeline.errors import require
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.dry_run import show_plan
@@ -175,17 +175,25 @@ def _expand(config: DictConfig, overrides: list[str]) -> list[list[str]]:
     if any(o.is_sweep_override() and o.get_key_element() in default for o in parse_overrides(overrides)):
         with open_dict(config):
             config.hydra.sweeper.params = default = {}
+    if (spelled := spell_sweep(default)) != default:
+        with open_dict(config):
+            config.hydra.sweeper.params = default = spelled
     return expand_sweep([*(f"{key}={value}" for key, value in default.items()), *overrides])
 
 
 def _report_redundant(plans: list[Plan]) -> None:
     """Name jobs that ask for the same arm, and stored runs that do not count."""
     first: dict[tuple[Path, str], Plan] = {}
+    several: set[str] = set()
     for plan in plans:
         twin = first.setdefault((plan.store.folder, plan.arm), plan)
         if twin is not plan and twin.keys == plan.keys:
             bias = [o for o in plan.config.overrides if o.startswith(("use_bias", "bias_"))]
             print(f"{' '.join(bias)}: the same as arm {plan.arm}, trained once")
+        elif twin.config.seeds != plan.config.seeds:
+            several.add(plan.arm)
+    if several:
+        print("seeds: each arm gets those of all its jobs; 5 stands for the seeds 0 to 4, a list is seeds=[3,7]")
     for plan in first.values():
         for line in explain_retraining(plan):
             print(line)

@@ -12,6 +12,7 @@ from pipeline.config.load import load_config, register_schema
 from pipeline.config.messages import as_refusal
 from pipeline.config.overrides import expand_sweep, parse_overrides, validate_overrides
 from pipeline.config.schema import CONF, Config
+from pipeline.config.spelling import spell_overrides
 from pipeline.errors import ConfigError
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.plan import Plan, plan_job
@@ -32,6 +33,7 @@ def validate(overrides: Sequence[str]) -> list[Plan]:
 def compose_jobs(overrides: Sequence[str]) -> list[Config]:
     """Compose and check the config of each job of a request. Raises ConfigError."""
     register_schema()
+    overrides = spell_overrides(overrides, is_sweep=True)
     try:
         validate_overrides(overrides)
         is_sweep = any(override.is_sweep_override() for override in parse_overrides(overrides))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from factories import DROPOUT_GRU
+from factories import DROPOUT_GRU, last_of_each
 
 from pipeline.errors import ConfigError
 from pipeline.experiment.plan import Plan
@@ -222,7 +222,7 @@ def with_paths(text: str, folder: Path) -> str:
 def request(bad: Bad, value: str, folder: Path) -> list[str]:
     """The overrides of a request with this value for the bad one's key."""
     others = [o for o in (*QUICK, "results=results", *bad.others) if o.split("=")[0] != bad.key]
-    return [with_paths(override, folder) for override in (*others, f"{bad.key}={value}")]
+    return [with_paths(override, folder) for override in last_of_each([*others, f"{bad.key}={value}"])]
 
 
 @pytest.mark.parametrize("bad", BAD, ids=str)

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from factories import compose_config
 
-from pipeline.config.interpolation import PLACES
-from pipeline.config.schema import Config, key_types
+from pipeline.config.schema import PATHS, Config, key_types
 from pipeline.errors import ConfigError
 
 QUICK = ("data=iris", "model=linear", "seeds=1")
@@ -53,7 +52,7 @@ def test_settings_do_not_read_the_environment(key: str, resolver: str) -> None:
     """What would be stored in a folder name, run.json or MLflow reads neither the environment nor the clock."""
     line = refusal(f"{key}='${{{resolver}}}'")  # in quotes, since Hydra's grammar nests no interpolations
     assert line.startswith(f"{key}: ${{{resolver}}} given, which reads ${{")
-    assert line.endswith(f"; allowed: that only in {', '.join(PLACES)}")
+    assert line.endswith(f"; allowed: that only in {', '.join(PATHS)}")
     assert "hunter2" not in line
 
 
@@ -85,6 +84,6 @@ def test_every_other_key_is_closed(key: str) -> None:
     try:
         compose_config(*QUICK, *overrides, f"++{key}=${{oc.env:SECRET}}")
     except ConfigError as error:
-        assert "which reads ${oc.env:...}" in str(error) and key not in PLACES
+        assert "which reads ${oc.env:...}" in str(error) and key not in PATHS
     else:
-        assert key in PLACES
+        assert key in PATHS

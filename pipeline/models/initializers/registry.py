@@ -66,7 +66,8 @@ def check_initializer_arguments(initializer: BiasInitializer) -> None:
     for name, value in arguments.items():
         key = f"bias_initializer.config.{name}"
         if name not in settable:
-            raise ConfigError(f"{key}: {initializer.class_name} has no such argument; {closest(name, settable)}")
+            own = "; in a sweep, an option has its own in brackets: constant(0.1)" if not settable else ""
+            raise ConfigError(f"{key}: {initializer.class_name} has no such argument; {closest(name, settable)}{own}")
         if name in CHOICES:
             require(value in CHOICES[name], key, value, ", ".join(CHOICES[name]))
         if isinstance(defaults[name], float):
