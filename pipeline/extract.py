@@ -3,7 +3,7 @@
 MODEL is a .keras file, a .weights.h5 file, an .h5 or .hdf5 file of any Keras (a whole model or weights alone), the
 folder of one of our runs (results/<study>/<arm>/seed=<n>), or runs:/<id> of MLflow (if the run has several models:
 runs:/<id>/<name>). Files are read without Keras, and no code in them runs. A run whose files do not match their digests
-is refused.
+is refused, and so is each of its files.
 Exit code 2: the file or the request is refused, in one line that says why.
 """
 

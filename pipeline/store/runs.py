@@ -31,6 +31,8 @@ from pipeline.store.aside import aside_folder
 from pipeline.store.locks import hold_lock
 from pipeline.store.meta import BIASES, HISTORY, ROWS, RUN, SEAL, WEIGHTS, DamagedRunError, read_machine, read_meta
 
+FILES = (BIASES, HISTORY, WEIGHTS, ROWS, RUN)  # of a run; only machine.json is free
+
 
 @dataclass(frozen=True)
 class Run:
@@ -149,17 +151,24 @@ def read_run(path: Path, study: str = "") -> Run:
 
 
 def check_run(path: Path) -> list[Run]:
-    """Read the run whose folder, or whose biases, `path` is. Raises ModelFileError for a damaged one.
+    """Read the run whose folder, or a file of which, `path` is. Raises ModelFileError for a damaged one.
 
-    Without a run.json there is no run to check: a model, or biases that MLflow kept.
+    Without a run.json there is no run to check: a model, or biases that MLflow kept. Nor is a model that someone has
+    put beside a run's files one of them.
     """
-    folder = path.parent if path.name == BIASES else path
-    if not os.path.lexists(folder / RUN):
+    files = [file for file in (path, Path(os.path.realpath(path))) if file.name in FILES]  # or a link to one
+    places = [*((file.parent, file.name) for file in files), (path, RUN)]
+    found = next((place for place in places if os.path.lexists(place[0] / RUN)), None)
+    if found is None:
         return []
+    folder, name = found
     try:
-        return [read_run(folder)]
+        run = read_run(folder)
+        if name != RUN and not run.has(name):
+            raise DamagedRunError(f"{RUN} has no digest of {name}")
     except DamagedRunError as error:
         raise ModelFileError(f"{path}: a damaged run: {error}") from error
+    return [run]
 
 
 def describe_unsealed(runs: Iterable[Run]) -> str:

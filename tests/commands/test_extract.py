@@ -16,7 +16,8 @@ from factories import put
 from pipeline import extract
 from pipeline.config.schema import PROJECT
 from pipeline.runtime.device import start_tensorflow
-from pipeline.store.runs import BIASES
+from pipeline.store.replaced import write_run
+from pipeline.store.runs import BIASES, WEIGHTS, RunStore
 
 
 def _weights(path: Path, bias) -> Path:
@@ -251,3 +252,38 @@ def test_a_damaged_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert printed.err.startswith(str(folder)) and printed.err.count("\n") == 1
     (folder / "run.json").unlink()
     assert extract.main([str(folder)]) == 0
+
+
+def _overwrite(folder: Path, name: str) -> None:
+    np.savez(folder / name, **{"after/dense/bias": np.full(2, 9.0)})
+
+
+def test_every_file_of_a_damaged_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each of a run's files is held against its digest, by a link too, and so is a file that the run never had.
+
+    A model that was put beside them is none of them.
+    """
+    whole, run = put(tmp_path, "ones", 0, 0.5).path, put(tmp_path, "zeros", 0, 0.5)
+    weights = {"before/dense/bias": np.zeros(2), "after/dense/bias": np.ones(2)}
+    folder = write_run(RunStore(tmp_path, "s"), run.meta | {"key": "other"}, run.biases(), run.history(), weights).path
+    link = tmp_path / "linked.npz"
+    link.symlink_to(folder / WEIGHTS)
+    for model in (folder, folder / WEIGHTS, link):
+        assert extract.main([str(model)]) == 0
+    content = (folder / WEIGHTS).read_bytes()
+    _overwrite(folder, WEIGHTS)
+    _overwrite(whole, WEIGHTS)
+    capsys.readouterr()
+    digest, no_digest = f"{WEIGHTS} does not match its digest", f"run.json has no digest of {WEIGHTS}"
+    files = [(folder / name, digest) for name in (WEIGHTS, BIASES, "history.csv", "rows.npz", "run.json")]
+    for model, reason in [*files, (link, digest), (whole / WEIGHTS, no_digest)]:
+        for arguments in ([model], [model, "--load"], [whole, "--diff", model]):
+            assert extract.main([*map(str, arguments)]) == 2
+            printed = capsys.readouterr()
+            assert printed.out == "" and printed.err.count("\n") == 1
+            assert printed.err.endswith(f": a damaged run: {reason}\n")
+    (folder / WEIGHTS).write_bytes(content)
+    (folder / "run.json").write_text((folder / "run.json").read_text().replace("0.5", "0.999"))
+    assert extract.main([str(folder / WEIGHTS)]) == 2
+    assert capsys.readouterr().err.endswith(": a damaged run: run.json was changed after it was written\n")
+    assert extract.main([str(_weights(folder / "mine.weights.h5", [0.5, -1.0, 2.0]))]) == 0
