@@ -22,6 +22,7 @@ from pipeline.report.render import draw_figure, finish_figures
 from pipeline.store.files import check_writable
 from pipeline.store.runs import RunStore
 
+DVC_DIGITS = ".6g"  # of its committed files: short to read, and last bits are not in git's history
 INTERVAL_ENDS = {"difference_ci_low": "low", "difference_ci_high": "high"}
 FIGURES = ("intervals", "paired_differences", "learning_curves", "biases", "trajectories", "drift")
 
@@ -68,7 +69,7 @@ def write_report(comparison: Comparison, folder: Path, command: str = "", figure
     comparison.summary.to_csv(folder / "summary.csv", index=False)
     comparison.differences.to_csv(folder / "differences.csv", index=False)
     write_bias_values(comparison.trajectories, folder / "biases.parquet")
-    (folder / "metrics.json").write_text(json.dumps(_dvc_metrics(comparison.summary), indent=2) + "\n")
+    (folder / "metrics.json").write_text(json.dumps(_dvc_metrics(comparison), indent=2) + "\n")
     _write_dvc_plots(comparison, folder / "plots")
     (folder / "answer.md").write_text(render_markdown(comparison, specs), encoding="utf-8")
     html = render_page(comparison, specs, finish_figures() if figures else "", command)
@@ -115,20 +116,38 @@ def _write_dvc_plots(comparison: Comparison, folder: Path) -> None:
     metric = comparison.study.metric
     columns = ["arm", "baseline", "metric", "difference", *INTERVAL_ENDS, "verdict"]
     intervals = comparison.chosen.reindex(columns=columns).dropna(subset="difference").rename(columns=INTERVAL_ENDS)
-    intervals.to_csv(folder / "intervals.csv", index=False)
     values = [
         {"arm": arm.name, "seed": seed, "metric": metric, "value": value}
         for arm in comparison.study.arms
         for seed, value in arm.values(metric).items()
     ]
-    pd.DataFrame(values, columns=["arm", "seed", "metric", "value"]).to_csv(folder / "values.csv", index=False)
-    comparison.quantiles.to_csv(folder / "biases.csv", index=False)
+    tables = {
+        "intervals": intervals,
+        "values": pd.DataFrame(values, columns=["arm", "seed", "metric", "value"]),
+        "biases": comparison.quantiles,
+    }
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False, float_format=f"%{DVC_DIGITS}")
 
 
-def _dvc_metrics(summary: pd.DataFrame) -> dict[str, dict[str, dict[str, float | str]]]:
-    """The summary as DVC reads metrics: arm -> metric -> statistic, without unknown ones."""
-    metrics: dict[str, dict[str, dict[str, float | str]]] = {}
-    for row in summary.drop(columns=["baseline", "block", "same_curves"], errors="ignore").to_dict("records"):
-        statistics = {k: v for k, v in row.items() if k not in ("arm", "metric") and pd.notna(v)}
-        metrics.setdefault(row["arm"], {})[row["metric"]] = statistics
+def _dvc_metrics(comparison: Comparison) -> dict[str, dict[str, float]]:
+    """What `dvc metrics` shows: arm -> name -> number, about ten of each arm, without unknown ones.
+
+    The mean of every test metric; of the metric of the verdict also the spread over seeds, and how it differs from the
+    baseline. summary.csv has the rest.
+    """
+    metric = comparison.study.metric
+    metrics: dict[str, dict[str, float]] = {}
+    for row in comparison.summary.to_dict("records"):
+        numbers = metrics.setdefault(str(row["arm"]), {})
+        of_verdict = {f"{metric}_std": row.get("std")}
+        of_verdict |= {name: row.get(name) for name in ("seeds", "diverged", "difference", *INTERVAL_ENDS, "p_holm")}
+        if row["metric"] == metric or str(row["metric"]).startswith("test_"):
+            known = {str(row["metric"]): row["mean"]} | (of_verdict if row["metric"] == metric else {})
+            numbers |= {name: _short(value) for name, value in known.items() if pd.notna(value)}
     return metrics
+
+
+def _short(number: Any) -> float:
+    """A number as DVC's files have it; a count stays one."""
+    return int(number) if float(number).is_integer() else float(f"{number:{DVC_DIGITS}}")

@@ -19,7 +19,7 @@ from pipeline.store.runs import RunStore
 needs_avx2 = pytest.mark.skipif(not can_be_portable(), reason="no x86-64 processor with AVX2")
 # As large as portable trainings may be.
 LARGE = (
-    "model.layers=[{class_name:Dense,config:{units:256,activation:tanh}},"
+    "model.layers=[{class_name:Flatten},{class_name:Dense,config:{units:256,activation:tanh}},"
     "{class_name:Dense,config:{units:256,activation:softplus}},{class_name:Dense,config:{name:output}}]",
     "training.batch_size=256",
     "optimizer=sgd",
