@@ -144,7 +144,7 @@ def _dvc_metrics(comparison: Comparison) -> dict[str, dict[str, float]]:
         of_verdict |= {name: row.get(name) for name in ("seeds", "diverged", "difference", *INTERVAL_ENDS, "p_holm")}
         if row["metric"] == metric or str(row["metric"]).startswith("test_"):
             known = {str(row["metric"]): row["mean"]} | (of_verdict if row["metric"] == metric else {})
-            numbers |= {name: _short(value) for name, value in known.items() if pd.notna(value)}
+            numbers |= {name: _short(value) for name, value in known.items() if value is not None and value == value}
     return metrics
 
 
