@@ -26,6 +26,7 @@ from pipeline.store.files import check_writable
 from pipeline.store.studies import all_studies, choose_studies
 from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.follow import follow_queue
+from pipeline.tracking.places import check_tracking_places
 from pipeline.tracking.studies import sync_studies
 
 
@@ -58,8 +59,10 @@ def _sync(arguments: Sequence[str]) -> int:
     if options.follow:
         return follow_queue(tracking, results, tracking.wait if options.wait is None else options.wait)
     check_writable(results / ".aside", "results")
-    sweep_aside(results)
     stores = choose_studies(results, options.study) if options.study else all_studies(results)
+    for store in stores:
+        check_tracking_places(tracking, store, "uri")
+    sweep_aside(results)
     problems = sync_studies(tracking, stores, reports, options.wait)
     for problem in problems:
         print(problem, file=sys.stderr)

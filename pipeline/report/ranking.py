@@ -10,6 +10,7 @@ from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.formatting import number_format, plain_rows
 from pipeline.report.markdown import markdown_table
 
+FILES = ("studies.csv", "studies.md")
 MOST_COLUMNS = 5  # studies that get a column of their own on the terminal
 NOTE = """Means over seeds, with the rank within the study in brackets: 1 is the best, in the direction of the study's
 metric, and equal means share a rank. The tests treat the studies as a sample of all that could be asked. With few of
@@ -43,8 +44,8 @@ def ranking_cells(ranking: Ranking, comparisons: Sequence[Comparison], all_studi
 def write_ranking(ranking: Ranking, comparisons: Sequence[Comparison], folder: Path) -> None:
     """Write studies.csv and studies.md into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    ranking.table.to_csv(folder / "studies.csv", index=False)
+    ranking.table.to_csv(folder / FILES[0], index=False)
     table = markdown_table(ranking_headings(ranking, True), ranking_cells(ranking, comparisons, True))
     first, *others = ranking.sentences
     lines = [f"# {', '.join(ranking.studies)}", "", first, "", *(f"- {sentence}" for sentence in others)]
-    (folder / "studies.md").write_text("\n".join([*lines, "", *table, "", NOTE]) + "\n")
+    (folder / FILES[1]).write_text("\n".join([*lines, "", *table, "", NOTE]) + "\n")

@@ -11,20 +11,26 @@ from pipeline.analysis.across_studies import rank_arms
 from pipeline.analysis.bias_dynamics import write_bias_values
 from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.report.console import print_comparison, print_ranking, short_path
-from pipeline.report.document import write_document
+from pipeline.report.document import FILE, write_document
 from pipeline.report.figures.biases import bias_distributions, bias_trajectories, drift_heatmap
 from pipeline.report.figures.performance import forest, learning_curves, paired_differences
 from pipeline.report.figures.theme import for_print
 from pipeline.report.html import render_page
 from pipeline.report.markdown import render_markdown
+from pipeline.report.ranking import FILES as RANKING_FILES
 from pipeline.report.ranking import write_ranking
 from pipeline.report.render import draw_figure, finish_figures
 from pipeline.store.files import check_writable
+from pipeline.store.places import check_file
 from pipeline.store.runs import RunStore
 
 DVC_DIGITS = ".6g"  # of its committed files: short to read, and last bits are not in git's history
 INTERVAL_ENDS = {"difference_ci_low": "low", "difference_ci_high": "high"}
 FIGURES = ("intervals", "paired_differences", "learning_curves", "biases", "trajectories", "drift")
+
+FILES = (FILE, "answer.md", "report.html", "summary.csv", "differences.csv", "biases.parquet", "metrics.json",
+         *(f"plots/{name}.csv" for name in ("intervals", "values", "biases")),
+         *(f"figures/{name}.{ending}" for name in FIGURES for ending in ("svg", "png")))  # fmt: skip
 
 
 def report_studies(
@@ -36,11 +42,9 @@ def report_studies(
     `compare_study`. Returns each store with its report's folder. Raises ConfigError, before anything is written,
     when a study cannot be compared.
     """
+    _check_places([reports / store.study for store in stores])
     comparisons = [compare_study(store, **question) for store in stores]
     ranking = rank_arms(comparisons) if len(comparisons) > 1 else None
-    for folder in (reports / store.study for store in stores):
-        for place in (folder, folder / "figures", folder / "plots"):
-            check_writable(place, "reports")
     for comparison in comparisons:
         name = comparison.study.name
         write_report(comparison, reports / name, command(name), figures)
@@ -54,6 +58,17 @@ def report_studies(
             print(f"Report: {short_path(reports / 'studies.md')}")
         print(*ranking.sentences, sep="\n")
     return [(store, reports / store.study) for store in stores]
+
+
+def _check_places(folders: Sequence[Path]) -> None:
+    """Raise ConfigError, naming the path, where something is in the way of what is written into report folders."""
+    for folder in folders:
+        for place in (folder, folder / "figures", folder / "plots"):
+            check_writable(place, "reports")
+        for name in FILES:
+            check_file(folder / name, "reports")
+    for name in RANKING_FILES if len(folders) > 1 else ():
+        check_file(folders[0].parent / name, "reports")
 
 
 def write_report(comparison: Comparison, folder: Path, command: str = "", figures: bool = True) -> None:

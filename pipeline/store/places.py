@@ -32,8 +32,7 @@ def check_places(store: RunStore, arm: str, seeds: Sequence[int]) -> None:
     for path in (store.lock_file(arm), store.lock_file(), aside / SWEEP):
         check_file(path, "results", may_be_link=False)
     for path in (failure_file(store, arm), store.folder / ABLATION, store.folder / DEAD_UNITS):
-        if path.is_dir():  # whatever else is there is replaced
-            raise ConfigError(f"results: {path} is a folder; allowed: a file, or nothing; move it away")
+        check_replaced(path, "results")
     arm_folder = store.folder / arm
     present = {path.name for path in arm_folder.iterdir()} if arm_folder.is_dir() else set[str]()
     for path in (store.run_folder(arm, seed) for seed in (seeds if present else ())):
@@ -49,6 +48,12 @@ def _check_one_file_system(folders: Sequence[Path]) -> None:
         if folder.stat().st_dev != aside.stat().st_dev:
             there = f"{folder} is on another file system than {aside}"
             raise ConfigError(f"results: {there}; allowed: one file system for all results")
+
+
+def check_replaced(path: Path, key: str) -> None:
+    """Raise ConfigError, naming the setting `key`, where a file cannot be renamed to: whatever is no folder goes."""
+    if path.is_dir() and not path.is_symlink():
+        raise ConfigError(f"{key}: {path} is a folder; allowed: a file, or nothing; move it away")
 
 
 def check_file(path: Path, key: str, may_be_link: bool = True) -> None:

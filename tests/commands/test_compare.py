@@ -17,6 +17,7 @@ from pipeline.analysis.study import MARGIN
 from pipeline.compare import CompareOptions
 from pipeline.config.options import command_line
 from pipeline.config.schema import PROJECT
+from pipeline.report.write import FILES
 
 
 class Answer(NamedTuple):
@@ -82,6 +83,7 @@ def test_the_report_has_all_its_files(answer: Answer) -> None:
         "metrics.json", "plots/intervals.csv", "plots/values.csv", "plots/biases.csv",
         *(f"figures/{figure}.{ending}" for figure in figures for ending in ("png", "svg")),
     }  # fmt: skip
+    assert names == set(FILES), "in the place of each, something else is found before anything is computed"
     assert f"Report: {answer.folder / 'report.html'}" in answer.out
 
 

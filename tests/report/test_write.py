@@ -1,6 +1,7 @@
 """The files of a report: figures, tables, Markdown, metrics for DVC."""
 
 import json
+import os
 import re
 from itertools import product
 from pathlib import Path
@@ -15,11 +16,12 @@ from PIL import Image
 from pipeline.analysis.across_studies import rank_arms
 from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.analysis.formatting import plain_rows
+from pipeline.errors import ConfigError
 from pipeline.report.console import print_comparison
 from pipeline.report.format import table_cells
 from pipeline.report.html import render_page
 from pipeline.report.ranking import write_ranking
-from pipeline.report.write import write_report
+from pipeline.report.write import FILES, report_studies, write_report
 from pipeline.store.runs import RunStore
 
 
@@ -158,3 +160,17 @@ def test_names_may_break_and_numbers_stay_together(tmp_path: Path) -> None:
     html = render_page(compared(tmp_path), {}, script="")
     assert "<span>ones,<wbr>optimizer=sgd: better than zeros,<wbr>optimizer=sgd: " in html
     assert "95\u00a0% interval" in html and "p\u00a0=\u00a0" in html
+
+
+@pytest.mark.parametrize("name", [*FILES, "", "figures", "plots", "../studies.md", "../studies.csv"])
+def test_a_taken_place_is_refused_before_anything_is_computed(name: str, tmp_path: Path) -> None:
+    """A folder where a file belongs, or a file where a folder does: one line with the path, and nothing is written."""
+    path = Path(os.path.normpath(tmp_path / "reports" / "first" / name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (Path.mkdir if path.suffix else Path.touch)(path)
+    before = sorted(tmp_path.rglob("*"))
+    stores = [RunStore(tmp_path / "results", study) for study in ("first", "second")]  # computing would find no run
+    with pytest.raises(ConfigError, match=rf"^reports: {path}") as refusal:
+        report_studies(stores, tmp_path / "reports", str)
+    assert "\n" not in str(refusal.value)
+    assert sorted(tmp_path.rglob("*")) == before
