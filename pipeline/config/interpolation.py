@@ -18,6 +18,7 @@ from pipeline.config.schema import PATHS
 from pipeline.errors import ConfigError
 
 OUTSIDE = ("oc.env", "hydra", "now")  # resolvers that read the environment, Hydra's own config, and the clock
+COMPUTED = ("hydra.overrides", "hydra.job.override_dirname", "hydra.runtime")  # by Hydra, from what was typed
 FILE_NAME = "${file_stem:${data.path}}"  # data.name of conf/data/file.yaml: the name of a data file that must exist
 
 
@@ -41,18 +42,36 @@ def resolve_settings(raw: Mapping[str, Any], groups: Sequence[str]) -> dict[str,
     return values | nested
 
 
-def refuse_environment(config: DictConfig, keys: Sequence[str]) -> None:
-    """Raise ConfigError where one of Hydra's own keys reads the environment, itself or by another key.
+def refuse_environment(config: DictConfig) -> None:
+    """Raise ConfigError where a key of Hydra's own, `hydra.*`, reads the environment, itself or by another key.
 
-    What else cannot be resolved yet, such as the number of a job, is none of this check's business.
+    config: as composed, Hydra's own included. What else cannot be resolved yet, such as the number of a job, is none of
+    this check's business.
     """
-    for key in keys:
-        with _closed(("oc.env",)):
+    with _closed(("oc.env",)):
+        for key, node, name in _interpolations(config.hydra, "hydra"):
             try:
-                OmegaConf.select(config, key)
-            except OmegaConfBaseException as error:
+                node[name]
+            except (OmegaConfBaseException, _OutsideError) as error:
                 if (resolver := _outside_resolver(error)) is not None:
-                    raise ConfigError(f"{key}: it reads ${{{resolver}:...}}; allowed: a text without it") from error
+                    raise outside_refused(key, OmegaConf.to_container(node)[name], resolver) from error  # type: ignore[index]
+
+
+def _interpolations(node: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, the node it is in, its name there) of each value with an interpolation, at any depth."""
+    for name in range(len(node)) if OmegaConf.is_list(node) else list(node):
+        path = f"{key}.{name}"
+        if path in COMPUTED or OmegaConf.is_missing(node, name):
+            continue
+        if OmegaConf.is_interpolation(node, name):
+            yield path, node, name
+        elif OmegaConf.is_config(node[name]) and node[name] is not None:
+            yield from _interpolations(node[name], path)
+
+
+def outside_refused(key: str, given: Any, resolver: str) -> ConfigError:
+    """The refusal of a value that reads more than the settings, by this resolver."""
+    return ConfigError(key, given, f"that only in {', '.join(PATHS)}", reason=f"which reads ${{{resolver}:...}}")
 
 
 class _OutsideError(Exception):
@@ -66,8 +85,7 @@ def _resolve(tree: DictConfig, key: str, given: Any) -> Any:
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException as error:
         if (resolver := _outside_resolver(error)) is not None:
-            reason = f"which reads ${{{resolver}:...}}"
-            raise ConfigError(key, given, f"that only in {', '.join(PATHS)}", reason=reason) from error
+            raise outside_refused(key, given, resolver) from error
         reason = (str(error.msg).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(f"{key}: {given} given, which cannot be resolved: {reason}") from error
 

@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.calls import GROUP, define_call, is_call, name_of_call
 from pipeline.config.hints import no_such_option
+from pipeline.config.interpolation import outside_refused
 from pipeline.config.load import null_initializer, structured_schema
 from pipeline.config.messages import as_refusal, explain_omegaconf, unknown_key, unreadable
 from pipeline.config.repeated import overridden_options, refuse_overlapping, refuse_repeated
@@ -47,6 +48,9 @@ def validate_overrides(overrides: Sequence[str], folders: Sequence[Path] = (CONF
         if override.key_or_group in HYDRA_GROUPS and isinstance(value := next(_values(override), None), str):
             group = override.key_or_group.replace(".", "/")
             raise ConfigError(override.key_or_group, value, f"{group}={value}, with a slash")
+        given = (override.input_line or "").partition("=")[2]
+        if re.match(r"hydra[./]", override.key_or_group) and "oc.env" in given:
+            raise outside_refused(override.key_or_group, given, "oc.env")  # here, since Hydra shows a group's value
         if override.key_or_group == "hydra.verbose":
             for value in _values(override):
                 check_verbose(value)

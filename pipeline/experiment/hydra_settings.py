@@ -30,7 +30,6 @@ from pipeline.store.places import check_file
 
 CALLBACK = {"_target_": "pipeline.experiment.hydra_callback.ValidateJobs"}  # as in conf/commandline.yaml
 LOG = "sweep.log"  # in the folder of the request
-NAMES = ("hydra.job.name", "hydra.sweep.subdir")  # of a file and of a folder
 LOGGING = "what logging.config.dictConfig of Python takes"
 LONGEST_NAME = 255  # bytes of a file's name
 
@@ -54,6 +53,7 @@ def check_callbacks(arguments: Arguments) -> None:
             config = compose(arguments.config_name, [*given, f"hydra.searchpath=[{quoted}]"], return_hydra_config=True)
     except Exception:
         return
+    refuse_environment(config)
     callback = OmegaConf.to_container(config)["hydra"]["callbacks"].get("validate_jobs")  # type: ignore[index, call-overload]
     allowed = "the one of conf/commandline.yaml, which checks every job"
     require(callback == CALLBACK, "hydra.callbacks.validate_jobs", callback, allowed)
@@ -71,7 +71,7 @@ class JobChecker:
     """
 
     def __init__(self, config: DictConfig, is_sweep: bool, is_written: bool) -> None:
-        refuse_environment(config, NAMES)
+        refuse_environment(config)
         self._key = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
         self._is_sweep, self._is_written = is_sweep, is_written
         self._logged: list[Any] = []  # the settings of logging that were tried: thousands of jobs mostly log alike
@@ -86,7 +86,7 @@ class JobChecker:
     def check(self, config: DictConfig, number: int) -> None:
         """Check the job of this number, of which `config` is the composed config."""
         with _as_job(config, number) as job:
-            refuse_environment(job, NAMES)
+            refuse_environment(job)
             key, output = self._key, self.folder
             if self._is_sweep:
                 key = "hydra.sweep.subdir"

@@ -94,8 +94,11 @@ def test_broken_model_file_is_refused(
             ["hydra.sweeper.max_batch_size=0"],
             "hydra.sweeper.max_batch_size: 0 given; allowed: a whole number from 1 up",
         ),
-        (["hydra.sweep.subdir=${oc.env:HOME}"], "hydra.sweep.subdir: it reads ${oc.env:...}; allowed: "),
-        (["hydra.job.name=${oc.env:HOME}"], "hydra.job.name: it reads ${oc.env:...}; allowed: "),
+        (
+            ["hydra.sweep.subdir=${oc.env:HOME}"],
+            "hydra.sweep.subdir: ${oc.env:HOME} given, which reads ${oc.env:...}; ",
+        ),
+        (["hydra.job.name=${oc.env:HOME}"], "hydra.job.name: ${oc.env:HOME} given, which reads ${oc.env:...}; "),
         (["hydra.callbacks.validate_jobs.plan_only=maybe"], "hydra.callbacks.validate_jobs"),
         (["~hydra.callbacks.validate_jobs"], "~hydra.callbacks.validate_jobs"),
         (["hydra.job.name=a/b"], "hydra.job.name: a/b given; allowed: the name of a file, "),
@@ -253,3 +256,34 @@ def test_a_defaults_list_shows_nothing_of_the_environment(
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert result.err.startswith(f"override / in evil.yaml: {group}: ${{oc.env:PASSWORD}} given")
     assert "secret" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (['hydra.output_subdir="${oc.env:PASSWORD}"'], "hydra.output_subdir"),
+        (['hydra.run.dir="x/${oc.env:PASSWORD}"'], "hydra.run.dir"),
+        (["-m", 'hydra.job.config.override_dirname.kv_sep="${oc.env:PASSWORD}"'], "hydra.job.config.override_dirname"),
+        (['hydra.run.dir="${results}/logs"', 'results="${oc.env:PASSWORD}"'], "hydra.run.dir"),
+        (["-m", "hydra.sweep.subdir=${hydra.job.override_dirname}", "seeds=1", 'results="${oc.env:PASSWORD}"'],
+         "hydra.sweep.subdir"),
+        (['hydra.job.name="${hydra:job.override_dirname}"', 'tracking.uri="${oc.env:PASSWORD}"'], "hydra.job.name"),
+        (["hydra/launcher=${oc.env:PASSWORD}"], "hydra/launcher"),
+        (["experiment=mine"], "hydra.job_logging.handlers.file.filename"),
+        (["-m", "experiment=mine"], "hydra.job_logging.handlers.file.filename"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_hydras_own_keys_do_not_read_the_environment(
+    arguments: list[str], key: str, cli: Callable[..., CommandResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hydra writes its settings to disk and names folders by them: none reads the environment, by whichever way."""
+    monkeypatch.setenv("PASSWORD", str(tmp_path / "hunter2"))
+    mine = experiment_file(tmp_path, "{job_logging: {handlers: {file: {filename: '${oc.env:PASSWORD}'}}}}")
+    before = sorted(tmp_path.rglob("*"))
+    places = [f"hydra.{place}.dir={tmp_path / place}" for place in ("run", "sweep") if key != "hydra.run.dir"]
+    options = [a for a in arguments if a.startswith("-")]
+    result = cli(mine, *options, "data=iris", "model=linear", *places, *(a for a in arguments if a not in options))
+    assert (result.code, result.err.count("\n")) == (2, 1), result
+    assert result.err.startswith(f"{key}") and " given, which reads ${oc.env:...}; allowed: " in result.err
+    assert "hunter2" not in result.err and sorted(tmp_path.rglob("*")) == before
