@@ -26,6 +26,7 @@ def guard(command: Callable[[], int]) -> int:
     """
     outputs = _protect_outputs()
     try:
+        _check_working_directory()
         code = command()
     except Exception as error:
         raise_swallowed()
@@ -34,6 +35,18 @@ def guard(command: Callable[[], int]) -> int:
         with contextlib.suppress(ValueError):  # closed by someone else
             text.flush()
     return code or max((output.exit_code for _, output in outputs), default=0)
+
+
+def _check_working_directory() -> None:
+    """Raise ConfigError where the working directory was removed: what is relative to it would fail without its path."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        gone = "no longer exists" if isinstance(error, FileNotFoundError) else f"cannot be used ({error.strerror})"
+        path = os.environ.get("PWD", "unknown")  # as the shell had it
+        with contextlib.suppress(OSError):  # as Linux had it
+            path = str(Path("/proc/self/cwd").readlink()).removesuffix(" (deleted)")
+        raise ConfigError(f"the working directory {gone}: {path}; change to another one (cd)") from error
 
 
 def report_error(error: Exception, log: Path | None = None, code: int = 1) -> int:

@@ -1,6 +1,8 @@
 """The command refuses a request as a whole: exit code 2, one line on standard error, and nothing written."""
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -287,3 +289,18 @@ def test_hydras_own_keys_do_not_read_the_environment(
     assert (result.code, result.err.count("\n")) == (2, 1), result
     assert result.err.startswith(f"{key}") and " given, which reads ${oc.env:...}; allowed: " in result.err
     assert "hunter2" not in result.err and sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", ["train seeds=1", "train -m", "train --plan", "compare", "extract x", "sync"])
+def test_a_working_directory_that_is_gone_is_named(arguments: str, tmp_path: Path) -> None:
+    """Exit code 2 and one line with its path, from a real shell, which knows it."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    module, *options = arguments.split()
+    command = shlex.join([sys.executable, "-m", f"pipeline.{module}", *options])
+    script = f"cd {shlex.quote(str(gone))} && rmdir ../gone && {command}"
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    line = f"the working directory no longer exists: {gone}; change to another one (cd)\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
+    assert not any(tmp_path.iterdir())
