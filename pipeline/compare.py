@@ -25,12 +25,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from pipeline.config.options import check_wait, command_line, parse_options
-from pipeline.config.schema import PROJECT, expand_home
+from pipeline.config.schema import PROJECT, Tracking, expand_home
 from pipeline.errors import require
 from pipeline.report.render import rendering
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
 from pipeline.store.studies import choose_studies
+from pipeline.tracking.address import check_address
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def _compare(arguments: Sequence[str]) -> int:
     check_wait("wait", options.wait)
     results, reports = PROJECT / expand_home(options.results), PROJECT / expand_home(options.reports)
     stores = choose_studies(results, options.study)
+    check_address(Tracking(options.mlflow), is_made=False)
     with rendering(options.figures):
         from pipeline.report.write import report_studies
 

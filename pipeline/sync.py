@@ -24,6 +24,7 @@ from pipeline.runtime.signals import run_command
 from pipeline.store.aside import sweep_aside
 from pipeline.store.files import check_writable
 from pipeline.store.studies import all_studies, choose_studies
+from pipeline.tracking.address import check_address
 from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.follow import follow_queue
 from pipeline.tracking.places import check_tracking_places
@@ -58,6 +59,7 @@ def _sync(arguments: Sequence[str]) -> int:
     tracking = Tracking(True, options.uri or None)
     if options.follow:
         return follow_queue(tracking, results, tracking.wait if options.wait is None else options.wait)
+    check_address(tracking, "uri")
     check_writable(results / ".aside", "results")
     stores = choose_studies(results, options.study) if options.study else all_studies(results)
     for store in stores:

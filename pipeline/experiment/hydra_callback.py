@@ -31,6 +31,7 @@ from pipeline.runtime.gate import report_error
 from pipeline.runtime.logs import forget_told, redirect_stderr
 from pipeline.runtime.signals import raise_swallowed
 from pipeline.store.failures import Failure, read_failure
+from pipeline.tracking.address import check_address
 from pipeline.tracking.background import expect_study, start_upload, stop_uploads
 from pipeline.tracking.places import check_tracking_places
 
@@ -131,6 +132,7 @@ class ValidateJobs(Callback):
         _report_redundant(plans)
         arms = plans_by_arm(plans)
         for plan in {(plan.store, plan.config.tracking.uri): plan for plan in arms}.values():
+            check_address(plan.config.tracking)
             check_tracking_places(plan.config.tracking, plan.store)
         to_train = [seeds_to_train(plan) for plan in arms]
         failures = tuple(read_failure(plan.store, plan.arm) for plan in arms)

@@ -278,7 +278,9 @@ def test_what_goes_wrong_with_mlflow_costs_one_line_and_not_the_answer(
     study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A broken store is reported in one line, and the comparison succeeds."""
-    (study.folder / "mlflow.db").write_bytes(b"no database")
+    other = sqlite3.connect(study.folder / "mlflow.db")
+    other.execute("ALTER TABLE experiments RENAME TO others")
+    other.close()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", study.target.uri)
     places = [f"results={study.folder / 'results'}", f"reports={study.folder / 'reports'}", "figures=false"]
     assert compare.main([*places]) == 0
