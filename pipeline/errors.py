@@ -68,6 +68,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def describe_size(n_bytes: float) -> str:
+    """A size in the largest unit of which it is at least one: "80.0 KiB", "1.5 GiB"."""
+    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if n_bytes >= 2**power:
+            return f"{n_bytes / 2**power:,.1f} {unit}"
+    return f"{n_bytes:.0f} bytes"
+
+
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether `value` is a finite int or float; booleans do not count."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from pipeline.errors import ConfigError, DataError, ModelFileError, closest, require
+from pipeline.errors import ConfigError, DataError, ModelFileError, closest, describe_size, require
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,20 @@ def test_require_raises_only_where_the_condition_fails() -> None:
 def test_suggestions(word: str, known: list[str], suggestion: str) -> None:
     """A misspelt word is answered with the nearest valid ones; one that resembles nothing, with all of them."""
     assert closest(word, known) == suggestion
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (2**10, "1.0 KiB"),
+        (10**6, "976.6 KiB"),
+        (3 * 2**19, "1.5 MiB"),
+        (2**30, "1.0 GiB"),
+        (2**40, "1,024.0 GiB"),
+    ],
+)
+def test_sizes_show_a_number(n_bytes: int, text: str) -> None:
+    """The unit is one of which there is at least one."""
+    assert describe_size(n_bytes) == text

@@ -18,7 +18,7 @@ from pipeline.data.dataset import REST, TEST, VALIDATION, Dataset
 from pipeline.data.images import image_files, image_folder
 from pipeline.data.settings import SUFFIXES, check_settings, kind_of_file
 from pipeline.data.tables import read_tables
-from pipeline.errors import DataError
+from pipeline.errors import DataError, describe_size
 from pipeline.runtime.device import free_memory
 from pipeline.runtime.hashing import digest
 
@@ -96,7 +96,7 @@ def _check_memory(files: list[tuple[str, Path, int]]) -> None:
     size, free = sum(_bytes_in_memory(path) for _, path, _ in files), free_memory()
     if size > free:
         key, path, _ = files[0]
-        there = f"{path.name} takes {size / 2**30:,.1f} GiB of memory, but {free / 2**30:,.1f} GiB are free"
+        there = f"{path.name} takes {describe_size(size)} of memory, but {describe_size(free)} are free"
         raise DataError(f"{key}: {there}; allowed: a smaller file")
 
 

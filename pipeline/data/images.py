@@ -14,7 +14,7 @@ from pipeline.data.assignment import WORDS
 from pipeline.data.dataset import REST, TEST, Dataset
 from pipeline.data.settings import image_size
 from pipeline.data.targets import make_dataset
-from pipeline.errors import DataError
+from pipeline.errors import DataError, describe_size
 from pipeline.runtime.device import free_memory
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -32,10 +32,11 @@ def load_images(data: Data) -> Dataset:
     files, labels, parts = _list(root, remarks)
     size, grey = _measure(files, data, root, remarks)
     values = len(files) * size[0] * size[1] * (1 if grey else 3)
-    if values * BYTES_PER_VALUE > free_memory():
+    needed, free = values * BYTES_PER_VALUE, free_memory()
+    if needed > free:
         raise DataError(
-            f"data.path: the {len(files)} pictures of {root.name} take {values * BYTES_PER_VALUE / 2**30:,.1f} GiB of "
-            f"memory, but {free_memory() / 2**30:,.1f} GiB are free; allowed: a smaller data.image_size"
+            f"data.path: the {len(files)} pictures of {root.name} take {describe_size(needed)} of memory, but "
+            f"{describe_size(free)} are free; allowed: a smaller data.image_size"
         )
     x = np.zeros((len(files), *size, 1 if grey else 3), np.float32)
     for i, path in enumerate(files):

@@ -8,7 +8,7 @@ from pipeline.biases.extraction import bias_variables
 from pipeline.data.dataset import TEST, Dataset
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import Split, split_rows, standardized_targets
-from pipeline.errors import ConfigError, printable
+from pipeline.errors import ConfigError, describe_size, printable
 from pipeline.experiment.plan import Plan
 from pipeline.models.build import build_model
 from pipeline.runtime.device import free_disk, free_memory, start_tensorflow
@@ -94,7 +94,7 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
 def _check_room(plan: Plan, needed: int, free: int, where: str) -> None:
     """Refuse more seeds at once than there is room for."""
     if needed > free:
-        reason = f"which take about {needed / 2**30:,.1f} GiB {where}, but {free / 2**30:,.1f} GiB are free"
+        reason = f"which take about {describe_size(needed)} {where}, but {describe_size(free)} are free"
         raise ConfigError("seeds", len(plan.config.seeds), "fewer; later seeds can follow", reason=reason)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.biases.introspection import flatten_layers, inbound_output_shapes, recurrent_layers
 from pipeline.config.schema import Training
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, describe_size
 from pipeline.runtime.device import free_memory, n_cores
 from pipeline.runtime.logs import tell_once
 
@@ -41,7 +41,7 @@ def stacks_at_once(model: Any, training: Training) -> int:
     if needed > free:
         raise ConfigError(
             f"training.batch_size, model: {width} seeds of this model, which train together, at a batch size of "
-            f"{training.batch_size} need about {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free; lower one"
+            f"{training.batch_size} need about {describe_size(needed)}, but {describe_size(free)} are free; lower one"
         )
     wanted = n_cores() if asked == "auto" else max(1, asked // width)
     fitting = int(min(wanted, free // needed))

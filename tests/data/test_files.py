@@ -55,4 +55,4 @@ def test_compressed_files_count_unpacked(kind: str, tmp_path: Path, monkeypatch:
         pd.DataFrame({"x": zeros[:, 0], "y": zeros[:, 0]}).to_parquet(path, compression="gzip")
     assert path.stat().st_size < 100_000
     monkeypatch.setattr("pipeline.data.files.free_memory", lambda: 10**6)
-    assert refusal(path).startswith(f"data.path: zeros.{kind} takes 0.0 GiB of memory, but 0.0 GiB are free")
+    assert refusal(path).startswith(f"data.path: zeros.{kind} takes 7.6 MiB of memory, but 976.6 KiB are free")

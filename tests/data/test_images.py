@@ -134,7 +134,8 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (0, "big", [1, 2, 3], True):
         assert refusal(tmp_path, image_size=size).startswith("data.image_size: ")
     monkeypatch.setattr("pipeline.data.images.free_memory", lambda: 10_000)
-    assert "a smaller data.image_size" in refusal(tmp_path, image_size=100)
+    line = refusal(tmp_path, image_size=100)
+    assert "a smaller data.image_size" in line and "KiB of memory, but 9.8 KiB are free" in line
     monkeypatch.undo()
     (tmp_path / "dog" / "bad.png").write_bytes((tmp_path / "dog" / "1.png").read_bytes()[:-30])
     assert "dog/bad.png cannot be read as a picture" in refusal(tmp_path)

@@ -55,7 +55,9 @@ def test_larger_models_and_batches_make_narrower_stacks(keras):
 def test_a_stack_that_does_not_fit_is_refused(monkeypatch):
     """One line names the settings to lower and the memory needed and free."""
     monkeypatch.setattr("pipeline.training.memory.free_memory", lambda: 2**20)
-    with pytest.raises(ConfigError, match=r"^training.batch_size, model: .* need about .* GiB, but 0.0 GiB are free"):
+    with pytest.raises(
+        ConfigError, match=r"^training.batch_size, model: .* need about [\d.]+ [MG]iB, but 1.0 MiB are free"
+    ):
         train(compose_config("data=iris", "model=mlp", "training.epochs=1", "training.batch_size=5000"))
 
 
