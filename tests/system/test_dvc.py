@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 ARMS = ("no_bias", "zeros")
 STUDY = "digits-mlp"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 METRICS = f"reports/{STUDY}/metrics.json"
 PLOTS = {"intervals": "difference", "values": "value", "biases": "q50"}  # each table and the column it draws
 
@@ -234,6 +235,27 @@ def test_the_page_of_plots_has_every_figure_once_and_needs_no_network(fresh_clon
     fresh_clone.run("python", "-m", "pipeline.report.vega")
     assert "vegaEmbed" in (fresh_clone.folder / ".dvc" / "vega.js").read_text()
     assert fresh_clone.run("git", "status", "--porcelain") == ""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no browser: apt-get install chromium")
+def test_the_page_of_plots_is_drawn_offline(fresh_clone: Project) -> None:
+    """A browser without a network draws every table of numbers."""
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: uv sync")
+    fresh_clone.run("python", "-m", "pipeline.report.vega")
+    fresh_clone.run("dvc", "plots", "show")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else []
+        )
+        page = browser.new_page()
+        asked: list[str] = []
+        page.route("http*://**", lambda route: (asked.append(route.request.url), route.abort()))
+        page.goto((fresh_clone.folder / "dvc_plots" / "index.html").as_uri())
+        drawn = page.locator("canvas, svg.marks")
+        drawn.nth(len(PLOTS) - 1).wait_for(timeout=60_000)
+        assert (drawn.count(), asked) == (len(PLOTS), [])
+        assert all(drawn.nth(i).bounding_box()["width"] > 300 for i in range(len(PLOTS)))
+        browser.close()
 
 
 def test_another_person_pulls_what_was_pushed(reproduced: Reproduced, fresh_clone: Project) -> None:
