@@ -31,6 +31,7 @@ from pipeline.runtime.gate import report_error
 from pipeline.runtime.logs import forget_told, redirect_stderr
 from pipeline.runtime.signals import raise_swallowed
 from pipeline.store.failures import Failure, read_failure
+from pipeline.store.runs import RunStore
 from pipeline.tracking.address import check_address
 from pipeline.tracking.background import expect_study, start_upload, stop_uploads
 from pipeline.tracking.places import check_tracking_places
@@ -44,7 +45,8 @@ class Request:
 
     plans: one per arm. to_train: for each, the seeds that have to be trained. log: messages of the launching process.
     isolate: whether each job should train in a process of its own (`runtime.isolate=auto`). failed_before: for each
-    plan, the failure that another command had recorded already.
+    plan, the failure that another command had recorded already. unrecorded: the failures of jobs in this process that
+    could not be recorded, by store and arm.
     """
 
     plans: list[Plan]
@@ -52,6 +54,7 @@ class Request:
     log: Path
     isolate: bool = False
     failed_before: tuple[Failure | None, ...] = ()
+    unrecorded: dict[tuple[RunStore, str], Failure] = field(default_factory=dict)
     identity: str = field(default_factory=lambda: secrets.token_hex(6))
 
 

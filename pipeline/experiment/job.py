@@ -23,7 +23,7 @@ from pipeline.experiment.plan import Plan, plan_job
 from pipeline.experiment.run import run_arm
 from pipeline.runtime.logs import redirect_stderr
 from pipeline.runtime.signals import raise_swallowed
-from pipeline.store.failures import Failure, clear_failure, read_failure, record_failure
+from pipeline.store.failures import Failure, clear_failure, read_failure, record_beside_logs, record_failure
 from pipeline.tracking.background import queue_arm
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 def train_job(composed: DictConfig) -> None:
     """Train the arm of a composed config. A failure is recorded in the results folder, and told at the end.
 
-    It is raised only where it cannot be recorded: after an exception, Hydra starts no further batch of jobs
+    It is raised only where it can be handed over in no way: after an exception, Hydra starts no further batch of jobs
     (`hydra.sweeper.max_batch_size`).
 
     In the process that launched the sweep there is a progress bar and an upload beside the training; a launcher's
@@ -66,7 +66,22 @@ def train_job(composed: DictConfig) -> None:
         line = str(error) if died else one_line(f"{type(error).__name__}: {error}")
         job = " ".join(overrides) or "the default arm"
         failure = Failure(job, line, str(output), validated_request(), _left_out(plan, plan.missing))
+        _hand_over(plan, failure, request, Path(hydra_config.sweep.dir))
+
+
+def _hand_over(plan: Plan, failure: Failure, request: Request | None, sweep: Path) -> None:
+    """Record a failure beside the results; where that fails, as on a full disk, hand it over another way.
+
+    The launching process remembers it; a launcher's worker writes it beside the logs of the sweep. What that raises
+    leaves the job, and Hydra tells it.
+    """
+    try:
         record_failure(plan.store, plan.arm, failure)
+    except OSError:
+        if request is not None:
+            request.unrecorded[plan.store, plan.arm] = failure
+        else:
+            record_beside_logs(sweep, plan.store, plan.arm, failure)
 
 
 def _forget_mended_failure(plan: Plan) -> None:

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from rich.console import Console
@@ -19,6 +20,7 @@ from pipeline.runtime.gate import describe_with_log
 from pipeline.runtime.logs import redirect_stderr
 from pipeline.runtime.signals import Interrupted
 from pipeline.stats.intervals import mean_interval
+from pipeline.store.failures import read_beside_logs
 from pipeline.tracking.background import finish_uploads, queue_arm, stop_uploads
 from pipeline.tracking.client import EMBEDDED, hide_passwords, store_uri
 
@@ -32,7 +34,8 @@ def finish_request(request: Request, error: Exception | None) -> int:
     """
     stop_trainer()
     arms = zip(request.plans, request.to_train, request.failed_before, strict=True)
-    outcomes = [read_outcome(plan, seeds, request.identity, failure) for plan, seeds, failure in arms]
+    outcomes = [_with_unrecorded(read_outcome(plan, seeds, request.identity, failure), request)
+                for plan, seeds, failure in arms]  # fmt: skip
     if any(outcome.runs for outcome in outcomes):
         print_outcomes(outcomes)
         with redirect_stderr(request.log):
@@ -53,6 +56,14 @@ def finish_request(request: Request, error: Exception | None) -> int:
     for line in failures:
         print(f"failed: {hide_passwords(line)}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _with_unrecorded(outcome: Outcome, request: Request) -> Outcome:
+    """The outcome with the failure that the job could not record in the results folder, if that is so."""
+    store, arm = outcome.plan.store, outcome.plan.arm
+    failure = request.unrecorded.get((store, arm)) or read_beside_logs(request.log.parent, store, arm)
+    is_ours = failure is not None and failure.request == request.identity
+    return replace(outcome, failure=failure) if is_ours else outcome
 
 
 def finish_interrupted(interrupt: Interrupted) -> int:

@@ -35,6 +35,16 @@ def record_failure(store: RunStore, arm: str, failure: Failure) -> None:
     replace_file(store.results, path, json_bytes(asdict(failure)))
 
 
+def record_beside_logs(logs: Path, store: RunStore, arm: str, failure: Failure) -> None:
+    """Store why the job failed in a folder of logs, where the results folder takes no record."""
+    (logs / failure_file(store, arm).name).write_bytes(json_bytes(asdict(failure)))
+
+
+def read_beside_logs(logs: Path, store: RunStore, arm: str) -> Failure | None:
+    """What `record_beside_logs` stored; None where there is none."""
+    return _read(logs / failure_file(store, arm).name)
+
+
 def clear_failure(store: RunStore, arm: str) -> None:
     """Forget the recorded failure of an arm."""
     failure_file(store, arm).unlink(missing_ok=True)
@@ -42,8 +52,12 @@ def clear_failure(store: RunStore, arm: str) -> None:
 
 def read_failure(store: RunStore, arm: str) -> Failure | None:
     """The recorded failure of an arm; None where there is none."""
+    return _read(failure_file(store, arm))
+
+
+def _read(path: Path) -> Failure | None:
     try:
-        failure = Failure(**json.loads(read_small(failure_file(store, arm))))
+        failure = Failure(**json.loads(read_small(path)))
         return replace(failure, missing=tuple(failure.missing))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
