@@ -154,7 +154,7 @@ def load_arms(store: RunStore) -> tuple[list[Arm], list[DamagedRun]]:
     arms = [_make_arm(name, list(of_arm)) for name, of_arm in groupby(runs, key=lambda run: run.arm)]
     if not any(arm.complete for arm in arms):
         unusable = [f"{arm.name} (diverged: {seed_spans(arm.diverged)})" for arm in arms]
-        unusable += [f"{run.name} (damaged: {run.reason})" for run in damaged]
+        unusable += [f"{run.name} ({'' if run.is_copy else 'damaged: '}{run.reason})" for run in damaged]
         listed = f" ({', '.join(unusable)})" if unusable else ""
         raise ConfigError(f"study: {store.study} has no complete run{listed}; train one: python -m pipeline.train -m")
     order = {setting: i for i, setting in enumerate(FIRST_SETTINGS)}

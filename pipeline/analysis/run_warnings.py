@@ -60,8 +60,8 @@ def run_warnings(study: Study) -> list[RunWarning]:
         numbers = " and ".join(map(str, epochs))
         sentence = f"runs of {numbers} epochs are compared; their learning curves are not."
         warnings.append(RunWarning("different epochs", None, f"{block or 'without overrides'}: {sentence}", True))
-    for name, runs in group_damaged(study.damaged):
-        warnings.append(RunWarning(DAMAGED, None, f"{name} is damaged and left out: {runs[0].reason}.", True))
+    for group in group_damaged(study.damaged):
+        warnings.append(RunWarning(DAMAGED, None, f"{group.sentence} and left out: {group.reason}.", True))
     warnings += [*_about_test_rows(study), *_about_seals(study)]
     return warnings
 

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from hydra.main import get_args_parser  # pyright: ignore[reportPrivateImportUsage] (there is no public way)
 
+from pipeline.config.encoding import refuse_undecoded
 from pipeline.config.schema import CONF, key_types
 from pipeline.config.spelling import spell_overrides
 from pipeline.errors import ConfigError
@@ -47,6 +48,7 @@ def read_arguments(given: Sequence[str]) -> Arguments:
     options, overrides, rest = [], [], list(given)
     while rest:
         argument = rest.pop(0)
+        refuse_undecoded(argument)
         _refuse_disguised(argument, rest[0] if rest else "...")
         if not argument.startswith("-"):
             overrides.append(argument)

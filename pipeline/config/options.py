@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_type_hints
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.encoding import refuse_undecoded
 from pipeline.config.schema import LONGEST_WAIT, describe_type
 from pipeline.errors import ConfigError, require
 
@@ -27,6 +28,7 @@ def parse_options(arguments: Sequence[str], options_class: type[Options]) -> Opt
     options = OmegaConf.structured(options_class)
     OmegaConf.set_readonly(options, False)  # the dataclasses are frozen
     for argument in arguments:
+        refuse_undecoded(argument)
         key, equals, value = argument.partition("=")
         if key not in names or not equals:
             raise ConfigError(f"{argument}: no such option; allowed: {', '.join(f'{name}=...' for name in names)}")

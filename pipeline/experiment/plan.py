@@ -102,9 +102,9 @@ def explain_retraining(plan: Plan) -> list[str]:
     """
     runs, damaged = plan.store.read(plan.arm)
     lines = list[str]()
-    for name, group in group_damaged(damaged):
-        for follows in dict.fromkeys(_what_follows(plan, run) for run in group):
-            lines.append(f"{name} is damaged ({group[0].reason}): {follows}")
+    for group in group_damaged(damaged):
+        for follows in dict.fromkeys(_what_follows(plan, run) for run in group.runs):
+            lines.append(f"{group.sentence} ({group.reason}): {follows}")
     for folder, n in folders_of_arm(plan.store, plan.arm) if plan.missing else ():
         lines.append(f"{plan.arm}: the folder {folder} holds {n} runs of this arm, which count only in one of its name")
     stale = [

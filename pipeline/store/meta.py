@@ -76,6 +76,9 @@ ENTRIES: dict[str, Callable[[Any], bool]] = {
 }
 
 
+COPY = "a copy: "  # how the reason begins where a folder is another one than run.json names
+
+
 class DamagedRunError(ValueError):
     """A stored run that does not count. The message is a phrase that completes "the run is damaged: ...".
 

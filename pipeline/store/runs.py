@@ -29,7 +29,18 @@ from pipeline.errors import ModelFileError, printable
 from pipeline.runtime.hashing import digest
 from pipeline.store.aside import aside_folder
 from pipeline.store.locks import hold_lock
-from pipeline.store.meta import BIASES, HISTORY, ROWS, RUN, SEAL, WEIGHTS, DamagedRunError, read_machine, read_meta
+from pipeline.store.meta import (
+    BIASES,
+    COPY,
+    HISTORY,
+    ROWS,
+    RUN,
+    SEAL,
+    WEIGHTS,
+    DamagedRunError,
+    read_machine,
+    read_meta,
+)
 
 FILES = (BIASES, HISTORY, WEIGHTS, ROWS, RUN)  # of a run; only machine.json is free
 
@@ -128,6 +139,11 @@ class DamagedRun(NamedTuple):
         return printable(self.path.parent.name)
 
     @property
+    def is_copy(self) -> bool:
+        """Whether it is whole, but lies in another folder than its own."""
+        return self.reason.startswith(COPY)
+
+    @property
     def name(self) -> str:
         """The run as messages name it, e.g. `zeros/seed=0`."""
         return f"{self.arm}/{printable(self.path.name)}"
@@ -142,11 +158,11 @@ def read_run(path: Path, study: str = "") -> Run:
     run = Run(path, read_meta(path))
     if path.name.startswith("seed="):
         if study and (named := run.meta.get("study", study)) != study:
-            raise DamagedRunError(f"a copy: {RUN} says study {printable(named)}", "study")
+            raise DamagedRunError(f"{COPY}{RUN} says study {printable(named)}", "study")
         if path.name != f"seed={run.seed}":
-            raise DamagedRunError(f"a copy: {RUN} says {printable(run.arm)}/seed={run.seed}")
+            raise DamagedRunError(f"{COPY}{RUN} says {printable(run.arm)}/seed={run.seed}")
         if path.absolute().parent.name != run.arm:
-            raise DamagedRunError(f"a copy: {RUN} says arm {printable(run.arm)}", "arm")
+            raise DamagedRunError(f"{COPY}{RUN} says arm {printable(run.arm)}", "arm")
     return run
 
 

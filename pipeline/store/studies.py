@@ -4,12 +4,12 @@ import functools
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.errors import ConfigError, closest, printable
 from pipeline.runtime.logs import tell_user
 from pipeline.store.files import read_small
-from pipeline.store.meta import MAX_META_BYTES, RUN
+from pipeline.store.meta import COPY, MAX_META_BYTES, RUN
 from pipeline.store.runs import DamagedRun, RunStore
 
 
@@ -64,13 +64,38 @@ def folders_of_arm(store: RunStore, arm: str) -> list[tuple[str, int]]:
     return [(printable(name), len(list((store.folder / name).glob("seed=*")))) for name, says in named if says == arm]
 
 
-def group_damaged(damaged: Iterable[DamagedRun]) -> list[tuple[str, list[DamagedRun]]]:
-    """Put damaged runs together that are so by one folder's name, with what to call them: `zeros-old (20 seeds)`."""
+class DamagedRuns(NamedTuple):
+    """Runs that do not count for one reason. name: what to call them, `zeros-old (20 seeds)`."""
+
+    name: str
+    runs: list[DamagedRun]
+
+    @property
+    def are_copies(self) -> bool:
+        """Whether they are whole, but lie in another folder than their own."""
+        return self.runs[0].is_copy
+
+    @property
+    def reason(self) -> str:
+        """Why they do not count, as the end of a sentence."""
+        return self.runs[0].reason.removeprefix(COPY)
+
+    @property
+    def sentence(self) -> str:
+        """Their name and what they are: "zeros/seed=1 is damaged", "zeros-old (20 seeds) is a copy"."""
+        if not self.are_copies:
+            return f"{self.name} is damaged"
+        several = self.runs[0].scope == "study" and len({run.arm for run in self.runs}) > 1
+        return f"{self.name} {'are copies' if several else 'is a copy'}"
+
+
+def group_damaged(damaged: Iterable[DamagedRun]) -> list[DamagedRuns]:
+    """Put damaged runs together that are so by one folder's name."""
     groups: dict[tuple[str, ...], list[DamagedRun]] = {}
     for run in damaged:
         of_folder = {"run": (run.arm, run.path.name), "arm": (run.arm,), "study": ()}[run.scope]
         groups.setdefault((run.reason, *of_folder), []).append(run)
-    return [(_name_group(runs), runs) for runs in groups.values()]
+    return [DamagedRuns(_name_group(runs), runs) for runs in groups.values()]
 
 
 def _name_group(runs: list[DamagedRun]) -> str:
@@ -80,7 +105,7 @@ def _name_group(runs: list[DamagedRun]) -> str:
     if runs[0].scope == "arm":
         return f"{runs[0].arm} ({seeds})"
     arms = len({run.arm for run in runs})
-    return f"{'1 copied arm' if arms == 1 else f'{arms} copied arms'} ({seeds})"
+    return f"{'1 arm' if arms == 1 else f'{arms} arms'} ({seeds})"
 
 
 def _one_each(study: Path) -> list[Path]:

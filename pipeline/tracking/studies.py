@@ -71,11 +71,14 @@ def _missing_arms(
             print(f"{store.study}: {unsealed}")
         by_arm = [(arm, list(runs)) for arm, runs in groupby(stored, key=lambda run: run.arm)]
         missing += [(store, arm, runs) for arm, runs in by_arm if not up_to_date(tracking, store, arm, runs)]
-        lines += [
-            f"{store.study}/{name} is damaged and was not sent: {runs[0].reason}. MLflow keeps what it has; "
-            "remove the folder, or train the arm again if it asks for that seed."
-            for name, runs in group_damaged(damaged)
-        ]
+        for group in group_damaged(damaged):
+            advice = (
+                "give it the name that it says" if group.are_copies else "train the arm again if it asks for that seed"
+            )
+            lines.append(
+                f"{store.study}/{group.sentence} and not sent: {group.reason}. MLflow keeps what it has; "
+                f"remove the folder, or {advice}."
+            )
     return missing, lines
 
 

@@ -151,8 +151,7 @@ def test_a_copied_run_is_no_other_seed(tmp_path: Path) -> None:
     shutil.copytree(arm / "seed=0", arm / "seed=5")
     comparison = compared(tmp_path)
     assert [w.text for w in comparison.warnings] == [
-        f"Warning: zeros/seed={seed} is damaged and left out: a copy: run.json says zeros/seed=0."
-        for seed in ("0 (copy)", "5")
+        f"Warning: zeros/seed={seed} is a copy and left out: run.json says zeros/seed=0." for seed in ("0 (copy)", "5")
     ]
     assert comparison.excluded_runs == [ExcludedRun("zeros", seed, "damaged") for seed in (None, 5)]
     assert comparison.verdicts[0].mean == pytest.approx(0.6)
@@ -176,7 +175,7 @@ UNUSABLE: dict[str, tuple[Callable[[dict], object], str]] = {
     "no device": (lambda meta: meta["environment"].clear(), "run.json lacks environment.device"),
     "no setting": (lambda meta: meta.update(config={}), "run.json lacks config.bias_setting"),
     "a seed in words": (lambda meta: meta.update(seed="1"), "run.json has an unusable entry seed"),
-    "another run's": (lambda meta: meta.update(seed=0), "a copy: run.json says zeros/seed=0"),
+    "another run's": (lambda meta: meta.update(seed=0), "is a copy and left out: run.json says zeros/seed=0"),
 }
 
 
@@ -187,7 +186,7 @@ def test_a_run_without_what_a_comparison_reads_is_damaged(tmp_path: Path, change
     edit, reason = UNUSABLE[change]
     change_meta(tmp_path / "s" / "zeros" / "seed=1", edit)
     comparison = compared(tmp_path)
-    (sentence,) = [s for s in comparison.sentences if s.startswith("Warning: zeros/seed=1 is damaged and left out: ")]
+    (sentence,) = [s for s in comparison.sentences if s.startswith("Warning: zeros/seed=1 is ")]
     assert sentence.endswith(f"{reason}.")
     assert comparison.verdicts[0].mean == pytest.approx(0.55)
 

@@ -304,3 +304,26 @@ def test_a_working_directory_that_is_gone_is_named(arguments: str, tmp_path: Pat
     line = f"the working directory no longer exists: {gone}; change to another one (cd)\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("argument", "encoding", "shown"),
+    [(b"results=r\xff", "utf-8", r"results: r\udcff"), ("study=é".encode(), "ascii", r"study: \udcc3\udca9")],
+)
+@pytest.mark.parametrize("command", ["train", "train -m", "train --plan", "compare", "sync"])
+def test_names_that_cannot_be_decoded_are_refused(
+    command: str, argument: bytes, encoding: str, shown: str, tmp_path: Path
+) -> None:
+    """Exit code 2 and one line that says that the encoding is the cause."""
+    module, *options = command.split()
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    if encoding == "ascii":
+        environment |= {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", f"pipeline.{module}", *options, argument],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"{shown} given, which is not text in the encoding {encoding} of this environment; ")
+    assert ("PYTHONUTF8=1" in done.stderr) == (encoding == "ascii")
+    assert not any(tmp_path.iterdir())

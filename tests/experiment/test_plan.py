@@ -162,7 +162,7 @@ def test_damaged_runs_are_named_with_what_becomes_of_them(trained_study: Trained
     plan = plan_job(config)
     assert plan.missing == (1,)
     assert explain_retraining(plan) == [
-        f"{name}/seed=0 (copy) is damaged (a copy: run.json says {name}/seed=0): it does not count",
+        f"{name}/seed=0 (copy) is a copy (run.json says {name}/seed=0): it does not count",
         f"{name}/seed=1 is damaged (history.csv does not match its digest): it is trained again, and kept in "
         ".replaced/damaged",
     ]

@@ -31,7 +31,7 @@ def test_a_copied_study_is_none(results: Path, capsys: pytest.CaptureFixture[str
     assert stored_studies(results) == ["copy", "s"]
     runs, damaged = RunStore(results, "copy").read()
     assert runs == []
-    assert [(name, len(group)) for name, group in group_damaged(damaged)] == [("2 copied arms (4 seeds)", 4)]
+    assert [(name, len(group)) for name, group in group_damaged(damaged)] == [("2 arms (4 seeds)", 4)]
     assert {run.reason for run in damaged} == {"a copy: run.json says study s"}
 
 

@@ -106,10 +106,10 @@ def test_copied_folders_are_named_once(
     shutil.copytree(results / study, results / "copy")
     (results / study / ARM).rename(results / study / "renamed")
     assert sync.main([f"results={results}", f"uri={mlflow_store}"]) == 1
-    advice = "MLflow keeps what it has; remove the folder, or train the arm again if it asks for that seed."
+    advice = "MLflow keeps what it has; remove the folder, or give it the name that it says."
     assert capsys.readouterr().err.splitlines() == [
-        f"copy/3 copied arms (9 seeds) is damaged and was not sent: a copy: run.json says study {study}. {advice}",
-        f"{study}/renamed (3 seeds) is damaged and was not sent: a copy: run.json says arm {ARM}. {advice}",
+        f"copy/3 arms (9 seeds) are copies and not sent: run.json says study {study}. {advice}",
+        f"{study}/renamed (3 seeds) is a copy and not sent: run.json says arm {ARM}. {advice}",
     ]
     store = MLflowStore(mlflow_store)
     assert store.client.get_experiment_by_name("copy") is None
