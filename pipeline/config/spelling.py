@@ -83,7 +83,7 @@ def _as_text(key: str, value: str, is_sweep: bool) -> str:
         raise ConfigError(f"{key}: {value} given, a list; allowed: {key}=a,b with -m, or one path: {typed(key, value)}")
     if text is None or isinstance(text, (list, dict)):
         return value
-    is_quoted = isinstance(parsed._value, QuotedString)
+    is_quoted = re.fullmatch(_QUOTED, value.strip())
     return value if isinstance(text, str) and (is_quoted or value == value.strip()) else in_quotes(value)
 
 

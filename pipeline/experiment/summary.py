@@ -135,7 +135,7 @@ def _print_next_steps(outcomes: Sequence[Outcome], all_uploaded: bool) -> None:
     tracking = outcomes[0].plan.config.tracking
     if tracking.enabled and all_uploaded:
         uri = hide_passwords(store_uri(tracking))
-        option = "" if uri == EMBEDDED else f" --backend-store-uri {uri}"
+        option = "" if uri == EMBEDDED else f" --backend-store-uri {shlex.quote(uri)}"
         print(f"In MLflow: {uri}" if uri.startswith("http") else f"In MLflow: uv run mlflow ui{option}")
     studies = ",".join(sorted({outcome.plan.config.study for outcome in outcomes}))
     results = outcomes[0].plan.store.results

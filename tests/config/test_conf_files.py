@@ -1,6 +1,7 @@
 """Every file in conf/ composes, every command that its comments show works, and every initializer has a file."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_every_option_can_be_chosen(group: str, option: str, people: list[str]) 
 @pytest.mark.parametrize("arguments", COMMANDS)
 def test_every_command_in_conf_composes(arguments: str, people: list[str]) -> None:
     """No comment, no help text and no document in conf/ shows a command that is refused."""
-    words = [word for word in arguments.split() if not word.startswith("-")]
+    words = [word for word in shlex.split(arguments) if not word.startswith("-")]
     if "data=file" in words:
         words = people
     compose_config(*(re.sub(r"=([^\[]*?),.*", r"=\1", word) for word in words))  # the first job of a sweep
