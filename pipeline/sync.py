@@ -23,9 +23,10 @@ from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
 from pipeline.store.aside import sweep_aside
 from pipeline.store.files import check_writable
+from pipeline.store.locks import forget_dead_holder
 from pipeline.store.studies import all_studies, choose_studies
 from pipeline.tracking.address import check_address
-from pipeline.tracking.client import hide_passwords, store_uri
+from pipeline.tracking.client import hide_passwords, lock_file, store_uri
 from pipeline.tracking.follow import follow_queue
 from pipeline.tracking.places import check_tracking_places
 from pipeline.tracking.studies import sync_studies
@@ -65,6 +66,7 @@ def _sync(arguments: Sequence[str]) -> int:
     for store in stores:
         check_tracking_places(tracking, store, "uri")
     sweep_aside(results)
+    forget_dead_holder(lock_file(store_uri(tracking), results))
     problems = sync_studies(tracking, stores, reports, options.wait)
     for problem in problems:
         print(problem, file=sys.stderr)

@@ -31,9 +31,11 @@ from pipeline.runtime.gate import report_error
 from pipeline.runtime.logs import forget_told, redirect_stderr
 from pipeline.runtime.signals import raise_swallowed
 from pipeline.store.failures import Failure, read_failure
+from pipeline.store.locks import forget_dead_holder
 from pipeline.store.runs import RunStore
 from pipeline.tracking.address import check_address
 from pipeline.tracking.background import expect_study, start_upload, stop_uploads
+from pipeline.tracking.client import lock_file, store_uri
 from pipeline.tracking.places import check_tracking_places
 
 VALIDATED = "validated"  # key of Hydra's JobRuntime: the identity of the request that was validated
@@ -137,6 +139,8 @@ class ValidateJobs(Callback):
         for plan in {(plan.store, plan.config.tracking.uri): plan for plan in arms}.values():
             check_address(plan.config.tracking)
             check_tracking_places(plan.config.tracking, plan.store)
+            if plan.config.tracking.enabled and not self.plan_only:
+                forget_dead_holder(lock_file(store_uri(plan.config.tracking), plan.store.results))
         to_train = [seeds_to_train(plan) for plan in arms]
         failures = tuple(read_failure(plan.store, plan.arm) for plan in arms)
         with tempfile.TemporaryDirectory() as aside:

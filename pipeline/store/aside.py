@@ -14,6 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from pipeline.store.locks import forget_dead_holder
+
 HELD = "held.lock"  # in each temporary folder
 SWEEP = "sweep.lock"  # of whoever removes such folders of dead processes
 
@@ -48,9 +50,8 @@ def sweep_aside(results: Path) -> None:
         for folder in aside.glob("tmp*"):
             with suppress(OSError, Timeout), FileLock(folder / HELD, timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)
-        for note in aside.glob("*.lock.holder"):  # see `store.locks`
-            with suppress(OSError, Timeout), FileLock(note.with_suffix(""), timeout=0):
-                note.unlink()
+        for note in aside.glob("*.lock.holder"):
+            forget_dead_holder(note.with_suffix(""))
 
 
 def _make_held(aside: Path) -> tuple[Path, FileLock]:

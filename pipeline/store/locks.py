@@ -43,6 +43,13 @@ def hold_lock(path: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
+def forget_dead_holder(path: Path) -> None:
+    """Remove the note of a process that was killed with the lock file `path`: nobody holds it."""
+    if _note(path).is_file():
+        with suppress(OSError, Timeout), FileLock(path, timeout=0):
+            _note(path).unlink()
+
+
 def describe_holder(path: Path) -> str:
     """Say who holds a lock, "zeros is being trained by process 1234 since 14:03:12"; "" where no holder is known."""
     holder = _read_note(path)

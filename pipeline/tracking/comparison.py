@@ -13,7 +13,6 @@ digest of what it got, so that publishing twice changes nothing.
 import base64
 import json
 import shutil
-import tempfile
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from pipeline.config.schema import Tracking
 from pipeline.errors import one_line
 from pipeline.report.document import FILE, read_document
 from pipeline.runtime.hashing import digest
+from pipeline.store.aside import temporary_folder
 from pipeline.store.runs import RunStore
 from pipeline.tracking.arm_runs import DIGEST, ArmRun, find_arm_runs, read_arm_runs
 from pipeline.tracking.client import database_file, hide_passwords, open_client, store_lock, store_uri
@@ -168,15 +168,16 @@ def _send(client: Any, experiment: Any, upload: Upload, store: RunStore) -> list
     address = f"#/experiments/{experiment.experiment_id}"
     page = max(upload.files, key=lambda path: path.endswith("report.html"))  # else another file
     arms: dict[str, str] = {}  # id of a run that gets the report -> its arm
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder(store.results) as aside:
+        folder = aside / "artifacts"  # not the folder itself, which holds a lock file
         for path, file in upload.files.items():
-            (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, Path(folder) / path)
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, folder / path)
         found = find_arm_runs(client, experiment, store, upload.shown_metric)
         for run in _unsettled(upload, found):
             run_id = _send_arm_report(client, experiment, run, upload, store, f"{address}/runs/{{}}/artifacts/{page}")
             if run_id:
-                client.log_artifacts(run_id, folder)
+                client.log_artifacts(run_id, str(folder))
                 arms[run_id] = run.arm
     if arms:
         baselines = [run_id for run_id, arm in arms.items() if upload.arms[arm].tags["verdict"] == "baseline"]

@@ -4,15 +4,16 @@ A run carries the tags that it is looked up by from its creation. It counts as u
 which comes last.
 """
 
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
+from pipeline.store.aside import temporary_folder
 from pipeline.store.runs import Run
 from pipeline.tracking.records import Point, arm_points, arm_tags, parameters, seed_points, seed_tags
 
@@ -26,9 +27,9 @@ def start_arm_run(client: Any, experiment_id: str, arm: str, tags: Mapping[str, 
 
 def fill_arm_run(client: Any, run_id: str, runs: Sequence[Run]) -> None:
     """Log means and spreads over the stored runs of an arm."""
-    with tempfile.TemporaryDirectory() as folder:
-        _write_config(Path(folder), runs[0])
-        _fill(client, run_id, runs[0], arm_points(runs), parameters(runs[0]), arm_tags(runs), Path(folder))
+    with _upload_folder(runs[0]) as folder:
+        _write_config(folder, runs[0])
+        _fill(client, run_id, runs[0], arm_points(runs), parameters(runs[0]), arm_tags(runs), folder)
 
 
 def create_seed_run(client: Any, experiment_id: str, run: Run, tags: Mapping[str, str]) -> None:
@@ -36,14 +37,22 @@ def create_seed_run(client: Any, experiment_id: str, run: Run, tags: Mapping[str
     born_with = {"role": "seed", "arm": run.arm, "key": run.key, **tags}
     run_id = client.create_run(experiment_id, run_name=f"{run.arm}-s{run.seed}", tags=born_with).info.run_id
     arrays = run.biases()
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "biases").mkdir()
+    with _upload_folder(run) as folder:
+        (folder / "biases").mkdir()
         for moment in ("before", "after", "trajectory"):
             chosen = {k.removeprefix(f"{moment}/"): v for k, v in arrays.items() if k.startswith(f"{moment}/")}
-            np.savez(Path(folder) / "biases" / f"{moment}.npz", allow_pickle=False, **chosen)
-        _write_config(Path(folder), run)
+            np.savez(folder / "biases" / f"{moment}.npz", allow_pickle=False, **chosen)
+        _write_config(folder, run)
         params = parameters(run) | {"seed": str(run.seed)}
-        _fill(client, run_id, run, seed_points(run, arrays), params, seed_tags(run), Path(folder))
+        _fill(client, run_id, run, seed_points(run, arrays), params, seed_tags(run), folder)
+
+
+@contextmanager
+def _upload_folder(run: Run) -> Iterator[Path]:
+    """Make a folder for artifacts beside the results, where that of an uploader that is killed is swept."""
+    with temporary_folder(run.path.parents[2]) as aside:
+        (aside / "artifacts").mkdir()  # not the folder itself, which holds a lock file
+        yield aside / "artifacts"
 
 
 def _fill(

@@ -1,6 +1,7 @@
 """Several processes upload to one MLflow store, or are killed while they do."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from factories import MLflowStore, TrainedStudy, copy_runs, multiply_run
 
+from pipeline import sync
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.store.runs import RunStore
 from pipeline.tracking.runs import mirror_arm
@@ -102,6 +104,28 @@ def test_what_a_killed_process_left_half_uploaded_is_uploaded_again(
     assert mirror(store, uploaded.uri) == ""
     assert_complete(uploaded, "killed", 25)
     assert all(len(uploaded.curve(run, "loss")) == 3 for run in uploaded.by_name("killed").values())
+
+
+def test_a_killed_uploader_leaves_nothing_for_ever(
+    uploaded: MLflowStore, trained_study_files: TrainedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was sending lies beside the results, and goes with its note at the next start, though nothing is sent."""
+    store, temporary = RunStore(tmp_path / "results", "left"), tmp_path / "tmp"
+    temporary.mkdir()
+    multiply_run(trained_study_files.results, store, ARM, range(25))
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    killed = start_sync(f"results={store.results}", f"uri={uploaded.uri}", "study=left")
+    wait_until_uploading(uploaded.uri, "left", killed)
+    aside, note = store.results / ".aside", Path(f"{uploaded.uri.removeprefix('sqlite:///')}.lock.holder")
+    while not any([*temporary.glob("tmp*"), *aside.glob("tmp*")]):
+        assert killed.poll() is None
+    killed.kill()
+    killed.communicate()
+    assert list(temporary.iterdir()) == []
+    assert note.is_file()
+    shutil.rmtree(store.folder)  # nothing to send
+    assert sync.main([f"results={store.results}", f"uri={uploaded.uri}"]) == 0
+    assert list(aside.glob("tmp*")) == [] and not note.exists()
 
 
 class Race(NamedTuple):
