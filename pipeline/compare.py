@@ -27,7 +27,7 @@ from functools import partial
 from pipeline.config.options import check_wait, command_line, parse_options
 from pipeline.config.schema import PROJECT, Tracking, expand_home
 from pipeline.errors import require
-from pipeline.report.render import rendering
+from pipeline.report.render import rendering, stop_renderer
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
 from pipeline.store.studies import choose_studies
@@ -75,7 +75,8 @@ def _compare(arguments: Sequence[str]) -> int:
         if options.mlflow:
             from pipeline.tracking.studies import publish_reports
 
-            publish_reports(written, results, reports, options.wait)
+            if not publish_reports(written, results, reports, options.wait):
+                stop_renderer()  # the process ends without waiting for the upload, nor for anything else
     return 0
 
 

@@ -6,6 +6,7 @@ does both while this one still imports pandas and reads results. The process is 
 
 import contextlib
 import functools
+import gc
 import multiprocessing
 import os
 import re
@@ -47,10 +48,17 @@ def start_renderer() -> Renderer:
 
 
 def stop_renderer() -> None:
-    """Kill the process, if there is one. Without this, Python's exit waits for the slow first steps."""
+    """Kill the process, if there is one. Without this, Python's exit waits for the slow first steps.
+
+    Its semaphores go with the pool, so that no one warns of them where the process ends without Python's exit.
+    """
     if start_renderer.cache_info().currsize:
-        start_renderer().worker.kill()
+        renderer = start_renderer()
         start_renderer.cache_clear()
+        renderer.worker.kill()
+        renderer.pool.shutdown(cancel_futures=True)
+        del renderer
+        gc.collect()
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
 """The command `compare`: options, refusals, what it prints and which files it writes."""
 
 import json
+import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -197,3 +199,19 @@ def test_a_file_that_cannot_be_written_is_named(comparing: Callable[..., Command
     assert result.code == 1
     (line,) = result.err.splitlines()
     assert "summary.csv" in line and "Is a directory" in line
+
+
+@pytest.mark.slow
+def test_a_silent_server_leaves_no_warning_behind(tmp_path: Path) -> None:
+    """`compare` with figures gives the upload up, says so in one line, and ends: Python warns of nothing left open."""
+    put_all(tmp_path / "results", "zeros", [0.5, 0.7])
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections and never answers
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline.compare", f"results={tmp_path / 'results'}",
+             f"reports={tmp_path / 'reports'}", "wait=1"],
+            cwd=PROJECT, env=os.environ | {"MLFLOW_TRACKING_URI": uri}, capture_output=True, text=True,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"Could not upload to MLflow at {uri} within 1 s (wait): the report of s is unsent.")
