@@ -32,6 +32,8 @@ def check_plans(plans: Sequence[Plan]) -> bool:
     checked, sizes, short = [], [], False
     shown: set[str] = set()
     total = 0
+    for plan in plans:  # what is too much for any model is refused without waiting for TensorFlow
+        _check_room(plan, len(plan.missing) * SEED_BYTES, free_memory(), "of memory or more")
     for plan in plans:
         config, settings = plan.config, plan.settings
         subject = (settings["data"], settings["model"], settings["optimizer"], config.data.path, config.runtime,

@@ -1,10 +1,14 @@
 """A request that memory or the disk cannot hold is refused before anything is trained."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from factories import compose_config
 
+from pipeline.config.schema import PROJECT
 from pipeline.errors import ConfigError
 from pipeline.experiment.identity import Recipe, SeedKeys
 from pipeline.experiment.run import run_arm
@@ -18,10 +22,31 @@ def test_more_seeds_than_there_is_room_for(place: str, where: str, monkeypatch: 
     """The line says how much the seeds take and how much is free; a few of them can be trained."""
     monkeypatch.setattr(f"pipeline.experiment.check.{place}", lambda *_: 2 * 2**20)
     with pytest.raises(
-        ConfigError, match=rf"^seeds: 200 given, which take about \d+\.\d MiB {where}, but 2\.0 MiB are free"
+        ConfigError, match=rf"^seeds: 200 given, which take about \d+\.\d MiB {where}( or more)?, but 2\.0 MiB are free"
     ):
         validate([*REQUEST, f"results={tmp_path}", "seeds=200"])
     assert validate([*REQUEST, f"results={tmp_path}", "seeds=5"])
+
+
+@pytest.mark.slow
+def test_far_too_many_seeds_are_refused_without_tensorflow(tmp_path: Path) -> None:
+    """What no model could train, whatever its size, is refused before TensorFlow is imported."""
+    code = f"""
+import sys
+from pipeline import train
+from pipeline.experiment import check
+check.free_memory = lambda: 2**30
+sys.argv[1:] = ["-m", "--plan", "seeds=999999", "tracking=none", "results={tmp_path}"]
+try:
+    train.main()
+finally:
+    print("tensorflow" in sys.modules)
+"""
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    line = "seeds: 999999 given, which take about 76.3 GiB of memory or more, but 1.0 GiB are free; allowed: fewer; "
+    assert done.stderr == f"{line}later seeds can follow\n"
+    assert done.stdout.endswith("False\n")
 
 
 def test_keys_of_a_million_seeds_are_computed_when_they_are_looked_up() -> None:
