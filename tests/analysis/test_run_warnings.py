@@ -5,13 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from factories import EIGHT, change_meta, put, put_all
+from factories import ARRAYS, EIGHT, change_meta, made_meta, put, put_all, settings
 
 from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.analysis.run_warnings import ExcludedRun
 from pipeline.errors import ConfigError
+from pipeline.store.replaced import write_run
 from pipeline.store.runs import RunStore
+
+CURVES = {name: np.array([0.2, 0.5, 0.6]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
 
 
 def compared(results: Path, **options: Any) -> Comparison:
@@ -166,6 +170,17 @@ def test_runs_without_a_seal_count_and_are_counted(tmp_path: Path) -> None:
     assert comparison.verdicts[0].seeds == 3
     assert [(w.kind, w.arm, w.serious) for w in comparison.warnings] == [("unsealed", None, False)]
     assert comparison.warnings[0].text.startswith("2 runs have no seal, so nothing shows whether run.json was changed")
+
+
+def test_runs_that_were_tested_on_their_training_rows_are_counted(tmp_path: Path) -> None:
+    """A verdict from such runs says nothing of new rows, which is a serious warning."""
+    put_all(tmp_path, "zeros", [0.5, 0.7])
+    for seed in (0, 1):
+        config = settings(bias_setting="ones", data={"test_fraction": 0})
+        write_run(RunStore(tmp_path, "s"), made_meta("ones", seed, config=config), ARRAYS, CURVES)
+    (warning,) = [w for w in compared(tmp_path).warnings if w.kind == "tested on training rows"]
+    assert warning.serious
+    assert warning.sentence.startswith("2 of 4 runs were tested on the rows that they trained on")
 
 
 UNUSABLE: dict[str, tuple[Callable[[dict], object], str]] = {

@@ -107,9 +107,16 @@ def test_metric_margin_and_baseline_reach_the_verdict(tmp_path: Path, comparing:
     assert "epochs_to_val_loss_1.6" in {row["metric"] for row in document["tables"]["summary"]}
 
 
-def test_the_margin_of_the_command_is_that_of_the_library() -> None:
-    """Without `margin=`, the command line and `load_study` judge by the same margin."""
-    assert CompareOptions().margin == MARGIN
+@pytest.mark.parametrize(("metric", "expected"), [("test_accuracy", MARGIN), ("test_loss", MARGIN), ("test_mae", 0.2)])
+def test_the_default_margin_is_in_the_unit_of_the_metric(
+    metric: str, expected: float, tmp_path: Path, comparing: Callable[..., CommandResult]
+) -> None:
+    """Without `margin=`: 0.005 of a share or a loss; of an error in the target's unit, 0.5 % of the baseline's mean."""
+    for arm in ("zeros", "ones"):
+        for seed, error in enumerate((39.0, 41.0)):
+            put(tmp_path / "results", arm, seed, 0.5, metrics={"test_mae": error})
+    assert comparing(f"metric={metric}").code == 0
+    assert json.loads((tmp_path / "reports" / "s" / "comparison.json").read_text())["margin"] == expected
 
 
 def test_the_page_gives_the_command_that_writes_it(tmp_path: Path, comparing: Callable) -> None:
@@ -191,14 +198,14 @@ def test_reports_that_cannot_be_written_are_refused_in_one_line(tmp_path: Path, 
 
 
 def test_a_file_that_cannot_be_written_is_named(comparing: Callable[..., CommandResult], tmp_path: Path) -> None:
-    """A report file that cannot be replaced ends in one line and exit code 1."""
+    """A folder in the place of a report file is refused, in one line, before anything is computed."""
     put_all(tmp_path / "results", "zeros", [0.8, 0.9])
     put_all(tmp_path / "results", "ones", [0.7, 0.8])
     (tmp_path / "reports" / "s" / "summary.csv").mkdir(parents=True)
     result = comparing()
-    assert result.code == 1
+    assert result.code == 2
     (line,) = result.err.splitlines()
-    assert "summary.csv" in line and "Is a directory" in line
+    assert line.startswith("reports: ") and "summary.csv is a folder" in line
 
 
 @pytest.mark.slow
