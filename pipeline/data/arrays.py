@@ -10,14 +10,16 @@ import numpy as np
 
 from pipeline.config.schema import Data
 from pipeline.data.assignment import WORDS, row_roles
-from pipeline.data.dataset import INDICATOR, NUMBER, REST, Dataset
+from pipeline.data.dataset import INDICATOR, NUMBER, REST, TEST, Dataset
 from pipeline.data.settings import names
 from pipeline.data.targets import make_dataset
 from pipeline.errors import DataError, closest
 
 INPUTS = ("x", "images", "inputs", "features", "data")
 TARGETS = ("y", "labels", "label", "targets", "target")
-PART = re.compile(rf"(?:(.+?)_)?({'|'.join(WORDS)})(?:_(.+))?", re.IGNORECASE)
+_WORD, _USUAL = "|".join(WORDS), "|".join((*INPUTS, *TARGETS))
+PART = re.compile(rf"(?:(.+?)[_. -])?({_WORD})(?:[_. -](.+))?", re.IGNORECASE)
+CLOSE_PART = re.compile(rf"({_USUAL})?({_WORD})({_USUAL})?", re.IGNORECASE)  # xtest, TestX
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -35,10 +37,10 @@ class Block(NamedTuple):
 def read_arrays(files: Sequence[tuple[str, Path, int]], data: Data) -> Dataset:
     """The dataset of an npz file, or of several with the same arrays. files: (key, path, part of its rows).
 
-    A file may hold its own parts, `x_train, y_train, x_test, y_test` and the like.
+    A file may hold its own parts, `x_train, y_train, x_test, y_test` and the like, or `x, y, x_test, y_test`.
     """
     remarks: list[str] = []
-    blocks = [block for key, path, part in files for block in _blocks(key, path, part, data, len(files) > 1)]
+    blocks = [block for key, path, part in files for block in _blocks(key, path, part, data, len(files) > 1, remarks)]
     path = files[0][1]
     for name, shapes in (
         ("x", {block.x.shape[1:] for block in blocks}),
@@ -64,24 +66,23 @@ def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def _blocks(key: str, path: Path, part: int, data: Data, several_files: bool) -> list[Block]:
+def _blocks(key: str, path: Path, part: int, data: Data, several_files: bool, remarks: list[str]) -> list[Block]:
     """Each part that a file holds; where it has none of its own, its rows are of `part`."""
     arrays = _load(path, key)
-    bases = {name: match for name in arrays if (match := PART.fullmatch(name))}
     x_names, y_names = names(data, "features"), names(data, "target")
     if x_names and len(x_names) > 1:
         raise DataError("data.features", data.features, "the name of one array of inputs")
-    in_parts: dict[int, dict[str, str]] = {}
-    for name, match in bases.items():
-        base = "_".join(filter(None, (match[1], match[3])))
-        in_parts.setdefault(WORDS[match[2].lower()], {})[base] = name
-    plain = _find(arrays, x_names, INPUTS)
-    if plain is not None or REST not in in_parts:
+    parts = _own_parts(arrays, x_names, y_names, key, path, remarks)
+    if several_files and set(parts) == {part}:
+        found = [(part, parts[part])]
+    elif REST not in parts:
         found = [(part, {name: name for name in arrays})]
     elif several_files:
-        raise DataError(f"{key}: {path.name} has parts of its own ({', '.join(bases)}); allowed: it alone")
+        raise DataError(f"{key}: {path.name} has parts of its own ({', '.join(sorted(arrays)[:6])}); allowed: it alone")
+    elif data.split == "column" and set(parts) != {REST}:
+        raise DataError("data.split", "column", "random, groups or time", reason=f"but {path.name} has its own parts")
     else:
-        found = sorted(in_parts.items())
+        found = sorted(parts.items())
     blocks = []
     for of_part, of_base in found:
         x_name = _require(of_base, x_names, INPUTS, "data.features" if x_names else key, path)
@@ -89,7 +90,54 @@ def _blocks(key: str, path: Path, part: int, data: Data, several_files: bool) ->
         targets = targets or [_require(of_base, None, TARGETS, "data.target", path)]
         by = _require(of_base, [str(data.split_by)], (), "data.split_by", path) if data.split_by else None
         blocks.append(Block(*_checked(arrays, x_name, targets, by, key, path), of_part, targets[0]))
+        if parts and of_part != REST:
+            what = "test" if of_part == TEST else "validation"
+            remarks.append(f"{path.name}: {x_name}: {len(blocks[-1].x)} rows are the {what} rows")
     return blocks
+
+
+def _own_parts(
+    arrays: Arrays,
+    x_names: Sequence[str] | None,
+    y_names: Sequence[str] | None,
+    key: str,
+    path: Path,
+    remarks: list[str],
+) -> dict[int, dict[str, str]]:
+    """The parts with inputs and targets that a file holds: the array of each name without the part's word.
+
+    An array without such a word is one to train on. A name that is asked for may have the word of the training rows;
+    it stands for its like in the other parts. {} where the file is one part, whatever its arrays are called.
+    """
+    parts: dict[int, dict[str, str]] = {}
+    asked = [*(x_names or ()), *(y_names or ())]
+    for name in arrays:
+        match = PART.fullmatch(name) or CLOSE_PART.fullmatch(name)
+        base = "_".join(filter(None, (match[1], match[3]))) if match else name
+        of_base = parts.setdefault(WORDS[match[2].lower()] if match else REST, {})
+        if match and of_base.get(base, base) != base and base.lower() in (*INPUTS, *TARGETS, *asked):
+            raise DataError(
+                f"{key}: {path.name} has {of_base[base]} and {name}, which are one part; allowed: one of them"
+            )
+        if match or base not in of_base:
+            of_base[base] = name
+    for base, name in list(parts.get(REST, {}).items()):
+        if name != base and name in asked:
+            for of_base in parts.values():  # asked for by the name of its training part
+                of_base |= {name: of_base[base]} if base in of_base else {}
+    whole = [name for name in asked if name in arrays and name not in parts.get(REST, {}).values()]
+    complete = {}
+    for part, of_base in parts.items():
+        x_name = _find(of_base, x_names, INPUTS)
+        has_y = all(name in of_base for name in y_names) if y_names else _find(of_base, None, TARGETS) is not None
+        if x_name is not None and has_y:
+            complete[part] = of_base
+        elif x_name is not None and part != REST:
+            remarks.append(f"{path.name}: {of_base[x_name]} has no target beside it and is left out")
+    is_plain = _find(arrays, x_names, INPUTS) is not None and _find(arrays, y_names, TARGETS) is not None
+    if whole or (is_plain and set(complete) == {REST}):
+        return {}
+    return complete
 
 
 def _load(path: Path, key: str) -> dict[str, np.ndarray]:

@@ -16,9 +16,12 @@ from pipeline.data.settings import separator_of
 from pipeline.errors import DataError
 
 CANDIDATES = (",", ";", "\t", "|")
+SPOKEN = {"\t": "tab", " ": "space", ";": "semicolon", ",": "comma", "|": "pipe"}
 SAMPLE_LINES, SAMPLE_CHARACTERS = 200, 2**16
 NAMELESS = "Unnamed: "  # how pandas calls a column without a name
 WHOLE = re.compile(r"\s*[+-]?\d+\s*")
+THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def detect_layout(path: Path, encoding: str, key: str, data: Data) -> Layout:
     if not lines:
         raise DataError(f"{key}: {path.name} is empty; allowed: a table with a line of names and rows")
     if separator is None:
-        separator = _detect_separator(lines, whole)
+        separator = _detect_separator(lines, whole, f"{key}: {path.name}", data.decimal)
     records = _records(lines, separator, whole)
     width = Counter(map(len, records[1:])).most_common(1)[0][0] if len(records) > 1 else len(records[0])
     if data.separator is not None and max(width, len(records[0])) == 1:
@@ -107,19 +110,35 @@ def _lines_of_header(lines: Sequence[str], separator: str) -> int:
     return reader.line_num
 
 
-def _detect_separator(lines: Sequence[str], whole: bool) -> str:
-    """The separator that gives most lines the same number of cells, two or more, the line of names included."""
-    best, found = (0.0, 0, 0), ""
+def _detect_separator(lines: Sequence[str], whole: bool, file: str, decimal: str | None) -> str:
+    """The separator that gives most lines the same number of cells, two or more, and cells that need no other one.
+
+    Raises DataError where two do that equally well.
+    """
+    scores = {}
     for separator in CANDIDATES:
-        if score := _score(_records(lines, separator, whole)):
-            best, found = max((best, found), (score, separator), key=lambda pair: pair[0])
-    if best[0] >= 0.5:
-        return found
-    return " " if (score := _score(_records(lines, " ", whole))) and score[0] > 0.9 else found or ","
+        if score := _score(_records(lines, separator, whole), separator, decimal):
+            scores[separator] = score
+    usual = {separator for separator, score in scores.items() if score[0] >= 0.5}
+    if decimal == "," and usual - {","}:
+        scores.pop(",", None)  # within a number, unless it stands in quotes
+    best = max(scores.values(), default=(0.0, 0.0, 0, 0))
+    space = _score(_records(lines, " ", whole), " ", decimal)
+    if space and space[0] > 0.9 and (best[0] < 0.5 or (space[0] >= best[0] and space[1] > best[1])):
+        return " "
+    found = [separator for separator, score in scores.items() if score == best]
+    if len(found) > 1:
+        words = [SPOKEN[separator] for separator in found]
+        raise DataError(
+            f"{file} can be split by {' and by '.join(words)}; allowed: data.separator={' or '.join(words)}"
+        )
+    return found[0] if found else ","
 
 
-def _score(records: list[list[str]]) -> tuple[float, int, int] | None:
-    """(share of lines with the usual number of cells, whether that of names has as many, the number)."""
+def _score(records: list[list[str]], separator: str, decimal: str | None) -> tuple[float, float, int, int] | None:
+    """(share of lines with the usual number of cells, share of cells that hold no other separator, whether the line of
+    names has as many cells, the number).
+    """
     counts = [len(record) for record in records]
     if not counts:
         return None
@@ -127,7 +146,20 @@ def _score(records: list[list[str]]) -> tuple[float, int, int] | None:
     named = counts[0] == width
     if width < 2 or not (named or (counts[0] == width - 1 and counts[0] > 1)):
         return None
-    return round(counts.count(width) / len(counts), 1), int(named), width
+    others = [other for other in CANDIDATES if other != separator]
+    cells = [cell for record in records[1:] or records for cell in record]
+    n_whole = sum(_is_one_cell(cell, others, decimal) for cell in cells)
+    return round(counts.count(width) / len(counts), 1), round(n_whole / len(cells), 3), int(named), width
+
+
+def _is_one_cell(cell: str, others: Sequence[str], decimal: str | None) -> bool:
+    """Whether a cell is a number, or text without another separator."""
+    if DECIMAL_COMMA.fullmatch(cell) and decimal != ".":
+        return True
+    if any(other in cell for other in others):
+        return bool(THOUSANDS.fullmatch(cell))
+    pieces = cell.split()
+    return len(pieces) < 2 or not all(map(_is_number, pieces))  # numbers with spaces between are several
 
 
 def _is_number(cell: str) -> bool:

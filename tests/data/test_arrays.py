@@ -35,6 +35,9 @@ PARTS = {
         "test_labels": Y[20:, None],
     },
     "targets in columns": {"x_train": X[:20], "y_train": Y[:20, None], "x_test": X[20:], "y_test": Y[20:, None]},
+    "plain and test": {"x": X[:20], "y": Y[:20], "x_test": X[20:], "y_test": Y[20:]},
+    "whole beside": {"x": X, "x_train": X[:20], "y_train": Y[:20], "x_test": X[20:], "y_test": Y[20:]},
+    "without a separator": {"X": X[:20], "Y": Y[:20], "Xtest": X[20:], "Ytest": Y[20:]},
     "one-hot": {"x_train": X[:20], "y_train": np.eye(3)[Y[:20]], "x_test": X[20:], "y_test": np.eye(3)[Y[20:]]},
 }
 
@@ -62,6 +65,21 @@ def test_validation_rows_of_their_own(word: str, tmp_path: Path) -> None:
     assert np.bincount(loaded.parts).tolist() == [15, 5, 10]
     assert sorted(cut.validation) == np.flatnonzero(loaded.parts == VALIDATION).tolist()
     assert (len(cut.train), len(cut.test)) == (15, 10)
+
+
+def test_parts_of_arrays_that_are_named(tmp_path: Path) -> None:
+    """A name that is asked for stands for its like in the other parts, and what they are for is said."""
+    parts = {"feat_test": X[20:], "lab_test": Y[20:], "feat_val": X[15:20], "lab_val": Y[15:20]}
+    for word in ("_train", ""):
+        content = {f"feat{word}": X[:15], f"lab{word}": Y[:15]} | parts
+        for asked in ({"features": f"feat{word}", "target": f"lab{word}"}, {"features": "feat", "target": "lab"}):
+            loaded = arrays(tmp_path, asked, **content)
+            assert loaded.parts is not None and np.bincount(loaded.parts).tolist() == [15, 5, 10]
+            np.testing.assert_array_equal(loaded.x, X.astype(np.float32))
+            assert {"mine.npz: feat_test: 10 rows are the test rows",
+                    "mine.npz: feat_val: 5 rows are the validation rows"} <= set(loaded.remarks)  # fmt: skip
+    loaded = arrays(tmp_path, x=X[:20], y=Y[:20], x_test=X[20:])
+    assert loaded.parts is None and "mine.npz: x_test has no target beside it and is left out" in loaded.remarks
 
 
 NAMES = {
@@ -122,6 +140,9 @@ REFUSED = {
     "infinite": ({"x": np.where(X > 1, np.inf, X), "y": Y}, {}, ("data.path", "infinite")),
     "pictures with holes": ({"x": np.where(X > 1, np.nan, X)[..., None], "y": Y}, {"missing": "impute"},
                             ("data.missing", "impute given", "drop")),
+    "one part twice": ({"x": X, "y": Y, "x_val": X, "x_valid": X}, {}, ("data.path", "x_val and x_valid")),
+    "a column and parts": ({"x": X, "y": Y, "x_test": X, "y_test": Y, "by": Y, "by_test": Y},
+                           {"split": "column", "split_by": "by"}, ("data.split", "column given", "its own parts")),
     "only a test part": ({"x_test": X, "y_test": Y}, {}, ("data.path", "no array x")),
 }  # fmt: skip
 
