@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
@@ -22,6 +23,7 @@ NOT_IN_ARM = (
     "experiment",
     "hydra",
 )
+FILES_OF_PARTS = ("data.validation_path", "data.test_path")  # a file of its own makes an arm, wherever it lies
 NOT_TYPED = ("seed", "fan_in", "fan_out", "gates", "values")  # arguments that come from the run or the layer
 LONGEST_SETTING, LONGEST_BLOCK = 90, 150  # characters; together they fit the 255 bytes of a folder name
 
@@ -63,6 +65,8 @@ def _spell(override: Override) -> str:
         return override.input_line or ""
     value = override.value()
     text = value if isinstance(value, str) else override.get_value_element_as_str()
+    if override.get_key_element() in FILES_OF_PARTS:
+        text = Path(text).name
     return f"{override.get_key_element().lstrip('+')}={text}"
 
 
@@ -70,8 +74,6 @@ def _is_left_out(override: str, config: Config) -> bool:
     """Whether an override makes no other arm, or the study's name tells it already."""
     key = override.lstrip("+~").split("=")[0].split("@")[0]
     if key.partition(".")[0] in NOT_IN_ARM or key == "training.seeds_at_once":
-        return True
-    if key in ("data.validation_path", "data.test_path"):  # as of data.path, what they hold counts, not where
         return True
     is_data_or_model = key in ("data", "data.name", "data.path", "model", "model.name")
     return is_data_or_model and config.study == f"{config.data.name}-{config.model.name}"

@@ -1,6 +1,7 @@
 """What the data say about their split: parts, groups and times of rows (`data.split`)."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from pipeline.config.schema import Data
 from pipeline.data.columns import as_times
 from pipeline.data.dataset import REST, TEST, VALIDATION, Dataset
-from pipeline.errors import DataError
+from pipeline.errors import DataError, closest
 
 WORDS = {
     "train": REST, "training": REST, "validation": VALIDATION, "val": VALIDATION, "valid": VALIDATION,
@@ -63,12 +64,33 @@ def check_parts(dataset: Dataset, data: Data) -> None:
         )
     if not rest.any():
         raise DataError(f"data.path: {data.name} has no rows to train on; allowed: some besides the test rows")
+    _check_classes(dataset, parts, data)
     test = 0.0 if has_test or data.test_fraction == 0 else data.test_fraction or 0.2
     validation = 0.0 if has_validation or data.test_fraction == 0 else data.validation_fraction
     if dataset.groups is not None:
         _check_units(len(np.unique(dataset.groups[rest])), "groups", data, test, validation)
     elif dataset.ranks is not None:
         _check_units(int(rest.sum()), "rows", data, test, validation)
+
+
+def _check_classes(dataset: Dataset, parts: np.ndarray, data: Data) -> None:
+    """Refuse a class that only test or validation rows have: more often a typing error than one to be learnt."""
+    if dataset.task == "regression":
+        return
+    known = sorted({dataset.classes[code] for code in np.unique(dataset.y[parts == REST])})
+    for part, word, path in ((TEST, "test", data.test_path), (VALIDATION, "validation", data.validation_path)):
+        labels = {dataset.classes[code] for code in np.unique(dataset.y[parts == part])}
+        only = sorted(labels.difference(known))
+        if only:
+            key = f"data.{word}_path" if path else "data.split_by" if data.split == "column" else "data.path"
+            where = Path(path).name if path else f"the {word} part of {data.name}"
+            # case first: of Q and q the letters differ altogether
+            near = [label for label in known if label.strip().lower() == only[0].strip().lower()]
+            shown = f"nearest: {near[0]}" if near else closest(only[0], known[:20])
+            raise DataError(
+                f"{key}: {where} has rows of class {', '.join(only[:5])}, which no training row has; allowed: the "
+                f"classes of the training rows; {shown}"
+            )
 
 
 def _check_units(n: int, what: str, data: Data, test: float, validation: float) -> None:

@@ -116,3 +116,30 @@ def test_training_on_all_rows_is_said(tmp_path: Path) -> None:
     split = split_rows(loaded, data, 0)
     assert sorted(split.train) == sorted(split.test) == list(range(40))
     assert any("the same rows are tested on" in line for line in loaded.remarks)
+
+
+@pytest.mark.parametrize(("part", "key"), [("test", "data.test_path"), ("validation", "data.validation_path")])
+@pytest.mark.parametrize(("wrong", "nearest"), [("Q", "q"), ("setosa", "setossa")])
+def test_a_class_that_no_training_row_has_is_refused(
+    part: str, key: str, wrong: str, nearest: str, tmp_path: Path
+) -> None:
+    """A label that only the test or validation rows have is named, with the file and the nearest training label."""
+    frame = FRAME.assign(label=np.where(np.arange(40) % 2, nearest, "r"))
+    other = frame[28:].assign(label=np.where(np.arange(12) % 2, wrong, "r"))
+    line = rf"has rows of class {wrong}, which no training row has; .*; nearest: {nearest}$"
+    frame[:28].to_csv(tmp_path / "train.csv", index=False)
+    other.to_csv(tmp_path / "part.csv", index=False)
+    more: dict[str, Any] = {f"{part}_path": str(tmp_path / "part.csv")}
+    with pytest.raises(ConfigError, match=rf"^{key}: part\.csv {line}"):
+        load_dataset(Data(name="m", source="file", path=str(tmp_path / "train.csv"), target="label", **more))
+    arrays = {"x": frame[["v"]][:28], "y": frame.label[:28], f"x_{part}": other[["v"]], f"y_{part}": other.label}
+    np.savez(tmp_path / "m.npz", **{name: np.array(values.tolist() if values.ndim == 1 else values)
+                                    for name, values in arrays.items()})  # fmt: skip
+    with pytest.raises(ConfigError, match=rf"^data\.path: the {part} part of m {line}"):
+        load_dataset(Data(name="m", source="file", path=str(tmp_path / "m.npz")))
+    pd.concat([frame[:28].assign(by="train"), other.assign(by=part), frame[28:].assign(by="test")]).to_csv(
+        tmp_path / "column.csv", index=False
+    )
+    with pytest.raises(ConfigError, match=rf"^data\.split_by: the {part} part of m {line}"):
+        load_dataset(Data(name="m", source="file", path=str(tmp_path / "column.csv"), target="label", split="column",
+                          split_by="by"))  # fmt: skip
