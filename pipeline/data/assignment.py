@@ -1,6 +1,5 @@
 """What the data say about their split: parts, groups and times of rows (`data.split`)."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +66,9 @@ def check_parts(dataset: Dataset, data: Data) -> None:
     _check_classes(dataset, parts, data)
     test = 0.0 if has_test or data.test_fraction == 0 else data.test_fraction or 0.2
     validation = 0.0 if has_validation or data.test_fraction == 0 else data.validation_fraction
-    if dataset.groups is not None:
-        _check_units(len(np.unique(dataset.groups[rest])), "groups", data, test, validation)
-    elif dataset.ranks is not None:
-        _check_units(int(rest.sum()), "rows", data, test, validation)
+    for values, what in ((dataset.groups, "groups"), (dataset.ranks, "times")):
+        if values is not None:
+            _check_units(values[rest], what, data, test, validation)
 
 
 def _check_classes(dataset: Dataset, parts: np.ndarray, data: Data) -> None:
@@ -93,16 +91,14 @@ def _check_classes(dataset: Dataset, parts: np.ndarray, data: Data) -> None:
             )
 
 
-def _check_units(n: int, what: str, data: Data, test: float, validation: float) -> None:
-    """Refuse fractions that leave a part without any of the n groups or rows that are to be divided."""
-    count = math.ceil if what == "groups" else round
-    left = n
+def _check_units(values: np.ndarray, what: str, data: Data, test: float, validation: float) -> None:
+    """Refuse fractions that leave a part without any of the groups or times that are to be divided."""
+    n, n_rows = len(np.unique(values)), len(values)
+    n_parts = 1 + (test > 0) + (validation > 0)
     for part, fraction in (("test", test), ("validation", validation)):
-        held_out = count(left * fraction)
-        if fraction and not 1 <= held_out < left:
-            empty = f"{part} rows" if held_out < 1 else "training rows"
+        if fraction and (n < n_parts or round(n_rows * fraction) < 1):
+            empty = "training rows" if n == 1 else f"{part} rows"
             raise DataError(
-                f"data.split: {data.split} given, which leaves no {empty}: {data.split_by} has {n} {what}; allowed: "
-                f"more {what}, or another data.{part}_fraction (0 for none)"
+                f"data.split: {data.split} given, which leaves no {empty}: {data.split_by} has {n} {what} in {n_rows} "
+                f"rows; allowed: more {what}, or another data.{part}_fraction (0 for none)"
             )
-        left -= held_out

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.schema import Data
+from pipeline.data.cuts import cut_groups, cut_times
 from pipeline.data.dataset import NUMBER, REST, TEST, VALIDATION, Dataset, feature_axes
 from pipeline.runtime.hashing import derive_seed
 from pipeline.runtime.logs import tell_once
@@ -43,7 +44,8 @@ def split_rows(dataset: Dataset, data: Data, seed: int) -> Split:
     validation, test, rest = (rest[parts == part] for part in (VALIDATION, TEST, REST))
     tests_on_training = not len(test) and data.test_fraction == 0
     if not len(test) and not tests_on_training:
-        rest, test = _cut(dataset, rest, data.test_fraction or 0.2, derive_seed(seed, "split", "test"))
+        n_left = 1 if len(validation) or not data.validation_fraction else 2  # groups or times, some to validate on
+        rest, test = _cut(dataset, rest, data.test_fraction or 0.2, derive_seed(seed, "split", "test"), n_left)
     train = rest
     if not len(validation):
         if tests_on_training or not data.validation_fraction:
@@ -73,18 +75,19 @@ def standardized_targets(dataset: Dataset, split: Split, rows: np.ndarray) -> np
     return np.asarray((y - split.target_mean) / split.target_scale, np.float32) if dataset.task == "regression" else y
 
 
-def _cut(dataset: Dataset, rows: np.ndarray, fraction: float, random_state: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split row numbers in two, of which the second holds `fraction` of them."""
-    from sklearn.model_selection import GroupShuffleSplit, train_test_split
+def _cut(
+    dataset: Dataset, rows: np.ndarray, fraction: float, random_state: int, n_left: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split row numbers in two, of which the second holds `fraction` of them; see `cuts` for groups and times."""
+    from sklearn.model_selection import train_test_split
 
     if dataset.ranks is not None:
         in_time = rows[np.argsort(dataset.ranks[rows], kind="stable")]
-        first_of_second = len(rows) - round(len(rows) * fraction)
-        return in_time[:first_of_second], in_time[first_of_second:]
+        held_out = cut_times(dataset.ranks[in_time], fraction, n_left)
+        return in_time[~held_out], in_time[held_out]
     if dataset.groups is not None:
-        by_group = GroupShuffleSplit(1, test_size=fraction, random_state=random_state)
-        first, second = next(by_group.split(rows, groups=dataset.groups[rows]))
-        return rows[first], rows[second]
+        held_out = cut_groups(dataset.groups[rows], fraction, random_state, n_left)
+        return rows[~held_out], rows[held_out]
     stratify = None
     if dataset.task != "regression":
         rows_per_class = np.bincount(dataset.y[rows])

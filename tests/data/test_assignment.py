@@ -47,6 +47,50 @@ def test_groups_stay_together(tmp_path: Path) -> None:
     assert len({tuple(sorted(split.test)) for split in splits}) > 1
 
 
+GROUPS = {  # sizes of groups: shares of rows that are tested and validated on, at most
+    "one large": ([60, *[2] * 20], (0.2, 0.2)),
+    "one large of three": ([96, 2, 2], (0.02, 0.02)),
+    "halves": ([50, 30, 20], (0.2, 0.3)),
+    "equal": ([10] * 10, (0.2, 0.2)),
+    "none small": ([34, 33, 33], (0.34, 0.34)),
+}
+
+
+@pytest.mark.parametrize(("sizes", "shares"), GROUPS.values(), ids=GROUPS.keys())
+def test_fractions_of_groups_are_of_rows(sizes: list[int], shares: tuple[float, float], tmp_path: Path) -> None:
+    """The tested groups hold as near to the share of rows as whole groups allow, and every part has rows."""
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    frame = pd.DataFrame({"v": np.arange(100) / 7, "by": groups, "label": np.arange(100) % 2})
+    frame.to_csv(tmp_path / "m.csv", index=False)
+    data = Data(name="m", source="file", path=str(tmp_path / "m.csv"), target="label", split="groups", split_by="by")
+    loaded = load_dataset(data)
+    for seed in range(8):
+        split = split_rows(loaded, data, seed)
+        assert sorted([*split.train, *split.validation, *split.test]) == list(range(100))
+        assert min(map(len, (split.train, split.validation, split.test))) > 0
+        assert len(split.test) / 100 <= shares[0] + 1e-9
+        assert len(split.validation) <= shares[1] * 100
+        again = split_rows(loaded, data, seed)
+        np.testing.assert_array_equal(again.test, split.test)
+    if min(sizes) <= 20 and max(sizes) < 90:
+        assert len(split_rows(loaded, data, 0).test) == 20
+    tested = {tuple(split_rows(loaded, data, seed).test) for seed in range(8)}
+    assert len(tested) > 1 or sizes == [50, 30, 20]
+
+
+def test_rows_of_one_time_stay_together(tmp_path: Path) -> None:
+    """The boundary moves to the nearest change of time, and leaves times to train and to validate on."""
+    times = np.repeat([1, 2, 3, 4], [10, 13, 6, 11])
+    split = cut(tmp_path, times, split="time")
+    assert [set(times[part]) for part in (split.train, split.validation, split.test)] == [{1, 2}, {3}, {4}]
+    times = np.repeat([1, 2, 3], [2, 3, 35])
+    split = cut(tmp_path, times, split="time")
+    assert [set(times[part]) for part in (split.train, split.validation, split.test)] == [{1}, {2}, {3}]
+    times = np.repeat([1, 2], [30, 10])
+    split = cut(tmp_path, times, split="time", validation_fraction=0)
+    assert [set(times[part]) for part in (split.train, split.test)] == [{1}, {2}]
+
+
 SHUFFLED = np.random.default_rng(2).permutation(40)
 TIMES = {
     "numbers": SHUFFLED.tolist(),
@@ -73,6 +117,8 @@ REFUSED = {
     "gaps": (["train"] * 20 + [None] * 20, {"split": "column"}, ("data.split_by", "20 missing")),
     "two groups": ([1, 2] * 20, {"split": "groups"}, ("data.split", "groups given", "2 groups")),
     "one group": ([1] * 40, {"split": "groups"}, ("data.split", "groups given", "1 groups")),
+    "one time": ([7] * 40, {"split": "time"}, ("data.split", "time given", "1 times")),
+    "two times": ([7, 8] * 20, {"split": "time"}, ("data.split", "time given", "2 times")),
     "day or month first": (["03/04/2024"] * 40, {"split": "time"}, ("data.split_by", "03/04/2024", "2024-12-31")),
     "no times": (["early", "late"] * 20, {"split": "time"}, ("data.split_by", "early", "numbers, or of dates")),
     "nothing to hold out": (list(range(40)), {"split": "time", "test_fraction": 0.01}, ("data.split", "test rows")),
