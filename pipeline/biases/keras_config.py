@@ -4,6 +4,7 @@ model.weights.h5 stores a layer in a group named by class and count if a list ho
 by attribute (`bidirectional/forward_layer/cell`). Source: keras/src/saving/saving_lib.py.
 """
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import h5py
 
 from pipeline.biases import limits
+from pipeline.biases.group_keys import Listed, match_keys
 from pipeline.biases.keras_names import (
     ATTENTIONS,
     CELLS,
@@ -32,7 +34,16 @@ from pipeline.biases.safe_hdf5 import child_group
 from pipeline.biases.variables import ROLES, Weight, join_path
 
 TWICE_EACH = "_layer_checkpoint_dependencies"  # the list of layers of Keras 2.12 to 2.15: those with variables twice
+MARK = "shared_object_id"
 Entry = dict[str, Any]  # a layer as Keras serializes it: class_name, config, and in newer files module
+
+
+class _Ambiguous:
+    """In place of a group: the file has several that may be the layer's."""
+
+
+AMBIGUOUS = _Ambiguous()
+Found = h5py.Group | _Ambiguous | None
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,8 @@ class SavedLayer:
     """A layer of a saved model.
 
     class_name: the Keras class; empty for a class of another library. layer_type: the class to report, which for a
-    cell is that of the layer around it. group: its group in the weights file; None where the file has none.
+    cell is that of the layer around it. group: its group in the weights file; None where the file has none, or where
+    it has several that may be the layer's: then `is_told_apart` is False.
     """
 
     path: str
@@ -49,6 +61,7 @@ class SavedLayer:
     config: dict[str, Any]
     role: str = ""
     group: h5py.Group | None = None
+    is_told_apart: bool = True
 
 
 def config_layers(entry: Entry, path: str, group: h5py.Group | None) -> Iterator[SavedLayer]:
@@ -64,30 +77,31 @@ def config_layers(entry: Entry, path: str, group: h5py.Group | None) -> Iterator
 
 
 def _walk(
-    entry: Entry, path: str, group: h5py.Group | None, seen: set, role: str = "", layer_type: str = "", depth: int = 0
-) -> Iterator[SavedLayer]:
+    entry: Entry, path: str, group: Found, seen: set, role: str = "", layer_type: str = "", depth: int = 0,
+    is_told_apart: bool = True,
+) -> Iterator[SavedLayer]:  # fmt: skip
     """Yield the layer and its sublayers. seen: the identities of those before, to which it adds theirs."""
     refuse_if(depth > limits.MAX_LAYER_DEPTH, f"layers nested deeper than {limits.MAX_LAYER_DEPTH}")
     class_name, short_name = keras_class(entry), short_class_name(entry)
     is_valid = short_name.isprintable() and len(short_name) <= limits.MAX_NAME_LENGTH
     refuse_if(not is_valid, "a class whose name cannot be printed")
-    yield SavedLayer(path, layer_type or short_name, class_name, entry["config"], role, group)
-    seen.add(_identity(entry))
+    is_told_apart = is_told_apart and group is not AMBIGUOUS
+    group = group if isinstance(group, h5py.Group) else None
+    yield SavedLayer(path, layer_type or short_name, class_name, entry["config"], role, group, is_told_apart)
+    if group is not None or not is_told_apart:
+        seen.add(identity(entry["class_name"], entry["config"]))
     for attribute, inner, inner_group in _sublayers(class_name, entry["config"], group, seen):
         if attribute == "cell":
-            yield from _walk(inner, path, inner_group, seen, role, short_name, depth + 1)
+            yield from _walk(inner, path, inner_group, seen, role, short_name, depth + 1, is_told_apart)
         else:
-            inner_path = join_path(path, name_of(inner, inner_group))
-            yield from _walk(inner, inner_path, inner_group, seen, ROLES.get(attribute, role), "", depth + 1)
-
-
-def _identity(entry: Entry) -> tuple:
-    return entry["class_name"], entry["config"].get("name") if has_name(entry) else None
+            inner_path = join_path(path, name_of(inner, inner_group if isinstance(inner_group, h5py.Group) else None))
+            inner_role = ROLES.get(attribute, role)
+            yield from _walk(inner, inner_path, inner_group, seen, inner_role, "", depth + 1, is_told_apart)
 
 
 def _sublayers(
     class_name: str, config: dict[str, Any], group: h5py.Group | None, seen: set
-) -> Iterator[tuple[str, Entry, h5py.Group | None]]:
+) -> Iterator[tuple[str, Entry, Found]]:
     """Yield (attribute that holds it, entry, group) of each sublayer; the attribute is empty if a list holds it."""
     if class_name in MODELS:
         entries = layer_entries(config)
@@ -130,58 +144,67 @@ def layer_entries(config: Any) -> list[Entry]:
     return [entry for entry in entries if not re.match(r"keras(\.src)?\.ops\b", str(entry.get("module")))]
 
 
-def _groups_of(entries: Sequence[Entry], container: h5py.Group | None, seen: set) -> list[h5py.Group | None]:
+def _groups_of(entries: Sequence[Entry], container: h5py.Group | None, seen: set) -> list[Found]:
     """The group of each layer of a list, found by the name stored in it, or in older files by class and count."""
     if container is None:
         return [None] * len(entries)
     by_name = {stored_name(member): member for member in container.values() if isinstance(member, h5py.Group)}
     if set(by_name) - {""}:
-        by_key = _keys_of(entries, container, seen) if not all(map(has_name, entries)) else {}
+        by_count = _groups_by_count(entries, container, seen) if not all(map(has_name, entries)) else []
         return [
-            by_name.get(name_of(entry)) if has_name(entry) else child_group(container, *by_key.get(number, ()))
-            for number, entry in enumerate(entries)
+            by_name.get(name_of(entry)) if has_name(entry) else by_count[number] for number, entry in enumerate(entries)
         ]
-    keys = _keys_of(entries, container, seen)
-    return [child_group(container, *keys.get(number, ())) for number in range(len(entries))]
+    return _groups_by_count(entries, container, seen)
 
 
-def _keys_of(entries: Sequence[Entry], container: h5py.Group, seen: set) -> dict[int, tuple[str, ...]]:
-    """The names that the group of each layer can have, by class and count: `dense`, then `dense_1` or `dense_2`.
-
-    A layer that is stored elsewhere has no group; whether it was counted depends on the version of Keras.
-    """
-    stored, elsewhere = set(seen), []
-    for entry in entries:
-        elsewhere.append(has_name(entry) and _identity(entry) in stored)
-        stored.update(_identity_of_layer(layer) for layer in config_layers(entry, "", None))
-    stems = [(snake_case(short_class_name(entry)), older_snake_case(short_class_name(entry))) for entry in entries]
-    keys: dict[int, tuple[str, ...]] = {}
-    for stem in dict.fromkeys(stems):
-        numbers = [number for number, own in enumerate(stems) if own == stem]
-        here = [number for number in numbers if not elsewhere[number]]
-        for counted in (here, numbers):
-            steps = [2 if _listed_twice(container, entries[number]) else 1 for number in counted]
-            counts = [sum(steps[:position]) for position in range(len(counted))]
-            named = {
-                number: tuple(f"{name}_{count}" if count else name for name in stem)
-                for number, count in zip(counted, counts, strict=True)
-            }
-            if all(child_group(container, *named[number]) is not None for number in here):
-                break
-        keys |= named
-    return keys
-
-
-def _identity_of_layer(layer: SavedLayer) -> tuple:
-    return layer.layer_type, layer.config.get("name") if isinstance(layer.config, dict) else None
+def _groups_by_count(entries: Sequence[Entry], container: h5py.Group, seen: set) -> list[Found]:
+    """The group of each layer of a list, found by class and count."""
+    inner = [list(config_layers(entry, "", None)) for entry in entries]
+    weights = [[expected_weights(layer) for layer in layers] for layers in inner]
+    # A layer of another library is supposed to have variables.
+    has_variables = [any(expected is None or expected for expected in lists) for lists in weights]
+    names = [(snake_case(name), older_snake_case(name)) for name in map(short_class_name, entries)]
+    keys = {str(key) for key in container if child_group(container, str(key)) is not None}
+    stored, like_another = set(seen), []
+    for entry, layers in zip(entries, inner, strict=True):
+        like_another.append(has_name(entry) and identity(entry["class_name"], entry["config"]) in stored)
+        stored.update(identity(layer.layer_type, layer.config) for layer in layers)
+    # Versions that mark the objects that a file describes again mark the shared layers: two layers can be alike.
+    marked = [alike and _is_marked(entry) for alike, entry in zip(like_another, entries, strict=True)]
+    found, ambiguous = {}, set()
+    for may_be_elsewhere in (marked, like_another):
+        listed = [
+            Listed(own, 1 + (has and str(container.name).endswith(TWICE_EACH)), elsewhere, has)
+            for own, elsewhere, has in zip(names, may_be_elsewhere, has_variables, strict=True)
+        ]
+        found, ambiguous = match_keys(listed, keys)
+        if all(i not in ambiguous and (i in found or layer.is_optional) for i, layer in enumerate(listed)):
+            break
+    return [AMBIGUOUS if number in ambiguous else child_group(container, found.get(number, ""))
+            for number in range(len(entries))]  # fmt: skip
 
 
-def _listed_twice(container: h5py.Group, entry: Entry) -> bool:
-    """Whether a list has a layer twice since it has variables; a layer of another library is supposed to have some."""
-    if not str(container.name).endswith(TWICE_EACH):
-        return False
-    weights = [expected_weights(layer) for layer in config_layers(entry, "", None)]
-    return any(expected is None or expected for expected in weights)
+def identity(class_name: str, config: Any) -> tuple[str, str]:
+    """What all entries of one layer have in common; two layers of one name mostly differ in it."""
+    return class_name, json.dumps(_unmarked(config), sort_keys=True)
+
+
+def _unmarked(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {key: _unmarked(value) for key, value in config.items() if key != MARK}
+    return [_unmarked(value) for value in config] if isinstance(config, list) else config
+
+
+def _is_marked(config: Any) -> bool:
+    """Whether an entry, or every initializer in it, is marked as an object that the file describes again."""
+    if isinstance(config, list):
+        return all(map(_is_marked, config))
+    if not isinstance(config, dict) or MARK in config:
+        return True
+    return all(
+        MARK in value if key.endswith("_initializer") and isinstance(value, dict) else _is_marked(value)
+        for key, value in config.items()
+    )
 
 
 def expected_weights(layer: SavedLayer) -> list[Weight] | None:

@@ -14,7 +14,7 @@ import h5py
 
 from pipeline.biases import limits
 from pipeline.biases.foreign_files import describe_archive, describe_file, describe_folder, describe_missing, models_in
-from pipeline.biases.keras_config import Entry, config_layers, expected_weights
+from pipeline.biases.keras_config import Entry, config_layers, expected_weights, identity
 from pipeline.biases.keras_format import biases_of_group, biases_of_layer, unknown_bias, variables_in
 from pipeline.biases.keras_names import KNOWN_CLASSES, checked_name
 from pipeline.biases.legacy_h5 import read_legacy_h5, read_listed_weights
@@ -148,14 +148,16 @@ def _biases_by_config(entry: Entry, weights: h5py.File) -> Iterator[Bias]:
     stored = set()
     for layer in config_layers(entry, "", weights):
         expected = expected_weights(layer)
-        identity = (layer.class_name, layer.config.get("name"))
-        if layer.group is None:  # Keras stores a layer that is used twice only where it comes first
-            if expected and identity not in stored:
+        own = identity(layer.layer_type, layer.config)
+        if not layer.is_told_apart:  # its variables are reported as unknown, by their place in the file
+            stored.add(own)
+        elif layer.group is None:  # Keras stores a layer that is used twice only where it comes first
+            if expected and own not in stored:
                 raise ModelFileError(
                     f"{WEIGHTS_FILE} has nothing of layer {layer.path}: truncated, or of another model"
                 )
         elif layer.class_name in KNOWN_CLASSES:
-            stored.add(identity)
+            stored.add(own)
             yield from biases_of_layer(layer, variables_in(layer.group), expected)
         else:
             yield from biases_of_group(layer.group, layer.path, "", layer.layer_type, layer.role)

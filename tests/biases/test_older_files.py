@@ -55,7 +55,10 @@ def test_biases_have_the_names_in_the_file(name):
     assert [bias.path for bias in _biases(FILES / name)] == NAMES[name]
 
 
-@pytest.mark.parametrize("model", ["tfkeras-functional", "tfkeras-shared", "tf213-shared", "tf213-convolutions"])
+@pytest.mark.parametrize("model", [
+    "tfkeras-functional", "tfkeras-shared", "tf213-shared", "tf213-convolutions", "tfkeras-same-names",
+    "tfkeras-same-wrapped", "tfkeras-towers-shared", "tf213-same-names", "tf213-towers-shared",
+])  # fmt: skip
 def test_both_files_of_a_model_have_its_biases_under_the_same_names(model):
     """A .keras of tf_keras or TensorFlow 2.13 has the biases of the .h5; a shared layer is in the .h5 twice."""
     archive, listed = ({b.path: b for b in _biases(FILES / f"{model}{ending}")} for ending in (".keras", ".h5"))
@@ -65,6 +68,23 @@ def test_both_files_of_a_model_have_its_biases_under_the_same_names(model):
         np.testing.assert_array_equal(bias.values, listed[path].values)
     drifts = {row["drift"] for row in bias_differences(list(archive.values()), list(listed.values()))}
     assert drifts <= {0.0, None}
+
+
+# The first number of each bias of the live model of tfkeras-deep, whose .h5 Keras 2 cannot write.
+DEEP = {
+    "left/dense/bias": -0.40240, "left/bn/beta": 0.40217, "left/inner/dense/bias": 2.37454,
+    "left/inner/bn/beta": -1.29391, "left/inner/inner/dense/bias": -1.01916, "left/inner/inner/bn/beta": -0.38183,
+    "left/inner/inner/out/bias": 0.83456, "left/inner/out/bias": 0.53080, "left/out/bias": 0.19338,
+    "right/dense/bias": -0.88708, "right/bn/beta": 0.04500, "right/inner/dense/bias": 0.43870,
+    "right/inner/bn/beta": 1.37919, "right/inner/out/bias": 1.42571, "right/out/bias": -0.32334,
+    "dense/bias": -0.72262,
+}  # fmt: skip
+
+
+def test_models_nested_with_the_same_names_have_their_own_biases():
+    """The same names at every depth are layers of their own."""
+    found = {bias.path: float(bias.values[0]) for bias in _biases(FILES / "tfkeras-deep.keras")}
+    assert found == pytest.approx(DEEP, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FILES.glob("*.keras")))
