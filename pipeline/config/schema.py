@@ -68,6 +68,8 @@ class Data:
     """Of a text table: `.` or `,`; null: detected."""
     encoding: str | None = None
     """Of a text table, such as `latin-1`; null: detected."""
+    header: bool | None = None
+    """Of a text table: whether its first line holds the names of the columns; null: detected."""
     missing: str = "refuse"
     """Missing values of a table: `refuse`, `drop` the rows, or `impute` from the training rows."""
     image_size: Any | None = None

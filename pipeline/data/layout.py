@@ -7,11 +7,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
 from pipeline.config.schema import Data
+from pipeline.data.header import first_line_is_row, is_number
 from pipeline.data.settings import separator_of
 from pipeline.errors import DataError
 
@@ -19,7 +19,6 @@ CANDIDATES = (",", ";", "\t", "|")
 SPOKEN = {"\t": "tab", " ": "space", ";": "semicolon", ",": "comma", "|": "pipe"}
 SAMPLE_LINES, SAMPLE_CHARACTERS = 200, 2**16
 NAMELESS = "Unnamed: "  # how pandas calls a column without a name
-WHOLE = re.compile(r"\s*[+-]?\d+\s*")
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 
@@ -58,10 +57,10 @@ def detect_layout(path: Path, encoding: str, key: str, data: Data) -> Layout:
             "data.separator", data.separator, "null to detect it", reason=f"by which {path.name} has one column"
         )
     header, remarks, names = records[0], [], []
-    is_data = _is_data(records)
+    is_data = first_line_is_row(records, f"{key}: {path.name}", data.header, remarks)
     if is_data and comments:  # numpy.savetxt(header=...) marks the line of names as a comment
         told = _records([comments[-1].lstrip("#% ")], separator, True)
-        names = told[0] if told and len(told[0]) == width and not any(map(_is_number, told[0])) else []
+        names = told[0] if told and len(told[0]) == width and not any(map(is_number, told[0])) else []
     if is_data and not names:
         names = [str(i) for i in range(width)]
         remarks.append(f"{path.name}: no line of names; its columns are called 0 to {width - 1}")
@@ -159,30 +158,7 @@ def _is_one_cell(cell: str, others: Sequence[str], decimal: str | None) -> bool:
     if any(other in cell for other in others):
         return bool(THOUSANDS.fullmatch(cell))
     pieces = cell.split()
-    return len(pieces) < 2 or not all(map(_is_number, pieces))  # numbers with spaces between are several
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell.replace(",", "."))
-    except ValueError:
-        return False
-    return cell.lower() not in ("nan", "inf", "infinity")
-
-
-def _is_data(records: list[list[str]]) -> bool:
-    """Whether the first line is a row and not the names: it has numbers where rows have, and no new text elsewhere."""
-    first, rows = records[0], records[1:]
-    if not rows or any(not cell for cell in first):
-        return False
-    numeric = [all(_is_number(row[i]) for row in rows if i < len(row) and row[i]) for i in range(len(first))]
-    if not any(numeric) or any(is_n and not _is_number(cell) for is_n, cell in zip(numeric, first, strict=True)):
-        return False
-    texts = [i for i, is_n in enumerate(numeric) if not is_n]
-    if texts:
-        return all(any(i < len(row) and row[i] == first[i] for row in rows) for i in texts)
-    steps = {float(b) - float(a) for a, b in pairwise(first) if "," not in a + b}
-    return not (steps == {1.0} and all(map(WHOLE.fullmatch, first)))  # 0,1,2 and 2019,2020 are names
+    return len(pieces) < 2 or not all(map(is_number, pieces))  # numbers with spaces between are several
 
 
 def _unique(names: Sequence[str], path: Path, remarks: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ SUFFIXES = (".csv", ".parquet", ".npz", ".tsv", ".txt", ".data", ".csv.gz")  # a
 DEFAULTS = Data()
 OF_FILES = ("validation_path", "test_path", "features", "missing", "split", "split_by")  # no other source has them
 OF_TABLES = ("drop",)
-OF_TEXT = ("separator", "decimal", "encoding")
+OF_TEXT = ("separator", "decimal", "encoding", "header")
 
 
 def kind_of_file(path: str | None) -> str | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.schema import Data
-from pipeline.data.layout import WHOLE, Layout, detect_layout, open_file
+from pipeline.data.header import MARKS_OF_MISSING, WHOLE
+from pipeline.data.layout import Layout, detect_layout, open_file
 from pipeline.errors import DataError
 
 SPOKEN = {"\t": "tab", " ": "space"}
@@ -17,7 +18,6 @@ BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs
         (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
 COMMA = re.compile(r"\s*[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?\s*")
 THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")
-MARKS_OF_MISSING = ("?",)  # besides those of pandas: empty, NA, NaN, null, None, ...
 
 
 def read_text(path: Path, key: str, data: Data) -> tuple[Any, list[str]]:

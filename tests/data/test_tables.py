@@ -315,11 +315,11 @@ def test_refusals_say_what_to_do(content: Any, more: dict, words: tuple[str, ...
     assert [word for word in words if word not in line] == [], line
 
 
-@pytest.mark.parametrize("key", ["separator", "decimal", "encoding", "drop"])
+@pytest.mark.parametrize("key", ["separator", "decimal", "encoding", "header", "drop"])
 def test_settings_of_text_are_refused_for_other_files(key: str, tmp_path: Path) -> None:
     """A setting that a file cannot follow is refused while it is planned, not ignored."""
     np.savez(tmp_path / "mine.npz", x=np.zeros((9, 2)), y=np.arange(9) % 2)
-    value = {"separator": ";", "decimal": ",", "encoding": "utf-8", "drop": ["a"]}[key]
+    value = {"separator": ";", "decimal": ",", "encoding": "utf-8", "header": False, "drop": ["a"]}[key]
     with pytest.raises(ConfigError, match=rf"^data\.{key}: "):
         data_identity(settings(tmp_path / "mine.npz", **{key: value}))
     with pytest.raises(ConfigError, match=rf"^data\.{key}: "):
