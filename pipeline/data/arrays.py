@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from pipeline.config.schema import Data
-from pipeline.data.assignment import WORDS, row_roles
+from pipeline.data.assignment import WORDS, row_roles, source_rows
 from pipeline.data.dataset import INDICATOR, NUMBER, REST, TEST, Dataset
 from pipeline.data.settings import names
 from pipeline.data.targets import make_dataset
@@ -59,6 +59,7 @@ def read_arrays(files: Sequence[tuple[str, Path, int]], data: Data) -> Dataset:
     targets = names(data, "target") or [blocks[0].target]
     x, y, more, kept = _without_missing(x, y, path, data, remarks)
     roles = row_roles(_joined(by)[kept] if by else None, parts[kept], data, remarks)
+    roles["source_rows"] = source_rows([len(block.x) for block in blocks], kept)
     return make_dataset(x, y, targets, data, path.name, remarks, **more, **roles)
 
 

@@ -1,5 +1,6 @@
 """What the data say about their split: parts, groups and times of rows (`data.split`)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,13 @@ def row_roles(values: Any, parts: np.ndarray, data: Data, remarks: list[str]) ->
             raise DataError(f"data.split_by: {by} holds infinite values; allowed: finite numbers or dates")
         roles["ranks"] = np.unique(times, return_inverse=True)[1].astype(np.int32)
     return roles
+
+
+def source_rows(lengths: Sequence[int], kept: np.ndarray) -> np.ndarray | None:
+    """The number of each kept row in its file; None where it is the row. lengths: of the files; kept: [all rows]."""
+    if len(lengths) == 1 and kept.all():
+        return None
+    return np.concatenate([np.arange(length) for length in lengths])[kept]
 
 
 def check_parts(dataset: Dataset, data: Data) -> None:

@@ -27,7 +27,8 @@ class Dataset:
     group share a part; None: every row for itself. ranks: [rows] int32, the place of each row in time, the latest being
     tested on; None: rows have no order. features: the name of each column of a table, else empty. kinds: [columns],
     NUMBER, INDICATOR (1 where a value is missing), or from 1 on a category's feature; the last two are 0 or 1 and are
-    not standardized. None: all are numbers, none is missing. remarks: sentences on how the rows were read, to be shown
+    not standardized. None: all are numbers, none is missing. source_rows: [rows], the number of each row in its file or
+    array, from 0; None: as here. remarks: sentences on how the rows were read, to be shown
     once.
     """
 
@@ -40,6 +41,7 @@ class Dataset:
     ranks: np.ndarray | None = None
     features: tuple[str, ...] = ()
     kinds: np.ndarray | None = None
+    source_rows: np.ndarray | None = None
     remarks: tuple[str, ...] = ()
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.schema import Data
-from pipeline.data.assignment import row_roles
+from pipeline.data.assignment import row_roles, source_rows
 from pipeline.data.columns import (
     MOST_CATEGORIES,
     as_numbers,
@@ -51,6 +51,7 @@ def read_tables(files: Sequence[tuple[str, Path, int]], data: Data) -> Dataset:
     x, columns, kinds = _encode(frame, features, path, data, remarks)
     y = _target_values(frame, targets, kind_of_file(path.name) == "parquet")
     roles = row_roles(None if data.split_by is None else frame[str(data.split_by).strip()], parts, data, remarks)
+    roles["source_rows"] = source_rows([len(one) for one in frames], kept)
     return make_dataset(x, y, targets, data, path.name, remarks, features=columns, kinds=kinds, **roles)
 
 

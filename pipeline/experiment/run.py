@@ -84,7 +84,7 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress) -> Non
         if keep_weights:
             weights[i] |= _moment("after", _weights(models[i]))
         meta = _meta(plan, seeds[i], trained, kernel_digests[i], dataset, device)
-        rows = kept_rows(splits[i], config.training.epochs, len(dataset.x), dataset.task == "regression")
+        rows = kept_rows(splits[i], config.training.epochs, dataset)
         write_run(plan.store, meta, arrays[i], trained.history, weights[i], rows, describe_machine())
 
     log.info("training %d seeds of %s on %s", len(seeds), plan.arm, device)
@@ -94,12 +94,14 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress) -> Non
     )  # fmt: skip
 
 
-def kept_rows(split: Split, epochs: int, n_rows: int, regression: bool) -> dict[str, np.ndarray]:
+def kept_rows(split: Split, epochs: int, dataset: Dataset) -> dict[str, np.ndarray]:
     """What a run keeps of its rows, see `store.runs`: enough to redo it without this project."""
     parts = {part: getattr(split, part) for part in ("train", "validation", "test")}
     parts["order"] = np.stack([batch_order(split.seed, epoch, split.train) for epoch in range(1, epochs + 1)])
-    numbers = {name: rows.astype(np.min_scalar_type(n_rows)) for name, rows in parts.items()}
-    names = ("mean", "scale", "fill") + (("target_mean", "target_scale") if regression else ())
+    numbers = {name: rows.astype(np.min_scalar_type(len(dataset.x))) for name, rows in parts.items()}
+    names = ("mean", "scale", "fill") + (("target_mean", "target_scale") if dataset.task == "regression" else ())
+    if dataset.source_rows is not None:
+        numbers["source_rows"] = dataset.source_rows.astype(np.min_scalar_type(dataset.source_rows.max()))
     return numbers | {name: getattr(split, name) for name in names if getattr(split, name) is not None}
 
 
@@ -124,7 +126,9 @@ def initial_digest(model: Any) -> str:
 def _meta(plan: Plan, seed: int, trained: Trained, kernel_digest: str, dataset: Dataset, device: str) -> dict[str, Any]:
     """The content of run.json."""
     final = {name: values[-1] for name, values in trained.history.items()} | trained.test
-    return {
+    own = plan.config.data.source in ("file", "images")  # what of the user's data stands where in x and y
+    columns = {"data_columns": list(dataset.features), "data_classes": list(dataset.classes)} if own else {}
+    return columns | {
         "key": plan.keys[seed][0],
         "recipe": plan.recipe.current,
         "numerics_version": NUMERICS_VERSION,

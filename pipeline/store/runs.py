@@ -4,7 +4,8 @@
       biases.npz     before/<path>, after/<path>, trajectory/<path> [T, ...], epoch [T]
       weights.npz    before/<path>, after/<path> of all weights, for small models or with show_weights=true
       rows.npz       train, validation, test [rows of the part], order [epochs, training rows]: row numbers, from 0;
-                     mean, scale, fill, target_mean, target_scale: what standardizes them
+                     mean, scale, fill, target_mean, target_scale: what standardizes them;
+                     source_rows [rows]: each row's number in its file, where rows were left out or files joined
       history.csv    epoch (0 = before training), loss, <metric>, val_loss, val_<metric>
       run.json       key, arm, seed, status (complete | diverged), config, environment, final metrics, digests, seal
       machine.json   where it was trained: python, platform, instruction_sets, threads; free to be missing

@@ -189,3 +189,21 @@ def test_a_class_that_no_training_row_has_is_refused(
     with pytest.raises(ConfigError, match=rf"^data\.split_by: the {part} part of m {line}"):
         load_dataset(Data(name="m", source="file", path=str(tmp_path / "column.csv"), target="label", split="column",
                           split_by="by"))  # fmt: skip
+
+
+def test_rows_keep_their_numbers_in_the_file(tmp_path: Path) -> None:
+    """Where rows are left out or files joined, each row's number in its own file is known; else it is the row's."""
+    holes = FRAME.assign(v=np.where(np.isin(np.arange(40), [0, 7]), np.nan, FRAME.v))
+    paths = {name: str(tmp_path / f"{name}.csv") for name in ("path", "validation_path", "test_path")}
+    for path, rows in zip(paths.values(), (slice(0, 20), slice(20, 30), slice(30, 40)), strict=True):
+        holes[rows].to_csv(path, index=False)
+    mine: dict[str, Any] = {"name": "m", "source": "file", "missing": "drop"}
+    joined = load_dataset(Data(**mine, **paths, target="label"))
+    numbers = [*np.delete(np.arange(20), [0, 7]), *range(10), *range(10)]
+    assert joined.source_rows is not None and joined.source_rows.tolist() == numbers
+    np.savez(tmp_path / "m.npz", x=holes[["v"]], y=holes.label)
+    kept = load_dataset(Data(**mine, path=str(tmp_path / "m.npz")))
+    assert kept.source_rows is not None and kept.source_rows.tolist() == np.delete(np.arange(40), [0, 7]).tolist()
+    np.testing.assert_allclose(kept.x[:, 0], FRAME.v[kept.source_rows], rtol=1e-6)
+    FRAME.to_csv(tmp_path / "whole.csv", index=False)
+    assert load_dataset(Data(**mine, path=str(tmp_path / "whole.csv"), target="label")).source_rows is None

@@ -1,55 +1,45 @@
-"""A stored run suffices to redo it: with the rows of the dataset and Keras, and nothing of this project."""
+"""What a run keeps of the user's rows suffices to find them in the files again."""
 
-import copy
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from factories import TrainedStudy
+
+from pipeline.data.dataset import Dataset
+from pipeline.data.splits import Split
+
+ROOT = Path(__file__).parents[2]
 
 
-def load(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path) as arrays:
-        return dict(arrays)
+@pytest.mark.slow
+def test_a_run_names_rows_columns_and_classes_of_a_file(tmp_path: Path) -> None:
+    """rows.npz leads to the lines of the file whatever was left out, run.json to the columns of x and the classes."""
+    frame = pd.DataFrame({"v": np.arange(40) / 8, "c": ["red", "blue"] * 20, "label": list("pqqp") * 10})
+    frame.loc[[0, 5], "v"] = np.nan
+    frame.to_csv(tmp_path / "n.csv", index=False)
+    command = [sys.executable, "-m", "pipeline.train", "data=file", f"data.path={tmp_path / 'n.csv'}",
+               "data.target=label", "data.missing=drop", "seeds=1", "training.epochs=1", "tracking=none",
+               f"results={tmp_path / 'results'}"]  # fmt: skip
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=200)
+    folder = next((tmp_path / "results" / "n-mlp").glob("*/seed=*"))
+    meta = json.loads((folder / "run.json").read_text())
+    assert (meta["data_columns"], meta["data_classes"]) == (["v", "c=blue", "c=red"], ["p", "q"])
+    with np.load(folder / "rows.npz") as rows:
+        numbers, train, mean = rows["source_rows"], rows["train"], rows["mean"]
+    assert numbers.tolist() == np.delete(np.arange(40), [0, 5]).tolist()
+    assert mean[0] == pytest.approx(frame.v[numbers[train]].mean(), rel=1e-6)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_run_is_redone_from_its_files(trained_study: TrainedStudy, seed: int) -> None:
-    """Its first weights, the kept order of its rows and its settings give its last weights and test accuracy."""
-    import keras
-    from sklearn.datasets import load_iris
+def test_built_in_datasets_keep_no_numbers_of_files() -> None:
+    """Where the rows are those of the source, rows.npz names none besides."""
 
-    folder = next((trained_study.results / TrainedStudy.name).glob(f"zeros*/seed={seed}"))
-    meta, rows, weights = json.loads((folder / "run.json").read_text()), load(folder / "rows.npz"), {}
-    assert meta["config"]["data"]["source"] == "iris"
-    for name, values in load(folder / "weights.npz").items():
-        moment, _, path = name.partition("/")
-        weights.setdefault(moment, {})[path] = values
-    x, y = load_iris(return_X_y=True)
-    x = ((x - rows["mean"]) / rows["scale"]).astype("float32")
-    layers = [getattr(keras.layers, layer["class_name"])(**layer["config"]) for layer in layers_of(meta)]
-    model = keras.Sequential([keras.Input((4,)), *layers])
-    model.set_weights(list(weights["before"].values()))
-    optimizer, training = meta["config"]["optimizer"], meta["config"]["training"]
-    model.compile(
-        getattr(keras.optimizers, optimizer["class_name"])(optimizer["learning_rate"]),
-        loss="sparse_categorical_crossentropy", metrics=["accuracy"],
-    )  # fmt: skip
-    assert len(rows["order"]) == training["epochs"]
-    for order in rows["order"]:
-        assert sorted(order) == sorted(rows["train"])
-        model.fit(x[order], y[order], batch_size=training["batch_size"], shuffle=False, verbose=0)
-    for mine, stored in zip(model.get_weights(), weights["after"].values(), strict=True):
-        np.testing.assert_allclose(mine, stored, rtol=1e-4, atol=1e-5)
-    _, accuracy = model.evaluate(x[rows["test"]], y[rows["test"]], verbose=0)
-    assert accuracy == pytest.approx(meta["metrics"]["test_accuracy"], abs=1e-6)
+    from pipeline.experiment.run import kept_rows
 
-
-def layers_of(meta: dict) -> list[dict]:
-    """The layers of run.json without initializers; the last one has as many units as the dataset classes."""
-    layers = copy.deepcopy(meta["config"]["model"]["layers"])
-    for layer in layers:
-        layer["config"].pop("bias_initializer", None)
-    layers[-1]["config"] = {"units": 3, "activation": "softmax"} | layers[-1]["config"]
-    return layers
+    dataset = Dataset(np.zeros((9, 2), np.float32), np.arange(9) % 2, "binary", ("a", "b"))
+    rows, one = np.arange(9, dtype=np.int32), np.ones((), np.float32)
+    split = Split(0, rows[:5], rows[5:7], rows[7:], one, one, None, one, one)
+    assert list(kept_rows(split, 2, dataset)) == ["train", "validation", "test", "order", "mean", "scale"]
