@@ -11,8 +11,34 @@ from pipeline.errors import DataError
 MOST_CATEGORIES = 50  # of a text column: each becomes a feature
 FEW_CATEGORIES = 20  # with more, a column that is half of numbers is one of numbers with a slip, not of categories
 _DAY = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}"
-_MONTH = r"(\d{1,2}[ -.]+)?(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ -.,]+\d{1,4}([ -.,]+\d{2,4})?"
-DATE = re.compile(rf"(({_DAY}|{_MONTH})([ T].*)?|\d{{1,2}}:\d{{2}}(:\d{{2}}(\.\d+)?)?( ?[ap]m)?)", re.IGNORECASE)
+_WEEKDAY = (
+    r"((mon|tues?|wed(nes)?|thu(rs)?|fri|sat(ur)?|sun)(day)?|(mo|di|mi|do|fr|sa|so)|"
+    r"(montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonntag))[ .,]+"
+)
+_ENGLISH = (
+    r"(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?|"
+    r"dec(ember)?)"
+)
+_OTHERS = (  # of German, French, Spanish, Italian, Portuguese and Dutch
+    r"(j[aeä]n|f[eé][bv]|m[aäe][eir]|mrz|mar|a[bpv]r|ma[gi]|ju[ilno]|giu|lug|a[gu][gou]|ao[uû]|se[pt]|o[cktu]t|no[vy]|"
+    r"d[eéi][czs]|ene|gen|out)[^\W\d_]*"
+)
+_MONTH = (
+    rf"((\d{{1,2}}(st|nd|rd|th)?[ -.]+)?{_ENGLISH}[ -.,]+\d{{1,4}}(st|nd|rd|th)?([ -.,]+\d{{2,4}})?|"
+    rf"\d{{1,2}}{_ENGLISH}\d{{2,4}}|\d{{4}}[ -.]+{_ENGLISH}([ -.]+\d{{1,2}})?|"
+    rf"\d{{1,2}}[ -.]+(de )?{_OTHERS}[ -.]+(de )?\d{{4}}|"
+    r"(januar|jänner|februar|märz|april|mai|juni|juli|august|september|oktober|november|dezember) \d{4})"
+)
+_YEAR = r"(1[5-9]|20|21)\d\d"
+_PART_OF_YEAR = (
+    rf"({_YEAR}[-/.](0?[1-9]|1[0-2])|(0?[1-9]|1[0-2])[-/.]{_YEAR}|{_YEAR}[- ]?Q[1-4]|Q[1-4][- /]?{_YEAR}|"
+    rf"{_YEAR}-?W\d\d(-?\d)?)"
+)
+DATE = re.compile(
+    rf"(({_WEEKDAY})?({_DAY}|{_MONTH})([ T].*)?|{_PART_OF_YEAR}|\d{{8}}T\d{{4,6}}Z?|"
+    r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[ap]m)?)",
+    re.IGNORECASE,
+)
 SPELLED_NUMBER = re.compile(r"[$€£¥]?\s*[+-]?\s*[$€£¥]?\s*\d[\d.,'_\s]*\s*[%$€£¥]?")
 INDEX_AND_VALUE = re.compile(r"\d+:[+-]?\d[\d.eE+-]*")
 ISO_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?")
@@ -36,7 +62,11 @@ def column_kind(values: Any, name: str, key: str = "data.drop") -> str:
         return "date"
     if types.is_timedelta64_dtype(values):
         raise _refusal(key, name, "spans of time", "make a number of seconds of them")
-    different = [value for value in pd.unique(values.dropna()) if value is not None]
+    known = values.dropna()
+    unhashable = {type(value).__name__ for value in known if values.dtype == object and _holds_several(value)}
+    if unhashable:
+        raise _refusal(key, name, f"several values per row ({', '.join(sorted(unhashable))})", _leave_out(key, name))
+    different = [value for value in pd.unique(known) if value is not None]
     kinds = {type(value) for value in different}
     if kinds and kinds <= {bool, np.bool_}:
         return "boolean"
@@ -136,6 +166,14 @@ def refuse_date(name: str, example: object, key: str) -> DataError:
         f"{key}: column {name} holds dates or times ({example}); allowed: numbers made of them (year, month, hour, "
         f"seconds){instead}"
     )
+
+
+def _holds_several(value: object) -> bool:
+    return isinstance(value, (list, tuple, dict, set, np.ndarray))
+
+
+def _leave_out(key: str, name: str) -> str:
+    return "a column per value" if key == "data.target" else f"a column per value, or data.drop=[{name}]"
 
 
 def _is_plain(text: str) -> bool:

@@ -65,11 +65,21 @@ def _read(path: Path, key: str, data: Data) -> tuple[Any, list[str]]:
         frame = pd.read_parquet(path)
     except (ValueError, OSError, MemoryError, NotImplementedError) as error:
         raise DataError(f"{key}: {path.name} cannot be read: {error}") from error
+    said = [] if all(name is None for name in frame.index.names) else [_spoken_index(frame.index.names, path)]
+    try:
+        frame = frame.reset_index([i for i, name in enumerate(frame.index.names) if name is not None])
+    except ValueError as error:
+        raise DataError(f"{key}: {path.name} has an index and a column of one name ({error})") from error
     frame.columns = [str(column).strip() for column in frame.columns]
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
         raise DataError(f"{key}: {path.name} has two columns called {twice[0]}; allowed: each name once")
-    return frame.reset_index(drop=True), []
+    return frame.reset_index(drop=True), said
+
+
+def _spoken_index(levels: Sequence[Any], path: Path) -> str:
+    shown = ", ".join(str(name) for name in levels if name is not None)
+    return f"{path.name}: its index {shown} is read as {'columns' if len(levels) > 1 else 'a column'}"
 
 
 def _without_lone_index(frame: Any, other: Any) -> Any:

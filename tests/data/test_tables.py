@@ -371,7 +371,7 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     frame = pd.DataFrame({
         "n": pd.array([1, None, 3] * 8, "Int64"), "ok": pd.array([True, None, False] * 8, "boolean"),
         "size": pd.Categorical(["s", "m", "l"] * 8), "zip": ["01", "02", "10"] * 8, "label": ["a", "b"] * 12,
-    }, index=pd.Index(range(24), name="row"))  # fmt: skip
+    }, index=pd.Index(range(24)))  # fmt: skip
     frame.to_parquet(tmp_path / "mine.parquet")
     loaded = load_dataset(settings(tmp_path / "mine.parquet", missing="impute"))
     texts = [f"{name}={value}" for name, values in (("size", "lms"), ("zip", ["01", "02", "10"])) for value in values]
@@ -380,3 +380,47 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     frame.assign(when=pd.date_range("2024-01-01", periods=24)).to_parquet(tmp_path / "dates.parquet")
     with pytest.raises(ConfigError, match=r"^data\.path: column when holds dates"):
         load_dataset(settings(tmp_path / "dates.parquet", missing="impute"))
+
+
+def test_a_named_index_of_parquet_is_a_column(tmp_path: Path) -> None:
+    """What `set_index` made of a column is read; an index without a name is not."""
+    frame = pd.DataFrame({"a": np.arange(24) / 4, "b": np.arange(24) % 5, "c": NOISE[:24], "label": ["x", "y"] * 12})
+    for index in (["a"], ["a", "b"]):
+        frame.set_index(index).to_parquet(tmp_path / f"{len(index)}.parquet")
+        loaded = load_dataset(settings(tmp_path / f"{len(index)}.parquet"))
+        assert loaded.features == ("a", "b", "c")
+        np.testing.assert_array_equal(loaded.x[:, :2], frame[["a", "b"]].to_numpy(np.float32))
+        assert any(line.startswith(f"{len(index)}.parquet: its index a") for line in loaded.remarks)
+    frame.set_index(np.arange(24)[::-1]).to_parquet(tmp_path / "nameless.parquet")
+    assert load_dataset(settings(tmp_path / "nameless.parquet")).features == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("value", [[1, 2], {"n": 1}, ["a", "b"]])
+def test_several_values_per_row_are_refused(value: Any, tmp_path: Path) -> None:
+    """Parquet's lists and dicts are no feature and no target; where the column is left out, they do no harm."""
+    frame = pd.DataFrame({"a": np.arange(24) / 4, "b": [value] * 24, "label": ["x", "y"] * 12})
+    frame.to_parquet(tmp_path / "mine.parquet")
+    with pytest.raises(ConfigError, match=r"column b holds several values per row .*data\.drop=\[b\]$"):
+        load_dataset(settings(tmp_path / "mine.parquet"))
+    with pytest.raises(ConfigError, match=r"^data\.target: column b holds several values per row"):
+        load_dataset(settings(tmp_path / "mine.parquet", target="b", drop="label"))
+    assert load_dataset(settings(tmp_path / "mine.parquet", drop="b")).features == ("a",)
+
+
+DATES = ["Tue Jan {d} 2024", "Tue, {d} Jan 2024 10:00:00 +0100", "Tue Jan  {d} 12:00:00 2024", "{d}. März 2024",
+         "{d} de enero de 2024", "{d} août 2024", "2024-{m:02d}", "{m:02d}/2024", "2024Q{q}", "2024-Q{q}", "Q{q} 2024",
+         "2024-W{d:02d}", "{d:02d}JAN2024", "2024-Jan-{d:02d}", "January {d}st, 2024", "Januar 202{q}", "Jan 202{q}",
+         "202401{d:02d}T1200"]  # fmt: skip
+NO_DATES = ["marker {d}", "section {d}", "set {d}", "gen {d}", "decision {d}", "1234-{d:02d}", "v{q}.{d}.x", "Q{q}",
+            "may", "mon", "market 202{q}", "12-{d}", "sunday {d}"]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", [*DATES, *NO_DATES])
+def test_dates_are_told_from_categories(form: str, tmp_path: Path) -> None:
+    """Dates in words, months, quarters and weeks are refused as others are; words that begin like a month are not."""
+    texts = [form.format(d=1 + i % 9, m=1 + i % 12, q=1 + i % 4) for i in range(36)]
+    content = "when,n,label\n" + "".join(f'"{text}",{i % 7},{"ab"[i % 2]}\n' for i, text in enumerate(texts))
+    if form in DATES:
+        assert "column when holds dates or times" in refusal(tmp_path, content)
+    else:
+        assert table(tmp_path, content).features[-1] == "n"
