@@ -1,5 +1,6 @@
 """Make a dataset of a folder of pictures: a folder per class, or folders for the parts with those in them."""
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import numpy as np
 
 from pipeline.config.schema import Data, expand_home
 from pipeline.data.assignment import WORDS
-from pipeline.data.dataset import REST, TEST, Dataset
+from pipeline.data.dataset import REST, Dataset
 from pipeline.data.settings import image_size
 from pipeline.data.targets import make_dataset
 from pipeline.errors import DataError, describe_size
@@ -59,9 +60,21 @@ def image_folder(data: Data) -> Path:
 
 def image_files(root: Path) -> Iterator[Path]:
     """Every picture below a folder, in the order of their paths."""
-    for path in sorted(root.rglob("*"), key=lambda path: path.relative_to(root).parts):
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not _is_hidden(path, root):
+    for path in _files(root):
+        if path.suffix.lower() in SUFFIXES and not _is_hidden(path, root):
             yield path
+
+
+def _files(root: Path) -> list[Path]:
+    """Every file below a folder in the order of their paths, those in folders that are linked to included."""
+    found = []
+    for folder, inner, names in os.walk(root, followlinks=True):
+        here = Path(folder)
+        above = {place.resolve() for place in (here, *here.parents)}
+        # a link to a folder that it was reached through would be followed without end
+        inner[:] = [name for name in inner if (here / name).resolve() not in above]
+        found += [path for name in names if (path := here / name).is_file()]
+    return sorted(found, key=lambda path: path.relative_to(root).parts)
 
 
 def _is_hidden(path: Path, root: Path) -> bool:
@@ -81,19 +94,16 @@ def _list(root: Path, remarks: list[str]) -> tuple[list[Path], list[str], list[i
             f"data.path: {what} ({root.name}); allowed: {root.name}/class/picture.png, or {root.name}/train/class/... "
             "and test"
         )
-    others = sum(
-        path.is_file() and not _is_hidden(path, root) and path.suffix.lower() not in SUFFIXES
-        for path in root.rglob("*")
-    )
+    others = sum(not _is_hidden(path, root) and path.suffix.lower() not in SUFFIXES for path in _files(root))
     if others:
         remarks.append(f"{root.name}: {others} files are no pictures and are left out")
     parts = [WORDS[path.relative_to(root).parts[0].lower()] if in_parts else REST for path in files]
     labels = [path.relative_to(root).parts[depth - 1] for path in files]
     if in_parts:
-        if not {REST, TEST} <= set(parts):
+        if REST not in parts:
             raise DataError(
-                f"data.path: {root.name} has the parts {', '.join(sorted(folders))}; allowed: train and test, and "
-                "validation"
+                f"data.path: {root.name} has the parts {', '.join(sorted(folders))}; allowed: train, and perhaps test "
+                "and validation"
             )
         known = {label for label, part in zip(labels, parts, strict=True) if part == REST}
         unknown = sorted(set(labels) - known)
@@ -107,13 +117,14 @@ def _list(root: Path, remarks: list[str]) -> tuple[list[Path], list[str], list[i
 
 def _measure(files: list[Path], data: Data, root: Path, remarks: list[str]) -> tuple[tuple[int, int], bool]:
     """((height, width), whether all are grey) by the files' headers."""
-    sizes, modes = Counter(), set()
+    sizes, modes, transparent = Counter(), set(), False
     for path in files:
         with _opened(path) as picture:
             turned = picture.getexif().get(0x0112, 1) >= 5
             sizes[picture.size if turned else picture.size[::-1]] += 1
             modes.add(_mode(picture))
-    if any(mode.endswith(("A", "a")) for mode in modes):
+            transparent |= picture.mode.endswith(("A", "a")) or "transparency" in picture.info
+    if transparent:
         remarks.append(f"{root.name}: some pictures are transparent in places, where their colour counts all the same")
     deep = {mode for mode in modes if mode.startswith(DEEP)}
     if deep and deep != modes:

@@ -143,3 +143,46 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "dog/bad.png cannot be read as a picture" in refusal(tmp_path)
     (tmp_path / "dog" / "bad.png").rename(tmp_path / "loose.png")
     assert "loose.png lies in no folder of a class" in refusal(tmp_path)
+
+
+def test_folders_without_a_test_part(tmp_path: Path) -> None:
+    """The pictures of val are the validation rows of every seed, and the test rows are drawn from train."""
+    for part, n in (("train", 10), ("val", 3)):
+        animals(tmp_path / part, 4, 4, n=n)
+    data = settings(tmp_path)
+    loaded = load_dataset(data)
+    assert loaded.parts is not None
+    for seed in (0, 1):
+        cut = split_rows(loaded, data, seed)
+        assert sorted(cut.validation) == np.flatnonzero(loaded.parts == VALIDATION).tolist()
+        assert (len(cut.train), len(cut.test)) == (16, 4)
+        assert (loaded.parts[cut.test] == REST).all()
+
+
+def test_linked_folders_are_followed(tmp_path: Path) -> None:
+    """A class may be a link to its folder; links in a circle are not followed."""
+    drawn = animals(tmp_path / "store", 4, 4)
+    (tmp_path / "mine").mkdir()
+    for kind in ("cat", "dog"):
+        (tmp_path / "mine" / kind).symlink_to(tmp_path / "store" / kind)
+    (tmp_path / "store" / "cat" / "again").symlink_to(tmp_path / "store")
+    (tmp_path / "mine" / "dog" / "self").symlink_to(tmp_path / "store" / "dog")
+    loaded = load_dataset(settings(tmp_path / "mine"))
+    assert loaded.classes == ("cat", "dog")
+    np.testing.assert_array_equal(loaded.x[-6:, ..., 0], np.stack(drawn[6:]).astype(np.float32))
+    before = data_identity(settings(tmp_path / "mine"))
+    save(tmp_path / "store" / "dog", "0.png", pixels(4, 4))
+    assert data_identity(settings(tmp_path / "mine")) != before
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA", "L"])
+def test_transparency_is_said(mode: str, tmp_path: Path) -> None:
+    """However a file says that pixels are transparent, a remark tells that their colour counts."""
+    for kind in ("cat", "dog"):
+        (tmp_path / kind).mkdir()
+        for i in range(4):
+            more = {} if mode == "RGBA" else {"transparency": 0}
+            Image.fromarray(pixels(4, 4, 4)).convert("RGB" if mode == "P" else "RGBA").convert(mode).save(
+                tmp_path / kind / f"{i}.png", **more
+            )
+    assert any("are transparent in places" in line for line in load_dataset(settings(tmp_path)).remarks)
