@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.dataset import merges, whole_numbers_lost
 from pipeline.errors import DataError
 
 MOST_CATEGORIES = 50  # of a text column: each becomes a feature
@@ -88,6 +89,20 @@ def as_numbers(values: Any) -> np.ndarray:
     if values.dtype == object:
         values = values.map(lambda value: np.nan if pd.isna(value) else float(value))
     return values.to_numpy(np.float64, na_value=np.nan)
+
+
+def digits_lost(values: Any) -> bool:
+    """Whether numbers of a column that are different become one and the same as float64."""
+    values = values.dropna()
+    if values.dtype != object:
+        if values.dtype.kind not in "iu":
+            return False
+        kind = np.uint64 if values.dtype.kind == "u" else np.int64
+        return whole_numbers_lost(values.to_numpy(kind))
+    if not all(isinstance(value, int) or type(value).__name__ == "Decimal" for value in values):
+        return False
+    different = set(values)
+    return merges(len(different), len(set(map(float, different))))
 
 
 def as_texts(values: Any) -> np.ndarray:

@@ -14,14 +14,15 @@ from pipeline.data.columns import (
     as_numbers,
     as_texts,
     column_kind,
+    digits_lost,
     one_hot,
     refuse_date,
     require_categories,
 )
-from pipeline.data.dataset import INDICATOR, NUMBER, Dataset, whole_numbers_lost
+from pipeline.data.dataset import INDICATOR, NUMBER, Dataset
 from pipeline.data.layout import NAMELESS
 from pipeline.data.settings import kind_of_file, names
-from pipeline.data.targets import make_dataset
+from pipeline.data.targets import MOST_CLASSES, make_dataset
 from pipeline.data.text import read_text
 from pipeline.errors import DataError, closest
 
@@ -49,7 +50,7 @@ def read_tables(files: Sequence[tuple[str, Path, int]], data: Data) -> Dataset:
     frame, kept = _drop_missing(frame, targets, features, path, data, remarks)
     parts = parts[kept]
     x, columns, kinds = _encode(frame, features, path, data, remarks)
-    y = _target_values(frame, targets, kind_of_file(path.name) == "parquet")
+    y = _target_values(frame, targets, data, kind_of_file(path.name) == "parquet")
     roles = row_roles(None if data.split_by is None else frame[str(data.split_by).strip()], parts, data, remarks)
     roles["source_rows"] = source_rows([len(one) for one in frames], kept)
     return make_dataset(x, y, targets, data, path.name, remarks, features=columns, kinds=kinds, **roles)
@@ -232,7 +233,7 @@ def _encode(
         if len(values) == len(frame) > 2:
             remarks.append(f"{name}: another text in each row, like a name; data.drop=[{name}] leaves it out")
     for name in features:
-        if isinstance(frame[name].dtype, np.dtype) and whole_numbers_lost(frame[name].to_numpy()):
+        if kind[name] == "number" and digits_lost(frame[name]):
             remarks.append(
                 f"column {name}: floats cannot tell its whole numbers apart; subtract a number near their mean"
             )
@@ -259,7 +260,7 @@ def _check_finite(x: np.ndarray, path: Path) -> None:
         raise DataError(f"data.path: {path.name} holds {n_bad} infinite values; allowed: finite numbers")
 
 
-def _target_values(frame: Any, targets: list[str], typed: bool) -> np.ndarray:
+def _target_values(frame: Any, targets: list[str], data: Data, typed: bool) -> np.ndarray:
     """The target [rows] or [rows, targets]: numbers, booleans or texts."""
     values = []
     for name in targets:
@@ -272,7 +273,19 @@ def _target_values(frame: Any, targets: list[str], typed: bool) -> np.ndarray:
             values.append(texts.astype(str))
         elif kind == "boolean":
             values.append(as_numbers(frame[name]).astype(bool))
+        elif (
+            digits_lost(frame[name])
+            and len(targets) == 1
+            and data.task != "regression"
+            and (data.task is not None or frame[name].nunique() <= MOST_CLASSES)
+        ):
+            values.append(as_texts(frame[name]).astype(str))  # classes that floats would merge
         else:
+            if digits_lost(frame[name]) and (frame[name].dtype == object or len(targets) > 1):
+                raise DataError(
+                    f"data.target: floats cannot tell the numbers of column {name} apart, such as "
+                    f"{frame[name].iloc[0]}; allowed: numbers of less precision; subtract a number near their mean"
+                )
             exact = frame[name].dtype.kind in "iuf" and isinstance(frame[name].dtype, np.dtype)
             values.append(frame[name].to_numpy() if exact else as_numbers(frame[name]))
     return values[0] if len(values) == 1 else np.stack(values, axis=1)

@@ -104,10 +104,41 @@ def _parse(path: Path, encoding: str, layout: Layout, decimal: str) -> Any:
     for column in frame.columns:
         if pd.api.types.is_string_dtype(frame[column]):
             frame[column] = _stripped(frame[column])
+    frame = _with_exact_whole_numbers(frame, path, encoding, layout)
     for column in frame.columns if by_hand else ():
         texts = frame[column].dropna().astype(str) if not pd.api.types.is_numeric_dtype(frame[column]) else ()
         if len(texts) and all(WHOLE.fullmatch(t) or COMMA.fullmatch(t) for t in set(texts)):
             frame[column] = pd.to_numeric(frame[column].str.replace(",", "."))
+    return frame
+
+
+def _with_exact_whole_numbers(frame: Any, path: Path, encoding: str, layout: Layout) -> Any:
+    """The frame with Python's integers where pandas made floats or text of whole numbers that a float cannot hold."""
+    import pandas as pd
+
+    def suspect(values: Any) -> bool:
+        if values.dtype.kind == "f":
+            known = values[values.abs() >= 2**53]
+            return bool(len(known)) and bool((values.dropna() % 1 == 0).all())
+        known = values.dropna() if pd.api.types.is_string_dtype(values) else ()
+        return len(known) > 0 and all(isinstance(v, str) and WHOLE.fullmatch(v) for v in known)
+
+    places = [i for i, column in enumerate(frame.columns) if suspect(frame[column])]
+    if not places:
+        return frame
+    with open_file(path) as raw, io.TextIOWrapper(raw, encoding, newline="") as file:  # type: ignore[arg-type]
+        for _ in range(layout.skip):
+            file.readline()
+        texts = pd.read_csv(
+            file, sep=r"\s+" if layout.separator == " " else layout.separator, header=None, names=list(layout.names),
+            index_col=False, skipinitialspace=True, usecols=places, dtype=str, na_values=list(MARKS_OF_MISSING),
+        )  # fmt: skip
+    for i in places:
+        column = frame.columns[i]
+        cells = texts[column].str.strip()
+        if cells.dropna().map(lambda cell: WHOLE.fullmatch(cell) is not None).all():
+            whole = [None if pd.isna(cell) else int(cell) for cell in cells]
+            frame[column] = pd.Series(whole, index=frame.index, dtype=object)
     return frame
 
 

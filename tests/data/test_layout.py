@@ -128,3 +128,31 @@ def test_a_line_of_names_can_be_told(tmp_path: Path) -> None:
     """The setting holds against what is detected, in both directions."""
     assert len(read(tmp_path, ROWS, header=True, target="1").x) == 23
     assert read(tmp_path, f"0,1,2,3\n{ROWS}", header=False, target="3").x.shape[0] == 25
+
+
+IDS = {
+    "a gap": [None, *(2**60 + i for i in range(29))],
+    "twenty digits": [10**19 + 9 * 10**18 + i for i in range(30)],
+    "more digits": [-(10**22) - i for i in range(30)],
+    "more digits and a gap": [None, *(10**22 + i for i in range(29))],
+}
+
+
+@pytest.mark.parametrize("ids", IDS.values(), ids=IDS.keys())
+def test_whole_numbers_that_floats_merge_are_named(ids: list, tmp_path: Path) -> None:
+    """Large ids with a gap, or of more digits than any integer type holds, as a feature and as a target."""
+    content = "id,n,label\n" + "".join(f"{'' if n is None else n},{i % 7},{i % 2}\n" for i, n in enumerate(ids))
+    said = read(tmp_path, content, target="label", missing="impute").remarks
+    assert sum("column id: floats cannot tell its whole numbers apart" in line for line in said) == 1
+    with pytest.raises(ConfigError, match=r"^data\.target: floats cannot tell the numbers of column id apart"):
+        read(tmp_path, content, target="id", missing="drop")
+    assert not any("apart" in line for line in read(tmp_path, content, target="label", drop="id").remarks)
+
+
+def test_classes_that_floats_would_merge_stay_apart(tmp_path: Path) -> None:
+    """Three ids of 20 digits, or of 17 beside a gap, are three classes."""
+    for first, gap in ((10**20, False), (2**60, True)):
+        content = "n,id\n" + "".join(f"{i % 7},{first + i % 3}\n" for i in range(30)) + ("5,\n" if gap else "")
+        loaded = read(tmp_path, content, target="id", missing="drop")
+        assert loaded.classes == tuple(str(first + i) for i in range(3))
+        assert loaded.y.tolist() == [0, 1, 2] * 10
