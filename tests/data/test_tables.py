@@ -217,12 +217,31 @@ def test_a_feature_that_gives_the_target_is_named(tmp_path: Path) -> None:
     label = np.random.default_rng(1).choice(["a", "b"], 40)
     tells = {"code": (label == "b") * 3, "score": np.where(label == "b", 5, 0) + np.abs(NOISE) / 99, "copy": label}
     said = "\n".join(table(tmp_path, noise(**{k: v.tolist() for k, v in tells.items()})).remarks)
-    for name in ("code", "score", "copy=a"):
+    for name in ("code", "score", "copy"):
         assert f"column {name} alone gives the target" in said
     assert "column noise alone" not in said
     pounds = pd.DataFrame({"kg": NOISE, "age": NOISE[::-1], "label": [2.2 * n + 1 for n in NOISE]}).to_csv(index=False)
     said = "\n".join(table(tmp_path, pounds, "pounds.csv").remarks)
     assert "column kg alone gives the target" in said and "column age alone" not in said
+
+
+def test_text_gaps_and_one_of_several_targets_are_searched_too(tmp_path: Path) -> None:
+    """Categories one to one, a copy with gaps, gaps that tell, and a copy of one target; the file's column is named."""
+    codes = np.random.default_rng(1).integers(0, 3, 60)
+    values = np.random.default_rng(2).normal(size=60)
+    frame = pd.DataFrame({"v": values, "kind": np.array(["x", "y", "z"])[codes], "label": codes})
+    frame["holes"] = np.where(np.arange(60) % 7, codes * 10.0, np.nan)
+    frame["gap"] = np.where(codes == 1, np.nan, values[::-1])
+    frame.loc[:, "both"] = np.where(codes > 0, "m", "n")
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+    data = settings(tmp_path / "mine.csv", missing="impute")
+    said = [line for line in load_dataset(data).remarks if "alone gives" in line]
+    assert [line.partition(" alone")[0] for line in said] == ["column kind", "column holes"]
+    assert said[0].endswith("data.drop=[kind]")
+    two = pd.DataFrame({"v": values, "copy": 2 * values[::-1], "a": values[::-1], "b": values**2 + values[::-1]})
+    two.to_csv(tmp_path / "two.csv", index=False)
+    said = [line for line in load_dataset(settings(tmp_path / "two.csv", target=["a", "b"])).remarks if "alone" in line]
+    assert len(said) == 1 and said[0].startswith("column copy alone gives the target a; ")
 
 
 def test_digits_that_float32_loses_are_named(tmp_path: Path) -> None:
