@@ -15,7 +15,8 @@ from pipeline.errors import ConfigError, require
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise the refusal as one line, without the usage that argparse would print."""
-        raise ConfigError(message)
+        is_model = message.startswith("unrecognized arguments: ") and not message.split(": ")[1].startswith("-")
+        raise ConfigError(f"{message}; a second model is named by --diff OTHER" if is_model else message)
 
 
 def parse_arguments(arguments: Sequence[str], description: str | None) -> argparse.Namespace:
@@ -50,7 +51,8 @@ def parse_arguments(arguments: Sequence[str], description: str | None) -> argpar
 def _check(options: argparse.Namespace) -> None:
     """Refuse contradictions, and derive the format from the output's ending where it is not given."""
     check_wait("--wait", options.wait)
-    ending = options.output.suffix.removeprefix(".") if options.output else "table"
+    require(options.layer != "", "--layer", "an empty text", "a pattern like 'conv*', or no --layer for all layers")
+    ending = options.output.suffix.removeprefix(".").lower() if options.output else "table"
     named = options.format or ending in FORMATS
     require(named, "--output", options.output, f"--format, or an ending of {', '.join(FORMATS[1:])}")
     inputs = [os.path.realpath(name) for name in (options.model, options.diff) if name]  # also of links to themselves

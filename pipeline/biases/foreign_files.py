@@ -79,7 +79,7 @@ def describe_folder(folder: Path) -> str:
     if {"saved_model.pb", "saved_model.pbtxt"} & set(names):
         return SAVED_BY_KERAS if "keras_metadata.pb" in names else SAVED_MODEL
     if "checkpoint" in names or any(name.endswith(".index") for name in names):
-        return CHECKPOINT
+        return f"{CHECKPOINT}{models_in(folder)}"
     return ""
 
 

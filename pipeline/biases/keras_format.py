@@ -133,7 +133,8 @@ def _subgroups(group: h5py.Group) -> Iterator[tuple[str, str, h5py.Group]]:
 
     for attribute in sorted(group, key=live_order):
         member = group[attribute]
-        if attribute in NOT_LAYERS or not isinstance(member, h5py.Group):
+        is_metrics = attribute == "metrics" and group.name == "/"  # of a model that was fitted by Keras 2
+        if attribute in NOT_LAYERS or is_metrics or not isinstance(member, h5py.Group):
             continue
         if "vars" in member:
             yield attribute, "", member

@@ -25,7 +25,7 @@ from pipeline.biases.variables import Bias, unique_paths
 from pipeline.errors import ModelFileError
 
 MODEL_WEIGHTS = "model_weights"  # the group of the weights in a whole-model `.h5` file
-OPTIMIZERS = ("optimizer", "optimizer_weights")  # the groups of an optimizer's state
+STATES = ("optimizer", "optimizer_weights", "metrics")  # the groups of what is no part of the model
 CONFIG, WEIGHTS_FILE, BIASES = "config.json", "model.weights.h5", "biases.npz"
 ZIP_SIGNATURE, HDF5_SIGNATURE = b"PK", b"\x89HDF\r\n\x1a\n"
 
@@ -130,7 +130,7 @@ def _with_remaining(entries: Iterable[Bias], weights: h5py.File) -> Iterator[Bia
         told_apart.add(entry.source)
         yield entry
     for path, variable in _datasets(weights):
-        if str(variable.name) not in told_apart and path.split("/")[0] not in OPTIMIZERS:
+        if str(variable.name) not in told_apart and path.split("/")[0] not in STATES:
             layer = path.removeprefix(f"{MODEL_WEIGHTS}/").rpartition("/")[0].removesuffix("/vars")
             yield unknown_bias(checked_name(path.split(":")[0]), checked_name(layer or path), "", variable)
 

@@ -20,6 +20,8 @@ from pipeline.biases.safe_files import refuse_if
 from pipeline.errors import ModelFileError
 
 HEAP_SIGNATURE = b"GCOL\x01\0\0\0"  # a heap of texts, version 1
+# What HDF5 says of a file that this process has open in another way, or that a program writes.
+OPEN_ELSEWHERE = ("locking flag values don't match", "already open", "unable to lock file")
 
 
 @contextmanager
@@ -30,9 +32,19 @@ def open_hdf5(file: Path | IO[bytes]) -> Iterator[h5py.File]:
             longest_text = _check_heaps(content)
     else:
         longest_text = _check_heaps(file)
-    with h5py.File(file, "r", locking=False) if isinstance(file, Path) else h5py.File(file, "r") as opened:
+    with _opened(file) as opened:
         _check_groups(opened, longest_text)
         yield opened
+
+
+def _opened(file: Path | IO[bytes]) -> h5py.File:
+    try:
+        return h5py.File(file, "r", locking=False) if isinstance(file, Path) else h5py.File(file, "r")
+    except OSError as error:
+        if any(text in str(error) for text in OPEN_ELSEWHERE):
+            advice = "close it there, or end the program that writes it"
+            raise ModelFileError(f"it is open elsewhere, in this process or in another program: {advice}") from error
+        raise
 
 
 def _check_heaps(file: IO[bytes]) -> int:

@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError
         (["m.keras"], "table"),
         (["m.keras", "--output", "a.csv"], "csv"),
         (["m.keras", "--output", "a.npz"], "npz"),
+        (["m.keras", "--output", "a.CSV"], "csv"),
         (["m.keras", "--output", "a.txt", "--format", "json"], "json"),
         (["m.keras", "--format", "csv"], "csv"),
     ],
@@ -35,7 +36,8 @@ def test_options_have_no_defaults_but_the_format():
     ("arguments", "message"),
     [
         ([], "the following arguments are required: MODEL"),
-        (["MODEL", "MODEL"], "unrecognized arguments"),
+        (["MODEL", "OTHER"], "; a second model is named by --diff OTHER"),
+        (["MODEL", "--layer", ""], "--layer: an empty text"),
         (["MODEL", "--format", "xlsx"], "invalid choice: 'xlsx'"),
         (["MODEL", "--kind", "kernel"], "--kind"),
         (["MODEL", "--kind"], "--kind"),

@@ -76,6 +76,7 @@ FOLDERS = [
     (["saved_model.pb", "keras_metadata.pb"], ["a SavedModel folder of Keras 2", "tf_keras.models.load_model(FOLDER)"]),
     (["saved_model.pb", "fingerprint.pb"], ["a SavedModel folder of TensorFlow", "name the .keras or .h5 file"]),
     (["checkpoint", "a.index"], ["a TensorFlow checkpoint", "load it into its model"]),
+    (["checkpoint", "a.index", "b.h5"], ["a TensorFlow checkpoint", "name a file in it: b.h5"]),
     (["a.h5", "b.keras", "c.txt"], ["without biases.npz, so not one of a run", "name a file in it: a.h5, b.keras"]),
     ([], ["without biases.npz, so not one of a run"]),
 ]

@@ -1,5 +1,7 @@
 """Keras loads models in safe mode, and what it cannot load is explained."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from keras_files import descriptions, keras_file
@@ -100,3 +102,26 @@ def test_registered_classes_are_loaded(keras, tmp_path, offset_class):
     assert [(bias.path, bias.kind) for bias in biases] == [
         ("offset/shift", "unknown"), ("offset/inner/bias", "bias"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["DENSE.H5", "dense", "dense.model"])
+def test_a_file_of_any_name_is_loaded_by_its_content(saved_models, tmp_path, name):
+    """Keras goes by the ending; the command by what is in the file."""
+    models, folder = saved_models
+    path = tmp_path / name
+    path.write_bytes((folder / ("dense.keras" if name == "dense" else "dense.h5")).read_bytes())
+    assert descriptions(load_biases(path, _register_nothing)) == descriptions(find_biases(models["dense"]))
+
+
+def test_an_archive_of_keras_2_is_explained():
+    """Keras 3 refuses it for a reason that helps nobody; without --load it is read."""
+    path = Path(__file__).with_name("files") / "tfkeras-functional.keras"
+    with pytest.raises(ModelFileError, match=r"--load: .*written by Keras 2 \(tf_keras\).*leave out --load"):
+        load_biases(path, _register_nothing)
+
+
+def test_weights_of_keras_2_are_refused_with_what_to_do():
+    """They have no model that could be loaded."""
+    path = Path(__file__).with_name("files") / "keras224-weights-only.h5"
+    with pytest.raises(ConfigError, match="weights only are read without --load"):
+        load_biases(path, _register_nothing)

@@ -106,3 +106,16 @@ def test_hostile_hdf5_files_are_refused_in_one_line(attack, tmp_path):
     message = str(refusal.value)
     assert message.startswith(str(path)) and reason in message and "\n" not in message and len(message) < 500
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_open_elsewhere_is_not_called_damaged(tmp_path):
+    """HDF5 refuses a file that the caller has open for writing; the refusal says so."""
+    path = tmp_path / "open.h5"
+    with h5py.File(path, "w") as opened:
+        opened["a"] = 1.0
+        opened.flush()
+        with pytest.raises(
+            ModelFileError, match="it is open elsewhere, in this process or in another program"
+        ) as refusal:
+            read_biases(path)
+    assert "damaged" not in str(refusal.value)
