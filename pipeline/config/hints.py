@@ -18,7 +18,7 @@ KERAS_GROUPS = {"bias_initializer": "initializers", "optimizer": "optimizers"}
 def no_such_option(group: str, option: Any, options: Sequence[str]) -> ConfigError:
     """The error for an option that a group does not have, with what to type instead where that can be told."""
     if isinstance(option, list):
-        several = ",".join(map(str, option))
+        several = ",".join(str(part) for one in option for part in (one if isinstance(one, list) else [one]))
         return ConfigError(f"{group}: [{several}] given, of which only the last would count; "
                            f"allowed: one name; a sweep is {group}={several} with -m")  # fmt: skip
     if group == "bias_initializer" and is_number(option):
@@ -48,7 +48,7 @@ def _of_class(group: str, text: str, options: Sequence[str]) -> str:
     name = _plain(path.rpartition(".")[2])
     option = next((known for known in options if _plain(known) == name), None)
     if option is not None:
-        return f"{group}={option}" if not bracket else shlex.quote(f"{group}={option}({arguments}")
+        return f"{group}={option}" if not bracket else shlex.quote(f"{group}={option}({arguments.removesuffix(')')})")
     classes = [known for known in class_names(KERAS_GROUPS[group]) if _plain(known) == name]
     return f"{group}.class_name={classes[0]}, a class of Keras without an option" if classes else ""
 

@@ -73,7 +73,8 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
     check_optimizer_values(config.optimizer)
     model, dataset, split = first_model(plan)
     if plan.portable:
-        check_portable(model, config.optimizer, fit_batch_size(config.training, split))
+        training = fit_batch_size(config.training, split)
+        check_portable(model, config.optimizer, training, config.runtime.portable)
     outputs, targets = model.output_shape[-1], dataset.n_targets
     too_few = outputs < targets and (outputs, dataset.task) != (1, "binary")  # one sigmoid unit serves two classes
     if too_few or (dataset.task == "regression" and outputs != targets):

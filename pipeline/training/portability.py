@@ -24,10 +24,13 @@ OPTIMIZERS = ("SGD", "Adam")
 MOST = 256
 
 
-def check_portable(model: Any, optimizer: Optimizer, training: Training) -> None:
-    """Raise ConfigError where the numbers of this training are not known to be portable."""
+def check_portable(model: Any, optimizer: Optimizer, training: Training, setting: bool | str = True) -> None:
+    """Raise ConfigError where the numbers of this training are not known to be portable.
+
+    setting: `runtime.portable` as it was given.
+    """
     if problem := _problem(model, optimizer, training):
-        raise ConfigError("runtime.portable", "true", "false", reason=f"but {problem}")
+        raise ConfigError("runtime.portable", str(setting).lower(), "false", reason=f"but {problem}")
 
 
 def _problem(model: Any, optimizer: Optimizer, training: Training) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.arguments import read_arguments
+from pipeline.config.hints import no_such_option
 from pipeline.config.messages import as_refusal
 from pipeline.config.overrides import validate_overrides
 from pipeline.errors import ConfigError
@@ -102,3 +103,11 @@ def test_a_launcher_says_how_it_is_installed(launcher: str, command: str) -> Non
 
     error = MissingConfigException("", f"hydra/launcher/{launcher}", ["basic"])
     assert command in str(as_refusal(error)) and "whose plugin is not installed" in str(as_refusal(error))
+
+
+def test_a_bracket_that_is_missing_is_closed_in_the_advice() -> None:
+    """What is to be typed is complete, also where a list was given within a list."""
+    options = ["constant", "zeros", "ones"]
+    assert "constant(0.1)'" in str(no_such_option("bias_initializer", "constant(0.1", options))
+    nested = str(no_such_option("bias_initializer", [["zeros", "ones"]], options))
+    assert nested.endswith("a sweep is bias_initializer=zeros,ones with -m")

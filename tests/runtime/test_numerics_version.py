@@ -20,7 +20,7 @@ RUNS = ("config/schema.py", "runtime/device.py", "runtime/hashing.py", "biases/v
         "experiment/run.py")  # fmt: skip
 TABLES = ("analysis/ablation.py", "experiment/ablation.py", "experiment/evaluation.py")
 SUBJECTS = {
-    "NUMERICS_VERSION in pipeline/runtime/hashing.py": (RUNS, NUMERICS_VERSION, (1, "6d6feb849f83f67f")),
+    "NUMERICS_VERSION in pipeline/runtime/hashing.py": (RUNS, NUMERICS_VERSION, (1, "18c4accc10206ebd")),
     "VERSION in pipeline/analysis/ablation.py": (TABLES, VERSION, ("1", "d573b526cd520649")),
 }
 
