@@ -134,6 +134,11 @@ def command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
     return run
 
 
+def what_it_is(reason: str) -> tuple[str, str]:
+    """What messages call a run that does not count, and why."""
+    return ("a copy", reason.removeprefix("a copy: ")) if reason.startswith("a copy: ") else ("damaged", reason)
+
+
 def check_planning(study: TrainedStudy, expected: str) -> None:
     """`train` plans to train a damaged run again and says why, or refuses it in one line where it is in the way."""
     config = compose_config(*study.overrides, "tracking=none", f"results={study.results}", study.arms[ARM])
@@ -143,9 +148,9 @@ def check_planning(study: TrainedStudy, expected: str) -> None:
         assert f"{ARM}/seed={SEED}" in str(error) and "\n" not in str(error)
         return
     assert (SEED in plan.missing) == bool(expected)
-    assert [
-        line for line in explain_retraining(plan) if line.startswith(f"{NAME} is damaged ({expected})")
-    ] or not expected
+    what, reason = what_it_is(expected)
+    said = f"{NAME} is {what} ({reason})"
+    assert not expected or any(line.startswith(said) for line in explain_retraining(plan)), explain_retraining(plan)
 
 
 def check_extraction(command: Callable[..., CommandResult], run: Path, is_damaged: bool) -> None:
@@ -164,7 +169,8 @@ def check_comparison(command: Callable[..., CommandResult], study: TrainedStudy,
     assert result.code == 0, result.err
     document = json.loads((reports / study.name / "comparison.json").read_text())
     if expected:
-        assert f"Warning: {NAME} is damaged and left out: {expected}." in document["sentences"]
+        what, reason = what_it_is(expected)
+        assert f"Warning: {NAME} is {what} and left out: {reason}." in document["sentences"]
         whole = [run for run in RunStore(study.results, study.name).runs(ARM) if run.seed != SEED]
         (verdict,) = [verdict for verdict in document["verdicts"] if verdict["arm"] == ARM]
         assert verdict["mean"] == pytest.approx(

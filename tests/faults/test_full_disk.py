@@ -29,9 +29,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", disk], check=True)
 
 
-def fill_when_training(disk: Path, study: Path) -> None:
-    """Take all of the disk as soon as the first arm's folder appears."""
-    while not (study.is_dir() and any(study.iterdir())):
+def fill_when_training(disk: Path, logs: Path) -> None:
+    """Take all of the disk as soon as the log of a job says that it trains: it stores its first run seconds later."""
+    while not any("training 4 seeds" in log.read_text() for log in logs.glob("*/train.log")):
         time.sleep(0.01)
     with (disk / "rest").open("wb", buffering=0) as file:
         try:
@@ -45,7 +45,7 @@ def fill_when_training(disk: Path, study: Path) -> None:
 def test_each_failed_job_is_named(more: list[str], small_disk: Path, tmp_path: Path) -> None:
     """Where the results folder takes no record of a failure, the launching process knows it all the same."""
     results, logs = small_disk / "results", tmp_path / "logs"
-    filling = threading.Thread(target=fill_when_training, args=(small_disk, results / "iris-linear"), daemon=True)
+    filling = threading.Thread(target=fill_when_training, args=(small_disk, logs), daemon=True)
     filling.start()
     command = [sys.executable, "-m", "pipeline.train", "-m", "data=iris", "model=linear", "training.epochs=300",
                "seeds=4", f"bias_initializer={','.join(ARMS)}", f"results={results}", "tracking=none",
