@@ -103,7 +103,7 @@ def _keras_metric(name, dataset, split):
         return keras.metrics.AUC(name="auc")
     if dataset.task != "regression":
         return name
-    error = {"mae": keras.metrics.mean_absolute_error, "mse": keras.metrics.mean_squared_error}[name]
+    error = keras.losses.get(name)
     unit = np.float32(split.target_scale)
     return keras.metrics.MeanMetricWrapper(lambda y, outputs: error(y * unit, outputs * unit), name=name)
 

@@ -129,6 +129,6 @@ def test_another_python_finds_the_results(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (row,) = [line.split("│") for line in done.stdout.splitlines() if line.startswith("│ zeros")]
     assert [cell.strip() for cell in row[2:4]] == ["2", "0"]
-    assert [run.meta["environment"]["python"] for run in RunStore(tmp_path / "results", "iris-linear").runs()] == [
+    assert [run.environment["python"] for run in RunStore(tmp_path / "results", "iris-linear").runs()] == [
         ".".join(map(str, sys.version_info[:3]))
     ] * 2

@@ -45,7 +45,7 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_bytes_of_an_undisturbed_one(
     assert [command.wait() for command in both] == [0, 0], both[0].lines
     life = time.monotonic() - begun
     expected = contents(tmp_path / "undisturbed")
-    assert expected == contents(tmp_path / "beside") and len(expected) == len(ARMS) * len(SEEDS) * 4 + 1
+    assert expected == contents(tmp_path / "beside") and len(expected) == len(ARMS) * len(SEEDS) * 6 + 1
 
     def kill_and_recover(number: int, moments: Sequence[tuple[int, float]]) -> tuple[int, list[int], float]:
         """How often the sweep was still alive, how many runs it then had, and how long the rest took.
@@ -66,8 +66,8 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_bytes_of_an_undisturbed_one(
             alive += killed.wait() == -signal.SIGKILL
             runs = {name: content for name, content in contents(folder).items() if "seed=" in name}
             assert runs == {name: expected[name] for name in runs}
-            assert len(runs) % 4 == 0
-            n_runs.append(len(runs) // 4)
+            assert len(runs) % 6 == 0
+            n_runs.append(len(runs) // 6)
         begun = time.monotonic()
         again = start(forks, folder, "again", *tracking)
         assert again.wait() == 0, again.lines

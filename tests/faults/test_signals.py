@@ -47,7 +47,10 @@ def test_a_signal_keeps_the_stacks_that_have_ended(
     tracked = setting in ("tracking.uri=", "hydra/launcher=joblib")
     tracking = f"tracking.uri={mlflow_store}" if tracked else "tracking=none"
     command = forks.start(
-        tmp_path / "log", *SWEEP, *places(tmp_path), setting.replace("tracking.uri=", tracking), tracking
+        tmp_path / "log",
+        *SWEEP,
+        *places(tmp_path),
+        *dict.fromkeys([setting.replace("tracking.uri=", tracking), tracking]),
     )
     wait_until(lambda: n_runs(tmp_path) >= STACK)
     begun = time.monotonic()
