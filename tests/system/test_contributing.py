@@ -32,7 +32,7 @@ class Half(CustomInitializer):
 '''
 STUDY = (
     "data=diabetes", "model=linear", "training.epochs=2", "training.xla=false", "seeds=2", "tracking=none",
-    "ablation=false", "use_bias=true", "bias_initializer=zeros,half", "training.metrics=[mae,mape]",
+    "ablation=false", "use_bias=true", "bias_initializer=zeros,half", "training.metrics=[mae,log_cosh]",
 )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def replace_once(path: Path, old: str, new: str) -> None:
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with the initializer `half` and the metric `mape`: two modules, a YAML, two test rows."""
+    """A copy of the project with the initializer `half` and the metric `log_cosh`: modules, a YAML, test rows."""
     project = tmp_path_factory.mktemp("extended")
     for folder in ("pipeline", "conf", "tests"):
         shutil.copytree(PROJECT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -55,13 +55,13 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "CUSTOM = {",
         'CUSTOM = {"Half": Row("half", "model=mlp", {}),',
     )
-    replace_once(tests / "training" / "test_parity.py", "metrics=[mse,mae]", "metrics=[mse,mae,mape]")
+    replace_once(tests / "training" / "test_parity.py", "metrics=[mse,mae]", "metrics=[mse,mae,log_cosh]")
     with (project / "pipeline" / "models" / "initializers" / "custom.py").open("a") as file:
         file.write(INITIALIZER)
     (project / "conf" / "bias_initializer" / "half.yaml").write_text("# One half.\nclass_name: Half\nconfig: {}\n")
     objectives = project / "pipeline" / "training" / "objectives.py"
-    replace_once(objectives, '"regression": ("mae", "mse")', '"regression": ("mae", "mse", "mape")')
-    replace_once(objectives, "functions = {", 'functions = {"mape": "mean_absolute_percentage_error", ')
+    replace_once(objectives, '"regression": ("mae", "mse")', '"regression": ("mae", "mse", "log_cosh")')
+    replace_once(objectives, "functions = {", 'functions = {"log_cosh": "log_cosh", ')
     return project
 
 
@@ -78,10 +78,10 @@ def test_an_added_initializer_and_metric_are_trained_and_compared(extended: Path
     run(extended, "pipeline.train", "-m", *STUDY)
     metas = [json.loads(path.read_text()) for path in extended.glob("results/diabetes-linear/*/*/run.json")]
     assert len(metas) == 4
-    assert all(meta["metrics"]["test_mape"] > 0 for meta in metas)
-    run(extended, "pipeline.compare", "metric=test_mape", "mlflow=false")
+    assert all(meta["metrics"]["test_log_cosh"] > 0 for meta in metas)
+    run(extended, "pipeline.compare", "metric=test_log_cosh", "mlflow=false")
     with (extended / "reports" / "diabetes-linear" / "summary.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["metric"] == "test_mape"]
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "test_log_cosh"]
     assert [row["seeds"] for row in rows] == ["2", "2"]
 
 
