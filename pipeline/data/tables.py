@@ -27,6 +27,7 @@ from pipeline.data.text import read_text
 from pipeline.errors import DataError, closest
 
 INDEX = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__")  # what pandas writes of an index, once or repeatedly
+NUMERIC = ("integer", "floating", "mixed-integer-float", "decimal", "boolean")  # as pandas.api.types.infer_dtype says
 TARGET_NAMES = ("label", "target", "class", "y", "labels", "classes", "outcome", "category", "species", "output")
 
 
@@ -107,8 +108,8 @@ def _check_same_columns(
             )
     for column in first.columns:
         both = [one[column] for one in (first, frame) if one[column].notna().any()]
-        numeric = {bool(pd.api.types.is_numeric_dtype(one)) for one in both}
-        if len(numeric) == 2:
+        are_numbers = {pd.api.types.infer_dtype(one, skipna=True) in NUMERIC for one in both}
+        if len(are_numbers) == 2:
             raise DataError(
                 f"{key}: column {column} holds numbers in one of {first_path.name} and {path.name}, and text in the "
                 "other; allowed: the same kind in both"

@@ -154,6 +154,15 @@ def test_tables_for_each_part(tmp_path: Path) -> None:
         load_dataset(data)
 
 
+def test_whole_numbers_beyond_64_bits_are_numbers_in_every_file(tmp_path: Path) -> None:
+    """pandas keeps such numbers as objects; they are numbers all the same beside a file without them."""
+    FRAME[:28].to_csv(tmp_path / "train.csv", index=False)
+    FRAME[28:].assign(v=[10**20 + 10**18 * i for i in range(12)]).to_csv(tmp_path / "test.csv", index=False)
+    data = Data(name="mine", source="file", path=str(tmp_path / "train.csv"), target="label",
+                test_path=str(tmp_path / "test.csv"))  # fmt: skip
+    assert load_dataset(data).x[-1, 0] == np.float32(10**20 + 11 * 10**18)
+
+
 def test_training_on_all_rows_is_said(tmp_path: Path) -> None:
     """`data.test_fraction=0` trains on every row, tests on the same, and says so."""
     FRAME.to_csv(tmp_path / "mine.csv", index=False)
