@@ -70,7 +70,7 @@ def _compare(arguments: Sequence[str]) -> int:
         from pipeline.report.write import report_studies
 
         question = {key: getattr(options, key) for key in ("baseline", "metric", "margin", "threshold")}
-        command = partial(command_line, "pipeline.compare", replace(options, mlflow=True, wait=30))  # change no report
+        command = partial(command_line, "compare", replace(options, mlflow=True, wait=30))  # change no report
         written = list(report_studies(stores, reports, command, options.figures, **question))
         if options.mlflow:
             from pipeline.tracking.studies import publish_reports

@@ -9,6 +9,7 @@ from typing import Protocol
 from pipeline.biases.keras_config import config_layers
 from pipeline.biases.variables import GATES
 from pipeline.errors import ConfigError, is_number
+from pipeline.installation import command_text
 from pipeline.store.runs import DamagedRun, Run, RunStore
 
 EPOCHS_TO = "epochs_to_"  # prefix of the metrics that can be censored: a run may never reach the level
@@ -156,7 +157,7 @@ def load_arms(store: RunStore) -> tuple[list[Arm], list[DamagedRun]]:
         unusable = [f"{arm.name} (diverged: {seed_spans(arm.diverged)})" for arm in arms]
         unusable += [f"{run.name} ({'' if run.is_copy else 'damaged: '}{run.reason})" for run in damaged]
         listed = f" ({', '.join(unusable)})" if unusable else ""
-        raise ConfigError(f"study: {store.study} has no complete run{listed}; train one: python -m pipeline.train -m")
+        raise ConfigError(f"study: {store.study} has no complete run{listed}; train one: {command_text('train')} -m")
     order = {setting: i for i, setting in enumerate(FIRST_SETTINGS)}
     return sorted(arms, key=lambda arm: (arm.block, order.get(arm.setting, len(order)), arm.name)), damaged
 

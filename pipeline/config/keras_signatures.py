@@ -56,7 +56,7 @@ def _source_files(group: str) -> dict[str, Path]:
     """The source file of each public class of a group."""
     spec = find_spec("keras")
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("Keras is not installed: run `uv sync`")
+        raise ModuleNotFoundError("Keras is not installed: run `uv sync`, or `pip install keras`")
     files = {}
     for path in sorted((Path(spec.origin).parent / "src" / group.replace(".", "/")).rglob("*.py")):
         if path.name.endswith("_test.py"):

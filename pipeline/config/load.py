@@ -18,6 +18,7 @@ from pipeline.config.interpolation import resolve_settings
 from pipeline.config.messages import explain_omegaconf
 from pipeline.config.schema import CONF, DEVICES, LONGEST_WAIT, TASKS, Config, Settings
 from pipeline.errors import ConfigError, require
+from pipeline.installation import command_text
 
 LONGEST_STEM = 200  # bytes of a file's name in a study's, which is a folder
 MAX_SEED = 2**31 - 1
@@ -30,6 +31,7 @@ def register_schema() -> None:
     ConfigStore.instance().store(name="schema", node=structured_schema(Settings))
     OmegaConf.register_new_resolver("file_stem", file_stem, replace=True)
     OmegaConf.register_new_resolver("list_options", list_options, replace=True)
+    OmegaConf.register_new_resolver("command", command_text, replace=True)
 
 
 def file_stem(path: object) -> str:

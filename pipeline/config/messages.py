@@ -16,10 +16,11 @@ from yaml import YAMLError
 
 from pipeline.config.schema import CONF, describe_type, is_open, key_types
 from pipeline.errors import ConfigError, closest
+from pipeline.installation import IS_CLONE, install_text
 
 # Hydra's launchers that are packages of their own, and the command that installs each.
-LAUNCHERS = {"joblib": "uv sync --extra joblib"} | {
-    name: f"uv pip install hydra-{name.partition('_')[0]}-launcher"
+LAUNCHERS = {"joblib": install_text("joblib", "hydra-joblib-launcher")} | {
+    name: f"{'uv ' * IS_CLONE}pip install hydra-{name.partition('_')[0]}-launcher"
     for name in ("submitit_local", "submitit_slurm", "ray", "ray_aws", "rq")
 }
 _UNSWEPT = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '([^=']+)=(.*?)'(?:\s|$)", re.DOTALL)

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.config.encoding import refuse_undecoded
 from pipeline.config.schema import LONGEST_WAIT, describe_type
 from pipeline.errors import ConfigError, require
+from pipeline.installation import command_words
 
 Options = TypeVar("Options")
 
@@ -47,9 +48,9 @@ def check_wait(name: str, seconds: float | None) -> None:
     require(seconds is None or 0 <= seconds <= LONGEST_WAIT, name, seconds, f"seconds from 0 to {LONGEST_WAIT}")
 
 
-def command_line(module: str, options: Any, study: str) -> str:
-    """The command that runs a module on one study with these options, as a shell reads it; defaults are left out."""
+def command_line(command: str, options: Any, study: str) -> str:
+    """What to type to run a command (`compare`) on one study with these options; defaults are left out."""
     changed = {f.name: getattr(options, f.name) for f in fields(options) if getattr(options, f.name) != f.default}
     values = {"study": study} | {name: value for name, value in changed.items() if name != "study"}
     typed = [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()]
-    return shlex.join(["uv", "run", "python", "-m", module, *typed])
+    return shlex.join([*command_words(command), *typed])

@@ -11,8 +11,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING
 
-PROJECT = Path(__file__).resolve().parents[2]
-CONF = PROJECT / "conf"
+from pipeline.installation import CONF as CONF  # settings and where they come from, in one place
+from pipeline.installation import PROJECT as PROJECT
+
 TASKS = ("binary", "multiclass", "regression")
 MISSING_VALUES = ("refuse", "drop", "impute")
 SPLITS = ("random", "groups", "time", "column")
@@ -145,7 +146,7 @@ class Tracking:
     enabled: bool = True
     """Upload every run to MLflow."""
     uri: str | None = None
-    """Tracking server or store; null: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the project."""
+    """Tracking server or store; null: `MLFLOW_TRACKING_URI`, else `mlflow.db` beside the default `results`."""
     wait: float = 30
     """Most seconds that a sweep waits for its uploads after the last training; `sync` sends what is missing then."""
 
@@ -167,7 +168,7 @@ class Settings:
     ablation: bool = True
     """Afterwards test the trained models with other biases, and count dead ReLU units."""
     results: str = "results"
-    """Folder of the results; a relative one is in the project."""
+    """Folder of the results; a relative one is in the clone; of an installed package, in the working directory."""
     bias_initializer: BiasInitializer = field(default_factory=BiasInitializer)
     model: Model = field(default_factory=Model)
     data: Data = field(default_factory=Data)
@@ -178,7 +179,7 @@ class Settings:
 
     @property
     def results_dir(self) -> Path:
-        """The folder that holds the studies; a relative path is taken from the project, not the working directory."""
+        """The folder that holds the studies; a relative path is taken from the project, see `pipeline.installation`."""
         return PROJECT / expand_home(self.results)
 
 

@@ -22,10 +22,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
-from pipeline.config.schema import PROJECT
 from pipeline.errors import one_line
 from pipeline.experiment.plan import Plan
 from pipeline.experiment.run import Progress, train_and_store
+from pipeline.installation import module_command, module_environment
 from pipeline.runtime.logs import forget_told, pass_on, redirect_stderr, tell_once
 from pipeline.runtime.signals import run_command
 
@@ -83,10 +83,9 @@ def stop_trainer() -> None:
 
 
 def _start_trainer() -> subprocess.Popen[bytes]:
-    search_path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     trainer = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.experiment.isolation"],
-        env=os.environ | {"PYTHONPATH": search_path},
+        module_command("pipeline.experiment.isolation"),
+        env=module_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C reaches it by this process alone, in time for storing what is finished

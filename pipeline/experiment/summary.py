@@ -14,6 +14,7 @@ from pipeline.experiment.ablation import ablate_studies
 from pipeline.experiment.hydra_callback import Request, current_request
 from pipeline.experiment.isolation import stop_trainer
 from pipeline.experiment.outcome import Outcome, read_outcome
+from pipeline.installation import IS_CLONE, command_text
 from pipeline.report.console import short_path
 from pipeline.runtime.early import KEPT
 from pipeline.runtime.gate import describe_with_log
@@ -136,8 +137,8 @@ def _print_next_steps(outcomes: Sequence[Outcome], all_uploaded: bool) -> None:
     if tracking.enabled and all_uploaded:
         uri = hide_passwords(store_uri(tracking))
         option = "" if uri == EMBEDDED else f" --backend-store-uri {shlex.quote(uri)}"
-        print(f"In MLflow: {uri}" if uri.startswith("http") else f"In MLflow: uv run mlflow ui{option}")
+        print(f"In MLflow: {uri}" if uri.startswith("http") else f"In MLflow: {'uv run ' * IS_CLONE}mlflow ui{option}")
     studies = ",".join(sorted({outcome.plan.config.study for outcome in outcomes}))
     results = outcomes[0].plan.store.results
     options = [f"study={studies}", *([] if results == PROJECT / "results" else [f"results={results}"])]
-    print(f"The answer: uv run python -m pipeline.compare {shlex.join(options)}")
+    print(f"The answer: {command_text('compare', uv=True)} {shlex.join(options)}")

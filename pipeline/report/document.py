@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the MLflow mirror reads the file, and must not wait for pandas
-    from pipeline.analysis.comparison import Comparison
+    from pipeline.installation import command_text
+from pipeline.analysis.comparison import Comparison
 
 SCHEMA_VERSION = 1
 FILE = "comparison.json"
@@ -55,10 +56,10 @@ def read_document(folder: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise ValueError(
-            f"{folder / FILE} is damaged ({error}); write it again with python -m pipeline.compare"
+            f"{folder / FILE} is damaged ({error}); write it again with {command_text('compare')}"
         ) from error
     if document.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(f"{folder / FILE} is of another version; write it again with python -m pipeline.compare")
+        raise ValueError(f"{folder / FILE} is of another version; write it again with {command_text('compare')}")
     return document
 
 

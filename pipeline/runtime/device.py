@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from pipeline.errors import ConfigError
+from pipeline.installation import install_text
 from pipeline.runtime.logs import tell_once
 from pipeline.runtime.portable import set_portable
 
@@ -53,7 +54,8 @@ def _start(device: str) -> str:
     gpus = tf.config.list_physical_devices("GPU")
     if device == "auto" and not gpus and _has_gpu():
         tell_once(
-            "training on the CPU: TensorFlow sees no GPU here; uv sync --extra gpu installs what it needs for one"
+            "training on the CPU: TensorFlow sees no GPU here; "
+            f"{install_text('gpu', 'tensorflow[and-cuda]')} installs what it needs for one"
         )
     if device == "gpu" and not gpus:
         raise ConfigError("runtime", "gpu", "auto, cpu", reason="but TensorFlow sees no GPU here")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.errors import ConfigError, closest, printable
+from pipeline.installation import command_text
 from pipeline.runtime.logs import tell_user
 from pipeline.store.files import read_small
 from pipeline.store.meta import COPY, MAX_META_BYTES, RUN
@@ -37,7 +38,7 @@ def choose_studies(results: Path, requested: str) -> list[RunStore]:
         if name in original:
             raise ConfigError(f"study: {name} is a copy: its runs say study {original[name]}; {closest(name, stored)}")
     if not stored:
-        raise ConfigError(f"results: no study in {results}; train one first: python -m pipeline.train -m")
+        raise ConfigError(f"results: no study in {results}; train one first: {command_text('train')} -m")
     if not requested and len(stored) > 1:
         raise ConfigError(f"study: there are several; name one, or more with commas: {', '.join(stored)}")
     for name in names:

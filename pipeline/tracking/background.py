@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.config.schema import PROJECT, Tracking
+from pipeline.installation import command_words, module_command, module_environment
 from pipeline.runtime.deadline import SILENT_WAIT
 from pipeline.runtime.hashing import digest
 from pipeline.store.locks import describe_holder
@@ -87,12 +88,11 @@ def start_upload(tracking: Tracking, results: Path) -> None:
     uri = store_uri(tracking)
     if not tracking.enabled or (results, uri) in _uploaders:
         return
-    search_path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     stdout, stderr = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in the end)
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.sync", "follow=true", f"results={results}", f"wait={tracking.wait}"],
+        [*module_command("pipeline.sync"), "follow=true", f"results={results}", f"wait={tracking.wait}"],
         # The address goes by the environment, since it may hold a password and arguments are visible to all users.
-        env=os.environ | {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": search_path},
+        env=module_environment() | {"MLFLOW_TRACKING_URI": uri},
         bufsize=0,
         stdin=subprocess.PIPE,
         stdout=stdout,
@@ -172,7 +172,7 @@ def sync_command(uri: str, results: Path, reports: Path = PROJECT / "reports") -
             options.append(f"{name}={folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder}")
     if uri != store_uri(Tracking()):
         options.append(f"uri={hide_passwords(uri)}")
-    return shlex.join(["uv", "run", "python", "-m", "pipeline.sync", *options])
+    return shlex.join([*command_words("sync"), *options])
 
 
 def count_unsent(arms: Sequence[str]) -> str:

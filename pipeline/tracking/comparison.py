@@ -23,6 +23,7 @@ from typing import Any
 
 from pipeline.config.schema import Tracking
 from pipeline.errors import one_line
+from pipeline.installation import command_text
 from pipeline.report.document import FILE, read_document
 from pipeline.runtime.hashing import digest
 from pipeline.store.aside import temporary_folder
@@ -227,7 +228,7 @@ def _note(document: Mapping[str, Any], report: str, address: str) -> str:
 
     headline, *sentences = document["sentences"]
     view = f"{address}/runs?viewStateShareKey={VIEW}&{ML_PAGES}"
-    command = f"python -m pipeline.compare study={document['study']}"
+    command = f"{command_text('compare')} study={document['study']}"
     links = f"[The arms, a row each]({view}) · [The whole report]({report}) · `{command}`"
     # MLflow leaves no space between the columns of a note's table.
     tables = [

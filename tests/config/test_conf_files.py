@@ -13,10 +13,17 @@ from pipeline.experiment.plan import plan_job
 from pipeline.models.initializers.registry import initializer_names, is_custom_initializer
 
 OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
+
+
+def as_typed(text: str) -> str:
+    """A file's text with its commands as they are typed in a clone, each in one line."""
+    return re.sub(r"\\\n\s*", "", text.replace("${command:train}", "python -m pipeline.train"))
+
+
 COMMANDS = sorted({
     match[1].strip()
     for path in [*CONF.rglob("*.yaml"), CONF / "README.md"]
-    for match in re.finditer(r"python -m pipeline\.train((?: [^\s`]+)*)", re.sub(r"\\\n\s*", "", path.read_text()))
+    for match in re.finditer(r"python -m pipeline\.train((?: [^\s`]+)*)", as_typed(path.read_text()))
     if "--" not in match[1] and " -sc" not in match[1]
 })  # fmt: skip
 NEEDED = {  # what an option needs beside it
