@@ -7,7 +7,8 @@ import numpy as np
 from pipeline.config.keras_signatures import REQUIRED, constructor_arguments
 from pipeline.errors import ConfigError
 from pipeline.models.initializers.registry import full_form, is_custom_initializer
-from pipeline.models.spec import NESTED, Layer, as_list, layer_arguments
+from pipeline.models.layer_names import NESTED, as_list
+from pipeline.models.spec import Layer, layer_arguments
 from pipeline.runtime.hashing import derive_seed
 
 

@@ -4,9 +4,6 @@ A layer is `{class_name, config}`, as Keras serializes it; wrappers (Bidirection
 Sequential) hold layers of the same form. `complete_layers` makes a list that `build.py` turns into a Keras model.
 """
 
-import itertools
-import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +12,7 @@ from pipeline.config.keras_signatures import REQUIRED, class_names, constructor_
 from pipeline.config.schema import Config
 from pipeline.errors import ConfigError, closest
 from pipeline.models.initializers.registry import full_form, only_for_gates, only_for_output
+from pipeline.models.layer_names import NESTED, as_list, inner_layers, name_layers
 
 Layer = dict[str, Any]
 
@@ -29,7 +27,6 @@ REFUSED = {
     "SpectralNormalization": "it assigns weights while it is called, which seeds in a stack cannot; allowed: a layer "
     "with kernel_constraint",
 }
-NESTED = ("layer", "backward_layer", "layers", "cell", "cells")  # arguments that hold layers
 GATED = ("LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")  # and the cells of these names
 
 
@@ -45,7 +42,7 @@ def complete_layers(config: Config) -> list[Layer]:
     if not isinstance(layers, list) or not layers:
         raise ConfigError("model.layers", layers, "a list of layers, each {class_name, config}")
     layers = [_full_layer(layer, f"model.layers.{i}", i == len(layers) - 1) for i, layer in enumerate(layers)]
-    _name_layers(layers)
+    name_layers(layers)
     biased = [layer for layer, _ in walk_layers(layers) if "bias_initializer" in layer_arguments(layer)]
     if not biased:
         raise ConfigError(f"model: no layer of {config.model.name} can have a bias; allowed: a model where one can")
@@ -78,7 +75,7 @@ def walk_layers(layers: list[Layer], prefix: str = "") -> Iterator[tuple[Layer, 
     for layer in layers:
         path = f"{prefix}{layer['config']['name']}"
         yield layer, path
-        yield from walk_layers(_inner_layers(layer), f"{path}/")
+        yield from walk_layers(inner_layers(layer), f"{path}/")
 
 
 def layer_arguments(layer: Layer) -> dict[str, object]:
@@ -86,16 +83,6 @@ def layer_arguments(layer: Layer) -> dict[str, object]:
     if layer["class_name"] == "Sequential":
         return {"layers": REQUIRED}
     return constructor_arguments("layers", layer["class_name"])
-
-
-def as_list(value: Any) -> list[Any]:
-    """A list as it is, anything else as a list of one: a wrapper holds one layer or several."""
-    return value if isinstance(value, list) else [value]
-
-
-def _inner_layers(layer: Layer) -> list[Layer]:
-    """The layers that a wrapper, an RNN layer or a Sequential holds directly."""
-    return [inner for name in NESTED if name in layer["config"] for inner in as_list(layer["config"][name])]
 
 
 def _apply_choice(layer: Layer, config: Config) -> bool:
@@ -200,20 +187,3 @@ def _full_argument(name: str, value: Any, default: object, key: str) -> Any:
 
 def _is_positive(value: Any) -> bool:
     return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
-
-
-def _name_layers(layers: list[Layer]) -> None:
-    """Give every layer a name: Keras' automatic ones count up within a process, so they would not be stable."""
-    names = Counter(layer["config"]["name"] for layer in layers if layer["config"].get("name") is not None)
-    for name, count in names.items():
-        if count > 1:
-            raise ConfigError(f"model.layers: two layers are named {name}; allowed: a different name for each")
-    taken = set(names)
-    for layer in layers:
-        config = layer["config"]
-        if config.get("name") is None:
-            snake_case = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", layer["class_name"]).lower()
-            candidates = (f"{snake_case}_{i}" if i else snake_case for i in itertools.count())
-            config["name"] = next(name for name in candidates if name not in taken)
-            taken.add(config["name"])
-        _name_layers(_inner_layers(layer))
