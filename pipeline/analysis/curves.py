@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.arms import EPOCHS_TO, Arm, final_metrics
+from pipeline.config import metrics
 from pipeline.errors import ConfigError, closest
 from pipeline.stats.intervals import band
 
@@ -46,8 +47,8 @@ def learning_curves(arms: Sequence[Arm]) -> pd.DataFrame:
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether more of a metric is better: true of accuracies and areas under a ROC curve, not of losses and epochs."""
-    return metric.endswith(("accuracy", "auc")) and not metric.startswith(EPOCHS_TO)
+    """Whether more of a metric is better, by the table of metrics; fewer epochs are better, of whatever metric."""
+    return not metric.startswith(EPOCHS_TO) and metrics.higher_is_better(metric)
 
 
 def best_point(curve: Sequence[float], higher: bool) -> float:

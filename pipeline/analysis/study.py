@@ -10,11 +10,11 @@ from pipeline.analysis.arms import Arm, ComparedArm, final_metrics, load_arms, s
 from pipeline.analysis.blocks import PooledArm, pool_arms
 from pipeline.analysis.curves import different_epochs, higher_is_better, measure_curves
 from pipeline.analysis.pairing import mismatches
+from pipeline.config.metrics import is_in_unit
 from pipeline.errors import ConfigError, closest, require
 from pipeline.store.runs import DamagedRun, RunStore
 
 MARGIN = 0.005  # default of the largest difference of the metric that does not matter
-UNITS = ("mae", "mse")  # metrics in a unit of the data's; of these the default is a share of the baseline's mean
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,9 @@ def load_study(
 
 
 def _default_margin(arms: Sequence[Arm], baseline: str, metric: str) -> float:
-    """0.005 of a share or a loss; of an error in the unit of the target, 0.5 % of the baseline's mean."""
+    """0.005 of a share or a loss; of an error in the unit of the target, or of epochs, 0.5 % of the baseline's mean."""
     values = [value for arm in arms if arm.setting == baseline for value in arm.values(metric).values()]
-    in_unit = metric.rpartition("_")[2] in UNITS and any(values)
+    in_unit = is_in_unit(metric) and any(values)
     return float(f"{MARGIN * fmean(values):.2g}") if in_unit else MARGIN
 
 

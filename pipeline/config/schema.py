@@ -117,7 +117,7 @@ class Training:
     loss: Any = "auto"
     """`auto` (from the task), a name such as `huber`, or `{class_name, config}` of a Keras loss."""
     metrics: Any = "auto"
-    """`auto` (from the task), or a list such as `[accuracy,auc]`."""
+    """`auto` (from the task), or a list such as `[accuracy,f1]`, see below."""
     class_weight: Any | None = None
     """null, `balanced`, or a list with a weight per class."""
     seeds_at_once: Any = "auto"

@@ -11,7 +11,7 @@ from pipeline.config.schema import Training
 from pipeline.data.dataset import Dataset
 from pipeline.models.build import build_model
 from pipeline.training.memory import evaluation_rows
-from pipeline.training.objectives import Objective, without_output_activation
+from pipeline.training.objectives import Objective, target_center, without_output_activation
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Evaluator:
         self._variables: dict[str, Any] = {}
         with without_output_activation(self._model, training, dataset.task) as activation:
             units = self._model.output_shape[-1]
-            self._objective = Objective(training, dataset.task, activation, units)
+            center = target_center(dataset, settings["data"].get("standardize_target", True))
+            self._objective = Objective(training, dataset.task, activation, units, center)
             self._traced = tf.function(self._forward, autograph=False).get_concrete_function(
                 tf.TensorSpec([None, *shape]),
                 tf.TensorSpec([None, *labels.shape[1:]], tf.as_dtype(labels.dtype)),

@@ -1,7 +1,7 @@
 """Losses, metrics and class weights of stacked seeds, with Keras' own functions.
 
-Losses are computed per row, so that rows can be weighted and each seed has its own mean. Over batches, losses and
-metrics are added up; for the area under the curve, the counts at each of Keras' thresholds are.
+Losses are computed per row, so that rows can be weighted and each seed has its own mean. Over batches, losses are added
+up, and so is what each metric needs (`metrics.py`).
 """
 
 import contextlib
@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.keras_signatures import class_names, constructor_arguments
+from pipeline.config.metrics import fits_task, metrics_of, top_k
 from pipeline.config.schema import Training
+from pipeline.data.dataset import Dataset
 from pipeline.errors import ConfigError, closest, is_number, require
+from pipeline.training.metrics import Sums, stacked_metric
 
-# Allowed losses and metrics by task, the default first. CategoricalCrossentropy gets the integer labels one-hot.
+# Allowed losses by task, the default first. CategoricalCrossentropy gets the integer labels one-hot.
 LOSSES = {
     "binary": ("BinaryCrossentropy",),
     "multiclass": ("SparseCategoricalCrossentropy", "CategoricalCrossentropy"),
     "regression": ("MeanSquaredError", "MeanAbsoluteError", "Huber"),
 }
-METRICS = {"binary": ("accuracy", "auc"), "multiclass": ("accuracy",), "regression": ("mae", "mse")}
 ARGUMENTS = ("label_smoothing", "delta")  # of losses, that a config may set
 
 
@@ -38,10 +40,7 @@ def check_objective(training: Training, task: str, n_classes: int) -> None:
         fits = is_number(value) and (0 <= value < 1 if smoothing else value > 0)
         allowed = "a number from 0 to below 1" if smoothing else "a positive number"
         require(fits, f"training.loss.config.{key}", value, allowed)
-    metrics = [training.metrics] if isinstance(training.metrics, str) else training.metrics
-    measurable = isinstance(metrics, list) and metrics and all(m in METRICS[task] for m in metrics)
-    allowed = f"auto, or for a {task} target a list of {', '.join(METRICS[task])}"
-    require(measurable or metrics == ["auto"], "training.metrics", training.metrics, allowed)
+    _check_metrics(training.metrics, task, n_classes)
     weights = training.class_weight
     if weights is not None:
         require(task != "regression", "training.class_weight", weights, "null, since a regression has no classes")
@@ -50,9 +49,20 @@ def check_objective(training: Training, task: str, n_classes: int) -> None:
         require(fits, "training.class_weight", weights, f"null, balanced, or a list of {n_classes} weights")
 
 
+def _check_metrics(given: Any, task: str, n_classes: int) -> None:
+    metrics = [given] if isinstance(given, str) else given
+    measurable = isinstance(metrics, list) and metrics and all(fits_task(m, task) for m in metrics)
+    allowed = f"auto, or for a {task} target a list of {', '.join(metrics_of(task))}"
+    require(measurable or metrics == ["auto"], "training.metrics", given, allowed)
+    for name in metrics:
+        reason = f"which every prediction is among, since there are {n_classes} classes"
+        if top_k(name) >= n_classes > 0:
+            raise ConfigError("training.metrics", name, f"top_1 to top_{n_classes - 1}", reason=reason)
+
+
 def metric_names(training: Training, task: str) -> tuple[str, ...]:
     """The metrics measured besides the loss, the default metric of the task for `auto`, each once."""
-    names = METRICS[task][:1] if training.metrics in ("auto", ["auto"]) else training.metrics
+    names = metrics_of(task)[:1] if training.metrics in ("auto", ["auto"]) else training.metrics
     return (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
 
 
@@ -98,7 +108,8 @@ class Objective:
     sums, `names` are the metrics.
     """
 
-    def __init__(self, training: Training, task: str, activation: str, units: int) -> None:
+    def __init__(self, training: Training, task: str, activation: str, units: int, center: Any = 0.0) -> None:
+        """units: outputs of the model. center: see `metrics.stacked_metric`."""
         import keras
 
         name, config = _loss(training, task)
@@ -113,11 +124,9 @@ class Objective:
         self._activation = keras.activations.get(None if activation == "none" else activation)
         self.task = task
         self.names = metric_names(training, task)
-        self._functions = [_row_metric(name, units) for name in self.names]  # None for the area under the curve
-        self._auc: Any = keras.metrics.AUC() if "auc" in self.names else None
-        auc_size = sum(int(np.prod(v.shape)) for v in self._auc.variables) if self._auc else 0
-        self._sizes = [1 if function else auc_size for function in self._functions]
-        self.size = 1 + sum(self._sizes)
+        self._metrics = [stacked_metric(name, task, units, center) for name in self.names]
+        self._sums: dict[Any, Sums] = {metric.sums.kind: metric.sums for metric in self._metrics}
+        self.size = 1 + sum(sums.size for sums in self._sums.values())
 
     def losses(self, y: Any, outputs: Any) -> Any:
         """The loss of every row, [seeds, rows], for y [seeds, rows] or, of a regression with several targets,
@@ -130,47 +139,25 @@ class Objective:
         return self._loss(y if outputs.shape[-1] > 1 else tf.cast(y, outputs.dtype), outputs)
 
     def metric_sums(self, y: Any, outputs: Any, counts: Any, unit: Any = None) -> list[Any]:
-        """The sums of each metric over these rows, each [seeds, n]; row i counts `counts[i]` times.
+        """What the metrics need of these rows, each [seeds, n]; row i counts `counts[i]` times.
 
         unit: [seeds, 1] or [seeds, 1, outputs], by which the standardized targets of a regression are multiplied, so
         that its metrics are in the unit of the targets. Their mean is left out of both, which changes no error.
         """
-        import tensorflow as tf
-
         y, predictions = _with_last_axis(y, outputs), self._activation(outputs)
         if unit is not None:
             unit = _with_last_axis(unit, outputs)
             y, predictions = y * unit, predictions * unit
-        by_row = [function and function(y, predictions) for function in self._functions]
-        return [
-            self._auc_counts(y, predictions, counts) if values is None
-            else tf.reduce_sum(tf.cast(values, tf.float32) * counts, 1, keepdims=True)
-            for values in by_row
-        ]  # fmt: skip
+        return [sums.add(y, predictions, counts) for sums in self._sums.values()]
 
     def means(self, sums: np.ndarray, n_rows: int) -> np.ndarray:
         """Loss and metrics [seeds, 1 + metrics] of `n_rows` rows, from their sums [seeds, size]."""
-        loss, *metrics = np.split(sums, np.cumsum([1, *self._sizes[:-1]]), axis=1)
+        sizes = [part.size for part in self._sums.values()]
+        loss, *parts = np.split(sums, np.cumsum([1, *sizes[:-1]]), axis=1)
+        by_kind = dict(zip(self._sums, parts, strict=True))
         columns = [loss[:, 0] / np.float32(n_rows)]
-        for metric, function in zip(metrics, self._functions, strict=True):
-            columns.append(metric[:, 0] / np.float32(n_rows) if function else self._auc_areas(metric))
+        columns += [metric.result(by_kind[metric.sums.kind], n_rows) for metric in self._metrics]
         return np.stack(columns, 1)
-
-    def _auc_counts(self, y: Any, predictions: Any, counts: Any) -> Any:
-        """True and false positives and negatives at each of Keras' thresholds, [seeds, 4 * thresholds]."""
-        import tensorflow as tf
-
-        def count(seed: tuple[Any, Any]) -> Any:
-            labels, outputs = seed
-            empty = [tf.zeros(v.shape, v.dtype) for v in self._auc.variables]
-            positive = outputs[:, -1:]  # the second of two classes
-            return tf.concat(self._auc.stateless_update_state(empty, labels, positive, sample_weight=counts), 0)
-
-        return tf.vectorized_map(count, (y, predictions), fallback_to_while_loop=False)
-
-    def _auc_areas(self, counts: np.ndarray) -> np.ndarray:
-        by_seed = [np.split(row, len(self._auc.variables)) for row in counts]
-        return np.array([float(self._auc.stateless_result(values)) for values in by_seed], np.float32)
 
 
 def _with_last_axis(values: Any, outputs: Any) -> Any:
@@ -190,12 +177,8 @@ def _loss(training: Training, task: str) -> tuple[str, dict[str, Any]]:
     return by_spelling.get(name.replace("_", "").lower(), name), dict(loss.get("config") or {})
 
 
-def _row_metric(name: str, units: int) -> Any:
-    """Keras' function for a metric that is a mean over rows; None for the area under the curve, which is not."""
-    import keras
-
-    if name == "accuracy" and units == 1:
-        binary_accuracy: Any = keras.metrics.binary_accuracy
-        return lambda y, predictions: binary_accuracy(y, predictions)[..., 0]
-    functions = {"accuracy": "sparse_categorical_accuracy", "mae": "mean_absolute_error", "mse": "mean_squared_error"}
-    return getattr(keras.metrics, functions[name]) if name in functions else None
+def target_center(dataset: Dataset, standardized: bool) -> Any:
+    """The `center` of `metrics.stacked_metric`: 0 for standardized targets, else the mean over the whole dataset."""
+    if dataset.task != "regression" or standardized:
+        return 0.0
+    return np.asarray(np.mean(dataset.y, axis=0, dtype=np.float64), np.float32)

@@ -12,7 +12,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.splits import Split
 from pipeline.runtime.logs import tell_once
 from pipeline.training.memory import FEWEST_ROWS, evaluation_rows, stack_width
-from pipeline.training.objectives import Objective, class_weights, without_output_activation
+from pipeline.training.objectives import Objective, class_weights, target_center, without_output_activation
 from pipeline.training.optimizers import make_optimizer, norm_clipping
 from pipeline.training.pfor import install_converters, unrolled_recurrence
 
@@ -59,7 +59,8 @@ class Program:
             without_output_activation(template, training, dataset.task) as activation,
             unrolled_recurrence(template, xla),
         ):
-            self.objective = Objective(training, dataset.task, activation, template.output_shape[-1])
+            center = target_center(dataset, bool(np.any(split.target_mean) or np.any(split.target_scale != 1)))
+            self.objective = Objective(training, dataset.task, activation, template.output_shape[-1], center)
             row_counts = len(split.train), len(split.validation), training.batch_size
             self._one_copy_per_seed = False
             try:

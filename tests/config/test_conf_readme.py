@@ -12,6 +12,7 @@ from factories import compose_config
 
 from pipeline.config import schema
 from pipeline.config.load import list_options
+from pipeline.config.metrics import METRICS
 from pipeline.config.overrides import validate_overrides
 from pipeline.config.schema import CONF, Model, Settings, describe_type
 from pipeline.experiment.plan import plan_job
@@ -80,6 +81,15 @@ def test_every_key_is_listed(group: str) -> None:
 def test_every_option_is_listed(group: str) -> None:
     """Each option has a row with the first line of its file's comment; a failure's message is the table to write."""
     rows = "\n".join(option_rows(group))
+    assert rows in README, f"conf/README.md lacks these rows:\n{rows}"
+
+
+def test_every_metric_is_listed() -> None:
+    """Each metric has a row with its targets, direction and meaning; a failure's message is the table to write."""
+    rows = "\n".join(
+        f"| `{m.name}` | {', '.join(m.tasks)} | {'higher' if m.higher else 'lower'} | {m.meaning} |"
+        for m in METRICS.values()
+    )
     assert rows in README, f"conf/README.md lacks these rows:\n{rows}"
 
 

@@ -59,9 +59,11 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (project / "pipeline" / "models" / "initializers" / "custom.py").open("a") as file:
         file.write(INITIALIZER)
     (project / "conf" / "bias_initializer" / "half.yaml").write_text("# One half.\nclass_name: Half\nconfig: {}\n")
-    objectives = project / "pipeline" / "training" / "objectives.py"
-    replace_once(objectives, '"regression": ("mae", "mse")', '"regression": ("mae", "mse", "log_cosh")')
-    replace_once(objectives, "functions = {", 'functions = {"log_cosh": "log_cosh", ')
+    table, functions = project / "pipeline" / "config" / "metrics.py", project / "pipeline" / "training" / "metrics.py"
+    row = '        Metric("log_cosh", ("regression",), False, "logarithm of the hyperbolic cosine of the error"),\n'
+    last = "    )\n}\n"
+    replace_once(table, last, row + last)
+    replace_once(functions, "functions = {", 'functions = {"log_cosh": "log_cosh", ')
     return project
 
 

@@ -1,0 +1,86 @@
+"""The table of metrics: name, direction, tasks and unit, for whoever trains, compares or explains them.
+
+    accuracy, balanced_accuracy, f1, ...   as functions of scikit-learn, which the tests hold them to
+    top_<k>                                share of rows whose class is among the k likeliest, such as top_5
+
+Where scikit-learn needs to be told what a score of several classes is, it is the mean over them (macro).
+"""
+
+import re
+from dataclasses import dataclass
+
+CLASSES = ("binary", "multiclass")
+RUN_LENGTHS = ("epochs_run", "best_epoch")  # what a run that may stop early records besides
+_TOP_K = re.compile(r"top_([1-9]\d*)")
+_MEASURE = re.compile(r"(?:test|val|best_val|area_under_val)_(.+)")  # of a run: the metric is the rest of its name
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric beside the loss. tasks: those it fits. higher: whether more of it is better. in_unit: whether it is in
+    a unit of the data's, so that what is a small difference depends on the data.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    higher: bool
+    meaning: str
+    in_unit: bool = False
+
+
+# The first of each task is its default.
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", CLASSES, True, "share of rows whose class is predicted"),
+        Metric("balanced_accuracy", CLASSES, True, "mean share of each class's rows that are predicted"),
+        Metric("f1", CLASSES, True, "harmonic mean of precision and recall of the second class; of more, their mean"),
+        Metric("f1_macro", CLASSES, True, "mean over all classes, also of two"),
+        Metric("precision", CLASSES, True, "share of rows predicted as the second class that are; of more, their mean"),
+        Metric("recall", CLASSES, True, "share of rows of the second class that are predicted; of more, their mean"),
+        Metric("auc", ("binary",), True, "area under the ROC curve, by Keras' thresholds"),
+        Metric("top_5", ("multiclass",), True, "share of rows whose class is among the 5 likeliest; also top_3, ..."),
+        Metric("log_loss", CLASSES, False, "cross-entropy without class weights, label smoothing and penalties"),
+        Metric("mae", ("regression",), False, "mean absolute error", in_unit=True),
+        Metric("mse", ("regression",), False, "mean squared error", in_unit=True),
+        Metric("rmse", ("regression",), False, "root of the mean squared error; the mean of several targets", True),
+        Metric("r2", ("regression",), True, "share of the variance that is explained; the mean of several targets"),
+    )
+}
+
+
+def metrics_of(task: str) -> tuple[str, ...]:
+    """The names of the metrics that fit a task, its default first."""
+    return tuple(metric.name for metric in METRICS.values() if task in metric.tasks)
+
+
+def top_k(name: str) -> int:
+    """The k of a `top_<k>`; 0 for another metric."""
+    match = _TOP_K.fullmatch(name)
+    return int(match[1]) if match else 0
+
+
+def fits_task(name: object, task: str) -> bool:
+    """Whether there is a metric of this name for the task."""
+    return isinstance(name, str) and ("top_5" if top_k(name) else name) in metrics_of(task)
+
+
+def higher_is_better(measure: str) -> bool:
+    """Whether more of a measure is better: of a metric, or of a run's (`test_f1`, `best_val_f1`, ...).
+
+    Losses, and whatever is not in the table, are better lower, unless the name ends in accuracy or auc.
+    """
+    metric = _metric(measure)
+    return metric.higher if metric else measure.endswith(("accuracy", "auc"))
+
+
+def is_in_unit(measure: str) -> bool:
+    """Whether a measure is in a unit of its own, as errors of a regression are, and numbers of epochs."""
+    metric = _metric(measure)
+    return measure in RUN_LENGTHS or (metric is not None and metric.in_unit)
+
+
+def _metric(measure: str) -> Metric | None:
+    match = _MEASURE.fullmatch(measure)
+    name = match[1] if match else measure
+    return METRICS.get("top_5" if top_k(name) else name)
