@@ -39,3 +39,10 @@ def sync() -> NoReturn:
     from pipeline.sync import main
 
     run_command(main)
+
+
+def complete() -> NoReturn:
+    """Run `bias-complete`."""
+    from pipeline.complete import main
+
+    raise SystemExit(main())

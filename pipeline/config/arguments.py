@@ -61,14 +61,9 @@ def read_arguments(given: Sequence[str]) -> Arguments:
     plan_only = "--plan" in options
     options = [option for option in options if option != "--plan"]
     parsed = _parse_options(options)
-    if parsed.shell_completion:  # what follows is no override
-        if [argument.partition("=")[0] for argument in overrides] not in (["install"], ["uninstall"], ["query"]):
-            raise ConfigError("--shell-completion", " ".join(overrides) or None, "install=bash, or another shell")
-        options, overrides = [*options, *overrides], []
-    else:
-        overrides = spell_overrides(overrides, _may_sweep(parsed, overrides))
+    overrides = spell_overrides(overrides, _may_sweep(parsed, overrides))
     folders = [CONF] if parsed.config_dir is None else [CONF, Path(parsed.config_dir)]
-    shown = (parsed.help, parsed.hydra_help, parsed.cfg, parsed.info, parsed.shell_completion)
+    shown = (parsed.help, parsed.hydra_help, parsed.cfg, parsed.info)
     return Arguments(options, overrides, folders, plan_only, parsed.config_name or "config", any(shown))
 
 
@@ -103,8 +98,9 @@ def _parse_options(options: list[str]) -> argparse.Namespace:
         raise ConfigError("--experimental-rerun: not supported; allowed: the same command again, which goes on")
     if parsed.config_path is not None:
         raise ConfigError("--config-path", parsed.config_path, "--config-dir, which adds to the settings of conf/")
-    commands = {"--run": parsed.run, "--multirun": parsed.multirun, "--cfg": parsed.cfg, "--info": parsed.info,
-                "--shell-completion": parsed.shell_completion}  # fmt: skip
+    if parsed.shell_completion:  # Hydra's takes `-m` of `python -m` for a file
+        raise ConfigError('--shell-completion: not supported; allowed: eval "$(python -m pipeline.complete bash)"')
+    commands = {"--run": parsed.run, "--multirun": parsed.multirun, "--cfg": parsed.cfg, "--info": parsed.info}
     chosen = [name for name, value in commands.items() if value]
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(chosen)}: given together; allowed: one of them")

@@ -127,6 +127,7 @@ def test_broken_model_file_is_refused(
         (["--cfg=job", "--package=nix"], "package 'nix' not found"),
         (["--run"], "--run and --multirun: given together"),
         (["--experimental-rerun=config.pickle"], "--experimental-rerun: "),
+        (["-sc", "install=bash"], "--shell-completion: not supported; allowed: eval "),
         (["--plan=true"], "--plan=true: --plan takes no value; allowed: --plan alone"),
         (["--conf=config"], "unrecognized arguments: --conf=config"),
     ],

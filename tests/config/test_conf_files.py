@@ -24,7 +24,7 @@ COMMANDS = sorted({
     match[1].strip()
     for path in [*CONF.rglob("*.yaml"), CONF / "README.md"]
     for match in re.finditer(r"python -m pipeline\.train((?: [^\s`]+)*)", as_typed(path.read_text()))
-    if "--" not in match[1] and " -sc" not in match[1]
+    if "--" not in match[1]
 })  # fmt: skip
 NEEDED = {  # what an option needs beside it
     "orthogonal": (*DROPOUT_GRU, "bias_layers=hidden"),

@@ -41,7 +41,6 @@ TOP_LEVEL = "allowed: study, use_bias, bias_layers, seeds,"
         ["data@data=iris", "data@_global_=iris"],
         ["hydra.sweep.dir=x", "hydra/launcher=joblib", "+hydra.job.env_set.A=1", "hydra.sweeper.params={}"],
         ["--cfg", "job", "--package=data", "-cn", "config", "seeds=3"],
-        ["-sc", "install=bash"],
         ["--info", "searchpath", "seeds=3"],
         ["--info", "seeds=3"],
         ["model.layers=[{class_name:'Dense'}],[{class_name:Dense,config:{activation:'relu'}}]", "study='a b',c"],

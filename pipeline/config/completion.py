@@ -1,0 +1,201 @@
+"""What the Tab key offers on a command line: options, groups, keys, their values, and names of files.
+
+Answered from the schema and the names of files alone, in a fraction of a second: nothing is composed, and neither Hydra
+nor NumPy is imported. `shells.py` has the code by which a shell asks.
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipeline.config.schema import CONF, DEVICES, MISSING_VALUES, PATHS, PROJECT, SPLITS, TASKS, expand_home, key_types
+
+COMMANDS = ("train", "compare", "extract", "sync", "prune")
+TOKEN = re.compile(r"""(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^\s'"\\])+""")
+SPECIAL = re.compile(r"([^\w@%+=:,./~-])")  # what a shell does not take as it is
+
+SWITCHES = ("auto", "true", "false")
+VALUES = {  # of keys whose type does not say what they take
+    "bias_layers": ("all", "hidden", "output"),
+    "data.missing": MISSING_VALUES,
+    "data.split": SPLITS,
+    "data.task": TASKS,
+    "runtime.device": DEVICES,
+    "runtime.isolate": SWITCHES,
+    "runtime.portable": SWITCHES,
+    "training.class_weight": ("null", "balanced"),
+    "training.metrics": ("auto",),
+    "training.seeds_at_once": ("auto",),
+    "training.xla": SWITCHES,
+}
+LAUNCHERS = {"basic": "hydra", "joblib": "hydra_plugins.hydra_joblib_launcher"}  # and the package that has each
+HYDRA_OPTIONS = ("-m", "--multirun", "--plan", "-q", "--quiet", "--help", "--cfg", "--resolve", "--config-dir",
+                 "--config-name", "--info", "--hydra-help")  # fmt: skip
+KEYS = {  # of the other commands that take key=value; a test holds them to the commands' options
+    "compare": ("study", "baseline", "metric", "margin", "threshold", "figures", "results", "reports", "mlflow", "wait"),
+    "sync": ("study", "results", "reports", "uri", "wait", "follow"),
+    "prune": ("results", "uri", "logs"),
+}
+OPTIONS = {
+    "train": HYDRA_OPTIONS,
+    "compare": ("-q", "--quiet", "--help"),
+    "sync": ("--help",),
+    "prune": ("--dry-run", "--yes", "--help"),
+    "extract": ("--format", "--output", "--layer", "--kind", "--diff", "--load", "--wait", "--help"),
+}
+OPTION_VALUES = {  # of options that take the next word
+    "--cfg": ("job", "hydra", "all"),
+    "-c": ("job", "hydra", "all"),
+    "--format": ("table", "csv", "json", "parquet", "npz"),
+    "--kind": ("bias", "beta", "absent", "unknown"),
+}
+WITHOUT_CHOICES = ("--config-name", "-cn", "--package", "-p", "--layer", "--wait")
+
+
+def complete_line(line: str) -> list[str]:
+    """The words that the last word of a command line can become, quoted for a shell; [] where the line is not ours.
+
+    line: as typed, up to the cursor. A word that goes on (`data=`, a folder) ends with one of `= . /`.
+    """
+    tokens = list(TOKEN.finditer(line))
+    if TOKEN.sub("", line).strip():  # a quote that is open
+        return []
+    at_word = bool(tokens) and tokens[-1].end() == len(line)
+    words = [_unquote(token[0]) for token in tokens]
+    current = words.pop() if at_word else ""
+    command, given = find_command(words)
+    offered = _candidates(command, given, current) if command else []
+    return [SPECIAL.sub(r"\\\1", word) for word in sorted(set(offered)) if word.startswith(current)]
+
+
+def find_command(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Which command of ours the words before the last one run, and the words after it; "" where none."""
+    for i, word in enumerate(words):
+        name = Path(word).name
+        if name.startswith("bias-") and name.removeprefix("bias-") in COMMANDS:
+            return name.removeprefix("bias-"), list(words[i + 1 :])
+        module = word.removeprefix("pipeline.")
+        if i and words[i - 1] == "-m" and word.startswith("pipeline.") and module in COMMANDS:
+            return module, list(words[i + 1 :])
+    return "", []
+
+
+def _unquote(token: str) -> str:
+    return "".join(shlex.split(token, comments=False)[:1])
+
+
+def _candidates(command: str, given: Sequence[str], current: str) -> list[str]:
+    """Whole words that may stand in the place of the current one."""
+    before = given[-1] if given else ""
+    if before in OPTION_VALUES and command in ("train", "extract"):
+        return list(OPTION_VALUES[before])
+    if before in ("--config-dir", "-cd"):
+        return _paths(current, folders_only=True)
+    if before in WITHOUT_CHOICES and command in ("train", "extract"):
+        return []
+    if current.startswith("-"):
+        return list(OPTIONS[command])
+    if command == "extract":
+        return _paths(current)
+    folders = [CONF, *map(Path, _config_folders(given))] if command == "train" else []
+    if "=" in current:
+        return _values(command, current, folders, given)
+    used = {word.lstrip("+").partition("=")[0] for word in given}
+    if command != "train":
+        return [f"{key}=" for key in KEYS[command] if key not in used]
+    return [word for word in _settings(current) if word.rstrip("=") not in used]
+
+
+def _config_folders(given: Sequence[str]) -> list[str]:
+    """The folders of `--config-dir`, which add options to the groups."""
+    pairs = zip(given, given[1:], strict=False)
+    return [following for word, following in pairs if word in ("--config-dir", "-cd")] + [
+        word.partition("=")[2] for word in given if word.startswith("--config-dir=")
+    ]
+
+
+def _settings(current: str) -> list[str]:
+    """Groups as `data=`, and those that have keys as `data.` too; the keys of a group once its dot is typed."""
+    sign = current[: len(current) - len(current.lstrip("+"))]
+    keys = key_types()
+    parents = {key.partition(".")[0] for key in keys if "." in key}
+    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
+    parent = current.lstrip("+").partition(".")[0] if "." in current else ""
+    if parent:
+        return [f"{sign}{key}=" for key in keys if key.startswith(f"{parent}.")]
+    names = {key for key in keys if "." not in key and (key not in parents or key in groups)}
+    words = [f"{name}=" for name in names | groups | {"hydra/launcher"}] + [f"{parent}." for parent in parents]
+    return [f"{sign}{word}" for word in words]
+
+
+def _values(command: str, current: str, folders: Sequence[Path], given: Sequence[str]) -> list[str]:
+    """The word with each value that its key can have; of a sweep, `zeros,on`, the last value is completed."""
+    typed, _, value = current.partition("=")
+    key = typed.lstrip("+")
+    if (files := _file_reader(command, key)) is not None:
+        return [f"{typed}={path}" for path in files(value)]
+    done = value[: value.rfind(",") + 1]
+    chosen = set(done.split(","))
+    return [f"{typed}={done}{option}" for option in _choices(command, key, folders, given) if option not in chosen]
+
+
+def _file_reader(command: str, key: str) -> Callable[[str], list[str]] | None:
+    """What lists the files that a key can name; None where it names none."""
+    if key in ("results", "reports"):
+        return partial(_paths, folders_only=True)
+    names_file = key in PATHS or key.rpartition(".")[2].endswith("path") or key == "code"
+    return _paths if command == "train" and names_file else None
+
+
+def _choices(command: str, key: str, folders: Sequence[Path], given: Sequence[str]) -> list[str]:
+    results = next((word.partition("=")[2] for word in given if word.startswith("results=")), "results")
+    studies = PROJECT / expand_home(results)
+    if key == "study":
+        return _folders(studies)
+    if command != "train":
+        study = next((word.partition("=")[2] for word in given if word.startswith("study=")), "")
+        arms = [arm for name in (study.split(",") if study else _folders(studies)) for arm in _folders(studies / name)]
+        return arms if key == "baseline" else ["true", "false"] if key in ("figures", "mlflow", "follow") else []
+    if key == "hydra/launcher":
+        return [name for name, package in LAUNCHERS.items() if _is_installed(package)]
+    options = [path.stem for folder in folders for path in (folder / key).glob("*.yaml")] if "." not in key else []
+    if options:
+        return options
+    return list(VALUES.get(key, ("true", "false") if key_types().get(key) is bool else ()))
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _folders(place: Path) -> list[str]:
+    try:
+        return [path.name for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    except OSError:
+        return []
+
+
+def _paths(typed: str, folders_only: bool = False) -> list[str]:
+    """The files and folders that a path can become; a folder ends with a slash. Hidden ones only once a dot is typed."""
+    head, slash, tail = typed.rpartition("/")
+    folder = f"{head}{slash}"
+    found = []
+    try:
+        with os.scandir(expand_home(folder) if folder else ".") as entries:
+            for entry in entries:
+                if entry.name.startswith(".") and not tail.startswith("."):
+                    continue
+                if entry.is_dir():
+                    found.append(f"{folder}{entry.name}/")
+                elif not folders_only:
+                    found.append(f"{folder}{entry.name}")
+    except OSError:
+        return []
+    return found
