@@ -4,6 +4,8 @@ Answered from the schema and the names of files alone, in a fraction of a second
 nor NumPy is imported. `shells.py` has the code by which a shell asks.
 """
 
+import ast
+import itertools
 import os
 import re
 import shlex
@@ -12,7 +14,8 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.config.schema import CONF, DEVICES, MISSING_VALUES, PATHS, PROJECT, SPLITS, TASKS, expand_home, key_types
+from pipeline.config.schema import DEVICES, MISSING_VALUES, PATHS, SPLITS, TASKS, expand_home, key_types
+from pipeline.installation import CONF, PACKAGE, PROJECT
 
 COMMANDS = ("train", "compare", "extract", "sync", "prune")
 TOKEN = re.compile(r"""(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^\s'"\\])+""")
@@ -35,11 +38,6 @@ VALUES = {  # of keys whose type does not say what they take
 LAUNCHERS = {"basic": "hydra", "joblib": "hydra_plugins.hydra_joblib_launcher"}  # and the package that has each
 HYDRA_OPTIONS = ("-m", "--multirun", "--plan", "-q", "--quiet", "--help", "--cfg", "--resolve", "--config-dir",
                  "--config-name", "--info", "--hydra-help")  # fmt: skip
-KEYS = {  # of the other commands that take key=value; a test holds them to the commands' options
-    "compare": ("study", "baseline", "metric", "margin", "threshold", "figures", "results", "reports", "mlflow", "wait"),
-    "sync": ("study", "results", "reports", "uri", "wait", "follow"),
-    "prune": ("results", "uri", "logs"),
-}
 OPTIONS = {
     "train": HYDRA_OPTIONS,
     "compare": ("-q", "--quiet", "--help"),
@@ -106,14 +104,24 @@ def _candidates(command: str, given: Sequence[str], current: str) -> list[str]:
         return _values(command, current, folders, given)
     used = {word.lstrip("+").partition("=")[0] for word in given}
     if command != "train":
-        return [f"{key}=" for key in KEYS[command] if key not in used]
+        return [f"{key}=" for key in option_keys(command) if key not in used]
     return [word for word in _settings(current) if word.rstrip("=") not in used]
+
+
+def option_keys(command: str) -> list[str]:
+    """The keys of a command that does not use Hydra: the fields of its options, read from its source text.
+
+    Importing the command would take half a second.
+    """
+    tree = ast.parse((PACKAGE / f"{command}.py").read_text(encoding="utf-8"))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.endswith("Options")]
+    fields = [field.target for node in classes for field in node.body if isinstance(field, ast.AnnAssign)]
+    return [field.id for field in fields if isinstance(field, ast.Name)]
 
 
 def _config_folders(given: Sequence[str]) -> list[str]:
     """The folders of `--config-dir`, which add options to the groups."""
-    pairs = zip(given, given[1:], strict=False)
-    return [following for word, following in pairs if word in ("--config-dir", "-cd")] + [
+    return [following for word, following in itertools.pairwise(given) if word in ("--config-dir", "-cd")] + [
         word.partition("=")[2] for word in given if word.startswith("--config-dir=")
     ]
 
@@ -183,7 +191,7 @@ def _folders(place: Path) -> list[str]:
 
 
 def _paths(typed: str, folders_only: bool = False) -> list[str]:
-    """The files and folders that a path can become; a folder ends with a slash. Hidden ones only once a dot is typed."""
+    """The files and folders that a path can become; folders end with a slash; hidden ones need a dot."""
     head, slash, tail = typed.rpartition("/")
     folder = f"{head}{slash}"
     found = []

@@ -1,7 +1,7 @@
 """The code that has bash and zsh ask `pipeline.complete` for what the Tab key offers.
 
-The commands run as `python -m pipeline.train` or `uv run python -m pipeline.train`, so `python` and `uv` get a completion
-that answers for our lines and hands every other one to what completed them before.
+The commands run as `python -m pipeline.train` or `uv run python -m pipeline.train`, so `python` and `uv` get a
+completion that answers for our lines and hands every other one to what completed them before.
 """
 
 import os

@@ -11,7 +11,7 @@ from factories import compose_config
 
 from pipeline.biases.command_line import FORMATS, KINDS
 from pipeline.compare import CompareOptions
-from pipeline.config.completion import KEYS, OPTION_VALUES, VALUES, complete_line
+from pipeline.config.completion import OPTION_VALUES, VALUES, complete_line, option_keys
 from pipeline.config.schema import CONF, PROJECT, key_types
 from pipeline.config.shells import shell_code
 from pipeline.errors import ConfigError
@@ -78,8 +78,8 @@ def test_studies_and_arms(tmp_path: Path) -> None:
 
 def test_agrees_with_the_commands() -> None:
     """What is listed here is what the commands take."""
-    assert KEYS["compare"] == tuple(field.name for field in fields(CompareOptions))
-    assert KEYS["sync"] == tuple(field.name for field in fields(SyncOptions))
+    assert option_keys("compare") == [field.name for field in fields(CompareOptions)]
+    assert option_keys("sync") == [field.name for field in fields(SyncOptions)]
     assert OPTION_VALUES["--format"] == FORMATS
     assert OPTION_VALUES["--kind"] == KINDS
     assert VALUES.keys() <= key_types().keys()

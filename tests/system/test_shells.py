@@ -37,7 +37,8 @@ class Shell:
         if self.pid == 0:
             os.chdir(folder)
             path = [folder / "bin", Path(sys.executable).parent, os.environ["PATH"]]
-            environment = {"PATH": os.pathsep.join(map(str, path)), "HOME": str(folder), "TERM": "dumb", "PYTHONPATH": str(PROJECT)}
+            environment = {"PATH": os.pathsep.join(map(str, path)), "HOME": str(folder), "TERM": "dumb"}
+            environment["PYTHONPATH"] = str(PROJECT)
             os.execvpe(START[name][0], START[name], environment)
         self.run(READY[name])
 
