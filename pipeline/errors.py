@@ -14,7 +14,11 @@ _HEAD = 120  # of them before the ellipsis: the key and where the value begins; 
 _ABSENT: Any = object()  # the default of `given`, since None is a value that a user can give
 
 
-class ConfigError(ValueError):
+class PipelineError(Exception):
+    """What this library raises: one line that says what is wrong, and what to do."""
+
+
+class ConfigError(PipelineError, ValueError):
     """A request that cannot be carried out.
 
     `ConfigError("seeds", 0, "a count from 1 up")` reads "seeds: 0 given; allowed: a count from 1 up". `allowed` is a

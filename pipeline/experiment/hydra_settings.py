@@ -5,7 +5,6 @@ then is found here: before Hydra itself runs (`check_callbacks`), and for every 
 """
 
 import copy
-import logging.config
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from pipeline.config.interpolation import refuse_environment
 from pipeline.config.overrides import check_verbose, parse_overrides
 from pipeline.config.schema import CONF
 from pipeline.errors import ConfigError, require
+from pipeline.runtime.logs import kept_logging
 from pipeline.store.files import check_writable
 from pipeline.store.places import check_file
 
@@ -169,7 +169,7 @@ def _try_logging(config: DictConfig, key: str, output: Path | None = None) -> No
         try:
             if "root" not in settings:
                 raise ValueError("root is missing")
-            with _kept_logging():
+            with kept_logging():
                 configure_log(DictConfig(settings), config.hydra.verbose)
         except Exception as error:
             reason = ": ".join(str(e) for e in (error, error.__cause__) if e and str(e))
@@ -182,19 +182,3 @@ def _check_log(file: Path, key: str, output: Path | None) -> None:
         require(file.parent.is_dir(), key, file, "a file in a folder that exists")
         check_writable(file.parent, key)
     check_file(file, key)
-
-
-@contextmanager
-def _kept_logging() -> Iterator[None]:
-    """Put handlers and levels of all loggers back at the end, and close what logging was set up with meanwhile."""
-    loggers = [logging.root, *(x for x in logging.root.manager.loggerDict.values() if isinstance(x, logging.Logger))]
-    before = [(x, x.handlers[:], x.level, x.propagate, x.disabled) for x in loggers]
-    try:
-        yield
-    finally:
-        made = {h for x in loggers for h in x.handlers} - {h for _, handlers, *_ in before for h in handlers}
-        for logger, handlers, level, propagate, disabled in before:
-            logger.handlers[:], logger.propagate, logger.disabled = handlers, propagate, disabled
-            logger.setLevel(level)
-        for handler in made:
-            handler.close()

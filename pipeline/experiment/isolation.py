@@ -2,9 +2,9 @@
 
 The process is `python -m pipeline.experiment.isolation`. It trains one job after the other, since it costs an import of
 TensorFlow and the compiled programs; after a job that failed, whatever the reason, the next one gets a new process. It
-reads pickled jobs from its standard input and ends as soon as that ends, so also when this process is killed. To
-standard output it writes a line of JSON per reply: `[epochs done, in all]`, `{"line": what to tell the user}`, null for
-a job that is done, or the error of one that is not.
+reads pickled jobs, each a function and its arguments, from its standard input and ends as soon as that ends, so also when this process is killed. To
+standard output it writes a line of JSON per reply: `[arm, epochs done, in all]`, `{"line": what to tell the user}`, null for
+a job that is done, `{"result": ...}` where it returns something, or the error of one that is not.
 """
 
 import contextlib
@@ -35,6 +35,8 @@ SECONDS_TO_STOP = 10  # for storing a stack that has just ended
 SECONDS_BETWEEN_REPLIES = 0.1
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"  # Hydra's
 
+Work = Callable[..., Any]
+
 _trainers: list[subprocess.Popen[bytes]] = []  # at most one
 
 
@@ -42,11 +44,23 @@ class JobError(Exception):
     """A job that failed in its process, or died with it. The text is the whole error, its type's name included."""
 
 
+def _no_progress(arm: str, done: int, total: int) -> None:
+    """Show nothing."""
+
+
 def train_isolated(plan: Plan, seeds: Sequence[int], progress: Progress, job_log: Path) -> None:
     """Do what `train_and_store` does, in the other process; its messages go to `job_log`. Raises JobError."""
-    trainer = _trainers[0] if _trainers else _start_trainer()
+    call_isolated(train_and_store, plan, tuple(seeds), progress=progress, job_log=job_log)
+
+
+def call_isolated(work: Work, *arguments: Any, progress: Progress = _no_progress, job_log: Path) -> Any:
+    """Call a function in the other process, and return what it returns, which JSON must hold.
+
+    work: a function of this package; its last argument is a `progress`. Its messages go to `job_log`. Raises JobError.
+    """
+    trainer = _trainers[0] if _trainers else start_trainer()
     try:
-        _train_in(trainer, plan, seeds, progress, job_log)
+        return _call_in(trainer, work, arguments, progress, job_log)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             trainer.terminate()
@@ -56,20 +70,22 @@ def train_isolated(plan: Plan, seeds: Sequence[int], progress: Progress, job_log
         raise
 
 
-def _train_in(
-    trainer: subprocess.Popen[bytes], plan: Plan, seeds: Sequence[int], progress: Progress, job_log: Path
-) -> None:
+def _call_in(
+    trainer: subprocess.Popen[bytes], work: Work, arguments: tuple[Any, ...], progress: Progress, job_log: Path
+) -> Any:
     assert trainer.stdin is not None and trainer.stdout is not None
     try:
-        pickle.dump((plan, tuple(seeds), job_log), trainer.stdin)
+        pickle.dump((work, arguments, job_log), trainer.stdin)
         trainer.stdin.flush()
         while (reply := json.loads(trainer.stdout.readline())) is not None:
             if isinstance(reply, str):
                 raise JobError(reply)
+            if isinstance(reply, dict) and "result" in reply:
+                return reply["result"]
             if isinstance(reply, dict):
                 tell_once(reply["line"])
                 continue
-            progress(plan.arm, *reply)
+            progress(*reply)
     except (BrokenPipeError, json.JSONDecodeError):  # half a line, or none
         raise JobError(describe_death(trainer.wait())) from None
 
@@ -82,10 +98,11 @@ def stop_trainer() -> None:
     _trainers.clear()
 
 
-def _start_trainer() -> subprocess.Popen[bytes]:
+def start_trainer() -> subprocess.Popen[bytes]:
+    """Start the process, in which Keras always computes with TensorFlow."""
     trainer = subprocess.Popen(
         module_command("pipeline.experiment.isolation"),
-        env=module_environment(),
+        env=module_environment() | {"KERAS_BACKEND": "tensorflow"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C reaches it by this process alone, in time for storing what is finished
@@ -110,7 +127,7 @@ def main() -> int:
     with contextlib.suppress(OSError):  # where memory is short, the system shall kill this process, not its parent
         Path("/proc/self/oom_score_adj").write_text("500")
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
-    jobs: SimpleQueue[tuple[Plan, tuple[int, ...], Path]] = SimpleQueue()
+    jobs: SimpleQueue[tuple[Work, tuple[Any, ...], Path]] = SimpleQueue()
     threading.Thread(target=_read_jobs, args=(sys.stdin.buffer, jobs), daemon=True).start()
     writing = threading.Lock()
 
@@ -121,16 +138,16 @@ def main() -> int:
 
     pass_on(lambda line: reply({"line": line}))
     while True:
-        plan, seeds, job_log = jobs.get()
+        work, arguments, job_log = jobs.get()
         forget_told()
         with redirect_stderr(job_log):
             try:
-                train_and_store(plan, seeds, _rarely(reply))
+                result = work(*arguments, _rarely(reply))
             except Exception as error:
                 log.info("the job failed", exc_info=True)
                 reply(one_line(f"{type(error).__name__}: {error}"))
             else:
-                reply(None)
+                reply(None if result is None else {"result": result})
 
 
 def _rarely(reply: Callable[[Any], None]) -> Progress:
@@ -141,7 +158,7 @@ def _rarely(reply: Callable[[Any], None]) -> Progress:
         now = time.monotonic()
         if now - last[0] > SECONDS_BETWEEN_REPLIES:
             last[0] = now
-            reply([done, total])
+            reply([arm, done, total])
 
     return progress
 

@@ -1,5 +1,6 @@
 """Keep native libraries' messages off the terminal."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -46,6 +47,32 @@ def tell_once(line: str) -> None:
 def forget_told() -> None:
     """Begin another command, which tells everything again."""
     _told.clear()
+
+
+@contextmanager
+def kept_logging() -> Iterator[None]:
+    """Put handlers and levels of all loggers back at the end, and close what logging was set up with meanwhile."""
+    loggers = [logging.root, *(x for x in logging.root.manager.loggerDict.values() if isinstance(x, logging.Logger))]
+    before = [(x, x.handlers[:], x.level, x.propagate, x.disabled) for x in loggers]
+    try:
+        yield
+    finally:
+        made = {h for x in loggers for h in x.handlers} - {h for _, handlers, *_ in before for h in handlers}
+        for logger, handlers, level, propagate, disabled in before:
+            logger.handlers[:], logger.propagate, logger.disabled = handlers, propagate, disabled
+            logger.setLevel(level)
+        for handler in made:
+            handler.close()
+
+
+@contextmanager
+def told_to(receive: Callable[[str], None]) -> Iterator[None]:
+    """Within the context, hand the lines for the user to a function."""
+    _receivers.append(receive)
+    try:
+        yield
+    finally:
+        _receivers.remove(receive)
 
 
 def pass_on(receive: Callable[[str], None]) -> None:
