@@ -1,10 +1,11 @@
 """Train in a process beside this one, so that a job that is killed, for memory or by a crash, ends alone.
 
-The process is `python -m pipeline.experiment.isolation`. It trains one job after the other, since it costs an import of
+The process is `python -m pipeline.experiment.isolation`. It does one job after the other, since it costs an import of
 TensorFlow and the compiled programs; after a job that failed, whatever the reason, the next one gets a new process. It
-reads pickled jobs, each a function and its arguments, from its standard input and ends as soon as that ends, so also when this process is killed. To
-standard output it writes a line of JSON per reply: `[arm, epochs done, in all]`, `{"line": what to tell the user}`, null for
-a job that is done, `{"result": ...}` where it returns something, or the error of one that is not.
+reads pickled jobs, each a function and its arguments, from its standard input, and ends as soon as that ends, so also
+when this process is killed. To standard output it writes a line of JSON per reply: `[arm, epochs done, in all]`,
+`{"line": what to tell the user}`, null for a job that is done, `{"result": ...}` for one that returns something, or the
+error of one that is not.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
@@ -50,6 +52,8 @@ def _no_progress(arm: str, done: int, total: int) -> None:
 
 def train_isolated(plan: Plan, seeds: Sequence[int], progress: Progress, job_log: Path) -> None:
     """Do what `train_and_store` does, in the other process; its messages go to `job_log`. Raises JobError."""
+    config = replace(plan.config, results=str(plan.config.results_dir))  # a job may change the working directory
+    plan = replace(plan, config=config)
     call_isolated(train_and_store, plan, tuple(seeds), progress=progress, job_log=job_log)
 
 
