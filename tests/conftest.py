@@ -16,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from servers import MLflowServer, launch_server
 
 from pipeline import train
+from pipeline.config.user_classes import forget_user_classes
 from pipeline.runtime.logs import forget_told
 
 # Hydra closes all log handlers, and absl's (TensorFlow's) then closes its stream: it must not be one of pytest's.
@@ -46,8 +47,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _as_a_new_command() -> Iterator[None]:
     GlobalHydra.instance().clear()
     forget_told()
+    forget_user_classes()
     yield
     GlobalHydra.instance().clear()
+    forget_user_classes()
 
 
 @pytest.fixture

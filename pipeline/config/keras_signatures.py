@@ -11,9 +11,11 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from pipeline.config.user_classes import REQUIRED as REQUIRED
+from pipeline.config.user_classes import user_arguments, user_class, user_names
+
 # This project's initializers, parsed like Keras' own.
 CUSTOM_INITIALIZERS = Path(__file__).parents[1] / "models" / "initializers" / "custom.py"
-REQUIRED = object()  # stands for the default of an argument that has none
 
 _EXPORTED_CLASS = re.compile(r"^@keras_export\(([^@]*?)\)\s*(?:@\w+[^\n]*\n)*class (\w+)\(", re.MULTILINE)
 _CLASS = re.compile(r"^class ([A-Z]\w+)\(", re.MULTILINE)
@@ -22,9 +24,10 @@ _CLASS = re.compile(r"^class ([A-Z]\w+)\(", re.MULTILINE)
 def class_names(group: str) -> list[str]:
     """The public class names of a group, e.g. `class_names("initializers")` contains `"GlorotUniform"`.
 
-    The groups are `layers`, `initializers`, `optimizers`, `optimizers.schedules`, `losses`, as in `keras.<group>`.
+    The groups are `layers`, `initializers`, `optimizers`, `optimizers.schedules`, `losses`, as in `keras.<group>`. The
+    user's own that this process knows are among them, `mine>MyInitializer`.
     """
-    return sorted(_source_files(group))
+    return sorted([*_source_files(group), *user_names(group)])
 
 
 def is_custom(group: str, class_name: str) -> bool:
@@ -32,13 +35,18 @@ def is_custom(group: str, class_name: str) -> bool:
     return _source_files(group).get(class_name) == CUSTOM_INITIALIZERS
 
 
-@cache
 def constructor_arguments(group: str, class_name: str) -> dict[str, object]:
     """The arguments of a class's constructor and their defaults: `REQUIRED` without one, None if it is no literal.
 
     A class without `__init__` has the arguments of its base class in the same file. Raises KeyError for an unknown
     class.
     """
+    own = user_class(group, class_name)
+    return _parsed_arguments(group, class_name) if own is None else user_arguments(own)
+
+
+@cache
+def _parsed_arguments(group: str, class_name: str) -> dict[str, object]:
     tree = ast.parse(_source_files(group)[class_name].read_text(encoding="utf-8"))
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     node = classes.get(class_name)

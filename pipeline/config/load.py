@@ -125,6 +125,10 @@ def _check_values(config: Config) -> None:
     is_folder = re.fullmatch(r"[\w.,=+-][\w .,=+-]*", config.study) and not config.study.startswith(".")
     require(is_folder, "study", config.study, "a folder name: letters, digits, space and . , = + - _")
     require(config.results.strip() != "", "results", repr(config.results), "a folder")
+    paths = config.code_paths if isinstance(config.code, (str, list, type(None))) else (None,)
+    are_paths = config.code != [] and all(isinstance(path, str) and path.strip() for path in paths)
+    allowed = "a list of different Python files, [a.py,b.py]"
+    require(are_paths and len(set(paths)) == len(paths), "code", config.code, allowed)
     layers = config.bias_layers
     are_names = isinstance(layers, list) and layers and all(isinstance(name, str) for name in layers)
     allowed = "all, hidden, output, or a list of layer names"

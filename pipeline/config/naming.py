@@ -15,6 +15,7 @@ NOT_IN_ARM = (
     "seeds",
     "use_bias",
     "bias_initializer",
+    "code",
     "show_weights",
     "ablation",
     "results",
@@ -56,6 +57,7 @@ def bias_setting(config: Config, defaults: dict[str, object]) -> str:
     if len([name for name in defaults if name not in NOT_TYPED]) == 1:
         differing = [argument.partition("=")[2] for argument in differing]
     snake_case = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", config.bias_initializer.class_name).lower()
+    snake_case = snake_case.replace(">", ".")  # of a class of the user's own, mine>MyInitializer
     return snake_case + (f"({','.join(differing)})" if differing else "")
 
 

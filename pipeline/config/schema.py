@@ -167,6 +167,8 @@ class Settings:
     """Print the first seed's weights before and after training; store those of any model."""
     ablation: bool = True
     """Afterwards test the trained models with other biases, and count dead ReLU units."""
+    code: Any | None = None
+    """Python files of yours to run, `[mine.py]`, which register Keras layers, initializers, losses or metrics."""
     results: str = "results"
     """Folder of the results; a relative one is in the clone; of an installed package, in the working directory."""
     bias_initializer: BiasInitializer = field(default_factory=BiasInitializer)
@@ -176,6 +178,11 @@ class Settings:
     training: Training = field(default_factory=Training)
     runtime: Runtime = field(default_factory=Runtime)
     tracking: Tracking = field(default_factory=Tracking)
+
+    @property
+    def code_paths(self) -> tuple[str, ...]:
+        """The files of `code`."""
+        return () if self.code is None else (self.code,) if isinstance(self.code, str) else tuple(self.code)
 
     @property
     def results_dir(self) -> Path:

@@ -72,6 +72,10 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
     start_tensorflow(config.runtime.device, plan.portable)
     check_optimizer_values(config.optimizer)
     model, dataset, split = first_model(plan)
+    if "code" in plan.settings:
+        from pipeline.models.initializers.own import check_repeatable
+
+        check_repeatable(model, build_seed_model(plan, dataset, split))
     if plan.portable:
         training = fit_batch_size(config.training, split)
         check_portable(model, config.optimizer, training, config.runtime.portable)

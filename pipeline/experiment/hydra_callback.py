@@ -20,8 +20,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from pipeline.config.load import load_config
 from pipeline.config.overrides import as_named_refusal, expand_sweep, parse_overrides, spell_sweep
+from pipeline.config.user_classes import forget_user_classes
 from pipeline.errors import require
 from pipeline.experiment.check import check_plans
+from pipeline.experiment.code import check_code
 from pipeline.experiment.dry_run import show_plan
 from pipeline.experiment.hydra_settings import LOG, JobChecker
 from pipeline.experiment.outcome import plans_by_arm
@@ -72,6 +74,7 @@ def begin_request(plan_only: bool = False) -> None:
     """Forget the request of an earlier command in this process. plan_only: show the next one, and train nothing."""
     _requests.clear()
     forget_told()
+    forget_user_classes()
     ValidateJobs.plan_only = plan_only
     JobRuntime.instance().set(VALIDATED, "")
 
@@ -134,6 +137,7 @@ class ValidateJobs(Callback):
             checker.check(composed, number)
             plans.append(plan_job(load_config(composed, job)))
         refuse_conflicting(plans)
+        check_code([(plan.config, plan.settings) for plan in plans])
         _report_redundant(plans)
         arms = plans_by_arm(plans)
         for plan in {(plan.store, plan.config.tracking.uri): plan for plan in arms}.values():

@@ -88,11 +88,13 @@ def identify(
     training: Training,
     packages: Mapping[str, str],
     portable: bool = False,
+    code: Iterable[str] = (),
 ) -> Recipe:
     """Identify what decides the numbers of a run.
 
     layers: the completed model. data: see `data.identity`. packages: name -> version. portable: see
-    `runtime.portable`; it is part of the key, and who does not ask for it takes portable runs too.
+    `runtime.portable`; it is part of the key, and who does not ask for it takes portable runs too. code: digests of the
+    user's own code that the run depends on.
     """
     groups = {"data": data, "optimizer": asdict(optimizer), "training": asdict(training)}
     del groups["training"]["seeds_at_once"]  # how many seeds share the memory changes no number
@@ -102,10 +104,12 @@ def identify(
         "packages": dict(packages),
         "numerics": NUMERICS_VERSION,
     }
+    if digests := sorted(code):
+        decisive["code"] = digests
     if portable:
         return Recipe(digest(decisive | PORTABLE), ())
     others = []
-    if NUMERICS_VERSION == 1:
+    if NUMERICS_VERSION == 1 and not digests:
         known = [
             {k: groups[name][k] for k in names if k in groups[name]} for name, names in SOURCE_DIGEST_FIELDS.items()
         ]

@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.config.naming import arm_name, bias_setting, block_name
 from pipeline.config.schema import Config
 from pipeline.data.sources import data_identity
+from pipeline.experiment.code import run_code, used_code
 from pipeline.experiment.identity import Recipe, SeedKeys, identify
 from pipeline.models.initializers.registry import check_bias_rank, check_initializer_arguments, initializer_defaults
 from pipeline.models.spec import bias_initializers, complete_layers
@@ -55,7 +56,8 @@ class Plan:
 
 
 def plan_job(config: Config) -> Plan:
-    """Check a config and compare it with the stored runs. Raises ConfigError; imports no TensorFlow."""
+    """Check a config and compare it with the stored runs. Raises ConfigError; imports TensorFlow only for `code`."""
+    files = run_code(config)
     defaults = initializer_defaults(config.bias_initializer.class_name)
     check_initializer_arguments(config.bias_initializer)
     layers = complete_layers(config)
@@ -74,8 +76,11 @@ def plan_job(config: Config) -> Plan:
         "optimizer": asdict(config.optimizer),
         "training": {k: v for k, v in asdict(config.training).items() if k != "seeds_at_once"},
     }
+    code = used_code(config, layers, files)
+    settings |= {"code": code} if code else {}
     portable = is_portable(config.runtime.portable, config.runtime.device)
-    recipe = identify(layers, data, config.optimizer, config.training, package_versions(), portable)
+    recipe = identify(layers, data, config.optimizer, config.training, package_versions(), portable,
+                      [entry["digest"] for entry in code])  # fmt: skip
     keys = SeedKeys(recipe, config.seeds)
     plan = Plan(config, arm_name(config, defaults), settings, recipe, keys, config.seeds)
     covered = stored_seeds(plan)

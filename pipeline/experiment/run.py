@@ -12,6 +12,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import Split, split_rows
 from pipeline.experiment.check import MAX_KEPT_WEIGHTS, build_seed_model
+from pipeline.experiment.code import check_unchanged
 from pipeline.experiment.identity import SeedKeys
 from pipeline.experiment.outcome import Outcome
 from pipeline.experiment.plan import Plan, plan_job, stored_seeds
@@ -69,6 +70,7 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress) -> Non
     """Build one model per seed, train all of them together, and store each run as soon as its stack has ended."""
     config = plan.config
     device = start_tensorflow(config.runtime.device, plan.portable)
+    check_unchanged(config, plan.settings)
     dataset = load_dataset(config.data)
     splits = [split_rows(dataset, config.data, seed) for seed in seeds]
     models = [build_seed_model(plan, dataset, split) for split in splits]

@@ -15,6 +15,7 @@ from pipeline.config.schema import CONF, Config
 from pipeline.config.spelling import spell_overrides
 from pipeline.errors import ConfigError
 from pipeline.experiment.check import check_plans
+from pipeline.experiment.code import check_code
 from pipeline.experiment.plan import Plan, plan_job
 
 
@@ -26,6 +27,7 @@ def validate(overrides: Sequence[str]) -> list[Plan]:
     """
     plans = [plan_job(config) for config in compose_jobs(overrides)]
     refuse_conflicting(plans)
+    check_code([(plan.config, plan.settings) for plan in plans])
     check_plans(plans)
     return plans
 

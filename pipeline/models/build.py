@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.keras_signatures import REQUIRED, constructor_arguments
+from pipeline.config.user_classes import user_class
 from pipeline.errors import ConfigError
 from pipeline.models.initializers.registry import full_form, is_custom_initializer
 from pipeline.models.layer_names import NESTED, as_list
@@ -75,7 +76,8 @@ def _make_layer(layer: Layer, path: str, seed: int) -> Any:
         elif name in NESTED and value is not None and value is not REQUIRED:
             inner = [_make_layer(v, f"{path}/{v['config']['name']}", seed) for v in as_list(value)]
             config[name] = inner if isinstance(value, list) else inner[0]
-    cls: Any = keras.Sequential if layer["class_name"] == "Sequential" else getattr(keras.layers, layer["class_name"])
+    cls: Any = keras.Sequential if layer["class_name"] == "Sequential" else user_class("layers", layer["class_name"])
+    cls = cls or getattr(keras.layers, layer["class_name"])
     return cls(**{k: tuple(v) if isinstance(v, list) and k not in NESTED else v for k, v in config.items()})
 
 
@@ -85,6 +87,10 @@ def _seeded_initializer(full: dict[str, Any], seed: int) -> Any:
     config = {k: v for k, v in full["config"].items() if v is not None}
     if "seed" in constructor_arguments("initializers", class_name):
         config = {"seed": seed} | config
+    if (own := user_class("initializers", class_name)) is not None:
+        from pipeline.models.initializers.own import make_initializer
+
+        return make_initializer(own, config, seed)
     if not is_custom_initializer(class_name):
         return {"class_name": class_name, "config": config}
     from pipeline.models.initializers import custom

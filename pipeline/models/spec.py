@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.config.keras_signatures import REQUIRED, class_names, constructor_arguments
 from pipeline.config.schema import Config
+from pipeline.config.user_classes import full_name
 from pipeline.errors import ConfigError, closest
 from pipeline.models.initializers.registry import full_form, only_for_gates, only_for_output
 from pipeline.models.layer_names import NESTED, as_list, inner_layers, name_layers
@@ -147,7 +148,7 @@ def _full_layer(layer: Any, key: str, is_last: bool = False) -> Layer:
         raise ConfigError(key, layer, "{class_name: a Keras layer, config: its arguments}")
     if not isinstance(layer.get("config") or {}, dict):
         raise ConfigError(f"{key}.config", layer["config"], "the layer's arguments, as name: value")
-    class_name, config = layer["class_name"], dict(layer.get("config") or {})
+    class_name, config = full_name("layers", layer["class_name"]), dict(layer.get("config") or {})
     allowed = [name for name in class_names("layers") if name not in CODE_BEARING] + ["Sequential"]
     if class_name not in allowed:
         why = "runs code or reads files" if class_name in CODE_BEARING else "is not a Keras layer"

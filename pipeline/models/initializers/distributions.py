@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.biases.extraction import find_biases
 from pipeline.biases.tables import gate_parts
 from pipeline.biases.variables import Bias
+from pipeline.config.user_classes import is_user_class
 
 # (scale, mode, distribution) by which each of these is a case of Keras' VarianceScaling.
 SCALINGS = {
@@ -69,10 +70,19 @@ def expected_biases(model: Any) -> Iterator[ExpectedBias]:
         parts = zip(gate_parts(replace(bias, values=values)), gate_parts(replace(bias, values=positions)), strict=True)
         for (role, gate, part), (_, _, part_positions) in parts:
             assert part is not None  # since bias.values is not
+            if is_undeclared(initializer):  # `check_repeatable` has tried it
+                yield ExpectedBias(bias, role, gate, ExpectedDistribution("what its code draws", values=part), part)
+                continue
             expected = _expected_part(initializer, values.shape, role, gate, unit_forget_bias)
             if gate and np.ndim(expected.values):
                 expected = expected._replace(values=np.ravel(expected.values)[part_positions])
             yield ExpectedBias(bias, role, gate, expected, part)
+
+
+def is_undeclared(initializer: Any) -> bool:
+    """Whether an initializer of the user's own does not say by `expected` what it draws from, as those here do."""
+    declared = any(hasattr(initializer, method) for method in ("expected", "expected_gate"))
+    return is_user_class(type(initializer)) and not declared
 
 
 def _expected_part(

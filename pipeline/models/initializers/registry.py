@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.config.keras_signatures import CUSTOM_INITIALIZERS, class_names, constructor_arguments, is_custom
 from pipeline.config.schema import BiasInitializer
+from pipeline.config.user_classes import full_name, user_class
 from pipeline.errors import ConfigError, closest, is_number, require
 
 NEEDS_MATRIX = ("Orthogonal", "Identity")  # Keras raises on a bias with one axis
@@ -33,12 +34,18 @@ def is_custom_initializer(class_name: str) -> bool:
 
 def only_for_gates(class_name: str) -> bool:
     """Whether an initializer fills gates, so that only LSTM and GRU layers can have it."""
-    return _custom_bases().get(class_name) == "GateInitializer"
+    return "GateInitializer" in _bases(class_name)
 
 
 def only_for_output(class_name: str) -> bool:
     """Whether an initializer is meant for the model's output alone."""
-    return _custom_bases().get(class_name) == "OutputInitializer"
+    return "OutputInitializer" in _bases(class_name)
+
+
+def _bases(class_name: str) -> list[str]:
+    """The names of the base classes of an initializer that Keras does not ship."""
+    own = user_class("initializers", class_name)
+    return [_custom_bases().get(class_name, "")] if own is None else [base.__name__ for base in own.__mro__]
 
 
 @cache
@@ -92,7 +99,8 @@ def full_form(initializer: Any, key: str) -> dict[str, Any]:
         raise ConfigError(key, initializer, "a name, or {class_name: a name, config: its arguments}")
     name, config, names = str(full["class_name"]), full.get("config") or {}, class_names("initializers")
     spelling = ALIASES.get(name, name).replace("_", "").lower()
-    class_name = next((k for k in names if k.lower() == spelling), None)
+    own = full_name("initializers", name)
+    class_name = own if own in names else next((k for k in names if k.lower() == spelling), None)
     if class_name is None:
         raise ConfigError(f"{key}: {name} is not a Keras initializer; {closest(name, names)}")
     arguments = constructor_arguments("initializers", class_name)

@@ -1,0 +1,80 @@
+"""Initializers of the user's own: seeded by this project, and tried before anything is trained (imports Keras).
+
+An initializer with an argument `seed` gets one. Any other is made and called with the random states of Python, NumPy,
+Keras and TensorFlow set, so that its draws depend on the seed of the run alone.
+"""
+
+import contextlib
+import functools
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline.biases.extraction import variable_paths
+from pipeline.errors import ConfigError
+
+SEED = "_seed_of_draws"  # attribute of an initializer
+
+
+def make_initializer(cls: Any, config: Mapping[str, Any], seed: int) -> Any:
+    """An initializer of a class of the user's own, every draw of which is decided by the seed."""
+    _seed_calls(cls)
+    with _seeded(seed):
+        initializer = cls(**config)
+    setattr(initializer, SEED, seed)
+    return initializer
+
+
+def _seed_calls(cls: Any) -> None:
+    """Have the calls of a class set the random states, for objects that have a seed. Twice is the same as once."""
+    call = cls.__call__
+    if hasattr(call, SEED):
+        return
+
+    @functools.wraps(call)
+    def seeded_call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seed = getattr(self, SEED, None)
+        with contextlib.nullcontext() if seed is None else _seeded(seed):
+            return call(self, *args, **kwargs)
+
+    setattr(seeded_call, SEED, None)
+    cls.__call__ = seeded_call
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Within the context, all random states follow from the seed; Python's and NumPy's are afterwards as before."""
+    states = random.getstate(), np.random.get_state()
+    keras.utils.set_random_seed(seed)
+    try:
+        yield
+    finally:
+        keras.utils.set_random_seed(0)  # as at the start of TensorFlow (`runtime.device`)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def check_repeatable(model: Any, again: Any) -> None:
+    """Check the initial variables of a model that has initializers of the user's own, by a second one of the same seed.
+
+    Raises ConfigError for values of another shape than the variable's, for values that are no finite numbers, and for
+    those that differ between the two.
+    """
+    paths = variable_paths(model)
+    for variable, twin in zip(model.variables, again.variables, strict=True):
+        name = paths.get(id(variable)) or str(variable.path)
+        values, repeated = np.asarray(variable.value), np.asarray(twin.value)
+        if values.shape != tuple(variable.shape):
+            raise _refused(name, f"draws values of shape {values.shape}", f"the shape {tuple(variable.shape)}")
+        if np.issubdtype(values.dtype, np.number) and not np.isfinite(values).all():
+            raise _refused(name, "draws values that are nan or infinite", "finite numbers")
+        if values.tobytes() != repeated.tobytes():
+            allowed = "draws that follow from an argument `seed`, or from the random states of NumPy, Keras or Python"
+            raise _refused(name, "draws other values when a model of the same seed is built again", allowed)
+
+
+def _refused(name: str, what: str, allowed: str) -> ConfigError:
+    return ConfigError(f"code: the initializer of {name} {what}; allowed: {allowed}")

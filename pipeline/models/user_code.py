@@ -1,0 +1,264 @@
+"""Code of the user's own: Python files that are run because the user names them (`code`), and what they register.
+
+A file registers Keras classes by `keras.saving.register_keras_serializable`; configs then name them, as
+`mine>MyInitializer`. It is run once per process, as a module of its own, before any model is built. What it imports
+from its own folder is run anew for it, and its bytes count as the file's own. Nothing is written, not even bytecode.
+"""
+
+import contextlib
+import inspect
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.schema import expand_home
+from pipeline.config.user_classes import UserClass, add_user_class
+from pipeline.errors import ConfigError, one_line
+from pipeline.installation import PACKAGE
+from pipeline.runtime.hashing import digest
+
+ALLOWED = "a Python file"
+OURS = "pipeline"  # the package under which this project registers its own classes
+
+
+@dataclass(frozen=True)
+class CodeFile:
+    """A file of code that has been run.
+
+    name: of the file, without its folder. digest: of its bytes, and of those of what it imports from its folder.
+    classes: what it registered. module: what it defined.
+    """
+
+    name: str
+    digest: str
+    classes: tuple[UserClass, ...]
+    module: ModuleType = field(repr=False, compare=False)
+
+    @property
+    def registers(self) -> list[str]:
+        """The names that it registered."""
+        return [known.name for known in self.classes]
+
+
+_run: dict[str, tuple[list[tuple[Path, str]], CodeFile]] = {}  # by path: each file that was read with its digest
+
+
+def load_code(paths: Sequence[str]) -> tuple[CodeFile, ...]:
+    """Run files of the user's own, those that this process has not run yet, and make known what they register.
+
+    A relative path is taken from the working directory. Imports Keras if there is a path. Raises ConfigError for a file
+    that does not exist, raises, or registers what another one does.
+    """
+    files = tuple(_load(given) for given in paths)
+    owner: dict[str, str] = {}
+    for given, file in zip(paths, files, strict=True):
+        for known in file.classes:
+            if known.name in owner:
+                reason = f"which registers {known.name}, as {owner[known.name]} does"
+                allowed = "a name of its own for each class, and no file here that another one imports"
+                raise ConfigError("code", given, allowed, reason=reason)
+            owner[known.name] = given
+            _make_known(known)
+    return files
+
+
+def register_class(cls: Any, package: str = "Custom") -> UserClass:
+    """Make a class of a running program known, as if a file of code had registered it; register it if it is not.
+
+    Its digest is that of its source text, or of its name where there is none, as for a class typed at a prompt. Raises
+    ConfigError for a class that is none of Keras'.
+    """
+    import keras
+
+    name = keras.saving.get_registered_name(cls)
+    if name == cls.__name__:
+        keras.saving.register_keras_serializable(package)(cls)
+        name = keras.saving.get_registered_name(cls)
+    group = _group(cls)
+    if group is None:
+        raise ConfigError("class", cls.__name__, "a layer, initializer, loss, metric or optimizer of Keras")
+    try:
+        source = inspect.getsource(cls)
+    except (OSError, TypeError):
+        source = name
+    known = UserClass(name, group, cls, digest(source.encode()))
+    _make_known(known)
+    return known
+
+
+def find_function(files: Sequence[CodeFile], name: str, key: str) -> Callable[..., Any]:
+    """The function `mine:build` of a file `mine.py` of code, or `build` of the only one. Raises ConfigError."""
+    stem, colon, function = name.rpartition(":")
+    modules = [file.module for file in files if not colon or Path(file.name).stem == stem.removesuffix(".py")]
+    found = [getattr(module, function) for module in modules if callable(getattr(module, function, None))]
+    if len(found) != 1:
+        defined = [
+            f"{Path(file.name).stem}:{attribute}"
+            for file in files for attribute, value in vars(file.module).items()
+            if inspect.isfunction(value) and value.__module__ == file.module.__name__
+        ]  # fmt: skip
+        raise ConfigError(key, name, f"a function of a file in code: {', '.join(defined) or 'there is none'}")
+    return found[0]
+
+
+def _make_known(known: UserClass) -> None:
+    import keras
+
+    keras.saving.get_custom_objects()[known.name] = known.object
+    add_user_class(known)
+
+
+def _load(given: str) -> CodeFile:
+    """The file at a path, run unless this process has run the same bytes."""
+    path = expand_home(given)
+    if not path.is_file():
+        reason = "which is a folder" if path.is_dir() else "which does not exist"
+        raise ConfigError("code", given, ALLOWED, reason=reason)
+    place = os.fspath(path.absolute())
+    read, file = _run.get(place, ([], None))
+    try:
+        if file is None or any(_digest(part) != content for part, content in read):
+            read, file = _run_file(given, path.absolute())
+            _run[place] = read, file
+    except OSError as error:
+        raise ConfigError("code", given, ALLOWED, reason=f"which cannot be read: {error.strerror}") from error
+    return file
+
+
+def _digest(path: Path) -> str:
+    return digest(path.read_bytes()) if path.is_file() else ""
+
+
+def _run_file(given: str, path: Path) -> tuple[list[tuple[Path, str]], CodeFile]:
+    """Run a file. Returns the digest of each file that was read, and what there is in it. Raises ConfigError."""
+    import keras
+
+    source = path.read_bytes()
+    module = ModuleType(f"{path.stem}@{digest(source)}")
+    module.__file__ = str(path)
+    objects = keras.saving.get_custom_objects()
+    before, numbers = dict(objects), _numbers()
+    sys.modules[module.__name__] = module  # where dataclasses and typing look for it
+    helpers = list[Path]()
+    try:
+        with _as_script(path.parent, helpers):
+            exec(compile(source, str(path), "exec"), vars(module))
+        changed = [name for name, value in _numbers().items() if value != numbers[name]]
+        if changed:
+            raise ConfigError("code", given, "code that leaves it as it is", reason=f"which changes {changed[0]}")
+        new = [(name, cls) for name, cls in objects.items() if before.get(name) is not cls]
+        if ours := [name for name, _ in new if name.partition(">")[0] == OURS]:
+            reason = f"which registers {ours[0]}"
+            raise ConfigError("code", given, f"another package than {OURS}", reason=reason)
+    except BaseException as error:
+        del sys.modules[module.__name__]
+        objects.clear()
+        objects |= before
+        _restore(numbers)
+        if isinstance(error, (ConfigError, KeyboardInterrupt)):
+            raise
+        raise ConfigError(_explain(given, path, error)) from error
+    read = [(path, digest(source)), *((helper, _digest(helper)) for helper in sorted(helpers))]
+    contents = [content for _, content in read]
+    code_digest = contents[0] if len(contents) == 1 else digest(contents)
+    known = ((name, _group(cls), cls) for name, cls in new)
+    classes = tuple(
+        UserClass(name, group, cls, code_digest, path.name) for name, group, cls in known if group is not None
+    )
+    return read, CodeFile(path.name, code_digest, classes, module)
+
+
+def _explain(given: str, path: Path, error: BaseException) -> str:
+    """The line for code that raises, with where it does."""
+    line = error.lineno if isinstance(error, SyntaxError) else None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    what = error.msg if isinstance(error, SyntaxError) else str(error)
+    where = f" in line {line}" if line is not None else ""
+    return f"code: {given} given, which raises {type(error).__name__}{where}: {one_line(what)}; allowed: code that runs"
+
+
+@contextlib.contextmanager
+def _as_script(folder: Path, helpers: list[Path]) -> Iterator[None]:
+    """Within the context, modules in a folder can be imported, anew; their files are added to `helpers` at the end.
+
+    Random states and the search path are afterwards as before. The modules are forgotten, so that files in different
+    folders may import different ones by the same name.
+    """
+    states = random.getstate(), np.random.get_state(), sys.dont_write_bytecode, sys.path[:]
+    aside = {name: sys.modules.pop(name) for name in _modules_in(folder)}
+    known = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        for name in _modules_in(folder):
+            if name not in known:
+                helpers.append(Path(str(sys.modules.pop(name).__file__)))
+        sys.modules.update(aside)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        sys.dont_write_bytecode, sys.path[:] = states[2:]
+
+
+def _modules_in(folder: Path) -> list[str]:
+    """The names of the imported modules whose files lie in a folder, but for installed packages and this project."""
+    names = []
+    for name, module in list(sys.modules.items()):
+        place = getattr(module, "__file__", None)
+        if place is None or name.partition(".")[0] in (OURS, "__main__") or "@" in name:
+            continue
+        path = Path(place)
+        inside = path.is_relative_to(folder) and not path.is_relative_to(PACKAGE)
+        if inside and not {"site-packages", "dist-packages"} & set(path.relative_to(folder).parts):
+            names.append(name)
+    return names
+
+
+def _numbers() -> dict[str, Any]:
+    """The settings of Keras on which the numbers of every model depend."""
+    import keras
+
+    return {
+        "keras.config.floatx": keras.config.floatx(),
+        "keras.config.dtype_policy": keras.config.dtype_policy().name,
+        "keras.config.epsilon": keras.config.epsilon(),
+        "keras.config.image_data_format": keras.config.image_data_format(),
+    }
+
+
+def _restore(numbers: dict[str, Any]) -> None:
+    import keras
+
+    keras.config.set_floatx(numbers["keras.config.floatx"])
+    keras.config.set_dtype_policy(numbers["keras.config.dtype_policy"])
+    keras.config.set_epsilon(numbers["keras.config.epsilon"])
+    keras.config.set_image_data_format(numbers["keras.config.image_data_format"])
+
+
+def _group(cls: Any) -> str | None:
+    """The group of `keras.<group>` that a registered class or function belongs to; None for none of these."""
+    import keras
+
+    if not inspect.isclass(cls):
+        return "functions" if callable(cls) else None
+    groups = {
+        "layers": keras.layers.Layer,
+        "initializers": keras.initializers.Initializer,
+        "losses": keras.losses.Loss,
+        "metrics": keras.metrics.Metric,
+        "optimizers": keras.optimizers.Optimizer,
+        "optimizers.schedules": keras.optimizers.schedules.LearningRateSchedule,
+    }
+    return next((group for group, base in groups.items() if issubclass(cls, base)), "others")
