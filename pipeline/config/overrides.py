@@ -42,6 +42,7 @@ def validate_overrides(overrides: Sequence[str], folders: Sequence[Path] = (CONF
     """
     parsed = parse_overrides(overrides)
     refuse_repeated(parsed, define_calls(parsed, folders))
+    _refuse_lists(parsed, folders)
     for override in parsed:
         if re.match(r"hydra\.callbacks(\.validate_jobs|$)|hydra$", override.key_or_group):
             raise ConfigError(f"{override.input_line}: {override.key_or_group} cannot be set; allowed: other keys")
@@ -83,8 +84,20 @@ def define_calls(parsed: Sequence[Override], folders: Sequence[Path] = (CONF,)) 
 def spell_sweep(params: Mapping[str, Any]) -> dict[str, Any]:
     """The default sweep of a file of settings, `hydra.sweeper.params`, as Hydra has to get it. Raises ConfigError."""
     spelled = [word.partition("=") for word in spell_overrides([f"{k}={v}" for k, v in params.items()], is_sweep=True)]
-    define_calls(parse_overrides(["".join(word) for word in spelled]))
+    parsed = parse_overrides(["".join(word) for word in spelled])
+    _refuse_lists(parsed, (CONF,))
+    define_calls(parsed)
     return {key: params[key] if value == str(params[key]) else value for key, _, value in spelled}
+
+
+def _refuse_lists(parsed: Sequence[Override], folders: Sequence[Path]) -> None:
+    """Refuse a list of options for a group, of which Hydra would take the last; several experiments are meant to be."""
+    for override in parsed:
+        group = override.key_or_group
+        if group != "experiment" and (group in _groups(folders) or group.startswith("hydra/")):
+            for value in _values(override):
+                if isinstance(value, list):
+                    raise no_such_option(group, value, _options(group, folders))
 
 
 def check_verbose(value: Any) -> None:
@@ -208,8 +221,12 @@ def _check_option(key: str, option: Any, folders: Sequence[Path], where: str = "
 def _check_experiment(experiment: Any, folders: Sequence[Path]) -> None:
     """Check the `override /group: option` lines of an experiment's file."""
     path = _experiment_file(experiment, folders)
+    seen: dict[str, Any] = {}
     for group, option in overridden_options(path):
         where = f"override / in {path.name}: "
+        if group in seen:
+            raise ConfigError(f"{where}{group}: given twice, {seen[group]} and {option}; allowed: once")
+        seen[group] = option
         if "${" in str(option):
             raise ConfigError(f"{where}{group}", option, "the name of an option, without ${...}")
         if group.startswith("hydra/"):  # Hydra's own

@@ -58,6 +58,7 @@ def refusal(*given: str) -> str:
         ("model=my.yaml", "model: my.yaml given; allowed: model=my, after the file was put at conf/model/my.yaml; or "
          "at mine/model/my.yaml, with --config-dir=mine"),
         ("model=my.keras", "model: my.keras given; allowed: a list of layers in conf/model/<name>.yaml"),
+        ("hydra/launcher=[basic,joblib]", "hydra/launcher: [basic,joblib] given, of which only the last would count"),
         ("hydra.launcher=joblib", "hydra.launcher: joblib given; allowed: hydra/launcher=joblib, with a slash"),
         ("--multirun=data=iris,wine", "--multirun=data=iris,wine: --multirun takes no value; allowed: --multirun dat"),
         ("-m=true", "-m=true: -m takes no value; allowed: -m alone"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.arguments import read_arguments
-from pipeline.config.overrides import expand_sweep, validate_overrides
+from pipeline.config.overrides import expand_sweep, spell_sweep, validate_overrides
 from pipeline.errors import ConfigError
 
 
@@ -115,6 +115,24 @@ def mine(tmp_path: Path) -> Path:
         (tmp_path / "experiment" / f"{name}.yaml").write_text(text)
     (tmp_path / "experiment" / "empty.yaml").touch()
     return tmp_path
+
+
+def test_an_option_given_twice_in_an_experiment_is_refused(mine: Path) -> None:
+    """Hydra would take the last of two lines for one group without a word."""
+    lines = "# @package _global_\ndefaults:\n  - override /data: iris\n  - override /data: wine\n"
+    (mine / "experiment" / "twice.yaml").write_text(lines)
+    with pytest.raises(ConfigError, match=r"^override / in twice\.yaml: data: given twice, iris and wine; "):
+        validate_command_line([f"--config-dir={mine}", "experiment=twice"])
+
+
+@pytest.mark.parametrize("value", ["[zeros,ones]", ["zeros", "ones"]])
+def test_a_list_of_options_in_the_default_sweep_is_refused(value: object) -> None:
+    """Hydra would train the last of them alone."""
+    with pytest.raises(
+        ConfigError, match=r"^bias_initializer: \[zeros,ones\] given, of which only the last would count"
+    ):
+        spell_sweep({"use_bias": "true,false", "bias_initializer": value})
+    assert spell_sweep({"bias_initializer": "zeros,ones"}) == {"bias_initializer": "zeros,ones"}
 
 
 @pytest.mark.parametrize("option", ["--config-dir={}", "--config-dir {}", "-cd {}", "-cd={}"])
