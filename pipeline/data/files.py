@@ -15,7 +15,8 @@ from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_
 from pipeline.config.schema import Data, expand_home
 from pipeline.data.arrays import read_arrays
 from pipeline.data.dataset import REST, TEST, VALIDATION, Dataset
-from pipeline.data.images import image_files, image_folder
+from pipeline.data.folders import image_files
+from pipeline.data.images import image_folder
 from pipeline.data.settings import SUFFIXES, check_settings, kind_of_file
 from pipeline.data.tables import read_tables
 from pipeline.errors import DataError, describe_size

@@ -1,6 +1,5 @@
 """Make a dataset of a folder of pictures: a folder per class, or folders for the parts with those in them."""
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -11,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.schema import Data, expand_home
-from pipeline.data.assignment import WORDS
-from pipeline.data.dataset import REST, Dataset
+from pipeline.data.dataset import Dataset
+from pipeline.data.folders import list_images
 from pipeline.data.settings import image_size
 from pipeline.data.targets import make_dataset
 from pipeline.errors import DataError, describe_size
 from pipeline.runtime.device import free_memory
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 DEEP = ("I", "F")  # Pillow's modes with more than 8 bits per pixel begin with these
 BYTES_PER_VALUE = 5  # as it is read, and as float32
 
@@ -30,7 +28,7 @@ def load_images(data: Data) -> Dataset:
     """
     root = image_folder(data)
     remarks: list[str] = []
-    files, labels, parts = _list(root, remarks)
+    files, labels, parts = list_images(root, remarks)
     size, grey = _measure(files, data, root, remarks)
     values = len(files) * size[0] * size[1] * (1 if grey else 3)
     needed, free = values * BYTES_PER_VALUE, free_memory()
@@ -56,63 +54,6 @@ def image_folder(data: Data) -> Path:
         what = "is a file" if path.is_file() else "does not exist"
         raise DataError("data.path", data.path, "a folder with a folder of pictures per class", reason=f"which {what}")
     return path
-
-
-def image_files(root: Path) -> Iterator[Path]:
-    """Every picture below a folder, in the order of their paths."""
-    for path in _files(root):
-        if path.suffix.lower() in SUFFIXES and not _is_hidden(path, root):
-            yield path
-
-
-def _files(root: Path) -> list[Path]:
-    """Every file below a folder in the order of their paths, those in folders that are linked to included."""
-    found = []
-    for folder, inner, names in os.walk(root, followlinks=True):
-        here = Path(folder)
-        above = {place.resolve() for place in (here, *here.parents)}
-        # a link to a folder that it was reached through would be followed without end
-        inner[:] = [name for name in inner if (here / name).resolve() not in above]
-        found += [path for name in names if (path := here / name).is_file()]
-    return sorted(found, key=lambda path: path.relative_to(root).parts)
-
-
-def _is_hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith((".", "__")) for part in path.relative_to(root).parts)
-
-
-def _list(root: Path, remarks: list[str]) -> tuple[list[Path], list[str], list[int]]:
-    """(files, class of each, part of each)."""
-    files = list(image_files(root))
-    folders = {path.relative_to(root).parts[0] for path in files if len(path.relative_to(root).parts) > 1}
-    in_parts = bool(folders) and all(folder.lower() in WORDS for folder in folders)
-    depth = 2 if in_parts else 1
-    loose = [path for path in files if len(path.relative_to(root).parts) <= depth]
-    if not files or loose:
-        what = f"{loose[0].relative_to(root)} lies in no folder of a class" if loose else "there is no picture in it"
-        raise DataError(
-            f"data.path: {what} ({root.name}); allowed: {root.name}/class/picture.png, or {root.name}/train/class/... "
-            "and test"
-        )
-    others = sum(not _is_hidden(path, root) and path.suffix.lower() not in SUFFIXES for path in _files(root))
-    if others:
-        remarks.append(f"{root.name}: {others} files are no pictures and are left out")
-    parts = [WORDS[path.relative_to(root).parts[0].lower()] if in_parts else REST for path in files]
-    labels = [path.relative_to(root).parts[depth - 1] for path in files]
-    if in_parts:
-        if REST not in parts:
-            raise DataError(
-                f"data.path: {root.name} has the parts {', '.join(sorted(folders))}; allowed: train, and perhaps test "
-                "and validation"
-            )
-        known = {label for label, part in zip(labels, parts, strict=True) if part == REST}
-        unknown = sorted(set(labels) - known)
-        if unknown:
-            raise DataError(
-                f"data.path: no training picture of {root.name} is of class {', '.join(unknown[:5])}; allowed: the "
-                "same classes in each part"
-            )
-    return files, labels, parts
 
 
 def _measure(files: list[Path], data: Data, root: Path, remarks: list[str]) -> tuple[tuple[int, int], bool]:

@@ -186,3 +186,60 @@ def test_transparency_is_said(mode: str, tmp_path: Path) -> None:
                 tmp_path / kind / f"{i}.png", **more
             )
     assert any("are transparent in places" in line for line in load_dataset(settings(tmp_path)).remarks)
+
+
+def layout(root: Path, *places: str) -> Path:
+    """Three pictures in each of these folders."""
+    for place in places:
+        for i in range(3):
+            save(root / place, f"{i}.png", pixels(2, 2))
+    return root
+
+
+IN_PARTS = {
+    "sets": ["training_set/cat", "training_set/dog", "test_set/cat", "test_set/dog"],
+    "before the word": ["seg_train/cat", "seg_train/dog", "seg_test/cat", "seg_test/dog"],
+    "other words": ["Train Images/cat", "Train Images/dog", "testImages/cat", "testImages/dog"],
+    "doubled": ["seg_train/seg_train/cat", "seg_train/seg_train/dog", "seg_test/seg_test/cat", "seg_test/seg_test/dog"],
+    "below one folder": ["pets/train/cat", "pets/train/dog", "pets/test/cat", "pets/test/dog"],
+}
+
+
+@pytest.mark.parametrize("places", IN_PARTS.values(), ids=IN_PARTS.keys())
+def test_folders_that_are_called_like_parts(places: list[str], tmp_path: Path) -> None:
+    """However a folder says train and test, the classes are the folders below."""
+    loaded = load_dataset(settings(layout(tmp_path, *places)))
+    assert loaded.classes == ("cat", "dog") and loaded.parts is not None
+    assert sorted(loaded.parts.tolist()) == [REST] * 6 + [TEST] * 6
+
+
+UNCLEAR = {
+    "train and eval": (["train/cat", "train/dog", "eval/cat", "eval/dog"], "the parts train beside eval"),
+    "a third folder": (["train/cat", "train/dog", "test/cat", "test/dog", "raw/x"], "test, train beside raw"),
+    "prediction": (["seg_train/cat", "seg_train/dog", "seg_test/cat", "seg_test/dog", "seg_pred"], "beside seg_pred"),
+    "no classes": (["train", "test1"], "lies in no folder of a class"),
+    "no classes, eval": (["train", "eval"], "the parts train beside eval"),
+    "folds": (["fold1/cat", "fold1/dog", "fold2/cat", "fold2/dog"], "has cat in fold1 and fold2"),
+    "two of a part": (["train/cat", "train/dog", "training_set/cat", "training_set/dog"], "which are the same part"),
+}
+
+
+@pytest.mark.parametrize(("places", "words"), UNCLEAR.values(), ids=UNCLEAR.keys())
+def test_folders_that_may_be_parts_are_no_classes(places: list[str], words: str, tmp_path: Path) -> None:
+    """What looks like parts of the data is refused rather than learnt as classes."""
+    with pytest.raises(ConfigError, match=r"^data\.path: ") as error:
+        load_dataset(settings(layout(tmp_path, *places)))
+    assert words in str(error.value)
+
+
+def test_folders_of_classes_stay_classes(tmp_path: Path) -> None:
+    """A vehicle called train, folders within a class, and a folder above the classes."""
+    for i, (places, classes, word) in enumerate([
+        (["bus", "train"], ("bus", "train"), "folder train is taken for a class"),
+        (["cat/images", "dog/images"], ("cat", "dog"), ""),
+        (["cat/2020", "dog/2021"], ("cat", "dog"), ""),
+        (["data/cat", "data/dog"], ("cat", "dog"), "holds one folder"),
+    ]):  # fmt: skip
+        loaded = load_dataset(settings(layout(tmp_path / str(i), *places)))
+        assert loaded.classes == classes and loaded.parts is None
+        assert any(word in line for line in loaded.remarks)
