@@ -1,6 +1,6 @@
 """The arms of a study, read from its stored runs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -146,12 +146,15 @@ class Arm:
         return [seed for seed, value in self.values(metric).items() if value >= len(self.histories[seed]["epoch"])]
 
 
-def load_arms(store: RunStore) -> tuple[list[Arm], list[DamagedRun]]:
+def load_arms(store: RunStore, keep: Callable[[Run], bool] | None = None) -> tuple[list[Arm], list[DamagedRun]]:
     """Read the arms of a study, sorted by block, then `FIRST_SETTINGS`, then name; and its damaged runs.
+
+    keep: which runs to take; None: all.
 
     Raises ConfigError when the study has no complete run.
     """
     runs, damaged = store.read()
+    runs = [run for run in runs if keep is None or keep(run)]
     arms = [_make_arm(name, list(of_arm)) for name, of_arm in groupby(runs, key=lambda run: run.arm)]
     if not any(arm.complete for arm in arms):
         unusable = [f"{arm.name} (diverged: {seed_spans(arm.diverged)})" for arm in arms]

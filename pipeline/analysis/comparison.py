@@ -1,6 +1,6 @@
 """The comparison of a study's arms: the answer, its evidence, and the tables the figures are drawn from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -31,7 +31,7 @@ from pipeline.analysis.wording import (
     block_dependences,
     headlines,
 )
-from pipeline.store.runs import RunStore
+from pipeline.store.runs import Run, RunStore
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,15 @@ class Comparison:
 
 
 def compare_study(
-    store: RunStore, baseline: str, metric: str = "", margin: float | None = None, threshold: float | None = None
+    store: RunStore,
+    baseline: str,
+    metric: str = "",
+    margin: float | None = None,
+    threshold: float | None = None,
+    keep: Callable[[Run], bool] | None = None,
 ) -> Comparison:
     """Compare the arms of a study. For the arguments and the ConfigError they can raise, see `study.load_study`."""
-    study = load_study(store, baseline, metric, margin, threshold)
+    study = load_study(store, baseline, metric, margin, threshold, keep)
     runs = sorted((run for arm in study.arms for run in arm.runs), key=lambda run: (run.arm, run.seed))
     summary = summarize(study)
     rows = plain_rows(summary.loc[summary["metric"] == study.metric])

@@ -1,7 +1,7 @@
 """A study as it is compared: its arms, their baselines and pairs, each computed once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -12,7 +12,7 @@ from pipeline.analysis.curves import different_epochs, higher_is_better, measure
 from pipeline.analysis.pairing import mismatches
 from pipeline.config.metrics import is_in_unit
 from pipeline.errors import ConfigError, closest, require
-from pipeline.store.runs import DamagedRun, RunStore
+from pipeline.store.runs import DamagedRun, Run, RunStore
 
 MARGIN = 0.005  # default of the largest difference of the metric that does not matter
 
@@ -96,16 +96,22 @@ class Study:
 
 
 def load_study(
-    store: RunStore, baseline: str, metric: str = "", margin: float | None = None, threshold: float | None = None
+    store: RunStore,
+    baseline: str,
+    metric: str = "",
+    margin: float | None = None,
+    threshold: float | None = None,
+    keep: Callable[[Run], bool] | None = None,
 ) -> Study:
     """Read a study and measure its learning curves.
 
     metric: empty for the model's first test metric. margin: None for the default, see `_default_margin`. threshold: see
-    `curves.measure_curves`. Raises ConfigError when there is no complete run, no arm with the setting `baseline`, no
+    `curves.measure_curves`. keep: which runs to take; None: all.
+    Raises ConfigError when there is no complete run, no arm with the setting `baseline`, no
     run with the metric, or no seed in common.
     """
     require(math.isfinite(threshold or 0), "threshold", threshold, "a number")
-    arms, damaged = load_arms(store)
+    arms, damaged = load_arms(store, keep)
     settings = list(dict.fromkeys(arm.setting for arm in arms))
     if baseline not in settings:
         raise ConfigError(f"baseline: {store.study} has no arm {baseline}; {closest(baseline, settings)}")

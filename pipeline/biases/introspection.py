@@ -3,6 +3,7 @@
 For each name, a test says what breaks when it goes: tests/biases/test_introspection.py.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,3 +49,20 @@ def recurrent_layers(model: Any) -> list[Any]:
 def inbound_output_shapes(layer: Any) -> list[Sequence[int | None]]:
     """The shape of the layer's first output for each time the layer is called in a model, batch axis included."""
     return [tuple(node.outputs[0].shape) for node in layer._inbound_nodes]
+
+
+def keras_seed_state() -> Any:
+    """The state of Keras' global seed generator; None where Keras is not imported or nothing has drawn from it yet."""
+    state = sys.modules.get("keras.src.backend.common.global_state")
+    generator = state.get_global_attribute("global_seed_generator") if state is not None else None
+    return None if generator is None else (generator, generator.state.numpy())
+
+
+def restore_keras_seed(before: Any) -> None:
+    """Put Keras' global seed generator back, see `keras_seed_state`."""
+    state = sys.modules.get("keras.src.backend.common.global_state")
+    if state is None:
+        return
+    state.set_global_attribute("global_seed_generator", None if before is None else before[0])
+    if before is not None:
+        before[0].state.assign(before[1])

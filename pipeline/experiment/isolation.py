@@ -127,7 +127,6 @@ def describe_death(code: int) -> str:
 def main() -> int:
     """Work as the process."""
     replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what anything prints goes to the job's log
     with contextlib.suppress(OSError):  # where memory is short, the system shall kill this process, not its parent
         Path("/proc/self/oom_score_adj").write_text("500")
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
@@ -145,6 +144,7 @@ def main() -> int:
         work, arguments, job_log = jobs.get()
         forget_told()
         with redirect_stderr(job_log):
+            os.dup2(2, 1)  # what anything prints goes to the job's log
             try:
                 result = work(*arguments, _rarely(reply))
             except Exception as error:

@@ -1,0 +1,75 @@
+"""The `arms` of a comparison in Python, as settings: each a bias setting."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.api.objects import is_keras_object, serialized, without_defaults
+from pipeline.config.hints import NO_BIAS
+from pipeline.errors import ConfigError, is_number
+
+ALLOWED = (
+    "names such as zeros or no_bias, calls such as constant(0.1), initializers of Keras or of your own, or mappings of "
+    "layers to these"
+)
+DEFAULT = ("no_bias", "zeros", "ones", "glorot_uniform")
+
+
+@dataclass(frozen=True)
+class GivenArm:
+    """An arm. word: how it is named on the command line, or "" where `initializer` says it. use_bias: False without
+    biases."""
+
+    given: Any
+    use_bias: bool = True
+    word: str = ""
+    initializer: Any = None
+    classes: tuple[type, ...] = ()
+
+
+def read_arms(arms: Any) -> list[GivenArm]:
+    """What each arm is. Raises ConfigError."""
+    if isinstance(arms, (str, Mapping)) or is_keras_object(arms) or not isinstance(arms, Sequence) or not arms:
+        shown = arms if isinstance(arms, (str, int, float)) or arms is None else type(arms).__name__
+        raise ConfigError("arms", shown if arms != [] else "[]", f"a list of {ALLOWED}")
+    return [_arm(arm) for arm in arms]
+
+
+def _arm(arm: Any) -> GivenArm:
+    if isinstance(arm, str):
+        if arm.strip().lower() in NO_BIAS:
+            return GivenArm(arm, use_bias=False)
+        return GivenArm(arm, word=arm.strip())
+    if arm is False:
+        return GivenArm(arm, use_bias=False)
+    if is_number(arm):
+        raise ConfigError("arms", arm, f'"constant({arm})"')
+    if isinstance(arm, Mapping) and "class_name" not in arm:
+        forms, classes = {}, ()
+        for layer, inner in arm.items():
+            form, own = _initializer(inner)
+            forms[str(layer)], classes = form, (*classes, *own)
+        return GivenArm(arm, initializer=forms, classes=classes)
+    form, classes = _initializer(arm)
+    return GivenArm(arm, initializer=form, classes=classes)
+
+
+def _initializer(value: Any) -> tuple[Any, tuple[type, ...]]:
+    """The settings of an initializer given as a name, an object, a class or in Keras' form; classes of the user's."""
+    if isinstance(value, str):
+        return value, ()
+    if isinstance(value, type):
+        try:
+            value = value()
+        except TypeError as error:
+            raise ConfigError("arms", value.__name__, f"an instance, {value.__name__}(...), not the class") from error
+    if not callable(value) and not isinstance(value, Mapping):
+        raise ConfigError("arms", type(value).__name__, ALLOWED)
+    form = serialized(value, "arms")
+    if isinstance(value, Mapping):
+        return form, ()
+    module = type(value).__module__
+    own = module.partition(".")[0] != "keras" and not module.startswith("pipeline.")
+    if own:
+        return form, (type(value),)
+    return form | {"config": without_defaults("initializers", form["class_name"], form["config"])}, ()

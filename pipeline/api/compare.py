@@ -1,0 +1,227 @@
+"""`compare_initializers`: a comparison from Python, with the engine, the identity and the store of the commands."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipeline.api.arms import DEFAULT, GivenArm, read_arms
+from pipeline.api.data import StagedData, stage_data
+from pipeline.api.models import read_model
+from pipeline.api.progress import Bar, progress_bar
+from pipeline.api.settings import Question, build_configs, check_names
+from pipeline.api.state import kept_state
+from pipeline.api.study import Study, make_study
+from pipeline.api.wording import in_python
+from pipeline.api.worker import ablate, check, send
+from pipeline.config.schema import Config, Tracking
+from pipeline.errors import ConfigError, PipelineError, one_line
+from pipeline.experiment.isolation import JobError, call_isolated, start_trainer, stop_trainer, train_isolated
+from pipeline.experiment.outcome import Outcome, plans_by_arm
+from pipeline.experiment.plan import plan_job
+from pipeline.experiment.run import run_arm
+from pipeline.experiment.validate import refuse_conflicting
+from pipeline.runtime.logs import forget_told, told_to
+from pipeline.store.files import check_writable
+from pipeline.store.runs import Run, RunStore
+
+REFUSALS = ("ConfigError: ", "DataError: ", "ModelFileError: ")
+
+
+def compare_initializers(
+    model: Any,
+    data: Any,
+    arms: Sequence[Any] = DEFAULT,
+    *,
+    target: Any = None,
+    validation_data: Any = None,
+    test_data: Any = None,
+    seeds: Any = 10,
+    epochs: int = 20,
+    baseline: Any = None,
+    metric: str = "",
+    margin: float | None = None,
+    threshold: float | None = None,
+    results: Any = None,
+    study: str = "",
+    progress: bool = True,
+    mlflow: bool | str = False,
+    **settings: Any,
+) -> Study:
+    """Train a model under several bias settings over many seeds, and compare them.
+
+    model: a `keras.Sequential` or a Functional model (its architecture, and what it was compiled with), a function that
+    returns one, the path of a `.keras` file, or a name of conf/model. data: `(x, y)`, a DataFrame with `target=`, a
+    finite `tf.data.Dataset` of rows or batches, a path, or a name of conf/data; `validation_data` and `test_data` in
+    the same form, else rows are held out per seed. arms: names, calls such as "constant(0.1)", initializers of Keras or
+    of your own, mappings of layers to these; "no_bias" builds the layers without biases.
+
+    seeds: a count or a list. baseline: the arm that others are compared with; "zeros" by default, or the first arm.
+    metric, margin, threshold: what the verdict is about, as in `pipeline.compare`. results: a folder that keeps the
+    runs, so that a second call trains only what is missing and the commands see them; without it they are temporary.
+    study: a name for it. progress: show a bar. mlflow: True, or the address of a server, uploads the runs.
+    settings: any other setting by the last word of its key (conf/README.md): batch_size, optimizer, learning_rate,
+    loss, metrics, class_weight, stop, bias_layers, test_fraction, standardize, missing, device, and so on.
+
+    The caller's random state, log levels, warnings, environment and signals are as before afterwards. Raises
+    PipelineError, in one line, for whatever cannot be done.
+    """
+    given = {"data": data, "validation_data": validation_data, "test_data": test_data}
+    question = Question(baseline, metric, margin, threshold)
+    request = _Request(model, given, target, arms, settings | {"seeds": seeds, "epochs": epochs}, question, mlflow)
+    check_names(settings, list(compare_initializers.__kwdefaults__ or ()))
+    with kept_state(), _told() as notes, _in_python_words(request), _results_folder(results) as folder:
+        with tempfile.TemporaryDirectory(prefix="bias-") as aside, progress_bar(progress) as bar:
+            comparison = _compare(request, folder, study, Path(aside), bar, notes)
+        return comparison if results is not None else comparison.remove_at_exit(folder)
+
+
+@dataclass
+class _Request:
+    """What a call asks for. files: the names of the files made of what is in memory -> the argument they stand for."""
+
+    model: Any
+    data: Mapping[str, Any]
+    target: Any
+    arms: Any
+    settings: Mapping[str, Any]
+    question: Question
+    mlflow: bool | str
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def _compare(request: _Request, results: Path, study: str, aside: Path, bar: Bar, notes: list[str]) -> Study:
+    try:
+        return _run(request, results, study, aside, bar, notes)
+    finally:
+        stop_trainer()
+
+
+def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, notes: list[str]) -> Study:
+    bar.begin("reading the model and the data")
+    model, arms = read_model(request.model), read_arms(request.arms)
+    data = stage_data(request.data, request.target, model.input_shape, aside)
+    request.files.update(data.shown)
+    build = partial(build_configs, model, arms=arms, settings=request.settings, results=results, study=study)
+    plans = [plan_job(config) for config in build(data=data)]
+    refuse_conflicting(plans)
+    baseline = _baseline(request.question.baseline, arms, [plan.bias_setting for plan in plans])
+    log = aside / "log"
+    if any(plan.missing for plan in plans):
+        start_trainer()
+        bar.begin("starting TensorFlow")
+        notes += _isolated(check, plans, log=log)
+    outcomes = _train(build(data=_kept(data, results)), request.mlflow, log, bar, notes)
+    trained = [outcome.plan for outcome in outcomes if outcome.trained]
+    if trained and trained[0].config.ablation:
+        bar.begin("testing the models with other biases")
+        notes += _isolated(ablate, [outcome.plan for outcome in outcomes], log=log)
+    bar.begin("comparing")
+    names = dict(zip([str(arm.given) for arm in arms], [plan.bias_setting for plan in plans], strict=True))
+    notes[:] = [in_python(line, request.files) for line in notes]
+    return make_study([outcome.plan for outcome in outcomes], request.question, baseline, names, tuple(notes))
+
+
+def _train(configs: Sequence[Config], mlflow: bool | str, log: Path, bar: Bar, notes: list[str]) -> list[Outcome]:
+    """Train what is missing of each arm."""
+    plans = plans_by_arm([plan_job(config) for config in configs])
+    tracking = Tracking(bool(mlflow), mlflow if isinstance(mlflow, str) else None)
+    outcomes = []
+    for i, plan in enumerate(plans):
+        where = f"arm {i + 1} of {len(plans)}, {plan.arm}"
+
+        def show(arm: str, done: int, total: int, i: int = i, where: str = where) -> None:
+            bar.show(f"{where}: epoch {done} of {total}", (i + done / max(total, 1)) / len(plans))
+
+        def upload(_: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> str:
+            return _isolated(send, tracking, store, arm, log=log) if tracking.enabled else ""
+
+        try:
+            outcome = run_arm(plan.config, show, upload, partial(train_isolated, job_log=log))
+        except JobError as error:
+            raise _as_refusal(error, f"arms: {plan.arm}: ") from error
+        if outcome.upload_problem:
+            notes.append(outcome.upload_problem)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _kept(data: StagedData, results: Path) -> StagedData:
+    """The data with their files beside the results."""
+    try:
+        return data.keep_files(results)
+    except OSError as error:
+        raise ConfigError(f"results: {results} cannot be written: {error.strerror or error}") from error
+
+
+def _isolated(work: Any, *arguments: Any, log: Path) -> Any:
+    try:
+        return call_isolated(work, *arguments, job_log=log)
+    except JobError as error:
+        raise _as_refusal(error) from error
+
+
+def _as_refusal(error: JobError, prefix: str = "") -> PipelineError:
+    """The error of the process beside: a refusal as it was, whatever else with the name of its class."""
+    line = str(error)
+    for start in REFUSALS:
+        if line.startswith(start):
+            return ConfigError(line.removeprefix(start))
+    return PipelineError(one_line(prefix + line))
+
+
+def _baseline(given: Any, arms: Sequence[GivenArm], settings: Sequence[str]) -> str:
+    """The bias setting that others are compared with."""
+    if given is None:
+        return "zeros" if "zeros" in settings else settings[0]
+    for arm, setting in zip(arms, settings, strict=True):
+        if given is arm.given or (isinstance(given, str) and given in (arm.given, setting)):
+            return setting
+    raise ConfigError("baseline", given if isinstance(given, str) else type(given).__name__, list(settings))
+
+
+@contextmanager
+def _results_folder(results: Any) -> Iterator[Path]:
+    """The folder of the results; a temporary one, which an error removes, where none is given."""
+    if results is not None:
+        try:
+            folder = Path(results).expanduser().absolute()
+        except (TypeError, RuntimeError) as error:
+            raise ConfigError("results", type(results).__name__, "the path of a folder") from error
+        check_writable(folder, "results")
+        yield folder
+        return
+    folder = Path(tempfile.mkdtemp(prefix="bias-study-")).resolve()
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _told() -> Iterator[list[str]]:
+    """Collect the lines that the engine has for the user."""
+    lines: list[str] = []
+    forget_told()
+    with told_to(lines.append):
+        yield lines
+
+
+@contextmanager
+def _in_python_words(request: _Request) -> Iterator[None]:
+    """Raise whatever fails within as a PipelineError of one line that speaks of arguments."""
+    try:
+        yield
+    except ConfigError as error:
+        raise type(error)(in_python(str(error), request.files)) from error.__cause__
+    except PipelineError as error:
+        raise PipelineError(in_python(str(error), request.files)) from error.__cause__
+    except MemoryError as error:
+        raise PipelineError("data: they take more memory than there is") from error
+    except Exception as error:
+        raise PipelineError(one_line(f"{type(error).__name__}: {error}")) from error

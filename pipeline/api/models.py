@@ -1,0 +1,142 @@
+"""The `model` of a comparison in Python, as settings: a live model, a function, a path, or a name of conf/model."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.api.objects import loss_settings, metric_settings, optimizer_settings
+from pipeline.biases.introspection import is_keras_layer
+from pipeline.config.schema import CONF
+from pipeline.errors import ConfigError, PipelineError, closest, one_line
+from pipeline.models.architecture import architecture_of_config, read_architecture
+
+ALLOWED = (
+    "a keras.Sequential or a Functional model, a function that returns one, the path of a .keras or .json file, or a "
+    "name of conf/model"
+)
+SUFFIXES = (".keras", ".json")
+
+
+@dataclass(frozen=True)
+class GivenModel:
+    """What was given as the model. option: a name of conf/model, or "". layers: see `models.architecture`. compiled:
+    settings that the model was compiled with, by group. input_shape: of one row; None where the model does not say.
+    """
+
+    option: str
+    name: str
+    layers: list[dict[str, Any]] = field(default_factory=list)
+    compiled: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    input_shape: Sequence[int | None] | None = None
+    classes: tuple[type, ...] = ()
+
+
+def read_model(model: Any) -> GivenModel:
+    """Find out what the model is. Its architecture is used, not its weights. Raises ConfigError."""
+    if isinstance(model, (str, os.PathLike)):
+        return _by_name(str(model))
+    if not is_keras_layer(model) and callable(model):
+        model = _call(model)
+    if not is_keras_layer(model) or not hasattr(model, "compile"):
+        raise ConfigError("model", type(model).__name__, ALLOWED)
+    layers = architecture_of_config(_config_of(model), "model")
+    compiled, logits = _compiled(model)
+    if logits:
+        layers = _with_activation(layers, logits)
+    name = "functional" if layers[0]["class_name"] == "Functional" else "sequential"
+    return GivenModel("", name, layers, compiled, _input_shape(layers), tuple(_own_classes(model)))
+
+
+def _by_name(name: str) -> GivenModel:
+    path = Path(name).expanduser()
+    if path.suffix.lower() in SUFFIXES:
+        layers = read_architecture(str(path))
+        return GivenModel("", path.stem, layers, input_shape=_input_shape(layers))
+    options = sorted(file.stem for file in (CONF / "model").glob("*.yaml") if file.stem not in ("file", "python"))
+    if name not in options:
+        raise ConfigError(
+            f"model: {name} is no .keras or .json file and no name of conf/model; {closest(name, options)}"
+        )
+    return GivenModel(name, name)
+
+
+def _call(function: Any) -> Any:
+    name = getattr(function, "__name__", "the function")
+    try:
+        model = function()
+    except PipelineError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"model: {name}() raised {one_line(f'{type(error).__name__}: {error}')}") from error
+    if not is_keras_layer(model):
+        raise ConfigError(f"model: {name}() returned {type(model).__name__}; allowed: {ALLOWED}")
+    return model
+
+
+def _config_of(model: Any) -> Mapping[str, Any]:
+    """The model's config as Keras serializes it."""
+    import keras
+
+    if not getattr(model, "layers", None):
+        raise ConfigError("model", "a model without layers", ALLOWED)
+    try:
+        config: Any = keras.saving.serialize_keras_object(model)
+    except Exception as error:
+        raise ConfigError(f"model: Keras cannot serialize it: {one_line(error)}; allowed: {ALLOWED}") from error
+    return config
+
+
+def _compiled(model: Any) -> tuple[dict[str, dict[str, Any]], str]:
+    """The settings that a model was compiled with; and the class of its loss, if that takes outputs for logits."""
+    if not getattr(model, "compiled", False):
+        return {}, ""
+    try:
+        compiled = model.get_compile_config()
+    except Exception as error:
+        raise ConfigError(f"model: Keras cannot store what it was compiled with: {one_line(error)}; allowed: a model "
+                          "that is not compiled, with optimizer=, loss= and metrics=") from error  # fmt: skip
+    training: dict[str, Any] = {}
+    logits = ""
+    loss = compiled.get("loss")
+    if isinstance(loss, (list, tuple)) and len(loss) == 1:
+        loss = loss[0]
+    if isinstance(loss, Mapping) and loss.get("class_name") == "function":
+        raise ConfigError("loss", loss.get("config"), "a loss of Keras; functions of your own are none")
+    if loss is not None:
+        training["loss"], is_logits = loss_settings(loss)
+        logits = str(loss.get("class_name")) if is_logits and isinstance(loss, Mapping) else ""
+    if compiled.get("metrics"):
+        training["metrics"] = metric_settings(compiled["metrics"])
+    return {"optimizer": optimizer_settings(compiled["optimizer"]), "training": training}, logits
+
+
+def _with_activation(layers: list[dict[str, Any]], loss: str) -> list[dict[str, Any]]:
+    """The layers of a model whose outputs are logits, with the activation that makes them probabilities.
+
+    Training is the same: for a cross-entropy, the activation is left out of the loss. Metrics need it.
+    """
+    *body, last = layers
+    if last["class_name"] != "Dense" or last["config"].get("activation") not in (None, "linear"):
+        raise ConfigError("loss", f"{loss}(from_logits=True)", "it after a last Dense layer without an activation")
+    activation = "sigmoid" if loss.startswith("Binary") else "softmax"
+    return [*body, {**last, "config": {**last["config"], "activation": activation}}]
+
+
+def _input_shape(layers: Sequence[Mapping[str, Any]]) -> Sequence[int | None] | None:
+    """The shape of one row that the model says it takes."""
+    first = layers[0]
+    if first["class_name"] == "Functional":
+        inputs = [layer for layer in first["config"]["layers"] if layer["class_name"] == "InputLayer"]
+        first = inputs[0] if len(inputs) == 1 else first
+    if first["class_name"] != "InputLayer" or not first["config"].get("batch_shape"):
+        return None
+    return list(first["config"]["batch_shape"][1:])
+
+
+def _own_classes(model: Any) -> Iterator[type]:
+    """The classes of layers that are not Keras' own."""
+    for layer in model._flatten_layers() if hasattr(model, "_flatten_layers") else ():
+        if type(layer).__module__.partition(".")[0] not in ("keras", "tf_keras"):
+            yield type(layer)

@@ -1,0 +1,129 @@
+"""The settings of a comparison in Python: one `Config` per arm, checked like those of the command line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from pipeline.api.arms import GivenArm
+from pipeline.api.data import StagedData, check_no_file_settings
+from pipeline.api.models import GivenModel
+from pipeline.api.objects import loss_settings, metric_settings, optimizer_settings, plain
+from pipeline.api.wording import argument_names
+from pipeline.config.load import file_stem, load_config
+from pipeline.config.schema import Config
+from pipeline.errors import ConfigError, closest
+from pipeline.experiment.validate import compose_jobs
+from pipeline.runtime.hashing import digest
+
+NOT_HERE = ("name", "source", "path", "validation_path", "test_path", "target", "layers", "class_name", "schedule",
+            "config", "function", "code")  # what other arguments say  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of the stored runs, see `analysis.study.load_study`."""
+
+    baseline: Any = None
+    metric: str = ""
+    margin: float | None = None
+    threshold: float | None = None
+
+
+def setting_keys() -> dict[str, str]:
+    """The key of the settings behind each argument that is a value of its own."""
+    keys = {}
+    for key, argument in argument_names().items():
+        if argument not in NOT_HERE and key.partition(".")[0] in ("data", "training", "optimizer", "runtime"):
+            keys[argument] = key
+    return keys | {name: name for name in ("bias_layers", "ablation", "seeds", "show_weights", "kernel_initializer",
+                                           "keep_model")}  # fmt: skip
+
+
+def check_names(settings: Mapping[str, Any], arguments: Sequence[str]) -> None:
+    """Raise ConfigError for an argument that does not exist."""
+    known = [*arguments, *setting_keys()]
+    for name in settings:
+        if name not in known:
+            raise ConfigError(f"{name}: no such argument; {closest(name, known)}")
+
+
+def build_configs(
+    model: GivenModel,
+    data: StagedData,
+    arms: Sequence[GivenArm],
+    settings: Mapping[str, Any],
+    results: Path,
+    study: str,
+) -> list[Config]:
+    """The config of each arm. study: its name, or "" for one made of what all arms share. Raises ConfigError."""
+    check_no_file_settings(data, settings)
+    shared = _shared_tree(model, data, settings)
+    name = study or _study_name(shared)
+    trees = [_arm_tree(shared, arm) | {"results": str(results), "study": name} for arm in arms]
+    return [load_config(OmegaConf.create(tree), []) for tree in trees]
+
+
+def _shared_tree(model: GivenModel, data: StagedData, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that all arms share, as nested dicts."""
+    chosen = [f"data={data.option}", f"model={model.option or 'linear'}", "tracking=none"]
+    if data.option in ("file", "images"):
+        chosen += ["data.path=x", "data.target=y"]
+    (base,) = compose_jobs(chosen)
+    tree = plain(asdict(base))
+    del tree["overrides"]
+    tree["data"] |= dict(data.settings)
+    if model.layers:
+        tree["model"] |= {"name": model.name, "layers": model.layers}
+    for group, values in model.compiled.items():
+        tree[group] |= values
+    if _has_tokens(model) and settings.get("standardize") is None:
+        tree["data"]["standardize"] = False
+    for name, value in settings.items():
+        if value is not None:
+            _set(tree, name, value)
+    tree["data"]["name"] = file_stem(str(tree["data"]["name"]))
+    tree["model"]["name"] = file_stem(str(tree["model"]["name"]))
+    return tree
+
+
+def _has_tokens(model: GivenModel) -> bool:
+    """Whether the first layer looks up whole numbers, which standardizing would destroy."""
+    layers = [layer for layer in model.layers if layer["class_name"] != "InputLayer"]
+    return bool(layers) and layers[0]["class_name"] == "Embedding"
+
+
+def _set(tree: dict[str, Any], name: str, value: Any) -> None:
+    """Write the value of an argument into the settings."""
+    if name == "optimizer":
+        tree["optimizer"] |= optimizer_settings(value)
+    elif name == "loss":
+        tree["training"]["loss"], logits = loss_settings(value)
+        if logits:
+            raise ConfigError("loss", "from_logits=True", "it in model.compile, or a model that ends in probabilities")
+    elif name == "metrics":
+        tree["training"]["metrics"] = metric_settings(value)
+    else:
+        group, _, inner = setting_keys()[name].rpartition(".")
+        (tree[group] if group else tree)[inner] = plain(list(value) if isinstance(value, (range, set)) else value)
+
+
+def _arm_tree(shared: Mapping[str, Any], arm: GivenArm) -> dict[str, Any]:
+    tree = {**shared, "use_bias": arm.use_bias}
+    if arm.word:
+        (config,) = compose_jobs([f"bias_initializer={arm.word}"])
+        tree["bias_initializer"] = plain(asdict(config.bias_initializer))
+    elif arm.initializer is not None:
+        tree["bias_initializer"] = arm.initializer
+    return tree
+
+
+def _study_name(shared: Mapping[str, Any]) -> str:
+    """A name of the dataset and the model, with a digest of all that the arms share: other settings, another study."""
+    decisive = {name: shared[name] for name in ("model", "optimizer", "training", "bias_layers")}
+    data = {name: value for name, value in shared["data"].items() if not name.endswith("path")}
+    files = [Path(shared["data"][name] or "").name for name in ("path", "validation_path", "test_path")]
+    short = digest([decisive, data, files])[:6]
+    return f"{shared['data']['name']}-{shared['model']['name']}-{short}"

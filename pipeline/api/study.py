@@ -1,0 +1,199 @@
+"""The answer of a comparison in Python: what a notebook shows, and what a program reads."""
+
+import shutil
+import weakref
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.analysis.verdict import Verdict
+from pipeline.api.charts import Chart
+from pipeline.api.settings import Question
+from pipeline.errors import ConfigError, closest
+from pipeline.experiment.plan import Plan
+from pipeline.installation import command_text
+from pipeline.store.runs import Run
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from pipeline.analysis.comparison import Comparison
+
+MOMENTS = ("before", "after")
+
+
+class Verdicts(Mapping[str, Verdict]):
+    """The verdict on each arm, by its bias setting, or by the word that the arm was asked for with."""
+
+    def __init__(self, verdicts: Mapping[str, Verdict], names: Mapping[str, str]) -> None:
+        self._verdicts, self._names = dict(verdicts), dict(names)
+
+    def __getitem__(self, arm: Any) -> Verdict:
+        name = self._names.get(str(arm), str(arm))
+        if name not in self._verdicts:
+            raise KeyError(f"no arm {arm}; {closest(str(arm), list(self._verdicts))}")
+        return self._verdicts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._verdicts)
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}: {verdict.sentence or verdict.verdict}" for name, verdict in self._verdicts.items())
+
+
+class Study:
+    """A comparison. In a notebook, a cell that ends in it shows the verdict, the table and the forest plot.
+
+    headline: the answer in a sentence or a few. notes: how the data were read, and whatever else is to be known.
+    folder: where the runs are stored.
+    """
+
+    def __init__(
+        self, comparison: "Comparison", folder: Path, names: Mapping[str, str], notes: Sequence[str] = ()
+    ) -> None:
+        self.comparison, self.folder, self.notes = comparison, folder, tuple(notes)
+        self._names = dict(names)
+
+    @property
+    def headline(self) -> str:
+        """The answer."""
+        return " ".join(self.comparison.answer)
+
+    @cached_property
+    def verdicts(self) -> Verdicts:
+        """The verdict on each arm: `study.verdicts["ones"].verdict` is a word, `.sentence` says it all."""
+        return Verdicts({verdict.setting: verdict for verdict in self.comparison.verdicts}, self._names)
+
+    @property
+    def table(self) -> "DataFrame":
+        """A row per arm by the metric of the verdict: means, intervals, differences, p and verdict."""
+        return self.comparison.chosen.reset_index(drop=True)
+
+    @property
+    def summary(self) -> "DataFrame":
+        """The same by every metric."""
+        return self.comparison.summary
+
+    @property
+    def differences(self) -> "DataFrame":
+        """A row per metric, arm and seed: its value, the baseline's, and the difference."""
+        return self.comparison.differences
+
+    @property
+    def runs(self) -> list[Run]:
+        """The stored runs, one per arm and seed."""
+        return [run for arm in self.comparison.study.arms for run in arm.runs]
+
+    def biases(self) -> "DataFrame":
+        """Every bias of every run: arm, seed, bias (`dense/bias`), index in it, value before and after training."""
+        import numpy as np
+        import pandas as pd
+
+        parts = []
+        for run in self.runs:
+            arrays = run.biases(*MOMENTS)
+            for name in [name.removeprefix("before/") for name in arrays if name.startswith("before/")]:
+                before, after = (arrays[f"{moment}/{name}"].ravel() for moment in MOMENTS)
+                columns = {"arm": run.meta["config"]["bias_setting"], "seed": run.seed, "bias": name,
+                           "index": np.arange(len(before)), "before": before, "after": after}  # fmt: skip
+                parts.append(pd.DataFrame(columns))
+        columns = ["arm", "seed", "bias", "index", "before", "after"]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+    def chart(self, name: str = "intervals") -> Chart:
+        """A figure of the report: intervals, paired_differences, learning_curves, biases, trajectories or drift."""
+        from pipeline.report.write import make_charts
+
+        charts = dict(make_charts(self.comparison))
+        if name not in charts:
+            raise ConfigError(f"chart: no figure {name}; {closest(name, list(charts))}")
+        return Chart(charts[name])
+
+    def save(self, folder: Any, figures: bool = True) -> Path:
+        """Write the whole report into a folder, as `pipeline.compare` does; returns the path of report.html."""
+        from pipeline.report.render import stop_renderer
+        from pipeline.report.write import write_report
+
+        folder = Path(folder).expanduser()
+        study = self.comparison.study.name
+        try:
+            write_report(self.comparison, folder, f"{command_text('compare')} study={study}", figures)
+        except OSError as error:
+            raise ConfigError(f"folder: {folder} cannot be written: {error.strerror or error}") from error
+        finally:
+            stop_renderer()
+        return folder / "report.html"
+
+    def remove_at_exit(self, folder: Path) -> "Study":
+        """Have the results removed with this object, or when Python ends."""
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return self
+
+    def __repr__(self) -> str:
+        headings, rows = self._cells()
+        widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+                 for row in [headings, *rows]]  # fmt: skip
+        rule = "─" * len(lines[0])
+        return "\n".join([self.headline, "", lines[0], rule, *lines[1:], *(["", *self.notes] if self.notes else [])])
+
+    def _repr_html_(self) -> str:
+        headings, rows = self._cells()
+        head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        figure = self.chart("intervals").as_html() if self.comparison.compared else ""
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return (
+            f"<p><strong>{escape(self.headline)}</strong></p>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"{figure}{f'<ul>{notes}</ul>' if notes else ''}"
+        )
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        from pipeline.analysis.formatting import plain_rows
+        from pipeline.report.format import HEADINGS, table_cells
+
+        return list(HEADINGS), table_cells(plain_rows(self.comparison.chosen))
+
+
+def make_study(
+    plans: Sequence[Plan], question: Question, baseline: str, names: Mapping[str, str], notes: Sequence[str]
+) -> Study:
+    """Compare the runs that the plans ask for, and no others of the same study."""
+    from pipeline.analysis.comparison import compare_study
+
+    by_arm = {plan.arm: plan for plan in plans}
+
+    def is_asked_for(run: Run) -> bool:
+        plan = by_arm.get(run.arm)
+        return plan is not None and run.seed in plan.keys and run.key in plan.keys[run.seed]
+
+    metric = _full_metric(question.metric, plans[0], by_arm)
+    store = plans[0].store
+    comparison = compare_study(store, baseline, metric, question.margin, question.threshold, keep=is_asked_for)
+    return Study(comparison, store.folder, names, (*_own_bias_notes(plans[0]), *notes))
+
+
+def _full_metric(metric: str, plan: Plan, arms: Collection[str]) -> str:
+    """The name of a stored metric: `accuracy` is that of the test."""
+    stored = {name for run in plan.store.runs(plan.arm) for name in run.meta["metrics"]}
+    return f"test_{metric}" if metric and metric not in stored and f"test_{metric}" in stored else metric
+
+
+def _own_bias_notes(plan: Plan) -> list[str]:
+    """Name the layers that set their own bias, and so are the same in all arms."""
+    layers = plan.config.model.layers
+    kept = []
+    for layer in layers:
+        config = layer.get("config") or {}
+        if "bias_initializer" in config or "use_bias" in config:
+            kept.append(str(config.get("name") or layer["class_name"]))
+    if not kept:
+        return []
+    subject = "layer sets its" if len(kept) == 1 else "layers set their"
+    return [f"{', '.join(kept)}: the {subject} own bias, and {'keeps' if len(kept) == 1 else 'keep'} it in every arm"]

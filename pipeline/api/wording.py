@@ -1,0 +1,33 @@
+"""Messages of the engine in the words of Python: arguments, not keys of the command line."""
+
+import re
+from collections.abc import Mapping
+
+from pipeline.config.schema import key_types
+
+ARGUMENTS = {
+    "data.path": "data", "data.validation_path": "validation_data", "data.test_path": "test_data",
+    "training.stop": "stop", "training.epochs": "epochs", "model.path": "model", "model.layers": "model",
+    "model.function": "model", "optimizer.class_name": "optimizer", "tracking.uri": "mlflow",
+    "bias_initializer": "arms", "runtime.device": "device",
+}  # fmt: skip
+VALUES = {"null": "None", "true": "True", "false": "False"}
+
+
+def argument_names() -> dict[str, str]:
+    """The argument of `compare_initializers` that stands for each key of the settings."""
+    names = {key: key.rpartition(".")[2] for key in key_types() if "." in key and not key.endswith(".name")}
+    return {key: name for key, name in names.items() if key.partition(".")[0] != "tracking"} | ARGUMENTS
+
+
+def in_python(line: str, files: Mapping[str, str] | None = None) -> str:
+    """A line with arguments in the place of keys. files: the names of written files -> what they were made of."""
+    for name, argument in (files or {}).items():
+        line = line.replace(name, argument)
+    line = re.sub(r"\bbias_initializer\.config\.", "arms: ", line)
+    line = re.sub(r"\bmodel\.layers\.(\d+)", r"model, layer \1", line)
+    keys = sorted(argument_names().items(), key=lambda item: -len(item[0]))
+    for key, argument in keys:
+        line = re.sub(rf"(?<![\w./-]){re.escape(key)}(?![\w])", argument, line)
+    line = re.sub(r"(?<![\w/-])(use_bias=false)\b", "the arm no_bias", line)
+    return re.sub(r"(?<=[ =])(null|true|false)(?=[,;. )]|$)", lambda match: VALUES[match[1]], line)
