@@ -141,7 +141,7 @@ def _write_table(rows: Table, argument: str, folder: Path) -> Path:
 
     frame = rows.frame.reset_index(drop=True)
     try:
-        values: Any = hash_pandas_object(frame, index=False)
+        values: Any = hash_pandas_object(frame, index=False)  # pyright: ignore[reportCallIssue] (its stubs)
         content = [list(frame.columns), [str(t) for t in frame.dtypes], digest(values.to_numpy().tobytes())]
         path = folder / f"{digest(content)}.parquet"
         frame.to_parquet(path, index=False)
