@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from pipeline.config.keras_signatures import constructor_arguments, is_custom
 from pipeline.config.schema import Config
@@ -32,6 +33,12 @@ DROPOUT_GRU = (
     "{class_name:Bidirectional,config:{layer:{class_name:GRU,config:{units:4,dropout:0.5}}}},"
     "{class_name:Dropout,config:{rate:0.5}},{class_name:Dense,config:{name:output}}]",
 )
+
+
+def share(cases: Sequence[Any], every: int = 3) -> list[Any]:
+    """Cases of a parametrized test: each third one is in the fast tier, the others in the slow one."""
+    arguments = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [pytest.param(*a, marks=[pytest.mark.slow] if i % every else []) for i, a in enumerate(arguments)]
 
 
 class CommandResult(NamedTuple):

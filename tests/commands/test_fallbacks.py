@@ -19,7 +19,7 @@ from pipeline.experiment.validate import validate
 from pipeline.runtime.device import _start
 from pipeline.training.memory import stack_bytes, stack_width, stacks_at_once
 
-QUICK = ("data=iris", "model=linear", "training.epochs=1", "seeds=1")
+QUICK = ("data=iris", "model=linear", "training.epochs=1", "seeds=1", "training.xla=false")
 WITHOUT_STACK_OR_XLA = (  # TensorFlow has no bicubic interpolation for either
     "data=digits",
     "model.name=bicubic",
@@ -28,7 +28,8 @@ WITHOUT_STACK_OR_XLA = (  # TensorFlow has no bicubic interpolation for either
 )
 
 
-@pytest.mark.parametrize("isolate", ["false", pytest.param("true", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("isolate", ["false", "true"])
 def test_a_model_that_neither_stacks_nor_compiles(isolate: str, cli: Callable[..., CommandResult]) -> None:
     """Under `training.xla=auto` it trains seed by seed and without XLA, which is said once, from any process."""
     sweep = ("-m", "bias_initializer=zeros,ones", "training.epochs=1", "seeds=1", f"runtime.isolate={isolate}")
@@ -40,6 +41,7 @@ def test_a_model_that_neither_stacks_nor_compiles(isolate: str, cli: Callable[..
     ]
 
 
+@pytest.mark.slow
 def test_xla_that_is_asked_for_is_never_left_out(cli: Callable[..., CommandResult]) -> None:
     """With `training.xla=true` the job fails instead."""
     done = cli(*WITHOUT_STACK_OR_XLA, "training.xla=true", "training.epochs=1", "seeds=1")
@@ -47,6 +49,7 @@ def test_xla_that_is_asked_for_is_never_left_out(cli: Callable[..., CommandResul
     assert done.err.splitlines()[-1].startswith("failed: ")
 
 
+@pytest.mark.slow
 def test_a_long_recurrence(cli: Callable[..., CommandResult]) -> None:
     """Under `training.xla=auto` it is not compiled, and that is said."""
     layers = "{class_name: Reshape, config: {target_shape: [16, 4]}}, {class_name: SimpleRNN, config: {units: 2}}"
@@ -146,10 +149,10 @@ def test_a_test_set_that_the_dataset_has_itself(monkeypatch: pytest.MonkeyPatch,
 def test_an_ablation_without_weights(cli: Callable[..., CommandResult]) -> None:
     """Models of a million parameters keep none unasked, so they are not tested with other biases: that is said."""
     wide = ("model.name=wide", "model.layers=[{class_name: Dense, config: {units: 130000}}, {class_name: Dense}]")
-    done = cli("data=iris", *wide, "training.epochs=1", "seeds=1")
+    done = cli(*QUICK, *wide)
     assert done.code == 0
     assert done.err == (
         "ablation of iris-wide: none for 1 runs without stored weights, which are kept of models up to 1,000,000 "
         "parameters, or with show_weights=true\n"
     )
-    assert cli("data=iris", *wide, "training.epochs=1", "seeds=1", "ablation=false").err == ""
+    assert cli(*QUICK, *wide, "ablation=false").err == ""

@@ -11,7 +11,7 @@ from factories import CommandResult
 from pipeline.config.arguments import read_arguments
 from pipeline.store.meta import seal_meta
 
-QUICK = ("model=linear", "training.epochs=1", "seeds=1", "ablation=false")
+QUICK = ("model=linear", "training.epochs=1", "training.xla=false", "seeds=1", "ablation=false")
 ROWS = "a,größe,y\n" + "".join(f"{i % 7},{i % 5},{i % 2}\n" for i in range(60))
 
 
@@ -38,6 +38,7 @@ def test_an_mlflow_store_with_an_odd_name(cli: Callable[..., CommandResult], tmp
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (2,)
 
 
+@pytest.mark.slow
 def test_both_spellings_of_an_initializer_train_once(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
     """What was trained as `constant(0.1)` counts for the spelling with two overrides, and for its earlier name."""
     swept = cli("-m", "bias_initializer=zeros,constant(0.1)", "data=iris", *QUICK)

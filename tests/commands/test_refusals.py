@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from factories import CommandResult
+from factories import CommandResult, share
 
 from pipeline.config.schema import PROJECT
 
@@ -86,51 +86,59 @@ def test_broken_model_file_is_refused(
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
-    [
-        (["training.loss=${hydra:runtime.cwd}"], "training.loss: ${hydra:runtime.cwd} given"),
-        (["study=${data.nme}"], "study: ${data.nme} given"),
-        (["hydra.run.dir=${nix}", "hydra.sweep.dir=${nix}"], "hydra."),
-        (["hydra.run.dir={file}/outputs", "hydra.sweep.dir={file}/multirun"], "hydra."),
-        (["hydra.sweeper.params=3"], "hydra.sweeper.params: "),
-        (
-            ["hydra.sweeper.max_batch_size=0"],
-            "hydra.sweeper.max_batch_size: 0 given; allowed: a whole number from 1 up",
-        ),
-        (
-            ["hydra.sweep.subdir=${oc.env:HOME}"],
-            "hydra.sweep.subdir: ${oc.env:HOME} given, which reads ${oc.env:...}; ",
-        ),
-        (["hydra.job.name=${oc.env:HOME}"], "hydra.job.name: ${oc.env:HOME} given, which reads ${oc.env:...}; "),
-        (["hydra.callbacks.validate_jobs.plan_only=maybe"], "hydra.callbacks.validate_jobs"),
-        (["~hydra.callbacks.validate_jobs"], "~hydra.callbacks.validate_jobs"),
-        (["hydra.job.name=a/b"], "hydra.job.name: a/b given; allowed: the name of a file, "),
-        (["hydra.job.name=" + 252 * "x"], "hydra.job.name: xxx"),
-        (["hydra.job.chdir=true"], "hydra.job.chdir: true given; allowed: false, "),
-        (["hydra.output_subdir=/dev/null/x"], "hydra.output_subdir: /dev/null/x cannot be written: "),
-        (["hydra.output_subdir={file}"], "hydra.output_subdir: "),
-        (["hydra.sweep.subdir=/dev/null/x"], "hydra.sweep.subdir: /dev/null/x cannot be written: "),
-        (["hydra.sweep.subdir=${hydra.job.override_dirname}_" + 230 * "x"], "hydra.sweep.subdir: "),
-        (["hydra.sweep.subdir=???"], "hydra.sweep.subdir: "),
-        (["hydra.sweep.dir=/dev/null/x"], "hydra.sweep.dir: /dev/null/x cannot be written: "),
-        (
-            ["hydra.job_logging.root.level=NIX"],
-            "hydra.job_logging: Unable to configure root logger: Unknown level: 'NIX'",
-        ),
-        (["~hydra.job_logging.root"], "hydra.job_logging: root is missing; allowed: "),
-        (["hydra.job_logging.handlers.console.class=nix.Nix"], "hydra.job_logging: Unable to configure handler 'con"),
-        (["hydra.job_logging.handlers.file.filename=no/where.log"], "hydra.job_logging.handlers.file.filename: /"),
-        (["hydra.job_logging.handlers.file.filename={file}/x.log"], "hydra.job_logging.handlers.file.filename: /"),
-        (["hydra.hydra_logging.root.level=NIX"], "hydra.hydra_logging: Unable to configure root logger: Unknown level"),
-        (["+hydra.launcher.nix=1"], "hydra.launcher: {"),
-        (["hydra.sweeper._target_=nix"], "hydra.sweeper: {"),
-        (["hydra.verbose=[1,1]"], "hydra.verbose: [1, 1] given; allowed: true, false, or names of loggers"),
-        (["--cfg=job", "--package=nix"], "package 'nix' not found"),
-        (["--run"], "--run and --multirun: given together"),
-        (["--experimental-rerun=config.pickle"], "--experimental-rerun: "),
-        (["-sc", "install=bash"], "--shell-completion: not supported; allowed: eval "),
-        (["--plan=true"], "--plan=true: --plan takes no value; allowed: --plan alone"),
-        (["--conf=config"], "unrecognized arguments: --conf=config"),
-    ],
+    share(
+        [
+            (["training.loss=${hydra:runtime.cwd}"], "training.loss: ${hydra:runtime.cwd} given"),
+            (["study=${data.nme}"], "study: ${data.nme} given"),
+            (["hydra.run.dir=${nix}", "hydra.sweep.dir=${nix}"], "hydra."),
+            (["hydra.run.dir={file}/outputs", "hydra.sweep.dir={file}/multirun"], "hydra."),
+            (["hydra.sweeper.params=3"], "hydra.sweeper.params: "),
+            (
+                ["hydra.sweeper.max_batch_size=0"],
+                "hydra.sweeper.max_batch_size: 0 given; allowed: a whole number from 1 up",
+            ),
+            (
+                ["hydra.sweep.subdir=${oc.env:HOME}"],
+                "hydra.sweep.subdir: ${oc.env:HOME} given, which reads ${oc.env:...}; ",
+            ),
+            (["hydra.job.name=${oc.env:HOME}"], "hydra.job.name: ${oc.env:HOME} given, which reads ${oc.env:...}; "),
+            (["hydra.callbacks.validate_jobs.plan_only=maybe"], "hydra.callbacks.validate_jobs"),
+            (["~hydra.callbacks.validate_jobs"], "~hydra.callbacks.validate_jobs"),
+            (["hydra.job.name=a/b"], "hydra.job.name: a/b given; allowed: the name of a file, "),
+            (["hydra.job.name=" + 252 * "x"], "hydra.job.name: xxx"),
+            (["hydra.job.chdir=true"], "hydra.job.chdir: true given; allowed: false, "),
+            (["hydra.output_subdir=/dev/null/x"], "hydra.output_subdir: /dev/null/x cannot be written: "),
+            (["hydra.output_subdir={file}"], "hydra.output_subdir: "),
+            (["hydra.sweep.subdir=/dev/null/x"], "hydra.sweep.subdir: /dev/null/x cannot be written: "),
+            (["hydra.sweep.subdir=${hydra.job.override_dirname}_" + 230 * "x"], "hydra.sweep.subdir: "),
+            (["hydra.sweep.subdir=???"], "hydra.sweep.subdir: "),
+            (["hydra.sweep.dir=/dev/null/x"], "hydra.sweep.dir: /dev/null/x cannot be written: "),
+            (
+                ["hydra.job_logging.root.level=NIX"],
+                "hydra.job_logging: Unable to configure root logger: Unknown level: 'NIX'",
+            ),
+            (["~hydra.job_logging.root"], "hydra.job_logging: root is missing; allowed: "),
+            (
+                ["hydra.job_logging.handlers.console.class=nix.Nix"],
+                "hydra.job_logging: Unable to configure handler 'con",
+            ),
+            (["hydra.job_logging.handlers.file.filename=no/where.log"], "hydra.job_logging.handlers.file.filename: /"),
+            (["hydra.job_logging.handlers.file.filename={file}/x.log"], "hydra.job_logging.handlers.file.filename: /"),
+            (
+                ["hydra.hydra_logging.root.level=NIX"],
+                "hydra.hydra_logging: Unable to configure root logger: Unknown level",
+            ),
+            (["+hydra.launcher.nix=1"], "hydra.launcher: {"),
+            (["hydra.sweeper._target_=nix"], "hydra.sweeper: {"),
+            (["hydra.verbose=[1,1]"], "hydra.verbose: [1, 1] given; allowed: true, false, or names of loggers"),
+            (["--cfg=job", "--package=nix"], "package 'nix' not found"),
+            (["--run"], "--run and --multirun: given together"),
+            (["--experimental-rerun=config.pickle"], "--experimental-rerun: "),
+            (["-sc", "install=bash"], "--shell-completion: not supported; allowed: eval "),
+            (["--plan=true"], "--plan=true: --plan takes no value; allowed: --plan alone"),
+            (["--conf=config"], "unrecognized arguments: --conf=config"),
+        ]
+    ),
     ids=" ".join,
 )
 def test_nothing_opens_the_gate(
@@ -182,7 +190,7 @@ def experiment_file(tmp_path: Path, hydra: str) -> str:
 OTHER_CALLBACK = "{callbacks: {validate_jobs: {_target_: hydra.experimental.callback.Callback}}}"
 
 
-@pytest.mark.parametrize("options", [[], ["-m"], ["--plan"], ["-m", "hydra/launcher=joblib"]], ids=" ".join)
+@pytest.mark.parametrize("options", share([[], ["-m"], ["--plan"], ["-m", "hydra/launcher=joblib"]], 4), ids=" ".join)
 @pytest.mark.parametrize(
     ("hydra", "line"),
     [
@@ -220,6 +228,7 @@ def test_no_job_trains_without_the_check(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_quick_answers_do_not_wait_for_tensorflow(small: list[str], tmp_path: Path) -> None:
     """Help and plain refusals come without the many seconds of importing TensorFlow or MLflow."""
     codes = {

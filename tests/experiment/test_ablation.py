@@ -87,6 +87,7 @@ def test_a_stored_model_comes_back_as_it_was_trained(tmp_path: Path, overrides: 
         assert list(own) == ["arm", "biases", *stored]
 
 
+@pytest.mark.slow
 def test_only_biases_change_places(tmp_path: Path) -> None:
     """Each row is what Keras' `evaluate` gives with the biases it names; offsets of normalization layers stay."""
     arms = [train(tmp_path, *NORMALISED, "training.epochs=20", f"bias_initializer={b}") for b in ("ones", "zeros")]

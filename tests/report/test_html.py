@@ -210,6 +210,7 @@ def test_hostile_names_stay_text(written: Path, tmp_path: Path) -> None:
     assert HOSTILE in json.dumps(shown.island["figures"], ensure_ascii=False)
 
 
+@pytest.mark.slow
 def test_the_page_of_a_large_study_is_small(written: Path) -> None:
     """Twelve arms, six layers of 64 units and 100 epochs make a page that a phone can load."""
     arms = [f"arm {i}" for i in range(12)]

@@ -67,7 +67,7 @@ def test_the_machine_stands_apart_from_the_run(tmp_path: Path) -> None:
     from pipeline.experiment.run import run_arm
 
     config = compose_config("data=iris", "model=linear", "training.epochs=1", "seeds=1", "tracking=none",
-                            "ablation=false", f"results={tmp_path}")  # fmt: skip
+                            "training.xla=false", "ablation=false", f"results={tmp_path}")  # fmt: skip
     (run,) = run_arm(config).runs
     assert set(json.loads((run.path / "run.json").read_text())["environment"]) == {"packages", "device"}
     machine = json.loads((run.path / "machine.json").read_text())

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from factories import CommandResult, put
+from factories import CommandResult, put, share
 
 from pipeline import compare, sync
 from pipeline.config.schema import PROJECT, Tracking
@@ -68,7 +68,7 @@ def refusals(
     }
 
 
-@pytest.mark.parametrize(("address", "line"), BAD, indirect=["address"])
+@pytest.mark.parametrize(("address", "line"), share(BAD), indirect=["address"])
 def test_an_address_that_cannot_work_is_refused(
     address: str,
     line: str,

@@ -30,6 +30,7 @@ def uploaders() -> Uploaders:
     return lambda: [child for child in psutil.Process().children() if child not in earlier]
 
 
+@pytest.mark.slow
 def test_queued_arms_are_uploaded_when_the_uploads_are_finished(
     trained_study: TrainedStudy, mlflow_store: str, tmp_path: Path, uploaders: Uploaders
 ) -> None:

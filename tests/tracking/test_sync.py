@@ -19,6 +19,7 @@ from pipeline.store.runs import RunStore
 ARM = "glorot_uniform,training.epochs=2"
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_costs_no_result(
     uploaded: MLflowStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_uri: str
 ) -> None:

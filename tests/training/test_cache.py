@@ -42,6 +42,7 @@ def test_arms_of_one_structure_share_a_program():
     assert len(programs) == 2
 
 
+@pytest.mark.slow
 def test_another_learning_rate_is_the_same_program():
     """Learning rates share a program, and each trains at its own."""
     for rate in ("0.001", "0.1"):

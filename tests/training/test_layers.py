@@ -72,7 +72,7 @@ OVERRIDES = {
     "embedding": ("optimizer=sgd", "data.standardize=false", "training.batch_size=32"),
 }
 WITHOUT_XLA = ("stacked cells", "transposed", "grouped", "three dimensions")  # compiling takes half a minute each
-FAST = ("two dimensions", "bidirectional", "normalisation", "nested, activations, constraints", "embedding")
+FAST = ("normalisation",)
 CASES = [
     *((name, "false") for name in FAST),
     *(pytest.param(name, "false", marks=pytest.mark.slow) for name in MODELS if name not in FAST),
