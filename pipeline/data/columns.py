@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.dataset import merges, whole_numbers_lost
+from pipeline.data.precision import merges, whole_numbers_lost
 from pipeline.errors import DataError
 
 MOST_CATEGORIES = 50  # of a text column: each becomes a feature

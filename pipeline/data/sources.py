@@ -30,11 +30,8 @@ from pipeline.runtime.hashing import derive_seed
 Loader = Callable[[Data], Dataset]
 
 SOURCES: dict[str, Loader] = {"file": load_file, "images": load_images}
-READERS = {
-    "file": 4,
-    "images": 2,
-    "diabetes": 2,
-}  # raised where a source's rows, or what is measured on them, give other numbers
+# raised where a source's rows, or what is measured on them, give other numbers
+READERS = {"file": 4, "images": 2, "diabetes": 2}
 KERAS_CACHE = {  # the files that Keras looks for below its folder, KERAS_HOME or ~/.keras
     "mnist": "datasets/mnist.npz",
     "fashion_mnist": "datasets/fashion-mnist/*-ubyte.gz, four files",

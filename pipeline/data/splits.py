@@ -7,7 +7,8 @@ import numpy as np
 
 from pipeline.config.schema import Data
 from pipeline.data.cuts import cut_groups, cut_times
-from pipeline.data.dataset import NUMBER, REST, TEST, VALIDATION, Dataset, feature_axes
+from pipeline.data.dataset import NUMBER, REST, TEST, VALIDATION, Dataset
+from pipeline.data.precision import feature_axes
 from pipeline.runtime.hashing import derive_seed
 from pipeline.runtime.logs import tell_once
 

@@ -1,14 +1,16 @@
 """What is readable but seldom meant: features that count rows or give the target, and digits that float32 loses."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
 from pipeline.config.schema import Data
 from pipeline.data.columns import MOST_CATEGORIES
-from pipeline.data.dataset import INDICATOR, LARGEST_SEARCH, NUMBER, Dataset, merges
+from pipeline.data.dataset import INDICATOR, NUMBER, Dataset
+from pipeline.data.precision import BLOCK, by_column, count_apart, merges
 from pipeline.data.settings import names
-from pipeline.data.splits import split_rows, standardized_inputs, standardized_targets
+from pipeline.data.splits import split_rows
 
 FEWEST_ROWS = 20  # with fewer, what is found below happens by chance
 
@@ -18,7 +20,7 @@ MOST_NAMED = 8
 def suspicions(dataset: Dataset, data: Data) -> list[str]:
     """Sentences on features and targets that are likely a mistake."""
     found = [*_merged_values(dataset, data)]
-    if data.source == "file" and dataset.x.ndim == 2 and dataset.x.size <= LARGEST_SEARCH:
+    if data.source == "file" and dataset.x.ndim == 2:
         found = [*_odd_features(dataset, data), *found]
     more = len(found) - MOST_NAMED
     return found if more <= 0 else [*found[:MOST_NAMED], f"{more} more such sentences are left out"]
@@ -87,28 +89,49 @@ def _tells(values: np.ndarray, y: np.ndarray, task: str, is_text: bool) -> bool:
 def _merged_values(dataset: Dataset, data: Data) -> Iterator[str]:
     """Columns of which float32 merges different values of the training rows, as a model sees them."""
     x = dataset.x
-    by_inputs = (x.ndim == 2 or x.dtype == np.float64) and x.size <= LARGEST_SEARCH
-    is_number = dataset.task == "regression"
+    by_inputs, is_number = x.ndim == 2 or x.dtype == np.float64, dataset.task == "regression"
     if not by_inputs and not is_number:
         return
     split = split_rows(dataset, data, 0)
     if by_inputs:
-        given, seen = x[split.train], standardized_inputs(dataset, split, split.train)
-        for i in range(x.shape[-1]):
-            if dataset.kinds is None or dataset.kinds[i] == NUMBER:
-                yield from _merged(given[..., i], seen[..., i], _name(dataset, i), data.standardize, "standardize")
+        name = partial(_name, dataset)
+        numbers = np.ones(x.shape[-1], bool) if dataset.kinds is None else dataset.kinds == NUMBER
+        statistics = split.mean, split.scale
+        yield from _merged(x, split.train, statistics, numbers, name, data.standardize, "standardize")
     if is_number:
-        seen = standardized_targets(dataset, split, split.train).reshape(len(split.train), -1)
-        given = dataset.y[split.train].reshape(len(split.train), -1)
-        for i in range(given.shape[1]):
-            yield from _merged(given[:, i], seen[:, i], "the target", data.standardize_target, "standardize_target")
+        y = dataset.y.reshape(len(dataset.y), -1)
+        numbers, statistics = np.ones(y.shape[1], bool), (split.target_mean, split.target_scale)
+        is_set = data.standardize_target
+        yield from _merged(y, split.train, statistics, numbers, lambda _: "the target", is_set, "standardize_target")
 
 
-def _merged(given: np.ndarray, seen: np.ndarray, name: str, standardized: bool, key: str) -> Iterator[str]:
-    before, after = len(np.unique(given[~np.isnan(given)])), len(np.unique(seen))
-    if merges(before, after):
-        advice = "subtract a number near their mean, or scale them" if standardized else f"data.{key}=true keeps them"
-        yield f"{name}: float32 tells only {after} of {before} different values apart; {advice}"
+def _merged(
+    values: np.ndarray,
+    rows: np.ndarray,
+    statistics: tuple[np.ndarray, np.ndarray],
+    numbers: np.ndarray,
+    name: Callable[[int], str],
+    standardized: bool,
+    key: str,
+) -> Iterator[str]:
+    """values: [all rows, ..., columns]; rows: of the training; numbers: [columns], which are measured."""
+    mean, scale = (np.broadcast_to(one, numbers.shape) for one in statistics)
+    width = max(1, BLOCK // max(1, values[..., 0].size))
+    for start in range(
+        0, len(numbers), width
+    ):  # in blocks, since all training rows at once would take twice the memory
+        at = slice(start, start + width)
+        before, after = count_apart(
+            by_column(values[..., at][rows]),
+            lambda block, c, first=start: np.asarray((block - mean[first:][c]) / scale[first:][c], np.float32),
+        )
+        for i in np.flatnonzero(numbers[at]):
+            if merges(before[i], after[i]):
+                near = "subtract a number near their mean, or scale them"
+                advice = near if standardized else f"data.{key}=true keeps them"
+                yield (
+                    f"{name(start + i)}: float32 tells only {after[i]} of {before[i]} different values apart; {advice}"
+                )
 
 
 def _name(dataset: Dataset, i: int) -> str:

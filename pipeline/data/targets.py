@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.schema import Data
-from pipeline.data.dataset import Dataset, classification, classification_task, regression, whole_numbers_lost
+from pipeline.data.dataset import Dataset, classification, classification_task, regression
+from pipeline.data.precision import whole_numbers_lost
 from pipeline.errors import DataError
 
 MOST_CLASSES = 20  # a target with more different whole numbers than this is taken for a regression

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from pipeline.config.schema import Data
-from pipeline.data.dataset import INDICATOR, NUMBER, Dataset, classification, compact, regression
+from pipeline.data.dataset import INDICATOR, NUMBER, Dataset, classification, regression
+from pipeline.data.precision import compact
 from pipeline.data.splits import split_rows, standardized_inputs, standardized_targets
+from pipeline.data.suspicions import suspicions
 
 FAR = {
     "unix seconds": 1.6e9 + 15 * np.arange(240),
@@ -92,3 +94,38 @@ def test_a_category_that_no_training_row_has_is_zero_everywhere() -> None:
     assert x[6].tolist()[1:] == [0, 1, 0, 0]
     untouched = standardized_inputs(dataset, split_rows(dataset, settings(standardize=False), 0), all_rows(dataset))
     assert untouched[9].tolist() == [100, 0, 1, 0, 0]
+
+
+def with_gaps() -> np.ndarray:
+    """240 different times 15 seconds apart, of which a quarter is 0: near enough to 0 for float32, but not apart."""
+    times = 1_700_000_000 + 15 * np.arange(240)
+    times[::4] = 0
+    return times
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.float64, np.longdouble])
+@pytest.mark.parametrize("shape", [(240, 1), (60, 4, 1)])
+def test_no_neighbours_are_merged_without_a_word(dtype: type, shape: tuple[int, ...]) -> None:
+    """Whatever numbers come as, in tables and in arrays of more axes, they are merged as little as can be, and it is
+    said.
+    """
+    times = with_gaps().reshape(shape).astype(dtype)
+    x = np.concatenate([times, np.random.default_rng(0).integers(0, 99, shape).astype(dtype)], axis=-1)
+    dataset = classification(x, np.arange(len(x)) % 2, "ab")
+    data = settings()
+    split = split_rows(dataset, data, 0)
+    seen = standardized_inputs(dataset, split, split.train)[..., 0]
+    given = np.float64(times[split.train])
+    best = np.float32((given - given.mean()) / given.std())
+    assert len(np.unique(seen)) == len(np.unique(best)) < len(np.unique(given))
+    assert any("column 0 of x: float32 tells only" in line for line in suspicions(dataset, data))
+
+
+def test_large_arrays_are_searched_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of columns with more values than are sorted, a sample tells the same: few of many values, and many."""
+    monkeypatch.setattr("pipeline.data.precision.BLOCK", 2**12)
+    n = 3 * 2**12 + 1000
+    times = np.where(np.arange(n) % 4, 1.7e9 + np.arange(n), 0)
+    few = np.where(np.arange(n) % 4, 1.7e9 + np.arange(n) % 7, 0)
+    noise = np.random.default_rng(0).normal(size=n)
+    assert [compact(column[:, None]).dtype for column in (times, few, noise)] == [np.float64, np.float64, np.float32]
