@@ -40,8 +40,8 @@ def train(config):
     return built, trained
 
 
-def fit_alone(config, i):
-    """Train the i-th seed by `model.fit`: (model, metrics before, history and biases per epoch, test metrics)."""
+def compiled(config, i):
+    """The i-th seed's model, compiled, and what it is fitted on: (model, split, x, y, weights of the classes)."""
     import keras
 
     dataset, built, splits = stack(config)
@@ -75,6 +75,12 @@ def fit_alone(config, i):
         loss=loss,
         metrics=[_keras_metric(name, dataset, split) for name in names],
     )
+    return model, split, x, y, None if weights is None else dict(enumerate(weights))
+
+
+def fit_alone(config, i):
+    """Train the i-th seed by `model.fit`: (model, metrics before, history and biases per epoch, test metrics)."""
+    model, split, x, y, weights = compiled(config, i)
     size, histories, snapshots = config.training.batch_size, [], [extract_biases(model)]
     before = model.evaluate(x[split.train], y[split.train], verbose=0)
     for epoch in range(1, config.training.epochs + 1):
@@ -87,12 +93,42 @@ def fit_alone(config, i):
             shuffle=False,
             verbose=0,
             validation_data=validation,
-            class_weight=None if weights is None else dict(enumerate(weights)),
+            class_weight=weights,
         ).history
         histories.append({name: value[0] for name, value in fitted.items()})
         snapshots.append(extract_biases(model))
     test = model.evaluate(x[split.test], y[split.test], verbose=0)
     return model, before, histories, snapshots, test
+
+
+def fit_stopped(config, i, **early_stopping):
+    """Train the i-th seed by one `model.fit` that Keras' EarlyStopping ends, on the same batches.
+
+    Returns (model, best epoch, history, biases per epoch, test metrics).
+    """
+    import keras
+    import tensorflow as tf
+
+    model, split, x, y, weights = compiled(config, i)
+    size = config.training.batch_size
+
+    def batches():  # of one epoch after the other
+        for epoch in range(1, config.training.epochs + 1):
+            order = batch_order(split.seed, epoch, split.train)
+            yield from ((x[order[at : at + size]], y[order[at : at + size]]) for at in range(0, len(order), size))
+
+    form = tuple(tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in (x, y))
+    steps = -(-len(split.train) // size)
+    snapshots = [extract_biases(model)]
+    keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: snapshots.append(extract_biases(model)))
+    stop = keras.callbacks.EarlyStopping(restore_best_weights=True, **early_stopping)
+    fitted = model.fit(
+        tf.data.Dataset.from_generator(batches, output_signature=form), steps_per_epoch=steps, shuffle=False,
+        epochs=config.training.epochs, verbose=0, class_weight=weights,
+        validation_data=(x[split.validation], y[split.validation]), callbacks=[keep, stop],
+    ).history  # fmt: skip
+    test = model.evaluate(x[split.test], y[split.test], verbose=0)
+    return model, stop.best_epoch + 1, fitted, snapshots, test
 
 
 def _keras_metric(name, dataset, split):

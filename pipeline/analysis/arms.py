@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pipeline.biases.keras_config import config_layers
 from pipeline.biases.variables import GATES
+from pipeline.config.metrics import RUN_LENGTHS
 from pipeline.errors import ConfigError, is_number
 from pipeline.installation import command_text
 from pipeline.store.runs import DamagedRun, Run, RunStore
@@ -75,8 +76,8 @@ class ComparedArm(Protocol):
 class Arm:
     """The stored runs of one arm.
 
-    histories: seed -> learning curves of the complete runs. derived: seed -> metrics computed from these curves, see
-    `curves.measure_curves`.
+    histories: seed -> learning curves of the complete runs, see `carried_on`. derived: seed -> metrics computed from
+    these curves, see `curves.measure_curves`.
     """
 
     name: str
@@ -109,6 +110,17 @@ class Arm:
     def complete_seeds(self) -> set[int]:
         """The seeds that did not diverge."""
         return set(self.complete)
+
+    @cached_property
+    def stopped(self) -> dict[int, int]:
+        """The complete seeds that stopped before all epochs were trained, with the epochs that they trained."""
+        lengths = {seed: run.meta["metrics"].get("epochs_run") for seed, run in self.complete.items()}
+        return {s: int(n) for s, n in lengths.items() if n is not None and n < len(self.histories[s]["epoch"]) - 1}
+
+    @property
+    def longest(self) -> int:
+        """The most epochs that a complete run trained."""
+        return max((self.stopped.get(s, len(h["epoch"]) - 1) for s, h in self.histories.items()), default=0)
 
     @property
     def diverged(self) -> list[int]:
@@ -166,12 +178,28 @@ def load_arms(store: RunStore, keep: Callable[[Run], bool] | None = None) -> tup
 
 
 def _make_arm(name: str, runs: list[Run]) -> Arm:
-    histories = {run.seed: run.history() for run in runs if run.complete}
+    histories = {run.seed: carried_on(run) for run in runs if run.complete}
     return Arm(name, runs[0].meta["config"]["bias_setting"], tuple(runs), histories)
 
 
+def carried_on(run: Run, epochs: int | None = None) -> dict[str, list[float]]:
+    """The learning curves of a run; after one that stopped early they go on with the model that it kept.
+
+    epochs: how far, by default as many epochs as it was asked for. So the curves of an arm have one length, and each
+    epoch's mean is over all its seeds, not over those that happened to train longest.
+    """
+    history, best = run.history(), run.best_epoch
+    if best is None:
+        return history
+    asked = run.meta["config"]["training"]["epochs"] if epochs is None else epochs
+    missing = max(asked + 1 - len(history["epoch"]), 0)
+    longer = {name: [*values, *[values[best]] * missing] for name, values in history.items()}
+    return longer | {"epoch": [float(epoch) for epoch in range(len(longer["epoch"]))]}
+
+
 def final_metrics(arms: list[Arm]) -> list[str]:
-    """Name the test metrics of the complete runs, the model's first one first and the loss last, then derived metrics.
+    """Name the test metrics of the complete runs, the model's first one first and the loss last, then the number of
+    epochs where runs may stop early, then derived metrics.
 
     Raises ConfigError when there is no test metric.
     """
@@ -180,8 +208,9 @@ def final_metrics(arms: list[Arm]) -> list[str]:
     if not names:
         raise ConfigError("metric: no complete run of the study has a test metric that is a number")
     first = next((name for name in names if name != "test_loss"), None)
+    lengths = [name for name in RUN_LENGTHS if any(name == metric for metric, _ in items)]
     derived = dict.fromkeys(name for arm in arms for measures in arm.derived.values() for name in measures)
-    return [*sorted(names, key=lambda name: (name != first, name == "test_loss", name)), *derived]
+    return [*sorted(names, key=lambda name: (name != first, name == "test_loss", name)), *lengths, *derived]
 
 
 def seed_spans(seeds: list[int]) -> str:

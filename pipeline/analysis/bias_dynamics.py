@@ -5,7 +5,7 @@ Distances are Euclidean, over the units of one bias, in the unit of the bias.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
 from pathlib import Path
@@ -31,7 +31,8 @@ class Trajectory:
     """One bias of one run over its training.
 
     epoch [T]: the recorded epochs. drift [T]: distance from the start. values: flat [T, units], or [2, units], the
-    first and last epoch. shape: the bias's own. gates: one letter per gate along its last axis, e.g. `ifco`.
+    first and final epoch. shape: the bias's own. gates: one letter per gate along its last axis, e.g. `ifco`. final:
+    position of the epoch whose weights the run ended with, the last unless it could stop early.
     """
 
     epoch: np.ndarray
@@ -39,6 +40,7 @@ class Trajectory:
     values: np.ndarray
     shape: tuple[int, ...]
     gates: str = ""
+    final: int = -1
 
     @property
     def before(self) -> np.ndarray:
@@ -47,13 +49,18 @@ class Trajectory:
 
     @property
     def after(self) -> np.ndarray:
-        """The bias after the last epoch [units]."""
-        return self.values[-1].astype(np.float64)
+        """The bias that the run ended with [units]."""
+        return self.values[self.final if len(self.values) == len(self.epoch) else -1].astype(np.float64)
+
+    @property
+    def moved(self) -> float:
+        """The final distance from the start."""
+        return float(self.drift[self.final])
 
     @property
     def recorded(self) -> np.ndarray:
         """The epochs of `values`."""
-        return self.epoch if len(self.values) == len(self.epoch) else self.epoch[[0, -1]]
+        return self.epoch if len(self.values) == len(self.epoch) else self.epoch[[0, self.final]]
 
     @property
     def cosine(self) -> float:
@@ -70,7 +77,7 @@ class Trajectory:
     @property
     def half_life(self) -> float:
         """The first recorded epoch by which half the final distance was covered; nan for a bias that did not move."""
-        return float(self.epoch[np.argmax(self.drift >= self.drift[-1] / 2)]) if self.drift[-1] else np.nan
+        return float(self.epoch[np.argmax(self.drift >= self.moved / 2)]) if self.moved else np.nan
 
 
 Trajectories = dict[str, dict[int, dict[str, Trajectory]]]  # arm -> seed -> layer
@@ -85,12 +92,13 @@ def bias_trajectories(arms: Sequence[Arm]) -> Trajectories:
 
 def _load(run: Run, gates: dict[str, str], ends_only: bool) -> dict[str, Trajectory]:
     arrays, trajectories = run.biases("trajectory", "epoch"), {}
+    final = -1 if run.best_epoch is None else run.best_epoch
     for layer in [name.removeprefix("trajectory/") for name in arrays if name.startswith("trajectory/")]:
         values = arrays[f"trajectory/{layer}"]
         flat = values.reshape(len(values), -1)
         drift = np.linalg.norm(flat.astype(np.float64) - flat[0], axis=1)
-        kept = flat[[0, -1]] if ends_only else flat
-        trajectories[layer] = Trajectory(arrays["epoch"], drift, kept, values.shape[1:], gates.get(layer, ""))
+        kept = flat[[0, final]] if ends_only else flat
+        trajectories[layer] = Trajectory(arrays["epoch"], drift, kept, values.shape[1:], gates.get(layer, ""), final)
     return trajectories
 
 
@@ -106,7 +114,7 @@ def dynamics_table(trajectories: Trajectories) -> pd.DataFrame:
     columns = ["arm", "layer", "seeds", "drift", "cosine", "sign_flips", "half_life"]
     rows = []
     for arm, layer, by_seed in _by_layer(trajectories):
-        drift = np.mean([one.drift[-1] for one in by_seed.values()])
+        drift = np.mean([one.moved for one in by_seed.values()])
         row = {"arm": arm, "layer": layer, "seeds": len(by_seed), "drift": drift}
         for name in ("cosine", "sign_flips", "half_life"):
             values = np.array([getattr(one, name) for one in by_seed.values()])
@@ -116,15 +124,25 @@ def dynamics_table(trajectories: Trajectories) -> pd.DataFrame:
 
 
 def drift_table(trajectories: Trajectories) -> pd.DataFrame:
-    """Average the drift over seeds: columns arm, layer, epoch, drift, low, high (95 % interval)."""
+    """Average the drift over seeds: columns arm, layer, epoch, drift, low, high (95 % interval).
+
+    The drift of a run that stopped early stays at that of its best epoch, whose weights it kept.
+    """
     tables = []
     for arm, layer, by_seed in _by_layer(trajectories):
         epoch = max((one.epoch for one in by_seed.values()), key=len)
-        mean, _, low, high = band(np.array([one.drift for one in by_seed.values() if len(one.drift) == len(epoch)]))
+        mean, _, low, high = band(np.array(list(_even_drifts(by_seed.values(), len(epoch)))))
         columns = {"arm": arm, "layer": layer, "epoch": epoch, "drift": mean, "low": low, "high": high}
         tables.append(pd.DataFrame(columns))
     columns = ["arm", "layer", "epoch", "drift", "low", "high"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def _even_drifts(trajectories: Iterable[Trajectory], length: int) -> Iterator[np.ndarray]:
+    """The drifts that have this length, or get it where a run stopped early."""
+    for one in trajectories:
+        if len(one.drift) == length or one.final >= 0:
+            yield np.concatenate([one.drift, np.full(length - len(one.drift), one.moved)])
 
 
 def arm_distances(trajectories: Trajectories, arms: Sequence[Arm]) -> pd.DataFrame:
@@ -181,7 +199,7 @@ def write_bias_values(trajectories: Trajectories, path: Path) -> None:
     """Write biases.parquet, one row per number: arm, seed, layer, role, gate, unit, epoch, value.
 
     unit: index within the gate, or within the flattened bias. Every recorded epoch is written, unless the study has
-    more than `MOST_VALUES` values: then the first and the last.
+    more than `MOST_VALUES` values: then the first and the one whose weights the run ended with.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

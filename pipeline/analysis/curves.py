@@ -9,7 +9,7 @@ By default the baseline sets the level, as benchmarks of training speed do: Dahl
 Network Training Algorithms". A run that never reached it in E epochs is censored: it counts as E + 1, the earliest
 epoch at which it still could. Since every run was followed for E epochs, min(epoch, E + 1) is known for all of them,
 and its mean, the restricted mean time, can be compared like any other: Royston and Parmar 2013, "Restricted mean
-survival time".
+survival time". A run that stopped early keeps the model of its best epoch, and so its curve stays there until E.
 """
 
 import re
@@ -33,14 +33,15 @@ _CURVE_METRIC = re.compile(r"(?:test|best_val|area_under_val)_(\w+)")
 def learning_curves(arms: Sequence[Arm]) -> pd.DataFrame:
     """Average the learning curves over complete runs: columns arm, metric, epoch, mean, low, high (95 % interval).
 
-    Where the runs of an arm differ in length, only the longest ones are averaged.
+    Where the runs of an arm differ in length, only the longest ones are averaged. Those of seeds that stopped early go
+    on, see `arms.carried_on`, but no further than the longest run of any arm.
     """
-    parts = []
+    parts, trained = [], max((arm.longest for arm in arms), default=0) + 1
     for arm in arms:
         longest = max((len(history["epoch"]) for history in arm.histories.values()), default=0)
         histories = [history for history in arm.histories.values() if len(history["epoch"]) == longest]
         for metric in dict.fromkeys(name for history in histories for name in history if name != "epoch"):
-            mean, _, low, high = band(np.array([h[metric] for h in histories if metric in h]))
+            mean, _, low, high = band(np.array([h[metric][:trained] for h in histories if metric in h]))
             part = {"epoch": np.arange(len(mean)), "mean": mean, "low": low, "high": high}
             parts.append(pd.DataFrame({"arm": arm.name, "metric": metric} | part))
     return pd.concat(parts, ignore_index=True)

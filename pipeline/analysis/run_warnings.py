@@ -62,7 +62,7 @@ def run_warnings(study: Study) -> list[RunWarning]:
         warnings.append(RunWarning("different epochs", None, f"{block or 'without overrides'}: {sentence}", True))
     for group in group_damaged(study.damaged):
         warnings.append(RunWarning(DAMAGED, None, f"{group.sentence} and left out: {group.reason}.", True))
-    warnings += [*_about_test_rows(study), *_about_seals(study)]
+    warnings += [*_about_test_rows(study), *_about_stopping(study), *_about_seals(study)]
     return warnings
 
 
@@ -71,6 +71,19 @@ def _about_test_rows(study: Study) -> Iterator[RunWarning]:
     if tested := sum(run.meta["config"]["data"].get("test_fraction") == 0 for run in runs):
         sentence = f"{tested} of {len(runs)} runs were tested on the rows that they trained on (data.test_fraction=0)"
         yield RunWarning("tested on training rows", None, f"{sentence}: what they say of new rows is unknown.", True)
+
+
+def _about_stopping(study: Study) -> Iterator[RunWarning]:
+    stopped = [n for arm in study.arms for n in arm.stopped.values()]
+    able = [run for arm in study.arms for run in arm.complete.values() if run.best_epoch is not None]
+    if stopped:
+        span = f"{min(stopped)} to {max(stopped)}" if min(stopped) < max(stopped) else f"{stopped[0]}"
+        sentence = f"{len(stopped)} of {len(able)} runs stopped early, after {span} epochs"
+        yield RunWarning("stopped early", None, f"{sentence}; their curves go on with the model of their best epoch.")
+    watched = [run for run in able if run.meta.get("stopped_by_training_rows")]
+    if watched:
+        sentence = f"{len(watched)} of {len(able)} runs were stopped by the rows that they trained on"
+        yield RunWarning("stopped by training rows", None, f"{sentence}, so that nothing held back overfitting.", True)
 
 
 def _about_seals(study: Study) -> Iterator[RunWarning]:

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.config.interpolation import resolve_settings
 from pipeline.config.messages import explain_omegaconf
 from pipeline.config.schema import CONF, DEVICES, LONGEST_WAIT, TASKS, Config, Settings
+from pipeline.config.stopping import complete_stop
 from pipeline.errors import ConfigError, require
 from pipeline.installation import command_text
 
@@ -81,7 +82,8 @@ def load_config(composed: DictConfig, overrides: list[str]) -> Config:
         raise explain_omegaconf(error) from error
     assert isinstance(config, Config)
     _check_values(config)
-    return replace(config, seeds=parse_seeds(config.seeds), overrides=tuple(overrides))
+    training = replace(config.training, stop=complete_stop(config.training.stop))
+    return replace(config, training=training, seeds=parse_seeds(config.seeds), overrides=tuple(overrides))
 
 
 def null_initializer() -> ConfigError:

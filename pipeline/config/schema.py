@@ -120,6 +120,9 @@ class Training:
     """`auto` (from the task), or a list such as `[accuracy,f1]`, see below."""
     class_weight: Any | None = None
     """null, `balanced`, or a list with a weight per class."""
+    stop: Any | None = None
+    """Early stopping of each seed, `{patience: 5, monitor: val_loss, min_delta: 0}`, see below; null: train all
+    epochs."""
     seeds_at_once: Any = "auto"
     """Most seeds in memory at once, rounded up to whole stacks of 2 to 20; `auto`: as fit."""
     xla: Any = "auto"
@@ -163,6 +166,8 @@ class Settings:
     """Layers that the bias setting applies to: `all`, `hidden`, `output` or `[names]`."""
     seeds: Any = MISSING
     """A count (10: the seeds 0 to 9) or a list such as `[3,7]`."""
+    keep_model: bool = False
+    """Keep each run's trained model as `after.keras`, and the arm's best seed's in MLflow."""
     show_weights: bool = False
     """Print the first seed's weights before and after training; store those of any model."""
     ablation: bool = True

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.biases.extraction import bias_variables
+from pipeline.config.stopping import monitored_name
 from pipeline.data.dataset import TEST, Dataset
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import Split, split_rows, standardized_targets
@@ -12,11 +13,13 @@ from pipeline.errors import ConfigError, describe_size, printable
 from pipeline.experiment.plan import Plan
 from pipeline.models.build import build_model
 from pipeline.runtime.device import free_disk, free_memory, start_tensorflow
+from pipeline.runtime.logs import tell_once
 from pipeline.training.loop import fit_batch_size
 from pipeline.training.memory import memory_is_short
 from pipeline.training.objectives import check_objective
 from pipeline.training.optimizers import check_optimizer_values
 from pipeline.training.portability import check_portable
+from pipeline.training.stopping import stops_by_training_rows
 
 MAX_KEPT_WEIGHTS = 1_000_000  # parameters up to which a run keeps its weights unasked: 8 MB, before and after
 SEED_BYTES = 80 * 2**10  # of memory that a seed takes besides its weights and rows, as the models of conf/ do
@@ -76,6 +79,12 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
         from pipeline.models.initializers.own import check_repeatable
 
         check_repeatable(model, build_seed_model(plan, dataset, split))
+    if stops_by_training_rows(config.training.stop, split):
+        monitored = monitored_name(config.training.stop or {})
+        tell_once(
+            f"training.stop: {monitored} is measured on the rows that are trained on, so that nothing holds back "
+            "overfitting; data.validation_fraction holds some out"
+        )
     if plan.portable:
         training = fit_batch_size(config.training, split)
         check_portable(model, config.optimizer, training, config.runtime.portable)
@@ -94,7 +103,9 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
     _check_room(plan, len(plan.missing) * seed_bytes, free_memory(), "of memory")
     is_kept = config.show_weights or model.count_params() <= MAX_KEPT_WEIGHTS
     rows = len(dataset.x) + config.training.epochs * len(split.train)
-    run_bytes = RUN_BYTES + 4 * rows + biases * (config.training.epochs + 3) + 2 * weights * is_kept
+    run_bytes = (
+        RUN_BYTES + 4 * rows + biases * (config.training.epochs + 3) + weights * (2 * is_kept + config.keep_model)
+    )
     return memory_is_short(model, fit_batch_size(config.training, split)), run_bytes
 
 

@@ -20,7 +20,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
              "encoding": None, "header": None, "missing": "refuse", "image_size": None, "split": "random",
              "split_by": None, "reader": 1},
     "optimizer": {"config": {}, "schedule": None},
-    "training": {"loss": "auto", "metrics": "auto", "class_weight": None, "xla": "auto"},
+    "training": {"loss": "auto", "metrics": "auto", "class_weight": None, "xla": "auto", "stop": None},
 }  # fmt: skip
 
 PORTABLE = {"runtime": {"portable": True}}  # what the key of a portable run has besides

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.config.naming import arm_name, bias_setting, block_name
-from pipeline.config.schema import Config
+from pipeline.config.schema import Config, Training
 from pipeline.data.sources import data_identity
 from pipeline.experiment.code import run_code, used_code
 from pipeline.experiment.identity import Recipe, SeedKeys, identify
@@ -12,6 +12,7 @@ from pipeline.models.initializers.registry import check_bias_rank, check_initial
 from pipeline.models.spec import bias_initializers, complete_layers
 from pipeline.runtime.environment import package_versions
 from pipeline.runtime.portable import is_portable
+from pipeline.store.meta import MODEL
 from pipeline.store.places import check_places
 from pipeline.store.replaced import adoptable_runs
 from pipeline.store.runs import WEIGHTS, DamagedRun, Run, RunStore, describe_unsealed
@@ -52,7 +53,8 @@ class Plan:
     @property
     def required_files(self) -> tuple[str, ...]:
         """What a run must have besides the usual files: the weights of small models are kept, but not required."""
-        return (WEIGHTS,) if self.config.show_weights else ()
+        asked = {WEIGHTS: self.config.show_weights, MODEL: self.config.keep_model}
+        return tuple(name for name, is_asked in asked.items() if is_asked)
 
 
 def plan_job(config: Config) -> Plan:
@@ -74,7 +76,7 @@ def plan_job(config: Config) -> Plan:
         "data": {"name": config.data.name} | data,
         "model": {"name": config.model.name, "layers": layers},
         "optimizer": asdict(config.optimizer),
-        "training": {k: v for k, v in asdict(config.training).items() if k != "seeds_at_once"},
+        "training": _recorded(config.training),
     }
     code = used_code(config, layers, files)
     settings |= {"code": code} if code else {}
@@ -87,6 +89,12 @@ def plan_job(config: Config) -> Plan:
     plan = replace(plan, missing=tuple(seed for seed in config.seeds if seed not in covered))
     check_places(plan.store, plan.arm, plan.missing)
     return plan
+
+
+def _recorded(training: Training) -> dict[str, Any]:
+    """The settings of a training as run.json has them: those that earlier versions had, and what is set besides."""
+    left_out = ("seeds_at_once", *(() if training.stop else ("stop",)))
+    return {name: value for name, value in asdict(training).items() if name not in left_out}
 
 
 def stored_seeds(plan: Plan) -> dict[int, Run]:

@@ -17,14 +17,17 @@ from pipeline.experiment.identity import SeedKeys
 from pipeline.experiment.outcome import Outcome
 from pipeline.experiment.plan import Plan, plan_job, stored_seeds
 from pipeline.models.initializers.audit import audit_biases
+from pipeline.models.saved import model_bytes
 from pipeline.runtime.device import start_tensorflow
-from pipeline.runtime.environment import describe_environment, describe_machine
+from pipeline.runtime.environment import describe_environment
 from pipeline.runtime.hashing import NUMERICS_VERSION, digest
+from pipeline.runtime.machine import describe_machine, peak_memory
 from pipeline.store.aside import sweep_aside
 from pipeline.store.replaced import adopt_runs, retire_run, write_run
 from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.runs import mirror_arm
 from pipeline.training.loop import Trained, batch_order, train_seeds
+from pipeline.training.stopping import stops_by_training_rows
 
 log = logging.getLogger(__name__)
 
@@ -80,14 +83,21 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress) -> Non
     weights = [_moment("before", _weights(model)) if keep_weights else {} for model in models]
     kernel_digests = [initial_digest(model) for model in models]
 
+    machine = describe_machine()
+
     def store_run(i: int, trained: Trained) -> None:
         arrays[i] |= _moment("after", extract_biases(models[i])) | _moment("trajectory", trained.trajectory)
-        arrays[i]["epoch"] = np.arange(config.training.epochs + 1)
+        arrays[i]["epoch"] = np.arange(trained.epochs + 1)
         if keep_weights:
             weights[i] |= _moment("after", _weights(models[i]))
         meta = _meta(plan, seeds[i], trained, kernel_digests[i], dataset, device)
-        rows = kept_rows(splits[i], config.training.epochs, dataset)
-        write_run(plan.store, meta, arrays[i], trained.history, weights[i], rows, describe_machine())
+        meta["parameters"] = models[i].count_params()
+        if stops_by_training_rows(config.training.stop, splits[i]):
+            meta["stopped_by_training_rows"] = True
+        rows = kept_rows(splits[i], trained.epochs, dataset)
+        model = model_bytes(models[i]) if config.keep_model else None
+        spent = {"seconds": round(trained.seconds, 3), **peak_memory()}
+        write_run(plan.store, meta, arrays[i], trained.history, weights[i], rows, machine | spent, model)
 
     log.info("training %d seeds of %s on %s", len(seeds), plan.arm, device)
     train_seeds(
@@ -127,7 +137,6 @@ def initial_digest(model: Any) -> str:
 
 def _meta(plan: Plan, seed: int, trained: Trained, kernel_digest: str, dataset: Dataset, device: str) -> dict[str, Any]:
     """The content of run.json."""
-    final = {name: values[-1] for name, values in trained.history.items()} | trained.test
     own = plan.config.data.source in ("file", "images")  # what of the user's data stands where in x and y
     columns = {"data_columns": list(dataset.features), "data_classes": list(dataset.classes)} if own else {}
     return columns | {
@@ -137,7 +146,7 @@ def _meta(plan: Plan, seed: int, trained: Trained, kernel_digest: str, dataset: 
         "arm": plan.arm,
         "seed": seed,
         "status": "diverged" if trained.diverged else "complete",
-        "metrics": {name: float(value) if np.isfinite(value) else None for name, value in final.items()},
+        "metrics": {name: float(value) if np.isfinite(value) else None for name, value in trained.final.items()},
         "initial_kernels_digest": kernel_digest,
         "data_digest": dataset.digest(),
         "data_remarks": list(dataset.remarks),

@@ -15,6 +15,7 @@ from pipeline.runtime.hashing import digest
 from pipeline.store.files import describe_file
 
 RUN, BIASES, HISTORY, WEIGHTS, ROWS = "run.json", "biases.npz", "history.csv", "weights.npz", "rows.npz"
+MODEL = "after.keras"  # kept with keep_model=true
 MACHINE = "machine.json"  # not part of the run: it may be missing or differ where the run is the same
 SEAL = "seal"
 DAMAGED = "damaged"  # the folder of damaged runs among those that were replaced, which are called by their keys
@@ -157,7 +158,7 @@ def check_meta(meta: Meta) -> None:
     for name, value in meta["metrics"].items():
         _require_fit(value is None or is_number(value), f"metrics.{name}")
     names = set(meta["digests"])
-    _require_fit({BIASES, HISTORY} <= names <= {BIASES, HISTORY, WEIGHTS, ROWS}, "digests")
+    _require_fit({BIASES, HISTORY} <= names <= {BIASES, HISTORY, WEIGHTS, ROWS, MODEL}, "digests")
 
 
 def _require_fit(fits: bool, name: str) -> None:

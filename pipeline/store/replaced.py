@@ -20,6 +20,7 @@ from pipeline.store.meta import (
     DAMAGED,
     HISTORY,
     MACHINE,
+    MODEL,
     ROWS,
     RUN,
     WEIGHTS,
@@ -42,14 +43,16 @@ def write_run(
     weights: Mapping[str, np.ndarray] | None = None,
     rows: Mapping[str, np.ndarray] | None = None,
     machine: Mapping[str, Any] | None = None,
+    model: bytes | None = None,
 ) -> Run:
     """Store one run in place of any earlier one of its arm and seed.
 
     meta: run.json without its digests. arrays, weights, rows: see the layout in `store.runs`. history: column ->
-    [epochs + 1]. machine: machine.json, which is no part of the run.
+    [epochs + 1]. machine: machine.json, which is no part of the run. model: after.keras, where it is kept.
     """
     files = {BIASES: npz_bytes(arrays), HISTORY: csv_bytes(history)}
     files |= {name: npz_bytes(more) for name, more in {WEIGHTS: weights, ROWS: rows}.items() if more}
+    files |= {MODEL: model} if model else {}
     digests = {name: digest(content) for name, content in files.items()}
     meta = seal_meta(meta | {"study": store.study, "digests": digests})
     check_meta(meta)  # what is written can be read

@@ -6,9 +6,10 @@
       rows.npz       train, validation, test [rows of the part], order [epochs, training rows]: row numbers, from 0;
                      mean, scale, fill, target_mean, target_scale: what standardizes them;
                      source_rows [rows]: each row's number in its file, where rows were left out or files joined
+      after.keras    the trained model, with keep_model=true
       history.csv    epoch (0 = before training), loss, <metric>, val_loss, val_<metric>
       run.json       key, arm, seed, status (complete | diverged), config, environment, final metrics, digests, seal
-      machine.json   where it was trained: python, platform, instruction_sets, threads; free to be missing
+      machine.json   where it was trained, in what time and memory, by whom; see `runtime.machine`; free to be missing
 
 A run counts if its files match their digests and its seal (`store.meta`), and its folder is the one that run.json
 names; everything else at such a place is a damaged run. Every command reads by this one rule. A run appears whole or
@@ -34,6 +35,7 @@ from pipeline.store.meta import (
     BIASES,
     COPY,
     HISTORY,
+    MODEL,
     ROWS,
     RUN,
     SEAL,
@@ -43,7 +45,10 @@ from pipeline.store.meta import (
     read_meta,
 )
 
-FILES = (BIASES, HISTORY, WEIGHTS, ROWS, RUN)  # of a run; only machine.json is free
+FILES = (BIASES, HISTORY, WEIGHTS, ROWS, MODEL, RUN)  # of a run; only machine.json is free
+
+# Of machine.json, what differs from run to run on one machine: see `runtime.machine`.
+CIRCUMSTANCES = ("seconds", "peak_memory_bytes", "peak_gpu_memory_bytes", "git_commit", "user")
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,20 @@ class Run:
         return block
 
     @property
+    def best_epoch(self) -> int | None:
+        """Of a run that may stop early, the epoch whose weights it ended with; None of one that cannot."""
+        best = self.meta["metrics"].get("best_epoch")
+        return None if best is None else int(best)
+
+    @property
     def environment(self) -> dict[str, Any]:
         """Versions, device and machine of the run; earlier versions kept all of them in run.json."""
-        return self.meta["environment"] | read_machine(self.path)
+        return self.meta["environment"] | {k: v for k, v in self.machine.items() if k not in CIRCUMSTANCES}
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """Where and how it was trained, its `CIRCUMSTANCES` included; {} where that is not kept."""
+        return read_machine(self.path)
 
     def biases(self, *moments: str) -> dict[str, np.ndarray]:
         """Load bias arrays by name: `before/<path>`, `after/<path>`, `trajectory/<path>`, `epoch`.
@@ -181,7 +197,7 @@ def check_run(path: Path) -> list[Run]:
     folder, name = found
     try:
         run = read_run(folder)
-        if name != RUN and not run.has(name):
+        if name not in (RUN, MODEL) and not run.has(name):
             raise DamagedRunError(f"{RUN} has no digest of {name}")
     except DamagedRunError as error:
         raise ModelFileError(f"{path}: a damaged run: {error}") from error

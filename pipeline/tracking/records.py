@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline.biases.tables import bias_statistics
+from pipeline.config.metrics import RUN_LENGTHS
 from pipeline.stats.intervals import mean_interval
 from pipeline.store.runs import Run
 
@@ -17,7 +18,7 @@ def seed_points(run: Run, arrays: Mapping[str, np.ndarray]) -> list[Point]:
     epochs = [int(epoch) for epoch in history.pop("epoch")]
     points = [(name, v, epoch) for name, values in history.items() for epoch, v in zip(epochs, values, strict=True)]
     # Test metrics have no epoch. MLflow draws a value that stands alone at step 0 as a bar, elsewhere as a lone dot.
-    points += [(k, v, 0) for k, v in run.meta["metrics"].items() if k.startswith("test_") and v is not None]
+    points += [(k, v, 0) for k, v in run.meta["metrics"].items() if _has_no_epoch(k) and v is not None]
     for name, trajectory in arrays.items():
         if name.startswith("trajectory/"):
             layer = name.removeprefix("trajectory/").removesuffix("/bias")
@@ -27,16 +28,32 @@ def seed_points(run: Run, arrays: Mapping[str, np.ndarray]) -> list[Point]:
     return points
 
 
+def _carry_on(points: list[Point], last: int, best: int) -> list[Point]:
+    """The points of a seed that stopped early, and from there to the last step those of the model that it kept."""
+    stopped = max(step for _, _, step in points)
+    kept = [(name, value) for name, value, step in points if step == best and not _has_no_epoch(name)]
+    return points + [(name, value, step) for step in range(stopped + 1, last + 1) for name, value in kept]
+
+
+def _has_no_epoch(name: str) -> bool:
+    return name.startswith("test_") or name in RUN_LENGTHS
+
+
 def arm_points(runs: Sequence[Run]) -> list[Point]:
     """Mean over seeds of every metric and step; of the model's metrics also the spread and the 95 % interval.
 
-    Diverged seeds are left out; `arm_tags` counts them.
+    Diverged seeds are left out; `arm_tags` counts them. Seeds that stopped early count at later steps with the model
+    that they kept.
     """
     values: dict[tuple[str, int], list[float]] = {}
-    for run in runs:
-        if run.complete:
-            for name, value, step in seed_points(run, run.biases()):
-                values.setdefault((name, step), []).append(value)
+    complete = [run for run in runs if run.complete]
+    last = max((run.meta["metrics"].get("epochs_run") or 0 for run in complete), default=0)
+    for run in complete:
+        points = seed_points(run, run.biases())
+        if run.best_epoch is not None:
+            points = _carry_on(points, int(last), run.best_epoch)
+        for name, value, step in points:
+            values.setdefault((name, step), []).append(value)
     points: list[Point] = []
     for (name, step), over_seeds in values.items():
         mean, std, low, high = mean_interval(np.array(over_seeds))

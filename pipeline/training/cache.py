@@ -26,10 +26,11 @@ def cached_program(
 ) -> Program:
     """The program for models of this structure, made on first use.
 
-    What changes no trace is no part of the cache key: initial values, the number of epochs, and the learning rate,
-    which is a variable unless a schedule sets it. without_xla: replace the program by one that XLA does not compile.
+    What changes no trace is no part of the cache key: initial values, how many epochs there are and when a seed stops,
+    and the learning rate, which is a variable unless a schedule sets it. without_xla: replace the program by one that
+    XLA does not compile.
     """
-    recipe = {k: v for k, v in asdict(training).items() if k not in ("epochs", "seeds_at_once")}
+    recipe = {k: v for k, v in asdict(training).items() if k not in ("epochs", "seeds_at_once", "stop")}
     row_counts = [len(getattr(split, part)) for part in PARTS]
     shapes = [np.shape(split.mean), [list(v.shape) for v in model.variables]]
     update_rule = asdict(optimizer)

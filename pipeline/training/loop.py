@@ -4,9 +4,9 @@ Seeds are assigned to stacks, stacks train side by side in threads, and what the
 as its stack has ended. How a stack computes is in `stack.py`.
 """
 
-import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.config.metrics import RUN_LENGTHS
 from pipeline.config.schema import Optimizer, Training
+from pipeline.config.stopping import monitored_name
 from pipeline.data.dataset import Dataset
 from pipeline.data.splits import Split
 from pipeline.runtime.hashing import derive_seed
@@ -25,6 +27,7 @@ from pipeline.training.cache import PARTS, cached_program
 from pipeline.training.memory import stacks_at_once
 from pipeline.training.program import Program
 from pipeline.training.stack import Stack, assign_values
+from pipeline.training.stopping import EarlyStopping
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +39,29 @@ class Trained:
     """What the training of one seed recorded. `history` and `trajectory` start with epoch 0, before training.
 
     history: metric -> [epochs + 1]; test: metric -> value; trajectory: variable's path -> [epochs + 1, *shape].
+    best_epoch: where it may stop early, the epoch whose weights it ends with, and whose are tested; else None. seconds:
+    its share of the time that its stack took, compilation included.
     """
 
     history: dict[str, np.ndarray]
     test: dict[str, float]
     trajectory: dict[str, np.ndarray]
+    best_epoch: int | None = None
+    seconds: float = 0.0
+
+    @property
+    def epochs(self) -> int:
+        """The epochs that it trained."""
+        return len(self.history["loss"]) - 1
+
+    @property
+    def final(self) -> dict[str, float]:
+        """What the trained model reached: the metrics of the epoch whose weights it has, and those of the test rows."""
+        kept = -1 if self.best_epoch is None else self.best_epoch
+        final = {name: float(values[kept]) for name, values in self.history.items()} | self.test
+        if self.best_epoch is None:
+            return final
+        return final | dict(zip(RUN_LENGTHS, (self.epochs, self.best_epoch), strict=True))
 
     @property
     def diverged(self) -> bool:
@@ -102,7 +123,7 @@ def _train_same_size(
         on_trained(i, trained)
 
     def attempt(program: Program) -> None:
-        _train_stacks(program, n_parallel, models, splits, optimizer, training.epochs, watch, on_epoch, finish)
+        _train_stacks(program, n_parallel, models, splits, optimizer, training, watch, on_epoch, finish)
 
     program = cached_program(models[0], splits[0], dataset, optimizer, training)
     try:
@@ -132,7 +153,7 @@ def batch_order(seed: int, epoch: int, train_rows: np.ndarray) -> np.ndarray:
 
 def _train_stacks(
     program: Program, n_parallel: int, models: Sequence[Any], splits: Sequence[Split], optimizer: Optimizer,
-    epochs: int, watch: Watch, on_epoch: Callable[[int, int], None], finish: Callable[..., None],
+    training: Training, watch: Watch, on_epoch: Callable[[int, int], None], finish: Callable[..., None],
 ) -> None:  # fmt: skip
     """Train every stack, `n_parallel` at a time, and hand over its seeds when it has ended: finish(i, trained, values).
 
@@ -143,10 +164,13 @@ def _train_stacks(
     free_stacks: SimpleQueue[Stack] = SimpleQueue()
     for _ in range(min(n_parallel, len(assignments))):
         free_stacks.put(Stack(program))
-    epochs_done, stop = itertools.count(1), threading.Event()
+    done, counting, stop = 0, threading.Lock(), threading.Event()
 
-    def after_epoch() -> None:
-        on_epoch(next(epochs_done), len(assignments) * epochs)
+    def after_epochs(n: int) -> None:
+        nonlocal done
+        with counting:
+            done += n
+            on_epoch(done, len(assignments) * training.epochs)
         if stop.is_set():
             raise InterruptedError("another stack has ended the training")
 
@@ -154,13 +178,15 @@ def _train_stacks(
         filler = next(iter(slots.values()))  # trains in the free slots too
         seeds = [slots.get(slot, filler) for slot in range(program.width)]
         stack = free_stacks.get()
+        begun = time.monotonic()
         try:
             stack.load([models[i] for i in seeds], [splits[i] for i in seeds], optimizer.learning_rate)
-            trained = _train_stack(stack, [splits[i] for i in seeds], epochs, watch, after_epoch)
+            trained = _train_stack(stack, [splits[i] for i in seeds], training, watch, after_epochs)
             values = stack.all_values()
         finally:
             free_stacks.put(stack)
-        return {i: (trained[slot], [v[slot] for v in values]) for slot, i in slots.items()}
+        share = (time.monotonic() - begun) / len(slots)
+        return {i: (replace(trained[slot], seconds=share), [v[slot] for v in values]) for slot, i in slots.items()}
 
     pool = ThreadPoolExecutor(n_parallel)
     futures = [pool.submit(train, slots) for slots in assignments]
@@ -199,30 +225,42 @@ def _assign_slots(splits: Sequence[Split], width: int) -> list[dict[int, int]]:
 
 
 def _train_stack(
-    stack: Stack, splits: Sequence[Split], epochs: int, watch: Watch, after_epoch: Callable[[], None]
+    stack: Stack, splits: Sequence[Split], training: Training, watch: Watch, after_epochs: Callable[[int], None]
 ) -> list[Trained]:
-    """Train a loaded stack; returns what each slot recorded."""
+    """Train a loaded stack; returns what each slot recorded. Under early stopping, slots end with their best weights.
+
+    after_epochs(n): called after each epoch with 1; at the end with the number of those that were not needed.
+    """
     train, validation, test = (np.stack([getattr(split, part) for split in splits]) for part in PARTS)
     watched = watch(stack.program.template)
+    names = ("loss", *stack.program.objective.names)
+    columns = [*names, *(f"val_{name}" for name in names)]
+    stopping = EarlyStopping(training.stop, len(splits)) if training.stop else None
+    monitored = columns.index(monitored_name(training.stop)) if training.stop else 0
     curves = [np.concatenate([stack.evaluate(train), stack.evaluate(validation)], 1)]
     snapshots = [{path: stack.values(variable) for path, variable in watched.items()}]
-    for epoch in range(1, epochs + 1):
+    for epoch in range(1, training.epochs + 1):
         order = np.stack([batch_order(split.seed, epoch, split.train) for split in splits])
         curves.append(stack.train_epoch(order, validation))
         snapshots.append({path: stack.values(variable) for path, variable in watched.items()})
-        after_epoch()
+        after_epochs(1)
+        if stopping and stopping.update(epoch, curves[-1][:, monitored], stack.all_values):
+            after_epochs(training.epochs - epoch)
+            break
+    if stopping:
+        stack.assign_all(stopping.best_weights(stack.all_values))
     test_means = stack.evaluate(test)
-
-    names = ("loss", *stack.program.objective.names)
-    columns = [*names, *(f"val_{name}" for name in names)]
+    recorded = [len(curves) if stopping is None else stopping.last_epoch[slot] + 1 for slot in range(len(splits))]
     return [
         Trained(
-            history={name: np.array([means[slot, column] for means in curves]) for column, name in enumerate(columns)},
+            history={name: np.array([means[slot, column] for means in curves[:n]])
+                     for column, name in enumerate(columns)},
             test={f"test_{name}": float(test_means[slot, column]) for column, name in enumerate(names)},
-            trajectory={path: np.stack([values[path][slot] for values in snapshots]) for path in watched},
+            trajectory={path: np.stack([values[path][slot] for values in snapshots[:n]]) for path in watched},
+            best_epoch=None if stopping is None else int(stopping.best_epoch[slot]),
         )
-        for slot in range(len(splits))
-    ]
+        for slot, n in enumerate(recorded)
+    ]  # fmt: skip
 
 
 def _xla_errors() -> tuple[type[Exception], ...]:

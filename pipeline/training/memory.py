@@ -14,6 +14,7 @@ EVALUATION_ROWS, FEWEST_ROWS = 512, 32  # most and fewest rows of a seed in one 
 EVALUATION_BYTES = 64 * 2**20  # that such a step may touch
 WIDTHS = (20, 10, 5, 2)  # of a stack: TensorFlow makes no stack of one, and the seed counts people ask for fill these
 COPIES = 10  # of all weights: values, two moments, the same three in the program's trace, gradients, new values
+BEST_COPIES = 2  # more under early stopping: the best weights so far, and those of the epoch that may be better
 COMPILER_BYTES = 200 * 2**20  # that TensorFlow takes to trace and compile any model
 STACK_BYTES = 3 * 2**20  # that a step of a stack may touch before the stack is made narrower
 
@@ -37,7 +38,7 @@ def stacks_at_once(model: Any, training: Training) -> int:
         if asked != "auto" and asked > width:
             tell_once(f"training.seeds_at_once: {asked} given, but {width} train at once: a GPU takes one stack")
         return 1
-    needed, free = stack_bytes(model, width, training.batch_size), free_memory()
+    needed, free = stack_bytes(model, width, training.batch_size, bool(training.stop)), free_memory()
     if needed > free:
         raise ConfigError(
             f"training.batch_size, model: {width} seeds of this model, which train together, at a batch size of "
@@ -60,16 +61,20 @@ def memory_is_short(model: Any, training: Training) -> bool:
     if tf.config.get_visible_devices("GPU"):
         return True
     width = stack_width(model, training.batch_size)
-    return stacks_at_once(model, training) * stack_bytes(model, width, training.batch_size) > free_memory() / 2
+    return (
+        stacks_at_once(model, training) * stack_bytes(model, width, training.batch_size, bool(training.stop))
+        > free_memory() / 2
+    )
 
 
-def stack_bytes(model: Any, width: int, batch_size: int) -> int:
+def stack_bytes(model: Any, width: int, batch_size: int, stops_early: bool = False) -> int:
     """Estimate the bytes of memory that training one stack takes: its weights, and one step or evaluation.
 
     tests/training/test_memory.py compares it to measured peaks.
     """
+    copies = COPIES + (BEST_COPIES if stops_early else 0)
     rows = max(2 * batch_size, evaluation_rows(model, width))
-    return COMPILER_BYTES + width * (4 * COPIES * _n_weights(model) + rows * _row_bytes(model))
+    return COMPILER_BYTES + width * (4 * copies * _n_weights(model) + rows * _row_bytes(model))
 
 
 def step_bytes(model: Any, batch_size: int) -> int:

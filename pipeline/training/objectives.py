@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.config.keras_signatures import class_names, constructor_arguments
 from pipeline.config.metrics import fits_task, metrics_of, top_k
 from pipeline.config.schema import Training
+from pipeline.config.stopping import check_monitor
 from pipeline.data.dataset import Dataset
 from pipeline.errors import ConfigError, closest, is_number, require
 from pipeline.training.metrics import Sums, stacked_metric
@@ -41,6 +42,7 @@ def check_objective(training: Training, task: str, n_classes: int) -> None:
         allowed = "a number from 0 to below 1" if smoothing else "a positive number"
         require(fits, f"training.loss.config.{key}", value, allowed)
     _check_metrics(training.metrics, task, n_classes)
+    check_monitor(training.stop, metric_names(training, task))
     weights = training.class_weight
     if weights is not None:
         require(task != "regression", "training.class_weight", weights, "null, since a regression has no classes")

@@ -85,6 +85,11 @@ class Stack:
         """Current weights and state of every slot, [width, *shape] each, in the order of `model_variables`."""
         return [np.array(v) for v in self._variables[: len(model_variables(self.program.template))]]
 
+    def assign_all(self, values: Sequence[np.ndarray]) -> None:
+        """Put back what `all_values` gave."""
+        for variable, value in zip(self._variables, values, strict=False):  # the optimizer's follow
+            variable.assign(value)
+
     def _padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers padded to whole evaluations, and how often each column counts: 0 for the padding."""
         n = rows.shape[1]

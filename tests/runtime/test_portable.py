@@ -71,8 +71,12 @@ def test_the_machine_stands_apart_from_the_run(tmp_path: Path) -> None:
     (run,) = run_arm(config).runs
     assert set(json.loads((run.path / "run.json").read_text())["environment"]) == {"packages", "device"}
     machine = json.loads((run.path / "machine.json").read_text())
-    assert set(machine) == {"python", "platform", "instruction_sets", "threads"}
-    assert run.environment == run.meta["environment"] | machine
+    stays = {name: machine.pop(name) for name in ("python", "platform", "instruction_sets", "threads", "processor")}
+    assert run.environment == run.meta["environment"] | stays
+    assert set(machine) - {"git_commit", "user"} == {"seconds", "peak_memory_bytes"}
+    assert 0 < machine["seconds"] < 60 and 10**8 < machine["peak_memory_bytes"] < 10**11
+    assert run.machine == stays | machine
+    assert run.meta["parameters"] == 4 * 3 + 3
     for content in (None, b"{", b"[1]", b"\xff"):
         (run.path / "machine.json").unlink(missing_ok=True)
         if content is not None:
