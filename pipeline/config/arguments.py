@@ -106,6 +106,8 @@ def _parse_options(options: list[str]) -> argparse.Namespace:
         raise ConfigError(f"{' and '.join(chosen)}: given together; allowed: one of them")
     if parsed.config_dir is not None and not Path(parsed.config_dir).is_dir():
         raise ConfigError("--config-dir", parsed.config_dir, "a folder that exists")
+    if parsed.package is not None and not parsed.cfg:  # -plan is -p lan to argparse
+        raise ConfigError("--package", parsed.package, "--plan, or --package with --cfg job")
     if parsed.resolve and not (parsed.cfg or parsed.help):
         raise ConfigError("--resolve: given alone; allowed: with --cfg job")
     return parsed

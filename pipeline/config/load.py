@@ -77,7 +77,7 @@ def load_config(composed: DictConfig, overrides: list[str]) -> Config:
     for group in GROUPS:
         require(isinstance(tree.get(group), dict), group, tree.get(group), f"a name from conf/{group}")
     try:
-        config = OmegaConf.to_object(OmegaConf.merge(structured_schema(Config), tree))
+        config = OmegaConf.to_object(OmegaConf.merge(structured_schema(Config), _escape(tree)))
     except OmegaConfBaseException as error:
         raise explain_omegaconf(error) from error
     assert isinstance(config, Config)
@@ -116,6 +116,15 @@ def _resolve(composed: DictConfig) -> dict[str, Any]:
         if value == MISSING:
             raise ConfigError(f"{key}: no value given; this key has no default")
     return resolve_settings(raw, groups)
+
+
+def _escape(value: Any) -> Any:
+    """The value with `${` in its texts escaped: what is resolved is no interpolation any more."""
+    if isinstance(value, str):
+        return value.replace("${", "\\${")
+    if isinstance(value, dict):
+        return {name: _escape(inner) for name, inner in value.items()}
+    return [_escape(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _is_whole(value: Any) -> bool:

@@ -24,6 +24,7 @@ LAUNCHERS = {"joblib": install_text("joblib", "hydra-joblib-launcher")} | {
     for name in ("submitit_local", "submitit_slurm", "ray", "ray_aws", "rq")
 }
 _UNSWEPT = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '([^=']+)=(.*?)'(?:\s|$)", re.DOTALL)
+NAMES = ("data.target", "data.features", "data.drop", "data.split_by")  # keys of names that a file has, of any letters
 
 
 def as_refusal(error: Exception) -> Exception:
@@ -89,15 +90,22 @@ def without_sweep(key: str, value: str) -> ConfigError:
     if key == "seeds":
         return ConfigError(key, value, "a count, seeds=10 for the seeds 0 to 9, or a list, seeds=[1,2,3]")
     word = shlex.quote(f"{key}={value}")
+    if key in NAMES:
+        one = shlex.quote(f'{key}="{value}"')
+        allowed = f"a list, {key}=[{value}]; one name with commas, {one}; or a sweep, -m {word}"
+        return ConfigError(key, value, allowed)
     as_list = f"; a list is {key}=[{value}]" if is_open(key_types().get(key)) and "(" not in value else ""
     return ConfigError(f"{key}: {value} given without -m; allowed: one value; a sweep is -m {word}{as_list}")
 
 
 def unreadable(override: str) -> ConfigError:
     """The error for an override outside of Hydra's grammar."""
-    return ConfigError(
-        f"{override or repr(override)}: cannot be parsed; allowed: key=value, with lists as [a,b] and without spaces"
-    )
+    key, _, value = (override or "").partition("=")
+    is_text = key.lstrip("+").startswith("hydra.") or key in NAMES or key_types().get(key) in (str, str | None)
+    allowed = "key=value, with lists as [a,b] and without spaces"
+    if is_text and value and not {'"', "\\"} & set(value):
+        allowed = shlex.quote(f'{key}="{value}"') + ", in quotes of both kinds, or a list [a,b]"
+    return ConfigError(f"{override or repr(override)}: cannot be parsed; allowed: {allowed}")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

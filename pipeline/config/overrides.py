@@ -186,6 +186,9 @@ def _calls(override: Override) -> Iterator[str]:
 def _check_group(override: Override, folders: Sequence[Path]) -> None:
     group = override.key_or_group
     is_default = override.package is None and (CONF / group).is_dir()
+    if override.is_delete() and group in key_types():
+        instead = "use_bias=false for none, or " if group == GROUP else ""
+        raise ConfigError(f"~{group}: a run needs one; allowed: {instead}{group}=...")
     if is_default and override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
         raise ConfigError(f"+{group}: the group has its option already; allowed: {group}=..., without the plus sign")
     if override.package is not None and override.package.split(".")[0] not in (*key_types(), "_global_", "_group_"):

@@ -20,6 +20,9 @@ def refuse_repeated(parsed: Sequence[Override], in_calls: Mapping[str, str]) -> 
     """
     first = dict(in_calls)
     for override in parsed:
+        if override.is_delete():
+            _refuse_deleted(override, first)
+            continue
         for key, value in _leaves(override):
             if key not in first:
                 first[key] = value
@@ -28,6 +31,14 @@ def refuse_repeated(parsed: Sequence[Override], in_calls: Mapping[str, str]) -> 
             as_list = f", a list seeds=[{first[key]},{value}]" if key == "seeds" else ""
             sweep = f"; a sweep is {key}={first[key]},{value} with -m" if not key.startswith(("hydra", "~")) else ""
             raise ConfigError(f"{key}: given twice{what}; allowed: once{sweep if what else sweep and _SWEEP}{as_list}")
+
+
+def _refuse_deleted(override: Override, given: Mapping[str, str]) -> None:
+    """Raise ConfigError where a key is removed that an override before sets."""
+    key = override.key_or_group
+    setters = [name for name in given if name == key or name.startswith(f"{key}.")]
+    if setters:
+        raise ConfigError(f"~{key}: given together with {setters[0]}={given[setters[0]]}; allowed: one of the two")
 
 
 def refuse_overlapping(experiments: Sequence[Any], files: Sequence[Path]) -> None:

@@ -9,7 +9,9 @@ from factories import compose_config
 from omegaconf import OmegaConf
 
 from pipeline.config.load import load_config, parse_seeds, structured_schema
+from pipeline.config.overrides import parse_overrides
 from pipeline.config.schema import Config, Settings
+from pipeline.config.spelling import spell_overrides
 from pipeline.errors import ConfigError
 
 DATA = {"name": "d", "source": "iris"}
@@ -50,6 +52,17 @@ def test_config_is_the_composed_one_with_defaults() -> None:
     assert config.overrides == ("seeds=2",)
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.study = "other"  # type: ignore[misc]
+
+
+def test_a_file_may_have_the_letters_of_an_interpolation(tmp_path, monkeypatch) -> None:
+    """`data.path=${foo}.csv` is that file where there is one, and can be written `\\${foo}.csv` anywhere."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "${foo}.csv").touch()
+    for word in spell_overrides(["data.path=${foo}.csv", r"data.path=\${foo}.csv"], is_sweep=False):
+        value = parse_overrides([word])[0].value()
+        composed = OmegaConf.merge(OmegaConf.create(COMPOSED), {"data": {"path": value}})
+        assert load_config(composed, []).data.path == "${foo}.csv"
+    assert spell_overrides(["data.path=${bar}.csv"], is_sweep=False) == ["data.path=${bar}.csv"]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ TOP_LEVEL = "allowed: study, use_bias, bias_layers, seeds,"
         ["+data.task=binary"],
         ["training.epochs=${seeds}", "study=${data.name}"],
         ["experiment=lesson", "data=iris.yaml"],
-        ["~experiment", "~data=iris"],
+        ["~experiment"],
         ["data@data=iris", "data@_global_=iris"],
         ["hydra.sweep.dir=x", "hydra/launcher=joblib", "+hydra.job.env_set.A=1", "hydra.sweeper.params={}"],
         ["--cfg", "job", "--package=data", "-cn", "config", "seeds=3"],
@@ -77,7 +77,7 @@ def test_valid_overrides_pass(overrides: list[str]) -> None:
         ("data=iris,irish", "data: irish given; nearest: iris"),
         ("data=${oc.env:DATASET}", "data: ${oc.env:DATASET} given; allowed: breast_cancer, cifar10,"),
         ("data='irish'", "data: irish given; nearest: iris"),
-        ("~data=irish", "data: irish given; nearest: iris"),
+        ("~data=iris", "~data: a run needs one; allowed: data=..."),
         ("data=5", "data: 5 given; allowed: breast_cancer, cifar10,"),
         ("runtime=null", "runtime: null given; allowed: auto, cpu, gpu"),
         ("experiment=[images,lessn]", "experiment: lessn given; nearest: lesson"),
@@ -92,7 +92,11 @@ def test_valid_overrides_pass(overrides: list[str]) -> None:
         ("study=[a,b]", "study: ['a', 'b'] given; allowed: text"),
         ("model.layers=3", "model.layers: 3 given; allowed: a list, [a,b]"),
         ("optimizer.config=3", "optimizer.config: 3 given; allowed: named values, {name:value}"),
+        # deletions
+        ("~model", "~model: a run needs one; allowed: model=..."),
+        ("~bias_initializer", "~bias_initializer: a run needs one; allowed: use_bias=false for none, or bias_initial"),
         # grammar
+        ("data.target=x[1]", "data.target=x[1]: cannot be parsed; allowed: 'data.target=\"x[1]\"', in quotes"),
         ("seeds=[1", "seeds=[1: cannot be parsed; allowed: key=value, with lists as [a,b] and without spaces"),
         ("seeds", "seeds: cannot be parsed; allowed: key=value, with lists as [a,b] and without spaces"),
     ],
@@ -102,6 +106,20 @@ def test_invalid_override_is_refused(override: str, line: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         validate_command_line(["-m", "show_weights=true", override])
     assert str(refusal.value).startswith(line) and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("given", [["tracking=none", "~tracking"], ["results=there", "~results"]])
+def test_a_key_that_is_set_and_removed_is_named(given: list[str]) -> None:
+    """It is no key that is given twice, and no sweep."""
+    with pytest.raises(ConfigError) as refusal:
+        validate_command_line(given)
+    assert str(refusal.value) == f"{given[1]}: given together with {given[0]}; allowed: one of the two"
+
+
+def test_a_dash_too_few_is_no_plan_that_trains() -> None:
+    """To argparse, `-plan` is `-p lan`."""
+    with pytest.raises(ConfigError, match=r"^--package: lan given; allowed: --plan, or --package with --cfg job"):
+        validate_command_line(["-plan"])
 
 
 @pytest.fixture
