@@ -12,6 +12,16 @@ from pipeline.errors import ConfigError, is_number
 NO_BIAS = ("none", "no", "off", "no_bias", "nobias", "false")
 TABLES = (".csv", ".tsv", ".txt", ".data", ".gz", ".parquet", ".npz", ".npy", ".xlsx", ".xls", ".json", ".arff", ".h5")
 MODELS = (".keras", ".h5", ".hdf5", ".pb", ".py", ".onnx", ".tflite")
+SEVERAL = {  # what a word may stand for
+    "kaiming": "he_normal or he_uniform, which are kaiming_normal and kaiming_uniform",
+    "he": "he_normal or he_uniform",
+    "lecun": "lecun_normal or lecun_uniform",
+    "random": "random_normal or random_uniform",
+    "torch": "pytorch, which is fan_in_uniform",
+    "keras": "zeros, Keras' default",
+    "tensorflow": "zeros, Keras' default",
+    "default": "zeros, Keras' default",
+}
 KERAS_GROUPS = {"bias_initializer": "initializers", "optimizer": "optimizers"}
 
 
@@ -26,6 +36,8 @@ def no_such_option(group: str, option: Any, options: Sequence[str]) -> ConfigErr
         return ConfigError(group, option, f"constant({option}), in quotes of the shell, or {value}")
     if group == "bias_initializer" and str(option).lower() in NO_BIAS:
         return ConfigError(group, option, "use_bias=false, which is no bias; or an option of conf/bias_initializer")
+    if group == "bias_initializer" and str(option).lower() in SEVERAL:
+        return ConfigError(group, option, SEVERAL[str(option).lower()])
     text = str(option)
     if is_call(option) and group != "bias_initializer":
         name = name_of_call(text)

@@ -2,10 +2,12 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
+from pipeline.config.keras_signatures import constructor_arguments
 from pipeline.config.overrides import parse_overrides
 from pipeline.config.schema import Config
 
@@ -26,6 +28,7 @@ NOT_IN_ARM = (
 )
 FILES_OF_PARTS = ("data.validation_path", "data.test_path")  # a file of its own makes an arm, wherever it lies
 NOT_TYPED = ("seed", "fan_in", "fan_out", "gates", "values")  # arguments that come from the run or the layer
+REST = "Zeros"  # what layers get that have no initializer of their own, where others have
 LONGEST_SETTING, LONGEST_BLOCK = 90, 150  # characters; together they fit the 255 bytes of a folder name
 
 
@@ -48,15 +51,31 @@ def block_name(config: Config) -> str:
 def bias_setting(config: Config, defaults: dict[str, object]) -> str:
     """`no_bias`, or the initializer with the arguments that differ from `defaults`: `random_normal(stddev=0.1)`.
 
-    The name can be typed as an option. The only argument of a class stands without its name: `constant(0.1)`.
+    The name can be typed as an option. The only argument of a class stands without its name: `constant(0.1)`. Where
+    layers have initializers of their own: `hidden=zeros+output=class_prior`, and `others=` unless these are zeros.
     """
     if not config.use_bias:
         return "no_bias"
-    arguments = sorted(config.bias_initializer.config.items())
-    differing = [f"{name}={value}" for name, value in arguments if value != defaults.get(name)]
+    chosen = config.bias_initializer
+    name = initializer_name(chosen.class_name, chosen.config, defaults)
+    if not chosen.layers:
+        return name
+    others = {} if (chosen.class_name, chosen.config) == (REST, {}) else {"others": name}
+    layers = {
+        layer: initializer_name(
+            one["class_name"], one["config"], constructor_arguments("initializers", one["class_name"])
+        )
+        for layer, one in sorted(chosen.layers.items())
+    }
+    return "+".join(f"{layer}={name}" for layer, name in (layers | others).items())
+
+
+def initializer_name(class_name: str, config: Mapping[str, object], defaults: Mapping[str, object]) -> str:
+    """An initializer with the arguments that differ from the defaults of its class: `random_normal(stddev=0.1)`."""
+    differing = [f"{name}={value}" for name, value in sorted(config.items()) if value != defaults.get(name)]
     if len([name for name in defaults if name not in NOT_TYPED]) == 1:
         differing = [argument.partition("=")[2] for argument in differing]
-    snake_case = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", config.bias_initializer.class_name).lower()
+    snake_case = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()
     snake_case = snake_case.replace(">", ".")  # of a class of the user's own, mine>MyInitializer
     return snake_case + (f"({','.join(differing)})" if differing else "")
 

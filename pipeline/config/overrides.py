@@ -20,10 +20,11 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.calls import GROUP, define_call, is_call, name_of_call
+from pipeline.config.calls import GROUP
 from pipeline.config.hints import no_such_option
 from pipeline.config.interpolation import outside_refused
 from pipeline.config.load import null_initializer, structured_schema
+from pipeline.config.made_options import make_option, options_of
 from pipeline.config.messages import as_refusal, explain_omegaconf, unknown_key, unreadable
 from pipeline.config.repeated import overridden_options, refuse_overlapping, refuse_repeated
 from pipeline.config.schema import CONF, Settings, is_nullable, is_open, key_types
@@ -67,17 +68,14 @@ def validate_overrides(overrides: Sequence[str], folders: Sequence[Path] = (CONF
 
 
 def define_calls(parsed: Sequence[Override], folders: Sequence[Path] = (CONF,)) -> dict[str, str]:
-    """Make the options with arguments, such as `constant(0.1)`, that overrides name. Raises ConfigError.
+    """Make the options that are no files, such as `constant(0.1)`, that overrides name. Raises ConfigError.
 
     Returns the key and the value of each argument.
     """
     keys: dict[str, str] = {}
     for override in parsed:
-        for option in _calls(override):
-            if name_of_call(option) not in (options := _options(GROUP, folders)):
-                raise no_such_option(GROUP, option, options)
-            arguments = define_call(option, folders)
-            keys |= {f"{GROUP}.config.{name}": str(value) for name, value in arguments.items()}
+        for option in _initializers(override):
+            keys |= {key: str(value) for key, value in (make_option(option, folders) or {}).items()}
     return keys
 
 
@@ -163,10 +161,6 @@ def _groups(folders: Sequence[Path]) -> list[str]:
     return sorted({path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()})
 
 
-def _options(group: str, folders: Sequence[Path]) -> list[str]:
-    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
-
-
 def _values(override: Override) -> Iterator[Any]:
     """The value of an override, or each value of a sweep; nothing for what only Hydra can enumerate."""
     if not override.is_sweep_override():
@@ -178,9 +172,9 @@ def _values(override: Override) -> Iterator[Any]:
         yield from (single.value() for single in parse_overrides(texts))  # parsed again, for values in quotes
 
 
-def _calls(override: Override) -> Iterator[str]:
+def _initializers(override: Override) -> Iterator[str]:
     if override.key_or_group == GROUP and not override.is_delete():
-        yield from (value for value in _values(override) if is_call(value))
+        yield from (value for value in _values(override) if isinstance(value, str))
 
 
 def _check_group(override: Override, folders: Sequence[Path]) -> None:
@@ -208,11 +202,10 @@ def _check_group(override: Override, folders: Sequence[Path]) -> None:
 
 def _check_option(key: str, option: Any, folders: Sequence[Path], where: str = "") -> None:
     """Raise ConfigError unless the option's file is in one of the folders."""
-    options = _options(key, folders)
+    options = options_of(key, folders)
     if isinstance(option, str) and option.removesuffix(".yaml") in options:
         return
-    if key == GROUP and is_call(option) and name_of_call(option) in options:
-        define_call(option, folders)
+    if key == GROUP and isinstance(option, str) and make_option(option, folders) is not None:
         return
     if key == GROUP and option is None:
         raise null_initializer()

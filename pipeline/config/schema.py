@@ -31,6 +31,8 @@ class BiasInitializer:
     """Class of the initializer: one of Keras' or of `pipeline/models/initializers/custom.py`."""
     config: dict[str, Any] = field(default_factory=dict)
     """Arguments of its constructor; those not set here keep the class's defaults."""
+    layers: Any | None = None
+    """Initializers of some layers instead, by name or for `hidden` and `output`: `{output:class_prior}`."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,8 @@ class Settings:
     """Print the first seed's weights before and after training; store those of any model."""
     ablation: bool = True
     """Afterwards test the trained models with other biases, and count dead ReLU units."""
+    kernel_initializer: Any | None = None
+    """Initializer of the kernels that the model leaves open: a name, with arguments, or `{class_name, config}`."""
     code: Any | None = None
     """Python files of yours to run, `[mine.py]`, which register Keras layers, initializers, losses or metrics."""
     results: str = "results"

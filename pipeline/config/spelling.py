@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from pipeline.config.calls import quote_calls
+from pipeline.config.calls import quote_calls, quote_mappings
 from pipeline.config.schema import DATA_PATHS, PATHS, expand_home, key_types
 from pipeline.errors import ConfigError
 
@@ -50,6 +50,8 @@ def _spell(word: str, is_sweep: bool) -> str:
     if not equals or word.startswith("~"):
         return word
     if name == "bias_initializer":
+        value = quote_calls(quote_mappings(value))
+    elif name == "kernel_initializer":
         value = quote_calls(value)
     elif name in _text_keys():
         value = _as_text(name, value, is_sweep)

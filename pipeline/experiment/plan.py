@@ -8,7 +8,7 @@ from pipeline.config.schema import Config, Training
 from pipeline.data.sources import data_identity
 from pipeline.experiment.code import run_code, used_code
 from pipeline.experiment.identity import Recipe, SeedKeys, identify
-from pipeline.models.initializers.registry import check_bias_rank, check_initializer_arguments, initializer_defaults
+from pipeline.models.initializers.registry import check_bias_rank, initializer_defaults, resolved_initializer
 from pipeline.models.spec import bias_initializers, complete_layers
 from pipeline.runtime.environment import package_versions
 from pipeline.runtime.portable import is_portable
@@ -60,8 +60,8 @@ class Plan:
 def plan_job(config: Config) -> Plan:
     """Check a config and compare it with the stored runs. Raises ConfigError; imports TensorFlow only for `code`."""
     files = run_code(config)
+    config = replace(config, bias_initializer=resolved_initializer(config.bias_initializer))
     defaults = initializer_defaults(config.bias_initializer.class_name)
-    check_initializer_arguments(config.bias_initializer)
     layers = complete_layers(config)
     for path, class_name, bias_rank in bias_initializers(layers):
         check_bias_rank(class_name, path, bias_rank)
@@ -71,7 +71,7 @@ def plan_job(config: Config) -> Plan:
         "bias_setting": bias_setting(config, defaults),
         "block": block_name(config),
         "use_bias": config.use_bias,
-        "bias_initializer": asdict(config.bias_initializer) if config.use_bias else None,
+        "bias_initializer": _without_null(asdict(config.bias_initializer)) if config.use_bias else None,
         "bias_layers": config.bias_layers,
         "data": {"name": config.data.name} | data,
         "model": {"name": config.model.name, "layers": layers},
@@ -95,6 +95,11 @@ def _recorded(training: Training) -> dict[str, Any]:
     """The settings of a training as run.json has them: those that earlier versions had, and what is set besides."""
     left_out = ("seeds_at_once", *(() if training.stop else ("stop",)))
     return {name: value for name, value in asdict(training).items() if name not in left_out}
+
+
+def _without_null(initializer: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an initializer, without `layers` where no layer has its own."""
+    return {key: value for key, value in initializer.items() if value is not None}
 
 
 def stored_seeds(plan: Plan) -> dict[int, Run]:

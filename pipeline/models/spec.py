@@ -4,15 +4,16 @@ A layer is `{class_name, config}`, as Keras serializes it; wrappers (Bidirection
 Sequential) hold layers of the same form. `complete_layers` makes a list that `build.py` turns into a Keras model.
 """
 
+import copy
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 from pipeline.config.keras_signatures import REQUIRED, class_names, constructor_arguments
 from pipeline.config.schema import Config
 from pipeline.config.user_classes import full_name
 from pipeline.errors import ConfigError, closest
-from pipeline.models.initializers.registry import full_form, only_for_gates, only_for_output
+from pipeline.models.initializers.per_layer import layer_initializers
+from pipeline.models.initializers.registry import full_form, kernel_form, only_for_gates, only_for_output
 from pipeline.models.layer_names import NESTED, as_list, inner_layers, name_layers
 
 Layer = dict[str, Any]
@@ -47,7 +48,8 @@ def complete_layers(config: Config) -> list[Layer]:
     biased = [layer for layer, _ in walk_layers(layers) if "bias_initializer" in layer_arguments(layer)]
     if not biased:
         raise ConfigError(f"model: no layer of {config.model.name} can have a bias; allowed: a model where one can")
-    applied = [_apply_choice(layer, config) for layer in _chosen_layers(biased, config)]
+    _apply_kernels(layers, config)
+    applied = _apply_choices(biased, config)
     if not any(applied):
         reason = f"but no layer of {config.model.name} takes the choice: there is none, or it sets its own bias"
         raise ConfigError("bias_layers", config.bias_layers, "layers that leave it open", reason=reason)
@@ -86,13 +88,49 @@ def layer_arguments(layer: Layer) -> dict[str, object]:
     return constructor_arguments("layers", layer["class_name"])
 
 
-def _apply_choice(layer: Layer, config: Config) -> bool:
+def _apply_kernels(layers: list[Layer], config: Config) -> None:
+    """Write the study's `kernel_initializer` into the layers that leave it open, unless it is what they have anyway."""
+    if config.kernel_initializer is None:
+        return
+    full, key = kernel_form(config.kernel_initializer), "kernel_initializer"
+    left_open = [
+        layer for layer, _ in walk_layers(layers) if key in layer_arguments(layer) and key not in layer["config"]
+    ]
+    if not left_open:
+        reason = f"but every layer of {config.model.name} sets its own, or has none"
+        raise ConfigError(key, config.kernel_initializer, "null", reason=reason)
+    for layer in left_open:
+        default = layer_arguments(layer)[key]
+        if default is None or full != full_form(default, key):
+            layer["config"][key] = full
+
+
+def _apply_choices(biased: list[Layer], config: Config) -> list[bool]:
+    """Write the study's choice into the layers that it is for. Returns for each whether the layer left it open."""
+    chosen = _chosen_layers(biased, config)
+    if not config.bias_initializer.layers:
+        full = {"class_name": config.bias_initializer.class_name, "config": config.bias_initializer.config}
+        return [_apply_choice(layer, config, full) for layer in chosen]
+    if config.bias_layers != "all":
+        reason = "with an initializer for each layer"
+        raise ConfigError("bias_layers", config.bias_layers, "all, and the layers in bias_initializer", reason=reason)
+    names = [layer["config"]["name"] for layer in biased]
+    initializers = layer_initializers(config.bias_initializer, names)
+    applied = [_apply_choice(layer, config, full) for layer, full in zip(biased, initializers, strict=True)]
+    for name, is_open in zip(names, applied, strict=True):
+        if name in config.bias_initializer.layers and not is_open:
+            reason = "but the model says what its bias is"
+            raise ConfigError("bias_initializer", f"layer {name}", "layers that leave it open", reason=reason)
+    return applied
+
+
+def _apply_choice(layer: Layer, config: Config, initializer: dict[str, Any]) -> bool:
     """Write the study's choice into a layer. Returns whether the layer left it open."""
     arguments, has_switch = layer["config"], "use_bias" in layer_arguments(layer)
     if config.use_bias:
         has_bias = arguments.get("use_bias", True) if has_switch else arguments.get("bias_axes") is not None
         applied = has_bias and "bias_initializer" not in arguments
-        arguments.setdefault("bias_initializer", asdict(config.bias_initializer))
+        arguments.setdefault("bias_initializer", copy.deepcopy(initializer))
     elif has_switch:
         applied = "use_bias" not in arguments
         arguments.setdefault("use_bias", False)

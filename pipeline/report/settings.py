@@ -53,6 +53,8 @@ def _bias_setting(config: Mapping[str, Any]) -> str:
     if config.get("use_bias") is False:
         return "no bias"
     initializer = config.get("bias_initializer") or {}
+    if initializer.get("layers"):
+        return str(config.get("bias_setting", "")).replace("+", ", ")
     arguments = ", ".join(f"{key}={_spell(value)}" for key, value in initializer.get("config", {}).items())
     name = initializer.get("class_name", config.get("bias_setting", ""))
     layers = config.get("bias_layers", "all")

@@ -73,6 +73,7 @@ def parameters(run: Run) -> dict[str, str]:
         "use_bias": config["use_bias"],
         "bias_initializer": initializer["class_name"],
         **{f"bias_initializer.{k}": v for k, v in initializer["config"].items()},
+        **{f"bias_initializer.layers.{k}": v for k, v in (initializer.get("layers") or {}).items()},
         "bias_layers": config["bias_layers"],
         "data": config["data"]["name"],
         **{f"data.{k}": v for k, v in config["data"].items() if k != "name" and v is not None},

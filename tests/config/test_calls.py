@@ -40,12 +40,13 @@ def test_arguments_in_brackets(call: str, class_name: str, config: dict[str, obj
 
 def test_an_option_in_a_folder_of_the_users(tmp_path: Path) -> None:
     """The arguments of an option in a folder of the user's are known too."""
-    from pipeline.config.calls import define_call
+    from pipeline.config.made_options import make_option
 
     (tmp_path / "bias_initializer").mkdir()
     (tmp_path / "bias_initializer" / "mine.yaml").write_text("class_name: Constant\nconfig: {value: 3.0}\n")
     (tmp_path / "bias_initializer" / "other.yaml").write_text("defaults: [mine]\n")
-    assert define_call("mine(0.5)", [tmp_path]) == define_call("other(0.5)", [tmp_path]) == {"value": 0.5}
+    for name in ("mine", "other"):
+        assert make_option(f"{name}(0.5)", [tmp_path]) == {"bias_initializer.config.value": 0.5}
 
 
 @pytest.mark.parametrize("call", ["constant(0.1)", "random_normal(stddev=0.2)", "random_uniform(maxval=0.2)"])

@@ -42,7 +42,8 @@ def key_rows(cls: type, group: str = "") -> list[str]:
     """The rows of the table of a dataclass's keys: type, default of a command line without overrides, and meaning."""
     config: Any = getattr(compose_config(), group) if group else compose_config()
     defaults = {name: f"`{in_yaml(getattr(config, name))}`" for name in get_type_hints(cls)}
-    defaults |= {"study": f"`{Settings.study}`", "seeds": "`10`", "layers": "those of `mlp`"}  # not as in a Config
+    defaults |= {"study": f"`{Settings.study}`", "seeds": "`10`"}  # not as in a Config
+    defaults |= {"layers": "those of `mlp`"} if group == "model" else {}
     prefix, meaning = f"{group}." if group else "", meanings()[cls.__name__]
     return [
         f"| `{prefix}{name}` | {type_word(hint)} | {defaults[name]} | {meaning[name]} |"

@@ -5,16 +5,31 @@ import math
 from functools import cache
 from typing import Any
 
-from pipeline.config.keras_signatures import CUSTOM_INITIALIZERS, class_names, constructor_arguments, is_custom
-from pipeline.config.schema import BiasInitializer
+from pipeline.config.calls import arguments_of_call, is_call, name_of_call
+from pipeline.config.keras_signatures import (
+    CUSTOM_INITIALIZERS,
+    REQUIRED,
+    class_names,
+    constructor_arguments,
+    is_custom,
+)
+from pipeline.config.made_options import OTHER_NAMES, initializer_content
+from pipeline.config.schema import CONF, BiasInitializer
 from pipeline.config.user_classes import full_name, user_class
 from pipeline.errors import ConfigError, closest, is_number, require
 
+KEY = "bias_initializer"
 NEEDS_MATRIX = ("Orthogonal", "Identity")  # Keras raises on a bias with one axis
 NOT_FOR_BIAS = ("STFT",)  # makes the fixed filters of a spectrogram
 FROM_LAYER = ("fan_in", "fan_out", "gates", "values")  # filled in from layer and targets, never by a config
 ALIASES = {"uniform": "RandomUniform", "normal": "RandomNormal", "zero": "Zeros", "one": "Ones"}
 POSITIVE = ("stddev", "scale", "factor", "variance")  # arguments
+KERNELS: dict[str, dict[str, Any]] = {  # PyTorch's default for the kernels of Linear and Conv layers
+    "pytorch": {
+        "class_name": "VarianceScaling",
+        "config": {"scale": 1 / 3, "mode": "fan_in", "distribution": "uniform"},
+    }
+}
 LARGEST = 3.4e38  # that 32 bits hold
 CHOICES = {
     "mode": ("fan_in", "fan_out", "fan_avg"),
@@ -56,37 +71,74 @@ def _custom_bases() -> dict[str, str]:
     return {node.name: base.id for node in classes for base in node.bases if isinstance(base, ast.Name)}
 
 
-def initializer_defaults(class_name: str) -> dict[str, object]:
+def initializer_defaults(class_name: str, key: str = KEY) -> dict[str, object]:
     """An initializer's arguments with their defaults. Raises ConfigError for a name that does not exist."""
-    if class_name not in initializer_names():
-        raise ConfigError(
-            f"bias_initializer.class_name: {class_name} is not an initializer for biases; "
-            f"{closest(class_name, initializer_names())}"
-        )
+    if class_name not in (known := initializer_names()):
+        if ">" in class_name and not any(">" in name for name in known):
+            allowed = "code=[mine.py], the file that registers it"
+            raise ConfigError(f"{key}.class_name", class_name, allowed, reason="which is no class of Keras")
+        near = closest(class_name, known)
+        raise ConfigError(f"{key}.class_name: {class_name} is not an initializer for biases; {near}")
     return constructor_arguments("initializers", class_name)
 
 
-def check_initializer_arguments(initializer: BiasInitializer) -> None:
-    """Raise ConfigError for an argument that the class does not have, or a value that it cannot draw with."""
-    defaults, arguments = initializer_defaults(initializer.class_name), initializer.config
-    settable = [name for name in defaults if name not in FROM_LAYER]
+def resolved_initializer(initializer: BiasInitializer) -> BiasInitializer:
+    """The initializer with its class, and those of `layers`, in full. Raises ConfigError for what does not fit.
+
+    A class of the user's own may lack its package, and `layers` may name options of conf/.
+    """
+    full = _resolved({"class_name": initializer.class_name, "config": initializer.config}, KEY)
+    if initializer.layers is None:
+        return BiasInitializer(**full)
+    layers = initializer.layers
+    require(isinstance(layers, dict) and layers, f"{KEY}.layers", layers, "{layer:initializer,...}, or null")
+    own = {
+        str(layer): _resolved(initializer_content(value, [CONF], f"{KEY}: of layer {layer}"), f"{KEY}.layers.{layer}")
+        for layer, value in layers.items()
+    }
+    return BiasInitializer(**full, layers=own)
+
+
+def _resolved(full: dict[str, Any], key: str) -> dict[str, Any]:
+    """`{class_name, config}` with the whole name of the class, checked."""
+    full = full | {"class_name": full_name("initializers", full["class_name"])}
+    check_initializer_arguments(BiasInitializer(**full), key)
+    return full
+
+
+def check_initializer_arguments(initializer: BiasInitializer, at: str = KEY) -> None:
+    """Raise ConfigError for an argument that the class does not have, or a value that it cannot draw with.
+
+    at: the key of the initializer, for messages.
+    """
+    defaults, arguments = initializer_defaults(initializer.class_name, at), initializer.config
+    is_own = user_class("initializers", initializer.class_name) is not None
+    settable = [name for name in defaults if is_own or name not in FROM_LAYER]
+    for name in [
+        name for name, default in defaults.items() if default is REQUIRED and name not in (*arguments, "seed")
+    ]:
+        raise ConfigError(f"{at}.config.{name}: nothing given; {initializer.class_name} needs it")
     for name, value in arguments.items():
-        key = f"bias_initializer.config.{name}"
+        key = f"{at}.config.{name}"
         if name not in settable:
             own = "; in a sweep, an option has its own in brackets: constant(0.1)" if not settable else ""
             raise ConfigError(f"{key}: {initializer.class_name} has no such argument; {closest(name, settable)}{own}")
+        if is_own:
+            continue
         if name in CHOICES:
             require(value in CHOICES[name], key, value, ", ".join(CHOICES[name]))
         if isinstance(defaults[name], float):
             positive = name in POSITIVE
             allowed = ("a positive number" if positive else "a number") + f" up to {LARGEST:g}"
             require(is_number(value) and (value > 0 or not positive) and abs(value) <= LARGEST, key, value, allowed)
+    if is_own:
+        return
     steps = arguments.get("t_max")
     whole = isinstance(steps, int) and not isinstance(steps, bool) and steps >= 3
     allowed = "a whole number of steps from 3 up, or null for those of the layer's input"
-    require(whole or steps is None, "bias_initializer.config.t_max", steps, allowed)
+    require(whole or steps is None, f"{at}.config.t_max", steps, allowed)
     low, high = arguments.get("minval", 0), arguments.get("maxval", math.inf)
-    require(low <= high, "bias_initializer.config.minval", low, f"at most maxval, {high}")
+    require(low <= high, f"{at}.config.minval", low, f"at most maxval, {high}")
 
 
 def full_form(initializer: Any, key: str) -> dict[str, Any]:
@@ -108,6 +160,31 @@ def full_form(initializer: Any, key: str) -> dict[str, Any]:
         if argument not in arguments:
             raise ConfigError(f"{key}.config.{argument}: {class_name} has no such argument; allowed: {[*arguments]}")
     return {"class_name": class_name, "config": dict(config)}
+
+
+def kernel_form(initializer: Any) -> dict[str, Any]:
+    """`{class_name, config}` of `kernel_initializer`: a name, also one of other libraries, a name with arguments, or
+    that form itself. Raises ConfigError.
+    """
+    key, given, config = "kernel_initializer", initializer, {}
+    if is_call(given):
+        given, config = name_of_call(given), arguments_of_call(given, lambda name: list(full_arguments(name, key)))
+    if isinstance(given, str) and given in KERNELS:
+        full = KERNELS[given]
+    else:
+        full = full_form(OTHER_NAMES.get(given, given) if isinstance(given, str) else given, key)
+    full = full | {"config": full["config"] | config}
+    if is_custom_initializer(full["class_name"]):
+        allowed = "an initializer of Keras or of your own, or pytorch"
+        raise ConfigError(key, given, allowed, reason="which is for biases")
+    check_initializer_arguments(BiasInitializer(**full), key)
+    return full
+
+
+def full_arguments(name: str, key: str) -> list[str]:
+    """The arguments, without the seed, of an initializer that is given by its name."""
+    class_name = full_form(OTHER_NAMES.get(name, name), key)["class_name"]
+    return [argument for argument in constructor_arguments("initializers", class_name) if argument != "seed"]
 
 
 def check_bias_rank(class_name: str, layer: str, bias_rank: int) -> None:
