@@ -95,7 +95,7 @@ def _refuse_lists(parsed: Sequence[Override], folders: Sequence[Path]) -> None:
         if group != "experiment" and (group in _groups(folders) or group.startswith("hydra/")):
             for value in _values(override):
                 if isinstance(value, list):
-                    raise no_such_option(group, value, _options(group, folders))
+                    raise no_such_option(group, value, options_of(group, folders))
 
 
 def check_verbose(value: Any) -> None:
