@@ -86,7 +86,7 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def _format(key: str, given: Any, allowed: str | Sequence[str] | None, reason: str) -> str:
-    shown = "null" if given is None else str(given).lower() if isinstance(given, bool) else str(given)
+    shown = "null" if given is None else str(given).lower() if isinstance(given, bool) else str(given) or '""'
     line = f"{key}: {shown} given"
     if reason:
         line += f", {reason}"

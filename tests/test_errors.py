@@ -11,6 +11,7 @@ from pipeline.errors import ConfigError, DataError, ModelFileError, closest, des
     ("error", "line"),
     [
         (ConfigError("seeds", 0, "a count from 1 up"), "seeds: 0 given; allowed: a count from 1 up"),
+        (ConfigError("study", "", "a name"), 'study: "" given; allowed: a name'),
         (ConfigError("data", None, "a name"), "data: null given; allowed: a name"),
         (ConfigError("seeds", True, "a count"), "seeds: true given; allowed: a count"),
         (ConfigError("data", "irish", ["iris", "wine"]), "data: irish given; nearest: iris"),

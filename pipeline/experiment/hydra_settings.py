@@ -72,6 +72,8 @@ class JobChecker:
 
     def __init__(self, config: DictConfig, is_sweep: bool, is_written: bool) -> None:
         refuse_environment(config)
+        if not is_sweep:
+            _refuse_launcher(config)
         self._key = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
         self._is_sweep, self._is_written = is_sweep, is_written
         self._logged: list[Any] = []  # the settings of logging that were tried: thousands of jobs mostly log alike
@@ -101,6 +103,15 @@ class JobChecker:
             if logged not in self._logged:
                 self._logged.append(logged)
                 _try_logging(job, "job_logging", output)
+
+
+def _refuse_launcher(config: DictConfig) -> None:
+    """Refuse a launcher that is asked for on the command line of a single job, which Hydra starts without one."""
+    for override in config.hydra.overrides.hydra:
+        key, _, value = str(override).lstrip("+").partition("=")
+        if key == "hydra/launcher" and value != "basic":
+            allowed = f"-m {key}={value}; a job of its own needs no launcher"
+            raise ConfigError(key, value, allowed, reason="which launches the jobs of a sweep")
 
 
 def _check_names(job: DictConfig) -> None:

@@ -213,6 +213,14 @@ def test_an_experiment_cannot_replace_the_check(
     assert set(tmp_path.rglob("*")) == before
 
 
+def test_a_launcher_of_a_single_job_is_refused(cli: Callable[..., CommandResult]) -> None:
+    """Hydra would leave it out without a word."""
+    result = cli(*QUICK, "hydra/launcher=joblib", "use_bias=true")
+    assert result.code == 2 and result.err.startswith(
+        "hydra/launcher: joblib given, which launches the jobs of a sweep; allowed: -m hydra/launcher=joblib"
+    )
+
+
 @pytest.mark.parametrize("option", ["hydra/launcher=basic", "hydra/launcher=joblib"])
 @pytest.mark.slow
 def test_no_job_trains_without_the_check(
