@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.api.classes import is_own, own_form
 from pipeline.api.objects import is_keras_object, serialized, without_defaults
 from pipeline.config.hints import NO_BIAS
+from pipeline.config.user_classes import UserClass
 from pipeline.errors import ConfigError, is_number
 
 ALLOWED = (
@@ -24,7 +26,7 @@ class GivenArm:
     use_bias: bool = True
     word: str = ""
     initializer: Any = None
-    classes: tuple[type, ...] = ()
+    classes: tuple[UserClass, ...] = ()
 
 
 def read_arms(arms: Any) -> list[GivenArm]:
@@ -54,7 +56,7 @@ def _arm(arm: Any) -> GivenArm:
     return GivenArm(arm, initializer=form, classes=classes)
 
 
-def _initializer(value: Any) -> tuple[Any, tuple[type, ...]]:
+def _initializer(value: Any) -> tuple[Any, tuple[UserClass, ...]]:
     """The settings of an initializer given as a name, an object, a class or in Keras' form; classes of the user's."""
     if isinstance(value, str):
         return value, ()
@@ -65,11 +67,10 @@ def _initializer(value: Any) -> tuple[Any, tuple[type, ...]]:
             raise ConfigError("arms", value.__name__, f"an instance, {value.__name__}(...), not the class") from error
     if not callable(value) and not isinstance(value, Mapping):
         raise ConfigError("arms", type(value).__name__, ALLOWED)
-    form = serialized(value, "arms")
     if isinstance(value, Mapping):
-        return form, ()
-    module = type(value).__module__
-    own = module.partition(".")[0] != "keras" and not module.startswith("pipeline.")
-    if own:
-        return form, (type(value),)
+        return serialized(value, "arms"), ()
+    if is_keras_object(value) and is_own(value):
+        form, known = own_form(value, "arms")
+        return form, (known,)
+    form = serialized(value, "arms")
     return form | {"config": without_defaults("initializers", form["class_name"], form["config"])}, ()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.api.arms import DEFAULT, GivenArm, read_arms
+from pipeline.api.classes import pickled
 from pipeline.api.data import StagedData, stage_data
 from pipeline.api.models import read_model
 from pipeline.api.progress import Bar, progress_bar
@@ -17,7 +18,7 @@ from pipeline.api.settings import Question, build_configs, check_names
 from pipeline.api.state import kept_state
 from pipeline.api.study import Study, make_study
 from pipeline.api.wording import in_python
-from pipeline.api.worker import ablate, check, send
+from pipeline.api.worker import ablate, check, define, send
 from pipeline.config.schema import Config, Tracking
 from pipeline.errors import ConfigError, PipelineError, one_line
 from pipeline.experiment.isolation import JobError, call_isolated, start_trainer, stop_trainer, train_isolated
@@ -114,6 +115,9 @@ def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, no
     if any(plan.missing for plan in plans):
         start_trainer()
         bar.begin("starting TensorFlow")
+        if classes := dict.fromkeys([*model.classes, *(known for arm in arms for known in arm.classes)]):
+            runtime = plans[0].config.runtime
+            _isolated(define, pickled(list(classes)), runtime.device, plans[0].portable, log=log)
         notes += _isolated(check, plans, log=log)
     outcomes = _train(build(data=_kept(data, results)), request.mlflow, log, bar, notes)
     trained = [outcome.plan for outcome in outcomes if outcome.trained]
@@ -218,9 +222,9 @@ def _in_python_words(request: _Request) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise type(error)(in_python(str(error), request.files)) from error.__cause__
+        raise type(error)(in_python(str(error), request.files)) from None
     except PipelineError as error:
-        raise PipelineError(in_python(str(error), request.files)) from error.__cause__
+        raise PipelineError(in_python(str(error), request.files)) from None
     except MemoryError as error:
         raise PipelineError("data: they take more memory than there is") from error
     except Exception as error:

@@ -1,16 +1,19 @@
 """The `model` of a comparison in Python, as settings: a live model, a function, a path, or a name of conf/model."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.api.classes import is_own
 from pipeline.api.objects import loss_settings, metric_settings, optimizer_settings
-from pipeline.biases.introspection import is_keras_layer
+from pipeline.biases.introspection import flatten_layers, is_keras_layer
 from pipeline.config.schema import CONF
+from pipeline.config.user_classes import UserClass
 from pipeline.errors import ConfigError, PipelineError, closest, one_line
 from pipeline.models.architecture import architecture_of_config, read_architecture
+from pipeline.models.user_code import register_class
 
 ALLOWED = (
     "a keras.Sequential or a Functional model, a function that returns one, the path of a .keras or .json file, or a "
@@ -30,7 +33,7 @@ class GivenModel:
     layers: list[dict[str, Any]] = field(default_factory=list)
     compiled: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     input_shape: Sequence[int | None] | None = None
-    classes: tuple[type, ...] = ()
+    classes: tuple[UserClass, ...] = ()
 
 
 def read_model(model: Any) -> GivenModel:
@@ -41,12 +44,13 @@ def read_model(model: Any) -> GivenModel:
         model = _call(model)
     if not is_keras_layer(model) or not hasattr(model, "compile"):
         raise ConfigError("model", type(model).__name__, ALLOWED)
+    classes = _register_own(model)
     layers = architecture_of_config(_config_of(model), "model")
     compiled, logits = _compiled(model)
     if logits:
         layers = _with_activation(layers, logits)
     name = "functional" if layers[0]["class_name"] == "Functional" else "sequential"
-    return GivenModel("", name, layers, compiled, _input_shape(layers), tuple(_own_classes(model)))
+    return GivenModel("", name, layers, compiled, _input_shape(layers), classes)
 
 
 def _by_name(name: str) -> GivenModel:
@@ -135,8 +139,7 @@ def _input_shape(layers: Sequence[Mapping[str, Any]]) -> Sequence[int | None] | 
     return list(first["config"]["batch_shape"][1:])
 
 
-def _own_classes(model: Any) -> Iterator[type]:
-    """The classes of layers that are not Keras' own."""
-    for layer in model._flatten_layers() if hasattr(model, "_flatten_layers") else ():
-        if type(layer).__module__.partition(".")[0] not in ("keras", "tf_keras"):
-            yield type(layer)
+def _register_own(model: Any) -> tuple[UserClass, ...]:
+    """Make the classes of layers known that are not Keras' own."""
+    types = dict.fromkeys(type(layer) for layer in flatten_layers(model) if layer is not model and is_own(layer))
+    return tuple(map(register_class, types))

@@ -16,7 +16,7 @@ from pipeline.runtime.device import free_disk, free_memory, start_tensorflow
 from pipeline.runtime.logs import tell_once
 from pipeline.training.loop import fit_batch_size
 from pipeline.training.memory import memory_is_short
-from pipeline.training.objectives import check_objective
+from pipeline.training.objectives import check_objective, check_outputs
 from pipeline.training.optimizers import check_optimizer_values
 from pipeline.training.portability import check_portable
 from pipeline.training.stopping import stops_by_training_rows
@@ -97,6 +97,7 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
             f"model: {config.model.name} has {outputs} outputs, but {config.data.name} {target}; "
             "allowed: a last Dense layer without units, which then follow from the data"
         )
+    check_outputs(config.training, dataset.task, outputs)
     weights = 4 * model.count_params()
     biases = sum(4 * math.prod(variable.shape) for variable in bias_variables(model).values())
     seed_bytes = SEED_BYTES + 2 * weights + 4 * len(dataset.x)

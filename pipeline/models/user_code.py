@@ -22,6 +22,7 @@ from pipeline.config.schema import expand_home
 from pipeline.config.user_classes import UserClass, add_user_class
 from pipeline.errors import ConfigError, one_line
 from pipeline.installation import PACKAGE
+from pipeline.models.class_digest import class_digest
 from pipeline.runtime.hashing import digest
 
 ALLOWED = "a Python file"
@@ -72,8 +73,8 @@ def load_code(paths: Sequence[str]) -> tuple[CodeFile, ...]:
 def register_class(cls: Any, package: str = "Custom") -> UserClass:
     """Make a class of a running program known, as if a file of code had registered it; register it if it is not.
 
-    Its digest is that of its source text, or of its name where there is none, as for a class typed at a prompt. Raises
-    ConfigError for a class that is none of Keras'.
+    Its digest is that of its source text and of what it uses, see `class_digest`. Raises ConfigError for a class that
+    is none of Keras'.
     """
     import keras
 
@@ -84,11 +85,7 @@ def register_class(cls: Any, package: str = "Custom") -> UserClass:
     group = _group(cls)
     if group is None:
         raise ConfigError("class", cls.__name__, "a layer, initializer, loss, metric or optimizer of Keras")
-    try:
-        source = inspect.getsource(cls)
-    except (OSError, TypeError):
-        source = name
-    known = UserClass(name, group, cls, digest(source.encode()))
+    known = UserClass(name, group, cls, class_digest(cls))
     _make_known(known)
     return known
 

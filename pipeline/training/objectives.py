@@ -18,9 +18,10 @@ from pipeline.data.dataset import Dataset
 from pipeline.errors import ConfigError, closest, is_number, require
 from pipeline.training.metrics import Sums, stacked_metric
 
-# Allowed losses by task, the default first. CategoricalCrossentropy gets the integer labels one-hot.
+# Allowed losses by task, the default first. CategoricalCrossentropy gets the integer labels one-hot. Of two classes,
+# the categorical ones are for a model with two outputs, for which BinaryCrossentropy is the same.
 LOSSES = {
-    "binary": ("BinaryCrossentropy",),
+    "binary": ("BinaryCrossentropy", "SparseCategoricalCrossentropy", "CategoricalCrossentropy"),
     "multiclass": ("SparseCategoricalCrossentropy", "CategoricalCrossentropy"),
     "regression": ("MeanSquaredError", "MeanAbsoluteError", "Huber"),
 }
@@ -49,6 +50,14 @@ def check_objective(training: Training, task: str, n_classes: int) -> None:
         numbers = isinstance(weights, list) and all(is_number(w) and w >= 0 for w in weights)
         fits = weights == "balanced" or (numbers and len(weights) == n_classes and any(weights))
         require(fits, "training.class_weight", weights, f"null, balanced, or a list of {n_classes} weights")
+
+
+def check_outputs(training: Training, task: str, units: int) -> None:
+    """Raise ConfigError for a categorical loss of a model that tells two classes by one output."""
+    name = _loss(training, task)[0]
+    if task == "binary" and units == 1 and "Categorical" in name:
+        reason = "but the model has one output for two classes"
+        raise ConfigError("training.loss", name, "auto, BinaryCrossentropy, or a model with two outputs", reason=reason)
 
 
 def _check_metrics(given: Any, task: str, n_classes: int) -> None:

@@ -1,0 +1,76 @@
+"""Classes of the user's own, defined in a notebook or a module: made known here and in the process that trains."""
+
+import pickle
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import cloudpickle
+
+from pipeline.api.objects import plain
+from pipeline.config.user_classes import UserClass, user_arguments
+from pipeline.errors import ConfigError, one_line
+from pipeline.models.user_code import register_class
+
+KERAS = ("keras", "tf_keras")
+
+
+def is_own(value: Any) -> bool:
+    """Whether an object's class is neither Keras' nor this project's."""
+    return type(value).__module__.partition(".")[0] not in (*KERAS, "pipeline")
+
+
+def own_form(value: Any, argument: str) -> tuple[dict[str, Any], UserClass]:
+    """`{class_name, config}` of an object of the user's, with its registered name; and its class.
+
+    Where the class has no `get_config` of its own, its arguments are taken from attributes of their names. Raises
+    ConfigError for an object that another process could not make again.
+    """
+    cls = type(value)
+    known = register_class(cls)
+    try:
+        config = _config(value)
+        again = cls.from_config(dict(config))
+    except Exception as error:
+        what = one_line(f"{type(error).__name__}: {error}")
+        line = f"{argument}: {cls.__name__} cannot be made again from its config ({what}); {_ALLOWED}"
+        raise ConfigError(line) from error
+    lost = [name for name in vars(value) if name not in vars(again) or not _equal(vars(again)[name], vars(value)[name])]
+    if lost:
+        name = lost[0].lstrip("_")
+        raise ConfigError(f"{argument}: {cls.__name__} loses its {name}, which is not in its config; {_ALLOWED}")
+    return {"class_name": known.name, "config": plain(config)}, known
+
+
+_ALLOWED = "allowed: a get_config that returns the arguments of its constructor"
+
+
+def _config(value: Any) -> dict[str, Any]:
+    import keras
+
+    if type(value).get_config is not keras.initializers.Initializer.get_config:
+        return dict(value.get_config())
+    return {name: getattr(value, name) for name in user_arguments(type(value)) if hasattr(value, name)}
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two attributes are the same, as far as one can tell: objects without a comparison count as equal."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, (bool, int, float, complex, str, bytes, list, tuple, dict, set, type(None))):
+        return one == other
+    if hasattr(one, "tobytes"):
+        return one.tobytes() == other.tobytes()
+    return True
+
+
+def pickled(classes: Sequence[UserClass]) -> bytes:
+    """The classes as another process can have them. Raises ConfigError."""
+    try:
+        by_value = cloudpickle.dumps([(known.name, known.group, known.digest, known.object) for known in classes])
+        return pickle.dumps((sys.path, by_value))
+    except Exception as error:
+        names = ", ".join(known.object.__name__ for known in classes)
+        what = one_line(f"{type(error).__name__}: {error}")
+        line = f"{names}: what it uses cannot be handed to the process that trains ({what}); allowed: plain values"
+        raise ConfigError(line) from error
