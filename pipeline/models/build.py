@@ -76,9 +76,13 @@ def _make_layer(layer: Layer, path: str, seed: int) -> Any:
         elif name in NESTED and value is not None and value is not REQUIRED:
             inner = [_make_layer(v, f"{path}/{v['config']['name']}", seed) for v in as_list(value)]
             config[name] = inner if isinstance(value, list) else inner[0]
-    cls: Any = keras.Sequential if layer["class_name"] == "Sequential" else user_class("layers", layer["class_name"])
-    cls = cls or getattr(keras.layers, layer["class_name"])
-    return cls(**{k: tuple(v) if isinstance(v, list) and k not in NESTED else v for k, v in config.items()})
+    arguments = {k: tuple(v) if isinstance(v, list) and k not in NESTED else v for k, v in config.items()}
+    if (own := user_class("layers", layer["class_name"])) is not None:
+        from pipeline.models.initializers.own import make_layer
+
+        return make_layer(own, arguments, derive_seed(seed, path, "layer"))
+    cls: Any = keras.Sequential if layer["class_name"] == "Sequential" else getattr(keras.layers, layer["class_name"])
+    return cls(**arguments)
 
 
 def _seeded_initializer(full: dict[str, Any], seed: int) -> Any:

@@ -28,6 +28,21 @@ def make_initializer(cls: Any, config: Mapping[str, Any], seed: int) -> Any:
     return initializer
 
 
+def make_layer(cls: Any, config: Mapping[str, Any], seed: int) -> Any:
+    """A layer of a class of the user's own; what its constructor and its `build` draw is decided by the seed."""
+    with _seeded(seed):
+        layer = cls(**config)
+    build = layer.build
+
+    @functools.wraps(build)
+    def seeded_build(*args: Any, **kwargs: Any) -> None:
+        with _seeded(seed):
+            build(*args, **kwargs)
+
+    layer.build = seeded_build
+    return layer
+
+
 def _seed_calls(cls: Any) -> None:
     """Have the calls of a class set the random states, for objects that have a seed. Twice is the same as once."""
     call = cls.__call__
