@@ -76,7 +76,7 @@ def _different(block: np.ndarray, cast: Callable[[np.ndarray], np.ndarray]) -> t
 
 
 def _sampled(column: np.ndarray, cast: Callable[[np.ndarray], np.ndarray], share: int) -> np.ndarray:
-    """The values whose cast falls into one of `share` classes by its bits: of neighbours that it merges, all or none."""
+    """The values whose cast falls into one of `share` classes by its bits: merged neighbours together."""
     bits = np.ascontiguousarray(cast(column), np.float32).view(np.uint32)
     mixed = (bits * np.uint32(2654435761)) >> np.uint32(8)
     return column[(mixed % np.uint32(share) == 0)[:, 0]]

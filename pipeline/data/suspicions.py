@@ -6,13 +6,11 @@ from functools import partial
 import numpy as np
 
 from pipeline.config.schema import Data
-from pipeline.data.columns import MOST_CATEGORIES
 from pipeline.data.dataset import INDICATOR, NUMBER, Dataset
+from pipeline.data.odd_features import counts_rows, gives_target
 from pipeline.data.precision import BLOCK, by_column, count_apart, merges
 from pipeline.data.settings import names
 from pipeline.data.splits import split_rows
-
-FEWEST_ROWS = 20  # with fewer, what is found below happens by chance
 
 MOST_NAMED = 8
 
@@ -27,27 +25,17 @@ def suspicions(dataset: Dataset, data: Data) -> list[str]:
 
 
 def _odd_features(dataset: Dataset, data: Data) -> Iterator[str]:
-    n_rows, n_columns = dataset.x.shape
-    if n_rows < FEWEST_ROWS:
-        return
+    (n_rows, n_columns), kinds = dataset.x.shape, dataset.kinds
     for i in range(n_columns):
-        values, name = dataset.x[:, i], _name(dataset, i)
-        if (dataset.kinds is not None and dataset.kinds[i] != NUMBER) or np.isnan(values).any():
-            continue
-        different = np.unique(values)
-        if len(different) == n_rows and bool((different == np.round(different)).all()):
-            first, last = int(different[0]), int(different[-1])
-            counts = last - first == n_rows - 1
-            what = (
-                f"counts the rows ({first} to {last})" if counts else "is another whole number in each row, like an id"
-            )
+        name = _name(dataset, i)
+        what = counts_rows(dataset.x[:, i], dataset.parts) if kinds is None or kinds[i] == NUMBER else None
+        if what:
             yield f"{name} {what}; if it is no measurement, leave it out{_drop(dataset, name)}"
     targets = names(data, "target") or []
     y = dataset.y.reshape(n_rows, -1)
     for name, values, is_text in _file_columns(dataset):
         for j in range(y.shape[1]):
-            known = ~np.isnan(values)
-            if known.sum() >= FEWEST_ROWS and _tells(values[known], y[known, j], dataset.task, is_text):
+            if gives_target(values, y[:, j], dataset.task, is_text):
                 of = f" {targets[j]}" if y.shape[1] > 1 and len(targets) == y.shape[1] else ""
                 yield (f"{name} alone gives the target{of}; if it is made of it, leave it out{_drop(dataset, name)}")
                 break
@@ -68,22 +56,6 @@ def _file_columns(dataset: Dataset) -> Iterator[tuple[str, np.ndarray, bool]]:
             block = x[:, kinds == kind]
             codes = np.where(np.isnan(block).any(1), np.nan, block.argmax(1))
             yield name.partition("=")[0], codes, True
-
-
-def _tells(values: np.ndarray, y: np.ndarray, task: str, is_text: bool) -> bool:
-    """Whether each value, or each interval of values, belongs to one class; or the target is a line of the values."""
-    if np.ptp(values) == 0 or np.ptp(y) == 0:
-        return False
-    if task == "regression" and not is_text:
-        return bool(1 - abs(np.corrcoef(values, np.asarray(y, np.float64))[0, 1]) < 1e-10)
-    order = np.lexsort((y, values))
-    ordered, classes = values[order], y[order]
-    changes = classes[1:] != classes[:-1]
-    if bool((changes & (ordered[1:] == ordered[:-1])).any()):
-        return False
-    n_different = 1 + int((ordered[1:] != ordered[:-1]).sum())
-    by_interval = not is_text and int(changes.sum()) == len(np.unique(y)) - 1
-    return by_interval or n_different <= min(MOST_CATEGORIES if is_text else 20, len(values) // 5)
 
 
 def _merged_values(dataset: Dataset, data: Data) -> Iterator[str]:
@@ -125,7 +97,7 @@ def _merged(
             by_column(values[..., at][rows]),
             lambda block, c, first=start: np.asarray((block - mean[first:][c]) / scale[first:][c], np.float32),
         )
-        for i in np.flatnonzero(numbers[at]):
+        for i in np.flatnonzero(numbers[at]).tolist():
             if merges(before[i], after[i]):
                 near = "subtract a number near their mean, or scale them"
                 advice = near if standardized else f"data.{key}=true keeps them"
