@@ -24,6 +24,7 @@ from pipeline.data.files import PATHS, file_digests, load_file
 from pipeline.data.images import load_images
 from pipeline.data.settings import check_settings
 from pipeline.data.suspicions import suspicions
+from pipeline.data.untrained import check_trained_classes
 from pipeline.errors import ConfigError, DataError
 from pipeline.runtime.hashing import derive_seed
 
@@ -65,7 +66,7 @@ def load_dataset(data: Data) -> Dataset:
             f"{data.test_fraction}, {data.validation_fraction} of the {n_rows} rows of {data.name}",
             "at least 5 rows, with 2 left to train on",
         )
-    remarks = [*dataset.remarks, *suspicions(dataset, data)]
+    remarks = [*dataset.remarks, *check_trained_classes(dataset, data), *suspicions(dataset, data)]
     if data.test_fraction is None and (dataset.parts is None or not (dataset.parts == TEST).any()):
         remarks.append(f"{data.name}: it has no test rows of its own, and 20 % of its rows are tested on")
     if data.test_fraction == 0:

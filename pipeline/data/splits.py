@@ -35,7 +35,22 @@ class Split:
 
 
 def split_rows(dataset: Dataset, data: Data, seed: int) -> Split:
-    """Split the rows for one seed: stratified by class unless a class has too few rows, by groups, or by time.
+    """Split the rows for one seed, and compute the statistics of the training rows.
+
+    With a fraction of 0 the training rows stand in for the validation rows, or for all.
+    """
+    train, validation, test = cut_rows(dataset, data, seed)
+    for label in untrained_classes(dataset, train, test)[:3]:
+        tell_once(f"some seeds have no training row of class {label}, which is tested")
+    mean, scale, fill = _statistics(dataset, train, data.standardize)
+    target_mean, target_scale = np.zeros((), dataset.y.dtype), np.ones((), dataset.y.dtype)
+    if dataset.task == "regression" and data.standardize_target:
+        target_mean, target_scale = _moments(dataset.y[train])
+    return Split(seed, train, validation, test, mean, scale, fill, target_mean, target_scale)
+
+
+def cut_rows(dataset: Dataset, data: Data, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(training, validation, test) rows: stratified by class unless a class has too few, by groups, or by time.
 
     Parts that the data assign rows to are the same for every seed. With a fraction of 0 there are no rows of that part
     of their own, and the training rows stand in for them: with `test_fraction=0` all rows are trained on and tested.
@@ -53,13 +68,15 @@ def split_rows(dataset: Dataset, data: Data, seed: int) -> Split:
             validation = rest
         else:
             train, validation = _cut(dataset, rest, data.validation_fraction, derive_seed(seed, "split", "validation"))
-    mean, scale, fill = _statistics(dataset, train, data.standardize)
-    target_mean, target_scale = np.zeros((), dataset.y.dtype), np.ones((), dataset.y.dtype)
-    if dataset.task == "regression" and data.standardize_target:
-        target_mean, target_scale = _moments(dataset.y[train])
-    return Split(
-        seed, train, validation, train if tests_on_training else test, mean, scale, fill, target_mean, target_scale
-    )
+    return train, validation, train if tests_on_training else test
+
+
+def untrained_classes(dataset: Dataset, train: np.ndarray, held_out: np.ndarray) -> list[str]:
+    """The classes of held-out rows that no training row has; of a regression none."""
+    if dataset.task == "regression":
+        return []
+    codes = np.setdiff1d(dataset.y[held_out], dataset.y[train])
+    return [dataset.classes[code] for code in codes.tolist()]
 
 
 def standardized_inputs(dataset: Dataset, split: Split, rows: np.ndarray) -> np.ndarray:
