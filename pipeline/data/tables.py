@@ -16,12 +16,12 @@ from pipeline.data.columns import (
     column_kind,
     digits_lost,
     one_hot,
-    refuse_date,
-    require_categories,
 )
 from pipeline.data.dataset import INDICATOR, NUMBER, Dataset
+from pipeline.data.dates import refuse_date
 from pipeline.data.layout import NAMELESS
 from pipeline.data.settings import kind_of_file, names
+from pipeline.data.spellings import require_categories
 from pipeline.data.targets import MOST_CLASSES, make_dataset
 from pipeline.data.text import read_text
 from pipeline.errors import DataError, closest
@@ -209,7 +209,7 @@ def _encode(
     texts = {name: as_texts(frame[name]) for name in features if kind[name] == "text"}
     for name in features:
         if kind[name] == "date":
-            raise refuse_date(name, frame[name].dropna().iloc[0], "data.path")
+            raise refuse_date(frame[name], name, "data.path")
     typed = kind_of_file(path.name) == "parquet"
     categories = {name: require_categories(values, name, "data.path", typed) for name, values in texts.items()}
     many = {name: len(values) for name, values in categories.items() if len(values) > MOST_CATEGORIES}
@@ -267,7 +267,7 @@ def _target_values(frame: Any, targets: list[str], data: Data, typed: bool) -> n
     for name in targets:
         kind = column_kind(frame[name], name, "data.target")
         if kind == "date":
-            raise refuse_date(name, frame[name].iloc[0], "data.target")
+            raise refuse_date(frame[name], name, "data.target")
         if kind == "text":
             texts = as_texts(frame[name])
             require_categories(texts, name, "data.target", typed)

@@ -1,5 +1,6 @@
 """Splits that the data decide: by column, groups, time, and files of their own."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pandas as pd
 import pytest
 
 from pipeline.config.schema import Data
+from pipeline.data.columns import as_times
+from pipeline.data.dates import refuse_date
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import Split, split_rows
 from pipeline.errors import ConfigError
@@ -216,3 +219,43 @@ def test_rows_keep_their_numbers_in_the_file(tmp_path: Path) -> None:
     np.testing.assert_allclose(kept.x[:, 0], FRAME.v[kept.source_rows], rtol=1e-6)
     FRAME.to_csv(tmp_path / "whole.csv", index=False)
     assert load_dataset(Data(**mine, path=str(tmp_path / "whole.csv"), target="label")).source_rows is None
+
+
+TIMES = {
+    "month": [f"2024-{1 + i % 12:02d}" for i in range(36)],
+    "year and month with a slash": [f"2024/{1 + i % 12}" for i in range(36)],
+    "quarter": [f"{2020 + i // 4 % 3}Q{1 + i % 4}" for i in range(36)],
+    "quarter with a dash": [f"{2020 + i // 4 % 3}-Q{1 + i % 4}" for i in range(36)],
+}
+
+
+@pytest.mark.parametrize("times", TIMES.values(), ids=TIMES.keys())
+def test_months_and_quarters_are_in_order(times: list[str]) -> None:
+    """What names a part of a year without doubt is read."""
+    ranks = as_times(pd.Series(times), "when")
+    expected = [tuple(map(int, re.findall(r"\d+", time))) for time in times]
+    np.testing.assert_array_equal(np.argsort(ranks, kind="stable"), sorted(range(36), key=lambda i: expected[i]))
+
+
+NO_TIMES = {
+    "2024-02-30": [f"2024-01-{i:02d}" for i in range(1, 31)] + ["2024-02-30"],
+    "late": [*map(str, range(40)), "late"],
+    "soon": ["2024-01-01", "2024-01-02", "soon"],
+    "31.12.2024": ["2024-01-01", "31.12.2024"],
+}
+
+
+@pytest.mark.parametrize(("bad", "values"), NO_TIMES.items(), ids=NO_TIMES.keys())
+def test_the_value_that_is_no_time_is_named(bad: str, values: list[str]) -> None:
+    """Not the first value, which may be a good one."""
+    with pytest.raises(ConfigError, match=rf"^data\.split_by: when given, which holds {re.escape(bad)}; allowed: "):
+        as_times(pd.Series(values), "when")
+
+
+OFFERED = {"2024-01-31": True, "2024-01": True, "2024Q1": True, "01/31/2024": False, "31.1.2024": False, "10:01": False}
+
+
+@pytest.mark.parametrize(("text", "offered"), OFFERED.items(), ids=OFFERED.keys())
+def test_the_split_by_time_is_offered_where_it_is_possible(text: str, offered: bool) -> None:
+    """The advice on a column of dates does not lead to another refusal."""
+    assert ("data.split=time" in str(refuse_date(pd.Series([text, text]), "when", "data.path"))) == offered
