@@ -16,7 +16,12 @@ import hydra
 
 from pipeline.config.arguments import read_arguments
 from pipeline.config.load import register_schema
-from pipeline.config.overrides import as_named_refusal, validate_overrides
+from pipeline.config.overrides import (
+    as_named_refusal,
+    refuse_listed_defaults,
+    refuse_unswept,
+    validate_overrides,
+)
 from pipeline.config.schema import CONF
 from pipeline.experiment.hydra_callback import begin_request, current_request
 from pipeline.experiment.hydra_settings import check_callbacks
@@ -49,6 +54,8 @@ def _run() -> int:
         arguments = read_arguments(sys.argv[1:])
         overrides = arguments.overrides
         validate_overrides(overrides, arguments.folders)
+        refuse_unswept(arguments)
+        refuse_listed_defaults(arguments)
         check_callbacks(arguments)
         begin_request(arguments.plan_only)
         sys.argv[1:] = arguments.ordered

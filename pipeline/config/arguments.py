@@ -28,6 +28,7 @@ class Arguments:
 
     options: Hydra's. folders: conf/ and that of `--config-dir`. plan_only: whether `--plan` is given. config_name: the
     file that is composed. only_shows: whether Hydra prints something, `--help` or `--cfg job`, and starts no job.
+    may_sweep: whether several values of a key may be a sweep. given: the words as they were typed.
     """
 
     options: list[str]
@@ -36,6 +37,8 @@ class Arguments:
     plan_only: bool
     config_name: str
     only_shows: bool
+    may_sweep: bool
+    given: tuple[str, ...]
 
     @property
     def ordered(self) -> list[str]:
@@ -61,10 +64,12 @@ def read_arguments(given: Sequence[str]) -> Arguments:
     plan_only = "--plan" in options
     options = [option for option in options if option != "--plan"]
     parsed = _parse_options(options)
-    overrides = spell_overrides(overrides, _may_sweep(parsed, overrides))
+    may_sweep = _may_sweep(parsed, overrides)
+    overrides = spell_overrides(overrides, may_sweep)
     folders = [CONF] if parsed.config_dir is None else [CONF, Path(parsed.config_dir)]
     shown = (parsed.help, parsed.hydra_help, parsed.cfg, parsed.info)
-    return Arguments(options, overrides, folders, plan_only, parsed.config_name or "config", any(shown))
+    config_name = parsed.config_name or "config"
+    return Arguments(options, overrides, folders, plan_only, config_name, any(shown), may_sweep, tuple(given))
 
 
 def _may_sweep(parsed: argparse.Namespace, overrides: Sequence[str]) -> bool:

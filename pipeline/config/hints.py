@@ -39,6 +39,9 @@ def no_such_option(group: str, option: Any, options: Sequence[str]) -> ConfigErr
     if group == "bias_initializer" and str(option).lower() in SEVERAL:
         return ConfigError(group, option, SEVERAL[str(option).lower()])
     text = str(option)
+    if "," in text and not text.startswith("{") and not is_call(option):  # in quotes within the shell's
+        word = shlex.quote(f"{group}={text}")
+        return ConfigError(group, text, f"{word} with -m, without quotes in the quotes", reason="which is one name")
     if is_call(option) and group != "bias_initializer":
         name = name_of_call(text)
         return ConfigError(group, option, f"{group}={name}, and its settings by {group}.<key>=..., see conf/README.md")

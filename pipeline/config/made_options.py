@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config.calls import GROUP, arguments_of_call, is_call, is_mapping, name_of_call, read_mapping
 from pipeline.config.hints import no_such_option
+from pipeline.config.keras_signatures import class_names, constructor_arguments
 from pipeline.errors import ConfigError
 
 # What other libraries call these, and PyTorch's default for the biases of Linear and Conv layers.
@@ -54,6 +55,18 @@ def make_option(option: str, folders: Sequence[Path]) -> dict[str, Any] | None:
         return {f"{GROUP}.layers": node["layers"]}
     given = arguments_of_call(option, lambda name: _arguments(name, folders)) if is_call(option) else node["config"]
     return {f"{GROUP}.config.{name}": value for name, value in given.items()}
+
+
+def make_optimizer(option: str, options: Sequence[str]) -> bool:
+    """Store an optimizer of Keras without a file, `adamw`, as an option with Keras' learning rate, if there is one."""
+    plain = option.replace("_", "").lower()
+    name = next((name for name in class_names("optimizers") if name.lower() == plain not in options), None)
+    rate = constructor_arguments("optimizers", name).get("learning_rate") if name is not None else None
+    if not isinstance(rate, float):
+        return False
+    node = {"class_name": name, "learning_rate": rate, "config": {}, "schedule": None}
+    ConfigStore.instance().store(group="optimizer", name=option, node=OmegaConf.create(node))
+    return True
 
 
 def initializer_node(value: Any, folders: Sequence[Path]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 from yaml import YAMLError
 
+from pipeline.config.familiar import FAMILIAR
 from pipeline.config.schema import CONF, describe_type, is_open, key_types
 from pipeline.errors import ConfigError, closest
 from pipeline.installation import IS_CLONE, install_text
@@ -79,14 +80,19 @@ def unknown_key(key: str, groups: Sequence[str] = ()) -> ConfigError:
     if any(is_open(hint) for known, hint in types.items() if key.startswith(f"{known}.")):
         return ConfigError(f"{key}: no such key; allowed: +{key}=..., which adds it")
     group, _, name = key.rpartition(".")
+    if name in FAMILIAR:
+        return ConfigError(f"{key}: no such key; allowed: {FAMILIAR[name]}")
+    same = [known for known in types if known.rpartition(".")[2] == name and known != name]
+    if not group and same:
+        return ConfigError(f"{key}: no such key; nearest: {', '.join(same)}")
     siblings = [known for known in types if group and known.startswith(f"{group}.")]
     alike = [known for known in types if get_close_matches(name, [known.rpartition(".")[2]], cutoff=0.8)]
     top = [known for known in types if "." not in known]
     return ConfigError(f"{key}: no such key; {closest(key, siblings or list(dict.fromkeys([*top, *groups, *alike])))}")
 
 
-def without_sweep(key: str, value: str) -> ConfigError:
-    """The error for several values of a key without `-m`."""
+def without_sweep(key: str, value: str, command: str = "") -> ConfigError:
+    """The error for several values of a key without `-m`. command: the whole command with `-m`, where it is known."""
     if key == "seeds":
         return ConfigError(key, value, "a count, seeds=10 for the seeds 0 to 9, or a list, seeds=[1,2,3]")
     word = shlex.quote(f"{key}={value}")
@@ -94,8 +100,10 @@ def without_sweep(key: str, value: str) -> ConfigError:
         one = shlex.quote(f'{key}="{value}"')
         allowed = f"a list, {key}=[{value}]; one name with commas, {one}; or a sweep, -m {word}"
         return ConfigError(key, value, allowed)
-    as_list = f"; a list is {key}=[{value}]" if is_open(key_types().get(key)) and "(" not in value else ""
-    return ConfigError(f"{key}: {value} given without -m; allowed: one value; a sweep is -m {word}{as_list}")
+    takes_list = is_open(key_types().get(key)) and key != "kernel_initializer" and "(" not in value
+    as_list = f"; a list is {key}=[{value}]" if takes_list else ""
+    sweep = command or f"-m {word}"
+    return ConfigError(f"{key}: {value} given without -m; allowed: one value; a sweep is {sweep}{as_list}")
 
 
 def unreadable(override: str) -> ConfigError:

@@ -21,7 +21,7 @@ def parse_options(arguments: Sequence[str], options_class: type[Options]) -> Opt
 
     OmegaConf converts each text to its field's type. (`OmegaConf.from_dotlist` is not used because it reads values as
     YAML: a study named 007 would become 7.) An empty value keeps the default; there are no interpolations. Raises
-    ConfigError.
+    ConfigError. A word without `=` is a study, where the command takes one; several are one with commas.
     """
     if "-h" in arguments or "--help" in arguments:
         return None
@@ -31,6 +31,8 @@ def parse_options(arguments: Sequence[str], options_class: type[Options]) -> Opt
     for argument in arguments:
         refuse_undecoded(argument)
         key, equals, value = argument.partition("=")
+        if not equals and "study" in names and not argument.startswith("-"):
+            key, equals, value = "study", "=", ",".join(filter(None, [str(options["study"] or ""), argument]))
         if key not in names or not equals:
             raise ConfigError(f"{argument}: no such option; allowed: {', '.join(f'{name}=...' for name in names)}")
         if not value:

@@ -7,6 +7,7 @@ The known groups and options are the folders and files of conf/; the known keys 
 import itertools
 import math
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,16 +21,18 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.arguments import Arguments
 from pipeline.config.calls import GROUP
 from pipeline.config.hints import no_such_option
 from pipeline.config.interpolation import outside_refused
 from pipeline.config.load import null_initializer, structured_schema
-from pipeline.config.made_options import make_option, options_of
-from pipeline.config.messages import as_refusal, explain_omegaconf, unknown_key, unreadable
-from pipeline.config.repeated import overridden_options, refuse_overlapping, refuse_repeated
+from pipeline.config.made_options import make_optimizer, make_option, options_of
+from pipeline.config.messages import as_refusal, explain_omegaconf, unknown_key, unreadable, without_sweep
+from pipeline.config.repeated import listed_options, overridden_options, refuse_overlapping, refuse_repeated
 from pipeline.config.schema import CONF, Settings, is_nullable, is_open, key_types
 from pipeline.config.spelling import spell_overrides
 from pipeline.errors import ConfigError, closest, require
+from pipeline.installation import command_text
 
 HYDRA_GROUPS = ("hydra.launcher", "hydra.sweeper", "hydra.job_logging", "hydra.hydra_logging")
 MOST_JOBS = 10_000  # of a sweep: each is composed and checked before the first one starts
@@ -65,6 +68,25 @@ def validate_overrides(overrides: Sequence[str], folders: Sequence[Path] = (CONF
             _check_group(override, folders)
         else:
             _check_key(override, schema, folders)
+
+
+def refuse_unswept(arguments: Arguments) -> None:
+    """Raise ConfigError for several values of a key without `-m`, with the whole command to type."""
+    for override in [] if arguments.may_sweep else parse_overrides(arguments.overrides):
+        if override.is_sweep_override() and not override.is_hydra_override():
+            key = override.get_key_element()
+            typed = next((word for word in arguments.given if word.startswith(f"{key}=")), f"{key}=")
+            command = f"{command_text('train')} -m {shlex.join(arguments.given)}"
+            raise without_sweep(key, typed.partition("=")[2], command)
+
+
+def refuse_listed_defaults(arguments: Arguments) -> None:
+    """Raise ConfigError where the file of `--config-name` lists several options of a group: the last would count."""
+    name = arguments.config_name.removesuffix(".yaml")
+    for group, option in listed_options([folder / f"{name}.yaml" for folder in reversed(arguments.folders)]):
+        if group in _groups(arguments.folders) and group != "experiment":
+            error = no_such_option(group, option, options_of(group, arguments.folders))
+            raise ConfigError(f"defaults of {name}.yaml: {error}")
 
 
 def define_calls(parsed: Sequence[Override], folders: Sequence[Path] = (CONF,)) -> dict[str, str]:
@@ -206,6 +228,8 @@ def _check_option(key: str, option: Any, folders: Sequence[Path], where: str = "
     if isinstance(option, str) and option.removesuffix(".yaml") in options:
         return
     if key == GROUP and isinstance(option, str) and make_option(option, folders) is not None:
+        return
+    if key == "optimizer" and isinstance(option, str) and make_optimizer(option, options):
         return
     if key == GROUP and option is None:
         raise null_initializer()

@@ -66,6 +66,18 @@ def overridden_options(path: Path) -> Iterator[tuple[str, Any]]:
                 yield match[1], option
 
 
+def listed_options(places: Sequence[Path]) -> Iterator[tuple[str, list[Any]]]:
+    """(group, options) for each list of options in the defaults of the first file that exists."""
+    path = next((place for place in places if place.is_file()), None)
+    loaded = OmegaConf.load(path) if path is not None else None
+    content = OmegaConf.to_container(loaded, resolve=False) if isinstance(loaded, DictConfig) else {}
+    defaults = content.get("defaults") if isinstance(content, dict) else None
+    for entry in (entry for entry in defaults or () if isinstance(entry, dict)):
+        for key, option in entry.items():
+            if isinstance(option, list):
+                yield re.sub(r"^(override +|optional +)*/?", "", str(key)).partition("@")[0], option
+
+
 def _leaves(override: Override) -> Iterator[tuple[str, str]]:
     """Each dotted key that an override sets, and its value as typed."""
     key = override.key_or_group + (f"@{override.package}" if override.package else "")

@@ -87,9 +87,9 @@ def test_options_stand_anywhere() -> None:
 def test_values_without_m_are_named_as_a_sweep(cli: Callable[..., CommandResult]) -> None:
     """Several values without -m are refused with the command that sweeps, in the place of Hydra's three lines."""
     result = cli("bias_initializer=zeros,ones", "data=iris", *QUICK)
-    assert result.code == 2 and result.err == (
-        "bias_initializer: zeros,ones given without -m; allowed: one value; a sweep is -m bias_initializer=zeros,ones\n"
+    assert result.code == 2 and result.err.startswith(
+        "bias_initializer: zeros,ones given without -m; allowed: one value; a sweep is python -m pipeline.train -m"
     )
     result = cli("data=file", "data.path=x.csv", "data.features=a,b", *QUICK)
-    assert result.err.endswith("a sweep is -m data.features=a,b; a list is data.features=[a,b]\n")
+    assert result.err.startswith("data.features: a,b given") and result.err.endswith("a list is data.features=[a,b]\n")
     assert cli("seeds=range(10)").err.startswith("seeds: range(10) given; allowed: a count, seeds=10 for the seeds 0")

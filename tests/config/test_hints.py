@@ -51,7 +51,6 @@ def refusal(*given: str) -> str:
         ("bias_initializer=false", "bias_initializer: false given; allowed: use_bias=false, which is no bias"),
         ("optimizer=Adam", "optimizer: Adam given; allowed: optimizer=adam"),
         ("optimizer=keras.optimizers.SGD", "optimizer: keras.optimizers.SGD given; allowed: optimizer=sgd"),
-        ("optimizer=adamw", "optimizer: adamw given; allowed: optimizer.class_name=AdamW, a class of Keras without an"),
         ("data=mine.csv", "data: mine.csv given; allowed: data=file data.path=mine.csv data.target=..., the name of"),
         ("data=größe.csv", "data: größe.csv given; allowed: data=file 'data.path=größe.csv' data.target=..., the name"),
         ("data=./pictures", "data: ./pictures given; allowed: data=images data.path=./pictures for pictures in a fol"),

@@ -57,7 +57,7 @@ def test_valid_overrides_pass(overrides: list[str]) -> None:
     ("override", "line"),
     [
         # keys
-        ("seed=3", "seed: no such key; nearest: seeds"),
+        ("seed=3", "seed: no such key; allowed: seeds=10 for the seeds"),
         ("epochs=3", "epochs: no such key; nearest: training.epochs"),
         ("optimiser=sgd", "optimiser: no such key; nearest: optimizer"),
         ("training.epoch=3", "training.epoch: no such key; nearest: training.epochs"),
