@@ -98,7 +98,7 @@ def without_sweep(key: str, value: str, command: str = "") -> ConfigError:
     word = shlex.quote(f"{key}={value}")
     if key in NAMES:
         one = shlex.quote(f'{key}="{value}"')
-        allowed = f"a list, {key}=[{value}]; one name with commas, {one}; or a sweep, -m {word}"
+        allowed = f"a list, {key}=[{value}]; one name with commas, {one}; or a sweep, {command or f'-m {word}'}"
         return ConfigError(key, value, allowed)
     takes_list = is_open(key_types().get(key)) and key != "kernel_initializer" and "(" not in value
     as_list = f"; a list is {key}=[{value}]" if takes_list else ""
