@@ -103,14 +103,12 @@ def _compiled(model: Any) -> tuple[dict[str, dict[str, Any]], str]:
                           "that is not compiled, with optimizer=, loss= and metrics=") from error  # fmt: skip
     training: dict[str, Any] = {}
     logits = ""
-    loss = compiled.get("loss")
+    loss = model.loss
     if isinstance(loss, (list, tuple)) and len(loss) == 1:
         loss = loss[0]
-    if isinstance(loss, Mapping) and loss.get("class_name") == "function":
-        raise ConfigError("loss", loss.get("config"), "a loss of Keras; functions of your own are none")
     if loss is not None:
         training["loss"], is_logits = loss_settings(loss)
-        logits = str(loss.get("class_name")) if is_logits and isinstance(loss, Mapping) else ""
+        logits = type(loss).__name__ if is_logits else ""
     if compiled.get("metrics"):
         training["metrics"] = metric_settings(compiled["metrics"])
     return {"optimizer": optimizer_settings(compiled["optimizer"]), "training": training}, logits

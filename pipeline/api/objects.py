@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.biases.introspection import loss_arguments
 from pipeline.config.keras_signatures import class_names, constructor_arguments
 from pipeline.errors import ConfigError, closest
 
@@ -116,7 +117,7 @@ def loss_settings(value: Any) -> tuple[Any, bool]:
     if isinstance(value, type):
         return value.__name__, False
     form = serialized(value, "loss")
-    config = {k: as_typed(v) for k, v in form["config"].items()}
+    config = {k: as_typed(v) for k, v in (form["config"] | plain(loss_arguments(value))).items()}
     logits = bool(config.pop("from_logits", False))
     for key, neutral in LEFT_OUT.items():
         if key in config and (neutral is None or config[key] in neutral):

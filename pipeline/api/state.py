@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.biases.introspection import keras_seed_state, restore_keras_seed
 from pipeline.runtime.early import SIGNALS
 from pipeline.runtime.logs import kept_logging
+from pipeline.training.pfor import random_state, restore_random_state
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def kept_state() -> Iterator[None]:
     TensorFlow and Keras train in a process beside, so only what a model function, or an import, does is undone here.
     """
     draws = random.getstate(), np.random.get_state()
-    keras_seed = keras_seed_state()
+    keras_seed, tensorflow_seed = keras_seed_state(), random_state()
     environment, folder = dict(os.environ), _folder()
     in_main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in SIGNALS} if in_main else {}
@@ -36,6 +37,7 @@ def kept_state() -> Iterator[None]:
             random.setstate(draws[0])
             np.random.set_state(draws[1])
             restore_keras_seed(keras_seed)
+            restore_random_state(tensorflow_seed)
             _restore_environment(environment)
             if folder is not None and folder != _folder():
                 os.chdir(folder)

@@ -66,3 +66,8 @@ def restore_keras_seed(before: Any) -> None:
     state.set_global_attribute("global_seed_generator", None if before is None else before[0])
     if before is not None:
         before[0].state.assign(before[1])
+
+
+def loss_arguments(loss: Any) -> dict[str, Any]:
+    """The arguments that a loss of Keras passes to its function; `get_config` leaves out some, such as Huber's delta."""
+    return dict(getattr(loss, "_fn_kwargs", {}))

@@ -1,5 +1,5 @@
-"""Everything that uses TensorFlow's private names (TensorFlow 2.21): conversions for `tf.vectorized_map`, and calls of
-a traced function with other variables.
+"""Everything that uses TensorFlow's private names (TensorFlow 2.21): conversions for `tf.vectorized_map`, calls of
+a traced function with other variables, and the state of `tf.random`.
 
 `tf.vectorized_map` cannot take some operations, and XLA has no deterministic form of others. There is no public way to
 add a conversion, so `install_converters` puts these into TensorFlow's table:
@@ -15,6 +15,7 @@ add a conversion, so `install_converters` puts these into TensorFlow's table:
 import contextlib
 import functools
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -163,3 +164,25 @@ def _slices(
         ))]
         for position in itertools.product(*map(range, window))
     ]  # fmt: skip
+
+
+def random_state() -> Any:
+    """The state of `tf.random`'s global seed; None where TensorFlow is not imported."""
+    module = sys.modules.get("tensorflow.python.eager.context")
+    if module is None:
+        return None
+    context = module.context()
+    generator = getattr(context, "_rng", None)
+    return context._seed, generator, generator.getstate() if generator else None
+
+
+def restore_random_state(state: Any) -> None:
+    """Put the state of `tf.random` back, see `random_state`."""
+    module = sys.modules.get("tensorflow.python.eager.context")
+    if module is None or state is None:
+        return
+    seed, generator, drawn = state
+    context = module.context()
+    context._seed, context._rng = seed, generator
+    if generator:
+        generator.setstate(drawn)

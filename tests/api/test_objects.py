@@ -1,0 +1,181 @@
+"""Models, optimizers, losses, metrics and initializers given as objects are the settings that YAML holds."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.api.arms import read_arms
+from pipeline.api.classes import own_form
+from pipeline.api.models import read_model
+from pipeline.api.objects import loss_settings, metric_settings, optimizer_settings
+from pipeline.api.settings import check_names, setting_keys
+from pipeline.api.wording import in_python
+from pipeline.errors import ConfigError
+
+
+@keras.saving.register_keras_serializable("tests")
+class Steps(keras.initializers.Initializer):
+    """Has no `get_config` of its own, and needs none."""
+
+    def __init__(self, step: float = 0.1) -> None:
+        self.step = step
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return keras.ops.cast(np.arange(shape[0]) * self.step, dtype or "float32")
+
+
+class Forgetful(Steps):
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+def dense(*more: Any) -> keras.Sequential:
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, activation="relu", name="hidden"), *more])
+
+
+def test_an_optimizer_is_what_differs_from_its_defaults() -> None:
+    """By name, as an object, with numbers as they were typed, and with a schedule."""
+    adam = {"class_name": "Adam", "learning_rate": 0.001, "config": {}, "schedule": None}
+    assert optimizer_settings("adam") == optimizer_settings(keras.optimizers.Adam()) == adam
+    sgd = optimizer_settings(keras.optimizers.SGD(0.3, momentum=0.9, nesterov=True))
+    assert sgd == {"class_name": "SGD", "learning_rate": 0.3, "config": {"momentum": 0.9, "nesterov": True},
+                   "schedule": None}  # fmt: skip
+    decay = keras.optimizers.schedules.ExponentialDecay(0.1, decay_steps=10, decay_rate=0.9)
+    scheduled = optimizer_settings(keras.optimizers.RMSprop(decay))
+    assert scheduled["learning_rate"] == 0.1
+    assert scheduled["schedule"] == {"class_name": "ExponentialDecay", "config": {"decay_steps": 10, "decay_rate": 0.9}}
+
+
+def test_losses_and_metrics() -> None:
+    """A loss keeps what differs from its defaults; metrics have this project's names."""
+    assert loss_settings("mse") == ("mse", False)
+    assert loss_settings(keras.losses.Huber(delta=2.0)) == ({"class_name": "Huber", "config": {"delta": 2.0}}, False)
+    logits = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    assert loss_settings(logits) == ("SparseCategoricalCrossentropy", True)
+    given = ["acc", keras.metrics.AUC(), keras.metrics.SparseTopKCategoricalAccuracy(k=3), "f1"]
+    assert metric_settings(given) == ["accuracy", "auc", "top_3", "f1"]
+
+
+def test_a_compiled_model_brings_its_settings() -> None:
+    """Its optimizer, loss and metrics; outputs that are logits get the activation that metrics need."""
+    model = dense(keras.layers.Dense(3, bias_initializer="ones"))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.01), loss, metrics=["accuracy"])
+    read = read_model(model)
+    assert read.compiled["optimizer"]["learning_rate"] == 0.01
+    assert read.compiled["training"] == {"loss": "SparseCategoricalCrossentropy", "metrics": ["accuracy"]}
+    assert [layer["class_name"] for layer in read.layers] == ["Dense", "Dense"]
+    assert read.layers[1]["config"] == {"units": 3, "activation": "softmax",
+                                        "bias_initializer": {"class_name": "Ones", "config": {}}}  # fmt: skip
+    assert list(read.input_shape or ()) == [4]
+
+
+def test_a_model_is_the_same_however_it_is_given() -> None:
+    """Live, built or not, or by a function."""
+    layers = read_model(dense()).layers
+    assert read_model(lambda: dense()).layers == layers
+    unbuilt = keras.Sequential([keras.layers.Dense(8, activation="relu", name="hidden")])
+    assert read_model(unbuilt).layers == layers
+    assert read_model("mlp").option == "mlp"
+
+
+class Subclass(keras.Model):
+    def call(self, x: Any) -> Any:
+        return x
+
+
+def broken() -> None:
+    raise RuntimeError("no data\nhere")
+
+
+@pytest.mark.parametrize(("model", "line"), [
+    (3, "model: int given; allowed: a keras.Sequential or a Functional model, a function that returns one"),
+    ("mlpp", "model: mlpp is no .keras or .json file and no name of conf/model; nearest: mlp"),
+    ("gone.keras", "model.path: there is no file gone.keras"),
+    (broken, "model: broken() raised RuntimeError: no data here"),
+    (lambda: None, "model: <lambda>() returned NoneType; allowed: a keras.Sequential"),
+    (keras.Sequential(), "model: a model without layers given; allowed: a keras.Sequential"),
+    (keras.layers.Dense(3), "model: Dense given; allowed: a keras.Sequential"),
+    (Subclass(), "model: "),
+])  # fmt: skip
+def test_what_is_no_model_is_refused(model: Any, line: str) -> None:
+    """In one line."""
+    with pytest.raises(ConfigError) as refusal:
+        read_model(model)
+    assert str(refusal.value).startswith(line)
+    assert "\n" not in str(refusal.value)
+
+
+def test_two_inputs_are_refused() -> None:
+    """A study has one array of inputs."""
+    a, b = keras.Input((2,)), keras.Input((2,))
+    with pytest.raises(ConfigError, match=r"^model: a Functional model with several inputs; allowed: "):
+        read_model(keras.Model([a, b], keras.layers.Dense(1)(keras.layers.Concatenate()([a, b]))))
+
+
+def test_arms() -> None:
+    """Names, calls, initializers of Keras and of one's own, no bias, and layers."""
+    given = ["no_bias", "zeros", "constant(0.1)", keras.initializers.RandomNormal(stddev=0.2), Steps(0.5), False,
+             {"hidden": "ones", "output": keras.initializers.Constant(0.1)}]  # fmt: skip
+    arms = read_arms(given)
+    assert [arm.use_bias for arm in arms] == [False, True, True, True, True, False, True]
+    assert [arm.word for arm in arms[:3]] == ["", "zeros", "constant(0.1)"]
+    assert arms[3].initializer == {"class_name": "RandomNormal", "config": {"stddev": 0.2}}
+    assert arms[4].initializer == {"class_name": "tests>Steps", "config": {"step": 0.5}}
+    assert [known.object for known in arms[4].classes] == [Steps]
+    output = {"class_name": "Constant", "config": {"value": 0.1}}
+    assert arms[6].initializer == {"hidden": "ones", "output": output}
+
+
+@pytest.mark.parametrize(("arms", "line"), [
+    ("zeros", "arms: zeros given; allowed: a list of names such as zeros"),
+    ([], "arms: [] given; allowed: a list of names"),
+    ([0.1], 'arms: 0.1 given; allowed: "constant(0.1)"'),
+    ([None], "arms: NoneType given; allowed: names"),
+    ([np.zeros], "arms: zeros given; allowed: a name that Keras knows, an object of Keras"),
+    ([Forgetful(0.3)], "arms: Forgetful loses its step, which is not in its config; allowed: a get_config"),
+])  # fmt: skip
+def test_what_are_no_arms_is_refused(arms: Any, line: str) -> None:
+    """Also an initializer that another process would make with other arguments."""
+    with pytest.raises(ConfigError) as refusal:
+        read_arms(arms)
+    assert str(refusal.value).startswith(line)
+
+
+def test_a_class_that_changes_is_another() -> None:
+    """Its methods, and the values that they read, are part of its digest."""
+
+    def make(scale: float, change: bool = False) -> Any:
+        class Own(keras.initializers.Initializer):
+            def __call__(self, shape: Any, dtype: Any = None) -> Any:
+                return keras.ops.ones(shape) * scale
+
+        if change:
+            Own.__call__ = lambda self, shape, dtype=None: keras.ops.zeros(shape) * scale
+        return Own()
+
+    digests = [own_form(make(*of), "arms")[1].digest for of in ((0.1,), (0.1,), (0.2,), (0.1, True))]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+def test_messages_speak_of_arguments() -> None:
+    """Not of keys, files or values of the command line."""
+    line = "training.epochs: 0 given; allowed: a whole number from 1 up"
+    assert in_python(line) == "epochs: 0 given; allowed: a whole number from 1 up"
+    line = "data.missing: refuse given, but 1f.npz holds 3 missing values (NaN); allowed: data.missing=drop or null"
+    assert in_python(line, {"1f.npz": "data"}) == (
+        "missing: refuse given, but data holds 3 missing values (NaN); allowed: missing=drop or None"
+    )
+    assert in_python("bias_initializer: x given; allowed: use_bias=false") == "arms: x given; allowed: the arm no_bias"
+
+
+def test_arguments_are_known() -> None:
+    """Each is the last word of one key; another one is refused with its nearest."""
+    keys = setting_keys()
+    assert len(set(keys.values())) == len(keys)
+    assert keys["batch_size"] == "training.batch_size" and keys["standardize"] == "data.standardize"
+    with pytest.raises(ConfigError, match=r"^batchsize: no such argument; nearest: batch_size"):
+        check_names({"batchsize": 3}, ["seeds"])
