@@ -19,6 +19,7 @@ NOT_IN_ARM = (
     "bias_initializer",
     "code",
     "show_weights",
+    "keep_model",
     "ablation",
     "results",
     "runtime",

@@ -53,7 +53,8 @@ def plans_by_arm(plans: Sequence[Plan]) -> list[Plan]:
             seeds = sorted({*earlier.keys, *plan.keys})
             missing = tuple(sorted({*earlier.missing, *plan.missing}))
             show = earlier.config.show_weights or plan.config.show_weights
-            config = replace(earlier.config, seeds=tuple(seeds), show_weights=show)
+            keep = earlier.config.keep_model or plan.config.keep_model
+            config = replace(earlier.config, seeds=tuple(seeds), show_weights=show, keep_model=keep)
             plan = replace(earlier, config=config, keys=SeedKeys(plan.recipe, seeds), missing=missing)
         merged[plan.store, plan.arm] = plan
     return list(merged.values())

@@ -146,7 +146,7 @@ def _meta(plan: Plan, seed: int, trained: Trained, kernel_digest: str, dataset: 
         "arm": plan.arm,
         "seed": seed,
         "status": "diverged" if trained.diverged else "complete",
-        "metrics": {name: float(value) if np.isfinite(value) else None for name, value in trained.final.items()},
+        "metrics": {name: value if np.isfinite(value) else None for name, value in trained.final.items()},
         "initial_kernels_digest": kernel_digest,
         "data_digest": dataset.digest(),
         "data_remarks": list(dataset.remarks),

@@ -15,6 +15,7 @@ import yaml
 
 from pipeline.store.aside import temporary_folder
 from pipeline.store.runs import Run
+from pipeline.tracking.logged_models import best_model, log_model
 from pipeline.tracking.records import Point, arm_points, arm_tags, parameters, seed_points, seed_tags
 
 METRICS_PER_CALL = 1000  # MLflow's limit
@@ -25,8 +26,12 @@ def start_arm_run(client: Any, experiment_id: str, arm: str, tags: Mapping[str, 
     return client.create_run(experiment_id, run_name=arm, tags={"role": "arm", "arm": arm, **tags}).info.run_id
 
 
-def fill_arm_run(client: Any, run_id: str, runs: Sequence[Run]) -> None:
-    """Log means and spreads over the stored runs of an arm."""
+def fill_arm_run(client: Any, experiment_id: str, run_id: str, runs: Sequence[Run]) -> None:
+    """Log means and spreads over the stored runs of an arm, and the model of its best seed where models are kept."""
+    best = best_model(runs)
+    if best is not None:
+        with _upload_folder(best) as folder:
+            log_model(client, experiment_id, run_id, best, folder)
     with _upload_folder(runs[0]) as folder:
         _write_config(folder, runs[0])
         _fill(client, run_id, runs[0], arm_points(runs), parameters(runs[0]), arm_tags(runs), folder)

@@ -100,7 +100,25 @@ def seed_tags(run: Run) -> dict[str, str]:
         **{name: str(environment[name]) for name in ("platform", "python") if name in environment},
         **environment["packages"],
         "initial_kernels_digest": run.meta["initial_kernels_digest"],
+        **_resources(run),
+        **source_tags(run),
     }
+
+
+def source_tags(run: Run) -> dict[str, str]:
+    """What MLflow shows as Source, Git commit and Created by, of a run that recorded it."""
+    machine = run.machine
+    commit, user = (str(machine.get(name, "")) for name in ("git_commit", "user"))
+    tags = {"mlflow.source.name": "pipeline.train", "mlflow.source.type": "LOCAL"}
+    tags |= {"mlflow.source.git.commit": commit.partition("+")[0]} if commit else {}
+    return tags | ({"mlflow.user": user} if user else {})
+
+
+def _resources(run: Run) -> dict[str, str]:
+    """What a run took, and where, as far as it is recorded."""
+    names = ("processor", "seconds", "peak_memory_bytes", "peak_gpu_memory_bytes", "git_commit")
+    machine = run.machine | {"parameters": run.meta.get("parameters")}
+    return {name: str(machine[name]) for name in (*names, "parameters") if machine.get(name) is not None}
 
 
 def arm_tags(runs: Sequence[Run]) -> dict[str, str]:
@@ -112,4 +130,5 @@ def arm_tags(runs: Sequence[Run]) -> dict[str, str]:
         "device": runs[0].meta["environment"]["device"],
         "seeds": str(len(runs)),
         "diverged": f"{len(diverged)} (seeds {', '.join(diverged)})" if diverged else "0",
+        **source_tags(runs[0]),
     }

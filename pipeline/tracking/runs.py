@@ -15,10 +15,12 @@ from pipeline.config.schema import Tracking
 from pipeline.errors import one_line
 from pipeline.runtime.hashing import digest
 from pipeline.store.folder_id import folder_id, read_folder_id
+from pipeline.store.meta import MODEL
 from pipeline.store.replaced import replaced_keys
 from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.client import hide_passwords, open_experiment, read_sqlite, store_lock, store_uri
 from pipeline.tracking.create import create_seed_run, fill_arm_run, start_arm_run
+from pipeline.tracking.logged_models import best_model, delete_models
 from pipeline.tracking.steps import PARENT, SENDER, Held, MirroredRun, Steps, next_steps
 from pipeline.tracking.waiting import explain
 
@@ -85,13 +87,15 @@ def remake_arm_run(client: Any, experiment_id: str, store: RunStore, run_id: str
 
     None: it must stay, since it is not about the runs that are stored here.
     """
-    tags = client.get_run(run_id).data.tags
+    present = client.get_run(run_id)
+    tags = present.data.tags
     runs = store.runs(tags["arm"])
     if not runs or tags.get("key") != _arm_key(runs):
         return None
     senders = {tag: place for tag, place in tags.items() if tag.startswith(SENDER)}
     new = start_arm_run(client, experiment_id, tags["arm"], {"key": tags["key"], **senders})
-    fill_arm_run(client, new, runs)
+    fill_arm_run(client, experiment_id, new, runs)
+    delete_models(client, present)
     client.delete_run(run_id)
     send_arm(client, experiment_id, store, runs)  # which gives the seeds their new parent
     return new
@@ -105,7 +109,10 @@ def _held(store: RunStore, runs: Sequence[Run], sender: str) -> Held:
 
 
 def _arm_key(runs: Sequence[Run]) -> str:
-    return digest([FORM, runs[0].arm, *sorted(run.key for run in runs)])
+    """What an arm's run is about: the runs of its seeds and, where models are kept, the one that is logged."""
+    best = best_model(runs)
+    model = [best.meta["digests"][MODEL]] if best is not None else []
+    return digest([FORM, runs[0].arm, *sorted(run.key for run in runs), *model])
 
 
 def _look(client: Any, experiment_id: str, arm: str) -> list[MirroredRun]:
@@ -153,7 +160,7 @@ def _act(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Run], 
         if run.key in steps.missing:
             create_seed_run(client, experiment_id, run, {PARENT: arm_run, **sender})
     if steps.arm_run is None:
-        fill_arm_run(client, arm_run, runs)
+        fill_arm_run(client, experiment_id, arm_run, runs)
     for run_id in steps.released:
         _release(client, run_id, held.sender)
     for run_id in steps.adopted:
@@ -162,8 +169,10 @@ def _act(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Run], 
 
 def _release(client: Any, run_id: str, sender: str) -> None:
     """Delete a run, or only this folder's tag where the run has other senders: look again, one may have come since."""
-    senders = {tag for tag in client.get_run(run_id).data.tags if tag.startswith(SENDER)}
+    present = client.get_run(run_id)
+    senders = {tag for tag in present.data.tags if tag.startswith(SENDER)}
     if senders <= {sender}:
+        delete_models(client, present)
         client.delete_run(run_id)
     elif sender in senders:
         client.delete_tag(run_id, sender)

@@ -61,7 +61,7 @@ def name_of(config: Config) -> str:
         (["study=mine"], {"study": "mine"}, "zeros"),
         (["seeds=[3,7]"], {"seeds": (3, 7)}, "zeros"),
         (["tracking=none", "runtime=cpu", "runtime.device=cpu"], {}, "zeros"),
-        (["show_weights=true", "ablation=false", "results=x", "experiment=lesson"], {}, "zeros"),
+        (["show_weights=true", "keep_model=true", "ablation=false", "results=x", "experiment=lesson"], {}, "zeros"),
         (["data=iris", "model=linear"], {"data": "iris", "model": "linear"}, "zeros"),
         (["study=mine", "data=iris"], {"study": "mine", "data": "iris"}, "zeros,data=iris"),
         (["study=mine", "model=linear"], {"study": "mine", "model": "linear"}, "zeros,model=linear"),

@@ -44,6 +44,21 @@ def test_parameters_are_the_flat_settings_of_a_run(uploaded: MLflowStore) -> Non
     assert "seed" not in runs[GLOROT].data.params
 
 
+def test_source_commit_and_user_are_where_mlflow_shows_them(
+    uploaded: MLflowStore, trained_study_files: TrainedStudy
+) -> None:
+    """Of arms and seeds, as the run recorded them; beside them what it took."""
+    runs = uploaded.by_name(STUDY)
+    for stored in stored_runs(trained_study_files):
+        machine, tags = stored.machine, runs[f"{stored.arm}-s{stored.seed}"].data.tags
+        assert tags["seconds"] == str(machine["seconds"]) and tags["processor"] == machine["processor"]
+        assert tags["parameters"] == str(stored.meta["parameters"])
+        for of_run in (tags, runs[stored.arm].data.tags):
+            assert (of_run["mlflow.source.name"], of_run["mlflow.source.type"]) == ("pipeline.train", "LOCAL")
+            assert of_run.get("mlflow.user", "") == machine.get("user", "")
+            assert of_run.get("mlflow.source.git.commit", "") == machine.get("git_commit", "").removesuffix("+changed")
+
+
 @pytest.mark.parametrize("arm", [GLOROT, NO_BIAS])
 def test_curves_equal_the_stored_history(uploaded: MLflowStore, trained_study_files: TrainedStudy, arm: str) -> None:
     """Every value of history.csv is in MLflow once, with every digit, at its epoch; test metrics are at step 0."""
