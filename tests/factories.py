@@ -97,9 +97,12 @@ class MLflowStore:
         return client.search_runs([client.get_experiment_by_name(study).experiment_id], max_results=1000)
 
     def by_name(self, study: str) -> dict[str, Any]:
-        """Those runs by name; none is there twice."""
+        """Those runs by the whole name of the arm, and `-s<seed>`; none is there twice."""
         runs = self.active(study)
-        names = [run.info.run_name for run in runs]
+        names = [
+            run.data.tags["arm"] + (f"-s{run.data.params.get('seed')}" if run.data.tags["role"] == "seed" else "")
+            for run in runs
+        ]
         assert len(set(names)) == len(names), f"uploaded twice: {sorted(names)}"
         return dict(zip(names, runs, strict=True))
 

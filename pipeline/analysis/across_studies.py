@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.formatting import p_value
+from pipeline.config.short_names import shared_overrides, without
 from pipeline.errors import ConfigError
 from pipeline.stats.friedman import fewest_studies, friedman
 from pipeline.stats.intervals import ALPHA, RESOLUTION
@@ -35,15 +36,30 @@ class Ranking:
 def common_arms(comparisons: list[Comparison]) -> list[str]:
     """The arms that every study compares by its metric, or that diverged in it.
 
-    Arms are the same if they have the same name, that is, the same overrides. Raises ConfigError when the studies have
-    none in common.
+    Arms are the same if they have the same overrides but for those of data and model, see `names_across`. Raises
+    ConfigError when the studies have none in common.
     """
-    names = [[name for name in c.study.arm_names if name in set(c.chosen["arm"])] for c in comparisons]
+    across = zip(comparisons, names_across(comparisons), strict=True)
+    names = [[names[name] for name in c.study.arm_names if name in set(c.chosen["arm"])] for c, names in across]
     shared = [name for name in names[0] if all(name in others for others in names[1:])]
     if not shared:
         listed = "; ".join(f"{c.study.name} has {_few(arms)}" for c, arms in zip(comparisons, names, strict=True))
         raise ConfigError(f"study: no arm is in every one of these studies: {listed}")
     return shared
+
+
+def names_across(comparisons: list[Comparison]) -> list[dict[str, str]]:
+    """Per study: the name of an arm there -> its name among all these studies.
+
+    That leaves out the overrides that all arms of all studies share, and those of data and model that all arms of its
+    study share, in which studies differ anyway.
+    """
+    shared = shared_overrides(arm.folder for c in comparisons for arm in c.study.arms)
+    names = []
+    for c in comparisons:
+        left_out = shared | {text for text in c.study.shared if text.startswith(("data.", "model."))}
+        names.append({arm.name: without(arm.folder, left_out) for arm in c.study.arms})
+    return names
 
 
 def _few(names: list[str]) -> str:
@@ -54,7 +70,9 @@ def _few(names: list[str]) -> str:
 def rank_arms(comparisons: list[Comparison]) -> Ranking:
     """Rank the arms that two or more studies have in common. Raises ConfigError when there is none."""
     arms, studies = common_arms(comparisons), [c.study.name for c in comparisons]
-    means = np.array([c.chosen.set_index("arm")["mean"].reindex(arms) for c in comparisons], np.float64)
+    across = zip(comparisons, names_across(comparisons), strict=True)
+    by_name = [c.chosen.set_index("arm")["mean"].rename(index=names) for c, names in across]
+    means = np.array([column.reindex(arms) for column in by_name], np.float64)
     if len(arms) < 2:
         sentence = f"Over {len(studies)} studies nothing is ranked: {arms[0]} is the only arm that all of them have."
         return Ranking(studies, [sentence], _table(comparisons, [], means, np.empty((len(studies), 0))))
@@ -125,16 +143,19 @@ def _test_sentences(arms: list[str], n: int, tests: dict) -> list[str]:
 
 def _remarks(comparisons: list[Comparison], arms: list[str]) -> list[str]:
     """Which arms diverged, and which are not ranked."""
-    remarks = []
-    for c in comparisons:
-        diverged = [arm for arm in c.study.arms if arm.name in arms and arm.diverged]
-        all_runs = ", ".join(arm.name for arm in diverged if not arm.complete)
-        some_runs = ", ".join(arm.name for arm in diverged if arm.complete)
+    remarks, across = [], names_across(comparisons)
+    for c, names in zip(comparisons, across, strict=True):
+        diverged = [arm for arm in c.study.arms if names[arm.name] in arms and arm.diverged]
+        all_runs = ", ".join(names[arm.name] for arm in diverged if not arm.complete)
+        some_runs = ", ".join(names[arm.name] for arm in diverged if arm.complete)
         if all_runs:
             remarks.append(f"{c.study.name}: every run of {all_runs} diverged, which ranks last.")
         if some_runs:
             remarks.append(f"{c.study.name}: some runs of {some_runs} diverged; they enter no mean that is ranked.")
-    unranked = {c.study.name: [name for name in c.study.arm_names if name not in arms] for c in comparisons}
+    unranked = {
+        c.study.name: [name for name in names.values() if name not in arms]
+        for c, names in zip(comparisons, across, strict=True)
+    }
     if listed := "; ".join(f"{', '.join(names)} of {study}" for study, names in unranked.items() if names):
         remarks.append(f"Not ranked, since not every study has them: {listed}.")
     return remarks

@@ -9,6 +9,7 @@ from typing import Protocol
 from pipeline.biases.keras_config import config_layers
 from pipeline.biases.variables import GATES
 from pipeline.config.metrics import RUN_LENGTHS
+from pipeline.config.short_names import shared_overrides, without
 from pipeline.errors import ConfigError, is_number
 from pipeline.installation import command_text
 from pipeline.store.runs import DamagedRun, Run, RunStore
@@ -76,8 +77,9 @@ class ComparedArm(Protocol):
 class Arm:
     """The stored runs of one arm.
 
-    histories: seed -> learning curves of the complete runs, see `carried_on`. derived: seed -> metrics computed from
-    these curves, see `curves.measure_curves`.
+    name: what is shown, without the overrides that all arms of the study share, which are `shared`. histories: seed ->
+    learning curves of the complete runs, see `carried_on`. derived: seed -> metrics computed from these curves, see
+    `curves.measure_curves`.
     """
 
     name: str
@@ -85,11 +87,17 @@ class Arm:
     runs: tuple[Run, ...]
     histories: Mapping[int, dict[str, list[float]]] = field(default_factory=dict)
     derived: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    shared: frozenset[str] = frozenset()
+
+    @property
+    def folder(self) -> str:
+        """Its whole name, which its folder in the results has."""
+        return self.runs[0].arm if self.runs else self.name
 
     @property
     def block(self) -> str:
-        """The overrides besides the bias setting, e.g. `optimizer=sgd`; empty without any."""
-        return self.runs[0].block if self.runs else ""
+        """The overrides besides the bias setting, e.g. `optimizer=sgd`, without those that all arms share."""
+        return without(self.runs[0].block, self.shared) if self.runs else ""
 
     @property
     def family(self) -> str:
@@ -167,7 +175,8 @@ def load_arms(store: RunStore, keep: Callable[[Run], bool] | None = None) -> tup
     """
     runs, damaged = store.read()
     runs = [run for run in runs if keep is None or keep(run)]
-    arms = [_make_arm(name, list(of_arm)) for name, of_arm in groupby(runs, key=lambda run: run.arm)]
+    shared = shared_overrides(run.arm for run in runs)
+    arms = [_make_arm(list(of_arm), shared) for _, of_arm in groupby(runs, key=lambda run: run.arm)]
     if not any(arm.complete for arm in arms):
         unusable = [f"{arm.name} (diverged: {seed_spans(arm.diverged)})" for arm in arms]
         unusable += [f"{run.name} ({'' if run.is_copy else 'damaged: '}{run.reason})" for run in damaged]
@@ -177,9 +186,10 @@ def load_arms(store: RunStore, keep: Callable[[Run], bool] | None = None) -> tup
     return sorted(arms, key=lambda arm: (arm.block, order.get(arm.setting, len(order)), arm.name)), damaged
 
 
-def _make_arm(name: str, runs: list[Run]) -> Arm:
+def _make_arm(runs: list[Run], shared: frozenset[str]) -> Arm:
     histories = {run.seed: carried_on(run) for run in runs if run.complete}
-    return Arm(name, runs[0].meta["config"]["bias_setting"], tuple(runs), histories)
+    setting = runs[0].meta["config"]["bias_setting"]
+    return Arm(without(runs[0].arm, shared), setting, tuple(runs), histories, shared=shared)
 
 
 def carried_on(run: Run, epochs: int | None = None) -> dict[str, list[float]]:

@@ -74,7 +74,7 @@ def pool_arms(arms: list[Arm], baseline: str) -> list[PooledArm]:
         if setting == baseline or len(parts) < 2:
             continue
         blocks = [part.block for part in parts]
-        some_blocks = " and ".join(block or "no overrides" for block in blocks)
+        some_blocks = " and ".join(block or "the defaults" for block in blocks)
         block = every_block if len(blocks) == len(baselines) else some_blocks
         baseline_parts = tuple(baselines[part.block] for part in parts)
         pooled.setdefault((block, baseline), PooledArm(baseline, block, baseline_parts))
@@ -96,7 +96,7 @@ def _distinct_baselines(arms: list[Arm], baseline: str) -> dict[str, Arm]:
 
 def spell_block(block: str) -> str:
     """Name a block within a sentence."""
-    return f"with {block}" if block else "without overrides"
+    return f"with {block}" if block else "with the defaults"
 
 
 def block_factors(blocks: Iterable[str]) -> list[str]:

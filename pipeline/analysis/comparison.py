@@ -143,6 +143,9 @@ def _verdicts(study: Study, rows: list[Row]) -> list[Verdict]:
 
 
 def _sort_by_arm(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows in the order of the study's arms."""
+    """The rows of a stored table in the order of the study's arms, under the names that are shown."""
+    table = table.assign(
+        **{name: table[name].replace(study.shown_names) for name in ("arm", "biases") if name in table}
+    )
     place = {name: i for i, name in enumerate(study.arm_names)}
     return table.sort_values("arm", key=lambda names: names.map(place), kind="stable")

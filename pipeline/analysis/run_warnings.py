@@ -47,7 +47,8 @@ def excluded_runs(study: Study) -> list[ExcludedRun]:
         reasons = dict.fromkeys(arm.diverged, DIVERGED)
         reasons |= dict.fromkeys(arm.complete_seeds - arm.values(study.metric).keys(), LACKS_METRIC)
         excluded += [ExcludedRun(arm.name, seed, reasons[seed]) for seed in sorted(reasons)]
-    return excluded + [ExcludedRun(run.arm, run.seed, DAMAGED) for run in study.damaged]
+    names = study.shown_names
+    return excluded + [ExcludedRun(names.get(run.arm, run.arm), run.seed, DAMAGED) for run in study.damaged]
 
 
 def run_warnings(study: Study) -> list[RunWarning]:
@@ -59,7 +60,7 @@ def run_warnings(study: Study) -> list[RunWarning]:
     for block, epochs in study.block_epochs.items():
         numbers = " and ".join(map(str, epochs))
         sentence = f"runs of {numbers} epochs are compared; their learning curves are not."
-        warnings.append(RunWarning("different epochs", None, f"{block or 'without overrides'}: {sentence}", True))
+        warnings.append(RunWarning("different epochs", None, f"{block or 'with the defaults'}: {sentence}", True))
     for group in group_damaged(study.damaged):
         warnings.append(RunWarning(DAMAGED, None, f"{group.sentence} and left out: {group.reason}.", True))
     warnings += [*_about_test_rows(study), *_about_stopping(study), *_about_seals(study)]
@@ -95,7 +96,7 @@ def _about_baselines(study: Study) -> Iterator[RunWarning]:
     for block in dict.fromkeys(arm.block for arm in study.arms):
         base = study.baselines.get(block)
         if base is None:
-            sentence = f"{block or 'without overrides'}: there is no arm {study.baseline}, so nothing is compared."
+            sentence = f"{block or 'with the defaults'}: there is no arm {study.baseline}, so nothing is compared."
             yield RunWarning("no baseline", None, sentence)
         elif not base.values(study.metric):
             sentence = f"{base.name}: no complete run has {study.metric}, so nothing is compared with it."

@@ -37,6 +37,16 @@ class Study:
         """The names of the arms, in the order of every table and legend."""
         return [arm.name for arm in self.arms]
 
+    @cached_property
+    def shown_names(self) -> dict[str, str]:
+        """The folder of each arm -> the name that is shown."""
+        return {arm.folder: arm.name for arm in self.arms}
+
+    @property
+    def shared(self) -> list[str]:
+        """The overrides that all arms share, which their names leave out."""
+        return sorted(self.arms[0].shared)
+
     @property
     def higher_is_better(self) -> bool:
         """Whether more of the metric is better."""
@@ -112,9 +122,7 @@ def load_study(
     """
     require(math.isfinite(threshold or 0), "threshold", threshold, "a number")
     arms, damaged = load_arms(store, keep)
-    settings = list(dict.fromkeys(arm.setting for arm in arms))
-    if baseline not in settings:
-        raise ConfigError(f"baseline: {store.study} has no arm {baseline}; {closest(baseline, settings)}")
+    baseline = _baseline_setting(store.study, arms, baseline)
     arms = measure_curves(store.study, arms, baseline, metric, threshold)
     metrics = final_metrics(arms)
     metric = metric or metrics[0]
@@ -124,6 +132,25 @@ def load_study(
     study = Study(store.study, baseline, metric, margin, arms, damaged)
     _require_common_seed(study)
     return study
+
+
+def _baseline_setting(study: str, arms: Sequence[Arm], baseline: str) -> str:
+    """The bias setting that `baseline` names: itself, or that of the arm with this shown or stored name.
+
+    Raises ConfigError for another name, and for an arm of one block among several, which the others have none of.
+    """
+    settings = list(dict.fromkeys(arm.setting for arm in arms))
+    if baseline in settings:
+        return baseline
+    named = next((arm for arm in arms if baseline in (arm.name, arm.folder)), None)
+    if named is None:
+        raise ConfigError(f"baseline: {study} has no arm {baseline}; {closest(baseline, settings)}")
+    if len({arm.block for arm in arms}) > 1:
+        raise ConfigError(
+            f"baseline: {baseline} is the arm of one block, and each block is compared with its own; "
+            f"to compare with {named.setting} everywhere: baseline={named.setting}"
+        )
+    return named.setting
 
 
 def _default_margin(arms: Sequence[Arm], baseline: str, metric: str) -> float:

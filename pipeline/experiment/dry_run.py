@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from pipeline.biases.extraction import bias_variables
 from pipeline.experiment.check import first_model
 from pipeline.experiment.cost import estimate_time
-from pipeline.experiment.plan import Plan
+from pipeline.experiment.plan import Plan, shown_names
 from pipeline.models.initializers.distributions import expected_biases
 from pipeline.runtime.hashing import digest
 from pipeline.training.cache import model_structure
@@ -31,7 +31,8 @@ def show_plan(arms: Sequence[Plan], to_train: Sequence[Sequence[int]]) -> None:
     first_models = [first_model(plan) for plan in arms]
     models = [model for model, _, _ in first_models]
     several = len({plan.store for plan in arms}) > 1
-    names = [f"{plan.config.study}/{plan.arm}" if several else plan.arm for plan in arms]
+    shown = zip(shown_names(arms), arms, strict=True)
+    names = [f"{plan.config.study}/{name}" if several else name for name, plan in shown]
     missing = [len(seeds) for seeds in to_train]
 
     runs = Table(Column("arm", overflow="fold"), "seeds", "done", "missing")

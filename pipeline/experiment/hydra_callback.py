@@ -27,7 +27,7 @@ from pipeline.experiment.code import check_code
 from pipeline.experiment.dry_run import show_plan
 from pipeline.experiment.hydra_settings import LOG, JobChecker
 from pipeline.experiment.outcome import plans_by_arm
-from pipeline.experiment.plan import Plan, explain_retraining, plan_job, seeds_to_train
+from pipeline.experiment.plan import Plan, explain_retraining, plan_job, seeds_to_train, shown_names
 from pipeline.experiment.validate import refuse_conflicting
 from pipeline.runtime.gate import report_error
 from pipeline.runtime.logs import forget_told, redirect_stderr
@@ -201,11 +201,11 @@ def _report_redundant(plans: list[Plan]) -> None:
     """Name jobs that ask for the same arm, and stored runs that do not count."""
     first: dict[tuple[Path, str], Plan] = {}
     several: set[str] = set()
-    for plan in plans:
+    for plan, name in zip(plans, shown_names(plans), strict=True):
         twin = first.setdefault((plan.store.folder, plan.arm), plan)
         if twin is not plan and twin.keys == plan.keys:
             bias = [o for o in plan.config.overrides if o.startswith(("use_bias", "bias_"))]
-            print(f"{' '.join(bias)}: the same as arm {plan.arm}, trained once")
+            print(f"{' '.join(bias)}: the same as arm {name}, trained once")
         elif twin.config.seeds != plan.config.seeds:
             several.add(plan.arm)
     if several:

@@ -1,10 +1,12 @@
 """Plan a job: which arm it asks for, and which of its runs are missing."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.config.naming import arm_name, bias_setting, block_name
 from pipeline.config.schema import Config, Training
+from pipeline.config.short_names import short_names
 from pipeline.data.sources import data_identity
 from pipeline.experiment.code import run_code, used_code
 from pipeline.experiment.identity import Recipe, SeedKeys, identify
@@ -55,6 +57,15 @@ class Plan:
         """What a run must have besides the usual files: the weights of small models are kept, but not required."""
         asked = {WEIGHTS: self.config.show_weights, MODEL: self.config.keep_model}
         return tuple(name for name, is_asked in asked.items() if is_asked)
+
+
+def shown_names(plans: Sequence[Plan]) -> list[str]:
+    """The name to show of each plan's arm: without what all arms share that its study has or gets."""
+    arms = {plan.store: set(plan.store.arm_names()) for plan in plans}
+    for plan in plans:
+        arms[plan.store].add(plan.arm)
+    shown = {store: short_names(names) for store, names in arms.items()}
+    return [shown[plan.store][plan.arm] for plan in plans]
 
 
 def plan_job(config: Config) -> Plan:

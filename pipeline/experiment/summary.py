@@ -14,8 +14,9 @@ from pipeline.experiment.ablation import ablate_studies
 from pipeline.experiment.hydra_callback import Request, current_request
 from pipeline.experiment.isolation import stop_trainer
 from pipeline.experiment.outcome import Outcome, read_outcome
+from pipeline.experiment.plan import shown_names
 from pipeline.installation import IS_CLONE, command_text
-from pipeline.report.console import short_path
+from pipeline.report.console import print_table, short_path
 from pipeline.runtime.early import KEPT
 from pipeline.runtime.gate import describe_with_log
 from pipeline.runtime.logs import redirect_stderr
@@ -86,18 +87,16 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     runs_of = [[run.meta["metrics"] for run in outcome.runs] for outcome in outcomes]
     metrics = [name for name in SHOWN_METRICS if any(name in values for runs in runs_of for values in runs)]
     several = len({outcome.plan.store for outcome in outcomes}) > 1
-    table = Table(*(["study"] if several else []))
-    table.add_column("arm", overflow="fold")
-    for heading in ("seeds", "new", "diverged", *(f"{name} (mean ± std)" for name in metrics)):
-        table.add_column(heading)
-    for outcome in outcomes:
+    headings = ["arm", "seeds", "new", "diverged", *(f"{name} (mean ± std)" for name in metrics)]
+    rows = []
+    for outcome, name in zip(outcomes, shown_names([outcome.plan for outcome in outcomes]), strict=True):
         complete = [run.meta["metrics"] for run in outcome.runs if run.complete]
         spreads = [mean_interval(np.array([m[name] for m in complete if name in m]))[:2] for name in metrics]
         cells = [_spread_text(mean, std) for mean, std in spreads]
         counts = (len(outcome.runs), len(outcome.trained), len(outcome.runs) - len(complete))
-        study = [outcome.plan.config.study] if several else []
-        table.add_row(*study, outcome.plan.arm, *map(str, counts), *cells)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+        name = f"{outcome.plan.config.study}/{name}" if several else name
+        rows.append([name, *map(str, counts), *cells])
+    print_table("", headings, rows, width=200)
     for outcome in outcomes:
         if outcome.plan.config.show_weights and outcome.runs:
             _print_weights(outcome)

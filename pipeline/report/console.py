@@ -1,10 +1,14 @@
-"""Tables on the terminal."""
+"""Tables and sentences on the terminal, whatever its width."""
 
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import HEAVY_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -14,17 +18,21 @@ if TYPE_CHECKING:  # training prints tables too, and must not wait for pandas
     from pipeline.analysis.comparison import Comparison
 
 WIDTH = 100  # columns, where the output is not a terminal
+NARROWEST = 14  # columns that the names in a table have at least, before it becomes a list
+
+Rows = Sequence[Sequence[str]]
 
 
 def print_comparison(comparison: "Comparison") -> None:
-    """Print the table of the verdict's metric, at most `WIDTH` columns wide, and the sentences."""
+    """Print the table of the verdict's metric and the sentences."""
     from pipeline.analysis.formatting import plain_rows
-    from pipeline.report.format import HEADINGS, table_cells
+    from pipeline.report.format import HEADINGS, narrow_cells, table_cells
 
     study = comparison.study
     title = f"{study.name}: {study.metric} against {study.baseline}, margin {study.margin:g}"
-    print_table(title, HEADINGS, table_cells(plain_rows(comparison.chosen)), folded=HEADINGS[:1])
-    print(*comparison.sentences, sep="\n")
+    rows = table_cells(plain_rows(comparison.chosen))
+    print_table(title, HEADINGS, rows, narrow_cells(rows))
+    print_sentences(comparison.sentences)
 
 
 def print_ranking(ranking: "Ranking", comparisons: Sequence["Comparison"]) -> None:
@@ -35,14 +43,62 @@ def print_ranking(ranking: "Ranking", comparisons: Sequence["Comparison"]) -> No
     print_table(title, ranking_headings(ranking), ranking_cells(ranking, comparisons))
 
 
-def print_table(title: str, headings: list[str], rows: list[list[str]], folded: Sequence[str] = ()) -> None:
-    """Print a table. folded: headings of the columns that may be broken into lines; empty: all may."""
-    table = Table(title=escape(title), title_justify="left")
-    for heading in headings:
-        table.add_column(escape(heading), no_wrap=bool(folded) and heading not in folded, overflow="fold")
+def print_table(title: str, headings: Sequence[str], rows: Rows, narrow: Rows = (), width: int | None = None) -> None:
+    """Print a table whose first column holds names, in the form for which the terminal has room.
+
+    With a frame; with two lines per heading; without the frame; with two lines per cell; as `narrow`, its headings
+    first, which tells the same in fewer columns; or as a list with a paragraph per row. No number is ever broken.
+    width: where the output is not a terminal; None: `WIDTH`.
+    """
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else width or WIDTH
+    console = Console(width=columns, height=25, highlight=False)  # without a height rich makes dumb terminals 80 wide
+    broken, *broken_rows = [list(map(_broken, row)) for row in [headings, *rows]]
+    forms = (([headings, *rows], True), ([broken, *rows], True), ([broken, *rows], False),
+             ([broken, *broken_rows], False), (narrow, False))  # fmt: skip
+    for cells, framed in forms:
+        widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*cells, strict=True)]
+        if widths:
+            widths[0] = min(widths[0], NARROWEST)
+        between = 3 * len(widths) + 1 if framed else 2 * (len(widths) - 1)
+        if widths and sum(widths) + between <= columns:
+            console.print(_table(title, cells, widths, framed))
+            return
+    print_sentences([title] if title else [])
+    for first, *cells in rows:
+        print(*textwrap.wrap(first, columns, break_on_hyphens=False), sep="\n")
+        print_sentences([f"  {heading}: {cell}" for heading, cell in zip(headings[1:], cells, strict=True)])
+
+
+def _table(title: str, cells: Rows, widths: Sequence[int], framed: bool) -> Table:
+    """The table of these cells, the headings first. Names may be folded."""
+    box, padding = (HEAVY_HEAD, (0, 1)) if framed else (None, (0, 2, 0, 0))
+    table = Table(title=escape(title) or None, title_justify="left", box=box, padding=padding, pad_edge=framed)
+    headings, *rows = cells
+    for i, (heading, width) in enumerate(zip(headings, widths, strict=True)):
+        table.add_column(escape(heading), no_wrap=i > 0, overflow="fold", min_width=width)
     for row in rows:
         table.add_row(*map(escape, row))
-    Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False).print(table)
+    return table
+
+
+def _broken(cell: str) -> str:
+    """The cell in two lines or more: an interval, a spread or a rank in a line of its own."""
+    return re.sub(r" (?=\[|\(|± )|(?<=:) ", "\n", cell)
+
+
+def print_sentences(sentences: Sequence[str]) -> None:
+    """Print sentences; on a terminal broken between words at its width, the next lines of a sentence indented."""
+    if not sys.stdout.isatty():
+        print(*sentences, sep="\n")
+        return
+    width = max(20, shutil.get_terminal_size().columns)
+    for sentence in sentences:
+        margin = " " * (len(sentence) - len(sentence.lstrip()))
+        lines = textwrap.wrap(
+            sentence.strip(), width, initial_indent=margin, subsequent_indent=f"{margin}  ", break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip
+        print(*lines, sep="\n")
 
 
 def short_path(path: Path) -> str:

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.installation import command_text
+
 if TYPE_CHECKING:  # the MLflow mirror reads the file, and must not wait for pandas
-    from pipeline.installation import command_text
-from pipeline.analysis.comparison import Comparison
+    from pipeline.analysis.comparison import Comparison
 
 SCHEMA_VERSION = 1
 FILE = "comparison.json"
@@ -31,9 +32,16 @@ def comparison_document(comparison: "Comparison") -> dict[str, Any]:
         "higher_is_better": study.higher_is_better,
         "margin": study.margin,
         "arms": [
-            {"name": arm.name, "setting": arm.setting, "block": arm.block, "seeds": sorted(arm.complete_seeds)}
+            {
+                "name": arm.name,
+                "folder": arm.folder,
+                "setting": arm.setting,
+                "block": arm.block,
+                "seeds": sorted(arm.complete_seeds),
+            }
             for arm in study.arms
         ],
+        "shared": study.shared,
         "sentences": comparison.sentences,
         "headlines": [asdict(headline) for headline in comparison.headlines],
         "block_dependences": [asdict(dependence) for dependence in comparison.block_dependences],

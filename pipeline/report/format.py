@@ -19,6 +19,16 @@ def table_cells(rows: Iterable[Row]) -> list[list[str]]:
     return [_cells(row, number, row["arm"] in baselines) for row in rows]
 
 
+def narrow_cells(rows: Iterable[list[str]]) -> list[list[str]]:
+    """The headings and rows of `table_cells` in four columns of two lines, for a narrow terminal."""
+    narrow = [["arm\nseeds", "mean\n± 95 %", "difference\n[95 %]", "verdict\np (Holm)"]]
+    for arm, seeds, mean, difference, p, verdict in rows:
+        seeds = seeds if seeds.endswith(")") else f"{seeds} seed{'s' * (seeds != '1')}"
+        ends = [difference.replace(" [", "\n["), verdict if p == UNKNOWN else f"{verdict}\np {p}"]
+        narrow.append([f"{arm}\n{seeds}", mean.replace(" ±", "\n±"), *ends])
+    return narrow
+
+
 def rows_by_metric(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Group the rows of the summary by their metric, in order."""
     by_metric: dict[str, list[Row]] = {}

@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.analysis.across_studies import rank_arms
 from pipeline.analysis.bias_dynamics import write_bias_values
 from pipeline.analysis.comparison import Comparison, compare_study
-from pipeline.report.console import print_comparison, print_ranking, short_path
+from pipeline.report.console import print_comparison, print_ranking, print_sentences, short_path
 from pipeline.report.document import FILE, write_document
 from pipeline.report.figures.biases import bias_distributions, bias_trajectories, drift_heatmap
 from pipeline.report.figures.performance import forest, learning_curves, paired_differences
@@ -56,7 +56,7 @@ def report_studies(
             write_ranking(ranking, comparisons, reports)
             print_ranking(ranking, comparisons)
             print(f"Report: {short_path(reports / 'studies.md')}")
-        print(*ranking.sentences, sep="\n")
+        print_sentences(ranking.sentences)
     return [(store, reports / store.study) for store in stores]
 
 

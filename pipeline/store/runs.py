@@ -228,6 +228,10 @@ class RunStore:
         """Where the run of an arm and seed belongs."""
         return self.folder / arm / f"seed={seed}"
 
+    def arm_names(self) -> list[str]:
+        """The whole names of the arms that have a folder, sorted."""
+        return [path.name for path in _listed(self.folder, "") if path.is_dir()]
+
     def runs(self, arm: str | None = None) -> list[Run]:
         """Read the finished runs of the study, or of one arm, sorted by arm and seed; damaged runs are left out."""
         return self.read(arm)[0]

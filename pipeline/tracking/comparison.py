@@ -30,6 +30,7 @@ from pipeline.store.aside import temporary_folder
 from pipeline.store.runs import RunStore
 from pipeline.tracking.arm_runs import DIGEST, ArmRun, find_arm_runs, read_arm_runs
 from pipeline.tracking.client import database_file, hide_passwords, open_client, store_lock, store_uri
+from pipeline.tracking.names import rename_runs
 from pipeline.tracking.runs import remake_arm_run
 from pipeline.tracking.waiting import explain
 
@@ -60,8 +61,8 @@ class ArmUpload:
 class Upload:
     """A report folder, prepared for MLflow.
 
-    shown_metric: the metric of the verdict; or the first test metric where that one is derived from learning curves, of
-    which MLflow has no means. files: path among the artifacts -> file.
+    arms: by the arm's whole name. shown_metric: the metric of the verdict; or the first test metric where that one is
+    derived from learning curves, of which MLflow has no means. files: path among the artifacts -> file.
     """
 
     document: dict[str, Any]
@@ -80,6 +81,7 @@ def prepare_upload(folder: Path) -> Upload | None:
     if document is None:
         return None
     metric = document["metric"]
+    folders: dict[str, str] = {arm["name"]: _folder(arm) for arm in document["arms"]}
     rows: dict[str, dict[str, Any]] = {}
     for row in document["tables"]["summary"]:
         rows.setdefault(row["arm"], {})[row["metric"]] = row
@@ -90,10 +92,18 @@ def prepare_upload(folder: Path) -> Upload | None:
     return Upload(
         document,
         shown_metric,
-        {v["arm"]: _arm_upload(document, v, rows.get(v["arm"], {}), shown_metric) for v in document["verdicts"]},
+        {
+            folders.get(v["arm"]) or v["arm"]: _arm_upload(document, v, rows.get(v["arm"], {}), shown_metric)
+            for v in document["verdicts"]
+        },
         by_path,
         digest([FORM, *([path, digest(file.read_bytes())] for path, file in by_path.items())]),
     )
+
+
+def _folder(arm: dict[str, Any]) -> str:
+    """The whole name of an arm of a report; in reports of earlier versions it is the only one."""
+    return arm.get("folder", arm["name"])
 
 
 def _arm_upload(
@@ -186,6 +196,7 @@ def _send(client: Any, experiment: Any, upload: Upload, store: RunStore) -> list
         report = f"{address}/runs/{run_id}/artifacts/{page}?{ML_PAGES}"
         client.set_experiment_tag(experiment.experiment_id, NOTE, _note(upload.document, report, address))
         client.set_experiment_tag(experiment.experiment_id, f"mlflow.sharedViewState.{VIEW}", _view(upload, experiment))
+        rename_runs(client, experiment.experiment_id, store)
     for run_id in arms:  # last: an upload that was interrupted is repeated
         client.set_tag(run_id, DIGEST, upload.digest)
     return _with_other_means(upload, found)
@@ -211,7 +222,7 @@ def _send_arm_report(
             return None
         earlier = {}
     now = int(time.time() * 1000)
-    arms = [described["name"] for described in upload.document["arms"]]
+    arms = [_folder(described) for described in upload.document["arms"]]
     tags = arm_upload.tags | {
         NOTE: f"{arm_upload.note}\n\n[The whole report]({report_address.format(run_id)}?{ML_PAGES})",
         "mlflow.runColor": COLOURS[arms.index(arm) % len(COLOURS)],

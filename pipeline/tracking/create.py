@@ -16,14 +16,18 @@ import yaml
 from pipeline.store.aside import temporary_folder
 from pipeline.store.runs import Run
 from pipeline.tracking.logged_models import best_model, log_model
+from pipeline.tracking.names import seed_name
 from pipeline.tracking.records import Point, arm_points, arm_tags, parameters, seed_points, seed_tags
 
 METRICS_PER_CALL = 1000  # MLflow's limit
 
 
-def start_arm_run(client: Any, experiment_id: str, arm: str, tags: Mapping[str, str]) -> str:
-    """Create the run of an arm, which `fill_arm_run` completes. Returns its id. client: an MlflowClient."""
-    return client.create_run(experiment_id, run_name=arm, tags={"role": "arm", "arm": arm, **tags}).info.run_id
+def start_arm_run(client: Any, experiment_id: str, arm: str, name: str, tags: Mapping[str, str]) -> str:
+    """Create the run of an arm, which `fill_arm_run` completes. Returns its id.
+
+    client: an MlflowClient. arm: its whole name, by which it is found. name: what MLflow shows.
+    """
+    return client.create_run(experiment_id, run_name=name, tags={"role": "arm", "arm": arm, **tags}).info.run_id
 
 
 def fill_arm_run(client: Any, experiment_id: str, run_id: str, runs: Sequence[Run]) -> None:
@@ -37,10 +41,10 @@ def fill_arm_run(client: Any, experiment_id: str, run_id: str, runs: Sequence[Ru
         _fill(client, run_id, runs[0], arm_points(runs), parameters(runs[0]), arm_tags(runs), folder)
 
 
-def create_seed_run(client: Any, experiment_id: str, run: Run, tags: Mapping[str, str]) -> None:
-    """Create the run of one seed, with metrics, parameters and arrays."""
+def create_seed_run(client: Any, experiment_id: str, run: Run, name: str, tags: Mapping[str, str]) -> None:
+    """Create the run of one seed, with metrics, parameters and arrays. name: what MLflow shows of its arm."""
     born_with = {"role": "seed", "arm": run.arm, "key": run.key, **tags}
-    run_id = client.create_run(experiment_id, run_name=f"{run.arm}-s{run.seed}", tags=born_with).info.run_id
+    run_id = client.create_run(experiment_id, run_name=seed_name(name, run.seed), tags=born_with).info.run_id
     arrays = run.biases()
     with _upload_folder(run) as folder:
         (folder / "biases").mkdir()

@@ -21,6 +21,7 @@ from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.client import hide_passwords, open_experiment, read_sqlite, store_lock, store_uri
 from pipeline.tracking.create import create_seed_run, fill_arm_run, start_arm_run
 from pipeline.tracking.logged_models import best_model, delete_models
+from pipeline.tracking.names import rename_runs, stored_names
 from pipeline.tracking.steps import PARENT, SENDER, Held, MirroredRun, Steps, next_steps
 from pipeline.tracking.waiting import explain
 
@@ -41,6 +42,7 @@ def mirror_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run
         with store_lock(uri, store.results):
             client, experiment_id = open_experiment(uri, store.study)
             send_arm(client, experiment_id, store, runs)
+            rename_runs(client, experiment_id, store)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost a result
         return one_line(hide_passwords(f"Could not upload to MLflow at {uri}: {explain(error)}"))
     return ""
@@ -93,7 +95,8 @@ def remake_arm_run(client: Any, experiment_id: str, store: RunStore, run_id: str
     if not runs or tags.get("key") != _arm_key(runs):
         return None
     senders = {tag: place for tag, place in tags.items() if tag.startswith(SENDER)}
-    new = start_arm_run(client, experiment_id, tags["arm"], {"key": tags["key"], **senders})
+    name = stored_names(store)[tags["arm"]]
+    new = start_arm_run(client, experiment_id, tags["arm"], name, {"key": tags["key"], **senders})
     fill_arm_run(client, experiment_id, new, runs)
     delete_models(client, present)
     client.delete_run(run_id)
@@ -155,10 +158,12 @@ def _act(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Run], 
     sender = {held.sender: f"{socket.gethostname()}:{store.results.resolve()}"}
     for run_id in steps.claimed:
         client.set_tag(run_id, held.sender, sender[held.sender])
-    arm_run = steps.arm_run or start_arm_run(client, experiment_id, runs[0].arm, {"key": held.arm_key, **sender})
+    arm = runs[0].arm
+    name = stored_names(store).get(arm, arm)
+    arm_run = steps.arm_run or start_arm_run(client, experiment_id, arm, name, {"key": held.arm_key, **sender})
     for run in runs:
         if run.key in steps.missing:
-            create_seed_run(client, experiment_id, run, {PARENT: arm_run, **sender})
+            create_seed_run(client, experiment_id, run, name, {PARENT: arm_run, **sender})
     if steps.arm_run is None:
         fill_arm_run(client, experiment_id, arm_run, runs)
     for run_id in steps.released:

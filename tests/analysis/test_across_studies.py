@@ -160,3 +160,17 @@ def test_one_common_arm_is_not_ranked(tmp_path: Path) -> None:
         put(tmp_path, "zeros", 0, 0.5, study=study)
     answer = ranked(tmp_path, ["first", "second"]).sentences
     assert answer == ["Over 2 studies nothing is ranked: zeros is the only arm that all of them have."]
+
+
+def test_overrides_of_data_that_a_study_shares_make_no_other_arm(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Studies of two files, each with its own target, have their arms in common; other settings still tell arms."""
+    for study, block in (("first", ",data.target=y"), ("second", ",data.target=label")):
+        for arm in ("zeros", "ones"):
+            put(tmp_path / "results", f"{arm}{block}", 0, 0.5, study=study)
+            put(tmp_path / "results", f"{arm},optimizer=sgd{block}", 0, 0.5, study=study)
+    code, out, _ = run(tmp_path, capsys, "study=first,second")
+    assert code == 0
+    assert "Not ranked" not in out and "data.target" not in out
+    assert "ones,optimizer=sgd" in out

@@ -12,6 +12,8 @@ from pipeline import compare
 from pipeline.analysis.arms import load_arms
 from pipeline.analysis.blocks import block_factors, pool_arms
 from pipeline.analysis.comparison import Comparison, compare_study
+from pipeline.analysis.study import load_study
+from pipeline.errors import ConfigError
 from pipeline.report.figures.performance import forest
 from pipeline.stats.paired import compare_paired
 from pipeline.stats.permutation import block_interaction_p, sign_flip
@@ -175,3 +177,24 @@ def test_the_table_of_blocks_fits_100_columns(tmp_path: Path, capsys: pytest.Cap
     assert folded.startswith("zeros over both blocks ones over both blocks constant(value=0.1) over both blocks")
     written = pd.read_csv(tmp_path / "reports" / "s" / "summary.csv")
     assert set(written["block"].dropna()) == {"both blocks", *RATES[:2]}
+
+
+def test_names_leave_out_what_all_arms_share(tmp_path: Path) -> None:
+    """Arms and blocks are shown without the overrides of all arms; the baseline may be given by any of its names."""
+    shared = ",data.target=y,training.epochs=3"
+    for arm in ("zeros", "ones"):
+        put_all(tmp_path, f"{arm}{shared}", [*EIGHT])
+    for baseline in ("zeros", f"zeros{shared}"):
+        study = load_study(RunStore(tmp_path, "s"), baseline)
+        assert (study.arm_names, study.baseline) == (["zeros", "ones"], "zeros")
+    assert study.shared == ["data.target=y", "training.epochs=3"]
+    assert [(arm.folder, arm.block) for arm in study.arms] == [(f"zeros{shared}", ""), (f"ones{shared}", "")]
+
+    for arm in ("zeros", "ones"):  # a later sweep makes a setting differ
+        put_all(tmp_path, f"{arm},data.target=y,training.epochs=4", [*EIGHT])
+    study = load_study(RunStore(tmp_path, "s"), "zeros")
+    assert study.arm_names == [f"{arm},training.epochs={n}" for n in (3, 4) for arm in ("zeros", "ones")]
+    assert {arm.block for arm in study.arms} == {"training.epochs=3", "training.epochs=4"}
+    for baseline in ("zeros,training.epochs=3", f"zeros{shared}"):
+        with pytest.raises(ConfigError, match=r"is the arm of one block.*: baseline=zeros$"):
+            load_study(RunStore(tmp_path, "s"), baseline)

@@ -165,7 +165,7 @@ def test_runs_of_different_lengths_are_not_compared_by_their_curves(tmp_path: Pa
     assert set(of_block["metric"]) == {"test_accuracy", "test_loss", "initial_loss"}
     assert len(set(comparison.summary["metric"])) == 8
     assert any(
-        "without overrides: runs of 2 and 3 epochs are compared" in sentence for sentence in comparison.sentences
+        "with the defaults: runs of 2 and 3 epochs are compared" in sentence for sentence in comparison.sentences
     )
 
 

@@ -61,7 +61,7 @@ def test_a_failed_job_is_named_and_the_others_are_kept(cli: Callable[..., Comman
     counts = {
         row[1].strip(): row[2].strip() for row in (text.split("│") for text in output.out.splitlines() if "│" in text)
     }
-    assert counts == {ARMS[0]: "2", ARMS[1]: "0"}
+    assert counts == {"zeros": "2", "ones": "0"}  # without what both arms share
     assert read_failure(store, ARMS[1]) is not None
 
     obstacle.unlink()

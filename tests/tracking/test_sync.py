@@ -68,7 +68,7 @@ def test_an_arm_that_mlflow_refuses_holds_up_no_other(
     problem, named = capsys.readouterr().err.splitlines()
     assert "test_#" in problem and named == f"1 arm is unsent: {trained_study.name}/{refused}."
     sent = [run for run in MLflowStore(mlflow_store).active(trained_study.name) if run.info.status == "FINISHED"]
-    assert sorted(run.info.run_name for run in sent if run.data.tags["role"] == "arm") == others
+    assert sorted(run.data.tags["arm"] for run in sent if run.data.tags["role"] == "arm") == others
 
 
 def test_following_ends_with_its_input(

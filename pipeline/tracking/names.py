@@ -1,0 +1,44 @@
+"""The names under which MLflow shows the runs of arms and seeds; they are found by their tags, never by their names.
+
+A name leaves out what all arms of the study share, so it changes when an arm comes that differs.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.config.short_names import short_names
+from pipeline.store.runs import RunStore
+
+MOST_RUNS = 50_000  # that MLflow returns at once
+
+
+def seed_name(arm: str, seed: int | str) -> str:
+    """The name of a seed's run. arm: what is shown of its arm."""
+    return f"{arm}-s{seed}"
+
+
+def stored_names(store: RunStore) -> dict[str, str]:
+    """Whole name -> name to show, of the arms in a results folder."""
+    return short_names(store.arm_names())
+
+
+def rename_runs(client: Any, experiment_id: str, store: RunStore) -> None:
+    """Give every arm that MLflow or the folder has, and its seeds, the name that tells it from the others.
+
+    client: an MlflowClient.
+    """
+    found = client.search_runs([experiment_id], "tags.role = 'arm'", max_results=MOST_RUNS)
+    arms = [(run, run.data.tags["arm"]) for run in found]
+    names = short_names(sorted({*store.arm_names(), *(arm for _, arm in arms)}))
+    for run, arm in arms:
+        if run.info.run_name != names[arm]:
+            _rename_seeds(client, experiment_id, arm, names)
+            client.update_run(run.info.run_id, name=names[arm])  # last: what was interrupted is repeated
+
+
+def _rename_seeds(client: Any, experiment_id: str, arm: str, names: Mapping[str, str]) -> None:
+    condition = f"tags.role = 'seed' AND tags.arm = '{arm}'"
+    for run in client.search_runs([experiment_id], condition, max_results=MOST_RUNS):
+        name = seed_name(names[arm], run.data.params.get("seed", ""))
+        if run.info.run_name != name and "seed" in run.data.params:
+            client.update_run(run.info.run_id, name=name)
