@@ -131,9 +131,13 @@ def _sublayers(
 
 def _direction(config: dict[str, Any], side: str) -> Entry:
     """The entry of one direction of a Bidirectional; files of older versions have only the forward layer's."""
-    if side == "backward" and config.get("backward_layer"):
-        return config["backward_layer"]
     forward = config["layer"]
+    if side == "backward" and config.get("backward_layer"):
+        backward = config["backward_layer"]
+        if name_of(forward).startswith("forward_"):
+            return backward
+        # Keras 2 gives both their prefixes, and stores the names of before.
+        return backward | {"config": backward["config"] | {"name": f"backward_{name_of(backward)}"}}
     name = f"{side}_{name_of(forward).removeprefix('forward_')}"
     return forward | {"config": forward["config"] | {"name": name}}
 

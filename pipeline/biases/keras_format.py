@@ -169,7 +169,10 @@ def shape_fits(class_name: str, weight: Weight, variable: h5py.Dataset) -> bool:
         return variable.ndim == 1 or (variable.ndim > 1 and may_have_more)
     if variable.dtype.kind in "iu":  # a quantized kernel, whose scale looks like a bias
         return False
-    return "kernel" not in weight.attribute or variable.ndim == KERNEL_AXES.get(class_name, variable.ndim)
+    if "kernel" not in weight.attribute:
+        return True
+    is_image = class_name != "ConvLSTMCell" or variable.ndim > 2
+    return is_image and variable.ndim == KERNEL_AXES.get(class_name, variable.ndim)
 
 
 def cell_of_shapes(shapes: Sequence[tuple[int, ...]]) -> str:

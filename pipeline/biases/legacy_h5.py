@@ -19,8 +19,10 @@ from pipeline.biases.listed_variables import (
     listed_layers,
     read_list,
     unknown_biases,
+    wrote_keras_1,
 )
-from pipeline.biases.older_layers import ALL_WEIGHTS, is_called, is_keras_1, translate_keras_1
+from pipeline.biases.older_configs import current_config
+from pipeline.biases.older_layers import ALL_WEIGHTS, is_called
 from pipeline.biases.safe_files import refuse_if
 from pipeline.biases.safe_hdf5 import read_texts, required_group
 from pipeline.biases.variables import Bias, Weight
@@ -43,8 +45,7 @@ def read_legacy_h5(entry: Entry, weights: h5py.File) -> Iterator[Bias]:
     """
     stored, n_layers = required_group(weights, "model_weights"), 0
     version = _version(weights)
-    if version and is_keras_1(version, []):
-        entry = translate_keras_1(entry)
+    entry = current_config(entry, wrote_keras_1(stored, version))
     listed = listed_layers(stored, version)
     is_known = keras_class(entry) in MODELS
     for top in _named_entries(layer_entries(entry["config"]), stored) if is_known else ():
@@ -81,8 +82,7 @@ def _named_entries(entries: Sequence[Entry], stored: h5py.Group) -> Iterator[Ent
         if has_name(entry):
             yield entry
         else:
-            config = {"layers": entry["config"]} if isinstance(entry["config"], list) else entry["config"]
-            config = config if isinstance(config, dict) else {}
+            config = entry["config"] if isinstance(entry["config"], dict) else {}
             yield entry | {"config": config | {"name": next(spare, None)}}
 
 

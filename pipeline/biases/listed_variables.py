@@ -6,7 +6,7 @@ lists them in order: `dense_1/kernel:0`, `bidirectional/forward_lstm/lstm_cell/b
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 
@@ -47,10 +47,8 @@ def listed_layers(stored: h5py.Group, version: str) -> dict[str, list[Listed]]:
 
     Raises ModelFileError where a list names what is not there.
     """
-    groups = [name for name in dict.fromkeys(read_list(stored, LISTS_LAYERS)) if name in stored]
-    groups += [name for name in _listing_groups(stored) if name not in groups]
-    paths = {name: _read_paths(required_group(stored, name)) for name in groups}
-    by_keras_1 = is_keras_1(version, [path for listed in paths.values() for path in listed])
+    paths = _listed_paths(stored)
+    by_keras_1 = wrote_keras_1(stored, version)
     return {
         name: [
             Listed(path, *split_name(path, by_keras_1), required_dataset(required_group(stored, name), path))
@@ -58,6 +56,17 @@ def listed_layers(stored: h5py.Group, version: str) -> dict[str, list[Listed]]:
         ]
         for name, listed in paths.items()
     }
+
+
+def wrote_keras_1(stored: h5py.Group, version: str) -> bool:
+    """Whether Keras 1 wrote the weights in this group."""
+    return is_keras_1(version, [path for listed in _listed_paths(stored).values() for path in listed])
+
+
+def _listed_paths(stored: h5py.Group) -> dict[str, list[str]]:
+    groups = [name for name in dict.fromkeys(read_list(stored, LISTS_LAYERS)) if name in stored]
+    groups += [name for name in _listing_groups(stored) if name not in groups]
+    return {name: _read_paths(required_group(stored, name)) for name in groups}
 
 
 def _listing_groups(stored: h5py.Group) -> list[str]:
@@ -109,9 +118,29 @@ def biases_by_name(top: str, variables: Sequence[Listed]) -> Iterator[Bias]:
         suggested = class_of_name(re.sub("^(forward|backward)_", "", name))
         readings = _readings({listed.attribute: listed.variable for listed in members}, CELLS.get(suggested, suggested))
         if not readings or len(set(attributes)) < len(members):
-            yield from unknown_biases(top, "", members)
+            yield from _biases_of_cells(path, members) or unknown_biases(top, "", members)
             continue
         yield from _biases_of_reading(path, members, readings, ROLES_BY_NAME.get(name, "") if is_attention else "")
+
+
+def _biases_of_cells(path: str, members: Sequence[Listed]) -> list[Bias]:
+    """The entries of the cells of an RNN of Keras 2.2, which have one scope; empty if its variables are no cells'.
+
+    TensorFlow numbers the names of the later cells: `rnn_1/bias`, `rnn_1/bias_1`. If the cells have the same names,
+    each has those of one number.
+    """
+    cells: dict[str, dict[str, Listed]] = {}
+    for listed in members:
+        attribute = re.sub(r"_\d+$", "", listed.attribute)
+        cells.setdefault(listed.attribute.removeprefix(attribute), {})[attribute] = listed
+    biases = []
+    for number, cell in cells.items():
+        readings = _readings({attribute: listed.variable for attribute, listed in cell.items()}, "")
+        if len(readings) != 1 or "recurrent_kernel" not in cell or set(cell) != set(cells.get("", ())):
+            return []
+        renamed = [replace(listed, attribute=attribute) for attribute, listed in cell.items()]
+        biases += [replace(bias, path=bias.path + number) for bias in _biases_of_reading(path, renamed, readings, "")]
+    return biases
 
 
 def _biases_of_reading(

@@ -4,7 +4,6 @@ Sources: keras/layers of Keras 1.2.2 and 2.2.4, tf_keras/src/layers of tf_keras 
 """
 
 import re
-from typing import Any
 
 from pipeline.biases.variables import GATES, WEIGHTS, Weight
 
@@ -20,13 +19,14 @@ OLDER_WEIGHTS: dict[str, tuple[Weight, ...]] = {
 ALL_WEIGHTS = WEIGHTS | OLDER_WEIGHTS  # by the class that `current_class` gives
 # cuDNN's layers store the bias of the inputs for all gates, then the recurrent one, in one axis.
 ALL_GATES = GATES | {"CuDNNLSTM": "ifcoifco", "CuDNNGRU": "zrhzrh"}
-GATE_ORDER_OF_KERAS_1 = {"LSTMCell": "icfo", "GRUCell": "zrh"}  # of variables that hold one gate each
+# The order of the variables that hold one gate each.
+GATE_ORDER_OF_KERAS_1 = {"LSTMCell": "icfo", "ConvLSTMCell": "icfo", "GRUCell": "zrh"}
 _NAMED_OTHERWISE = {
     **{f"Convolution{d}D": f"Conv{d}D" for d in (1, 2, 3)}, "AtrousConvolution1D": "Conv1D",
     "AtrousConvolution2D": "Conv2D", "Deconvolution2D": "Conv2DTranspose", "Deconvolution3D": "Conv3DTranspose",
     "SeparableConvolution1D": "SeparableConv1D", "SeparableConvolution2D": "SeparableConv2D",
     **dict.fromkeys(("BatchNormalizationV1", "BatchNormalizationV2", "SyncBatchNormalization"), "BatchNormalization"),
-    "ConvLSTM2DCell": "ConvLSTMCell",
+    "ConvLSTM2DCell": "ConvLSTMCell", "TimeDistributedDense": "Dense",
 }  # fmt: skip
 OLDER_CLASSES = (*OLDER_WEIGHTS, *_NAMED_OTHERWISE)
 # What Keras 1 calls a variable, behind its layer's name and an underscore: the attribute of later versions.
@@ -34,7 +34,12 @@ _ATTRIBUTES_OF_KERAS_1 = {"W": "kernel", "U": "recurrent_kernel", "b": "bias", "
                           "running_std": "moving_variance", "alphas": "alpha"}  # fmt: skip
 _KEPT_BY_KERAS_1 = ("gamma", "beta", "betas", "depthwise_kernel", "pointwise_kernel",
                     *(weight.attribute for weight in OLDER_WEIGHTS["SReLU"]))  # fmt: skip
-_NAME_OF_KERAS_1 = re.compile(rf"(.+)_((?:W|U|b)(?:_[a-z]+)?|{'|'.join((*_ATTRIBUTES_OF_KERAS_1, *_KEPT_BY_KERAS_1))})")
+_OTHERS_OF_KERAS_1 = "|".join((*_ATTRIBUTES_OF_KERAS_1, *_KEPT_BY_KERAS_1))
+# Behind them, TensorFlow numbers a name that occurs twice in a session.
+_NAME_OF_KERAS_1 = re.compile(rf"(.+)_((?:W|U|b)(?:_[a-z]+)?|{_OTHERS_OF_KERAS_1})(?:_\d+)?")
+# Later versions put a slash before the attribute.
+_LATER_ATTRIBUTES = {weight.attribute for weights in ALL_WEIGHTS.values() for weight in weights}
+_NAME_OF_LATER_VERSIONS = re.compile(rf".+/({'|'.join(sorted(_LATER_ATTRIBUTES))})(?:_\d+)?")
 # The attribute of Keras 3 -> what the file of an earlier version calls the variable, by class.
 _CALLED_OTHERWISE = {
     "DepthwiseConv1D": {"kernel": "depthwise_kernel"},
@@ -88,21 +93,11 @@ def split_name(path: str, by_keras_1: bool) -> tuple[str, str]:
 
 
 def is_keras_1(version: str, listed: list[str]) -> bool:
-    """Whether Keras 1 wrote a file: by the version that it has, else by how it names its variables."""
+    """Whether Keras 1 wrote a file: by the version that it has, else by how it names its variables.
+
+    A layer of another library may name its own otherwise.
+    """
     if version:
         return version.split(".")[0] in ("0", "1")
-    return bool(listed) and all(_NAME_OF_KERAS_1.fullmatch(re.sub(r":\d+$", "", name)) for name in listed)
-
-
-def translate_keras_1(entry: Any) -> Any:
-    """The entry of a layer in a config of Keras 1, and of all layers in it, with the settings of later versions."""
-    if isinstance(entry, list):
-        return [translate_keras_1(member) for member in entry]
-    if not isinstance(entry, dict):
-        return entry
-    translated = {key: translate_keras_1(value) for key, value in entry.items()}
-    config = translated.get("config")
-    if "class_name" in entry and isinstance(config, dict):
-        # Its recurrent layers cannot do without a bias, nor its BatchNormalization without gamma and beta.
-        translated["config"] = {"scale": True, "center": True} | config | {"use_bias": config.get("bias", True)}
-    return translated
+    names = [re.sub(r":\d+$", "", name) for name in listed]
+    return any(map(_NAME_OF_KERAS_1.fullmatch, names)) and not any(map(_NAME_OF_LATER_VERSIONS.fullmatch, names))

@@ -16,8 +16,9 @@ from pipeline.biases.model_files import read_biases, read_variables
 from pipeline.biases.tables import gate_parts
 
 FILES = Path(__file__).with_name("files")
-# What each version calls a bias or an offset: `bias:0` from Keras 2 on, `dense_1_b:0` or `lstm_1_b_i:0` in Keras 1.
-CALLED_BIAS = re.compile(r"(/(bias|beta)|_b|_b_[a-z]+|batchnormalization_\d+_beta):0$")
+# What each version calls a bias or an offset: `bias:0` from Keras 2 on, `dense_1_b:0` or `lstm_1_b_i:0` in Keras 1, all
+# with a number where the name was taken.
+CALLED_BIAS = re.compile(r"(/(bias|beta)|_b|_b_[a-z]+|_beta)(_\d+)?:0$")
 
 
 def _biases(path: Path) -> list:
@@ -39,6 +40,12 @@ def test_every_bias_of_an_older_file_is_what_h5py_shows(name):
 NAMES = {
     "keras122-mlp.h5": ["dense_1/bias", "dense_2/bias"],
     "keras122-nested.h5": ["enc/dense_7/bias", "enc/batchnormalization_2/beta", "dense_8/bias"],
+    "keras122-timedistributed.h5": ["tdm/sequential/i1/bias", "tdm/sequential/i2/bias", "dense_2/bias"],
+    "keras122-frozen.h5": ["b1/a/bias", "b1/n/beta", "b1/z/bias", "bb/beta", "out/bias"],
+    "keras122-frozen-weights.h5": ["b1/n/beta", "b1/z/bias", "b1/a/bias", "bb/beta", "out/bias"],
+    "keras122-merge.h5": ["dense_9/bias", "dense_10/bias", "dense_11/bias"],
+    "keras216-functional.h5": ["f/b1/a/bias", "f/z/bias", "o/bias"],
+    "keras216-nested.h5": ["mid/sequential/a/bias", "mid/sequential/n/beta", "mid/c/bias", "out/bias"],
     "keras122-others.h5": ["block/fc/bias", "highway_1/bias", "highway_1/bias_carry", "maxoutdense_1/bias"],
     "keras224-depthwise.h5": ["depthwise_conv2d_1/bias", "separable_conv2d_1/bias", "dense_3/bias"],
     "keras224-weights-only.h5": ["bidirectional_1/forward_lstm_1/bias", "bidirectional_1/backward_lstm_1/bias",
@@ -57,7 +64,7 @@ def test_biases_have_the_names_in_the_file(name):
 
 @pytest.mark.parametrize("model", [
     "tfkeras-functional", "tfkeras-shared", "tf213-shared", "tf213-convolutions", "tfkeras-same-names",
-    "tfkeras-same-wrapped", "tfkeras-towers-shared", "tf213-same-names", "tf213-towers-shared",
+    "tfkeras-same-wrapped", "tfkeras-towers-shared", "tf213-same-names", "tf213-towers-shared", "tfkeras-backward",
 ])  # fmt: skip
 def test_both_files_of_a_model_have_its_biases_under_the_same_names(model):
     """A .keras of tf_keras or TensorFlow 2.13 has the biases of the .h5; a shared layer is in the .h5 twice."""
@@ -110,7 +117,12 @@ def test_no_variable_of_an_archive_is_left_out(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("whole", "weights"),
-    [("tf29-cudnn", "tf29-cudnn-weights"), ("tfkeras-recurrent", "tfkeras-recurrent-weights")],
+    [
+        ("tf29-cudnn", "tf29-cudnn-weights"),
+        ("tfkeras-recurrent", "tfkeras-recurrent-weights"),
+        ("tfkeras-backward", "tfkeras-backward-weights"),
+        ("keras122-convlstm", "keras122-convlstm-weights"),
+    ],
 )
 def test_weights_alone_have_the_biases_and_gates_of_the_whole_model(whole, weights):
     """What the config says of a layer follows from the names and shapes of its variables."""
@@ -130,6 +142,22 @@ def test_each_variable_of_a_recurrent_layer_of_keras_1_has_its_gate():
         np.testing.assert_array_equal(gates[gate], arrays[f"/model_weights/lstm_1/lstm_1_b_{gate}:0"])
 
 
+@pytest.mark.parametrize(("n_biases", "kinds"), [(2, {"", "bias"}), (1, {"unknown"})])
+def test_cells_with_numbered_names_have_their_own_gates(tmp_path, n_biases, kinds):
+    """The variables of stacked cells have one scope; where only one cell has a bias, nothing tells which."""
+    path = tmp_path / "w.h5"
+    path.write_bytes((FILES / "keras224-stacked-weights.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        names = [name for name in file["rnn_1"].attrs["weight_names"] if n_biases == 2 or b"bias_1" not in name]
+        file["rnn_1"].attrs["weight_names"] = names
+        if n_biases == 1:
+            del file["rnn_1/rnn_1/bias_1:0"]
+    read = [entry for entry in read_variables(path) if entry.layer == "rnn_1"]
+    assert {entry.kind for entry in read} == kinds
+    gates = {entry.path: (entry.layer_type, entry.gates) for entry in read if entry.kind == "bias"}
+    assert gates == ({"rnn_1/bias": ("LSTM", "ifco"), "rnn_1/bias_1": ("GRU", "zrh")} if n_biases == 2 else {})
+
+
 def test_the_layers_of_cudnn_have_gates_of_the_inputs_and_of_the_state():
     """Their biases hold the inputs' gates, then the recurrent ones."""
     lstm, gru, _ = _biases(FILES / "tf29-cudnn-weights.h5")
@@ -140,10 +168,11 @@ def test_the_layers_of_cudnn_have_gates_of_the_inputs_and_of_the_state():
         np.testing.assert_array_equal(np.concatenate([part for _, _, part in parts]), bias.values)
 
 
-def _weights_only(path: Path, layers: dict[str, dict[str, tuple[int, ...]]]) -> Path:
-    """A file of `save_weights` of Keras 2 with these layers: name of each variable -> shape."""
+def _weights_only(path: Path, layers: dict[str, dict[str, tuple[int, ...]]], version: str = "2.3.1") -> Path:
+    """A file of `save_weights` of Keras 2 with these layers: name of each variable -> shape. version: may be empty."""
     with h5py.File(path, "w") as file:
-        file.attrs["layer_names"], file.attrs["keras_version"] = [name.encode() for name in layers], b"2.3.1"
+        file.attrs["layer_names"] = [name.encode() for name in layers]
+        file.attrs.update({"keras_version": version.encode()} if version else {})
         for layer, shapes in layers.items():
             file.create_group(layer).attrs["weight_names"] = [f"{name}:0".encode() for name in shapes]
             for name, shape in shapes.items():
@@ -174,6 +203,29 @@ def test_the_names_and_shapes_of_weights_alone_say_what_they_are(tmp_path, shape
     """Where they are no layer's of Keras, the variables are unknown."""
     read = read_biases(_weights_only(tmp_path / "w.h5", {"a": shapes}))
     assert [(b.path, b.layer_type, b.kind, b.gates) for b in read] == expected
+
+
+@pytest.mark.parametrize(
+    ("layers", "biases"),
+    [
+        ({"a": {"a_W": (3, 2), "a_b": (2,)}, "own": {"shift": (3,)}}, ["a/bias"]),
+        ({"a": {"a_W_1": (3, 2), "a_b_1": (2,)}, "b_1": {"b_1_W": (3, 2), "b_1_b": (2,)}}, ["a/bias", "b_1/bias"]),
+        ({"b_W": {"b_W/kernel": (3, 2), "b_W/bias": (2,)}, "a": {"a/a_W": (3, 2), "a/a_b": (2,)}}, ["b_W/bias"]),
+    ],
+)
+def test_weights_without_a_version_are_told_apart_by_their_names(tmp_path, layers, biases):
+    """Those of Keras 1 have none; a layer of another library does not make the others unknown."""
+    read = read_biases(_weights_only(tmp_path / "w.h5", layers, version=""))
+    assert [bias.path for bias in read if bias.kind == "bias"] == biases
+
+
+def test_a_model_without_a_version_is_read_by_its_names(tmp_path):
+    """The settings of Keras 1 are known by how it names variables."""
+    path = tmp_path / "model.h5"
+    path.write_bytes((FILES / "keras122-convlstm.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        del file.attrs["keras_version"]
+    assert [bias.path for bias in _biases(path)] == [b.path for b in _biases(FILES / "keras122-convlstm.h5")]
 
 
 def test_two_variables_of_one_name_are_unknown(tmp_path):
