@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.models.functional import top_layers
 from pipeline.stats.intervals import mean_interval
 from pipeline.store.runs import WEIGHTS, Run, RunStore
 from pipeline.store.tables import ABLATION, DEAD_UNITS, read_table
@@ -141,17 +142,19 @@ def wanted_rows(runs: Sequence[Run]) -> dict[str, list[Row]]:
     return {ABLATION: ablation, DEAD_UNITS: dead_units}
 
 
-def relu_layers(layers: Sequence[dict[str, Any]], above: str = "") -> list[str]:
+def relu_layers(layers: list[dict[str, Any]], above: str = "") -> list[str]:
     """Paths of the layers that output a ReLU, from a model's config: layers with such an activation, and ReLU layers.
 
-    Layers nested in a Sequential count; those in other layers do not, nor do recurrent layers, whose output is not the
-    activation, nor layers whose units are not on the last axis.
+    Layers nested in a Sequential or Functional model count; those in other layers do not, nor do recurrent layers, whose
+    output is not the activation, nor layers whose units are not on the last axis.
     """
     paths = []
-    for layer in layers:
+    for layer in layers if above else top_layers(layers):
         name, config, path = layer["class_name"], layer["config"], f"{above}{layer['config']['name']}"
         is_relu = False
-        if name == "Sequential":
+        if "module" in layer:  # an operation between layers
+            continue
+        if name in ("Sequential", "Functional"):
             paths += relu_layers(config["layers"], f"{path}/")
         elif name == "ReLU":
             is_relu = not config.get("negative_slope") and (config.get("threshold") or 0) >= 0

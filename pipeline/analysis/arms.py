@@ -12,6 +12,7 @@ from pipeline.config.metrics import RUN_LENGTHS
 from pipeline.config.short_names import shared_overrides, without
 from pipeline.errors import ConfigError, is_number
 from pipeline.installation import command_text
+from pipeline.models.functional import is_functional_model
 from pipeline.store.runs import DamagedRun, Run, RunStore
 
 EPOCHS_TO = "epochs_to_"  # prefix of the metrics that can be censored: a run may never reach the level
@@ -138,7 +139,9 @@ class Arm:
     @cached_property
     def gates(self) -> dict[str, str]:
         """The gates along the last axis of each recurrent bias, e.g. `{"lstm/bias": "ifco"}`."""
-        model = {"class_name": "Sequential", "config": self.runs[0].meta["config"].get("model", {"layers": []})}
+        settings = self.runs[0].meta["config"].get("model", {"layers": []})
+        is_graph = is_functional_model(settings["layers"])
+        model = settings["layers"][0] if is_graph else {"class_name": "Sequential", "config": settings}
         gates = {f"{layer.path}/bias": GATES.get(layer.class_name, "") for layer in config_layers(model, "", None)}
         return {path: letters for path, letters in gates.items() if letters}
 

@@ -46,6 +46,29 @@ def recurrent_layers(model: Any) -> list[Any]:
     return [layer for layer in flatten_layers(model) if any(cls.__name__ == "RNN" for cls in type(layer).__mro__)]
 
 
+def output_layer(model: Any) -> Any:
+    """The layer that makes the output of a model, also one within nested models.
+
+    None where it is no layer, or called more than once, so that its output is not the model's alone.
+    """
+    if type(model).__name__ == "Sequential":
+        return model.layers[-1]
+    layer: Any = model.output._keras_history.operation
+    while is_keras_layer(layer):
+        if len(layer._inbound_nodes) != 1:
+            return None
+        if type(layer).__name__ not in ("Sequential", "Functional"):
+            return layer
+        layer = layer.layers[-1] if type(layer).__name__ == "Sequential" else layer.output._keras_history.operation
+    return None
+
+
+def following_layer(layer: Any) -> Any:
+    """The only layer or operation that takes the only output of a layer in a Functional model; None without such."""
+    following = [node.operation for node in layer._outbound_nodes]
+    return following[0] if len(following) == 1 and len(layer._inbound_nodes) == 1 else None
+
+
 def inbound_output_shapes(layer: Any) -> list[Sequence[int | None]]:
     """The shape of the layer's first output for each time the layer is called in a model, batch axis included."""
     return [tuple(node.outputs[0].shape) for node in layer._inbound_nodes]

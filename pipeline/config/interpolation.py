@@ -19,7 +19,8 @@ from pipeline.errors import ConfigError
 
 OUTSIDE = ("oc.env", "hydra", "now")  # resolvers that read the environment, Hydra's own config, and the clock
 COMPUTED = ("hydra.overrides", "hydra.job.override_dirname", "hydra.runtime")  # by Hydra, from what was typed
-FILE_NAME = "${file_stem:${data.path}}"  # data.name of conf/data/file.yaml: the name of a data file that must exist
+# data.name of conf/data/file.yaml, model.name of conf/model/file.yaml: the names of files, which must exist
+FILE_NAMES = {f"{group}.name": f"${{file_stem:${{{group}.path}}}}" for group in ("data", "model")}
 
 
 def resolve_settings(raw: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
@@ -31,9 +32,10 @@ def resolve_settings(raw: Mapping[str, Any], groups: Sequence[str]) -> dict[str,
     given = {name: value for name, value in raw.items() if name not in groups}
     given |= {f"{group}.{name}": value for group in groups for name, value in raw[group].items()}
     values = {key: _resolve(tree, key, given[key]) for key in PATHS if key in given}
-    if given.get("data.name") == FILE_NAME:
-        values["data.name"] = _resolve(tree, "data.name", FILE_NAME)
-        OmegaConf.update(tree, "data.name", values["data.name"])
+    for key, name in FILE_NAMES.items():
+        if given.get(key) == name:
+            values[key] = _resolve(tree, key, name)
+            OmegaConf.update(tree, key, values[key])
     others = [key for key in given if key not in values]
     others.sort(key=lambda key: not any(f"{r}:" in str(given[key]) for r in OUTSIDE))
     with _closed(OUTSIDE):  # those first that hold the reference themselves, to be the ones that are named

@@ -17,6 +17,7 @@ from pipeline.config.user_classes import user_arguments, user_class, user_names
 # This project's initializers, parsed like Keras' own.
 CUSTOM_INITIALIZERS = Path(__file__).parents[1] / "models" / "initializers" / "custom.py"
 
+_OPERATION = re.compile(r"^class (\w+)\(Operation\):", re.MULTILINE)
 _EXPORTED_CLASS = re.compile(r"^@keras_export\(([^@]*?)\)\s*(?:@\w+[^\n]*\n)*class (\w+)\(", re.MULTILINE)
 _CLASS = re.compile(r"^class ([A-Z]\w+)\(", re.MULTILINE)
 
@@ -57,6 +58,20 @@ def _parsed_arguments(group: str, class_name: str) -> dict[str, object]:
         bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
         node = next((classes[base] for base in bases if base in classes), None)
     return {}
+
+
+@cache
+def operation_names(module: str) -> list[str]:
+    """The classes of the operations of `keras.ops` that a module of it defines: `Add` of `numpy`."""
+    path = Path(_keras_root(), "src", "ops", f"{module}.py")
+    return _OPERATION.findall(path.read_text(encoding="utf-8")) if path.is_file() and module.isidentifier() else []
+
+
+def _keras_root() -> Path:
+    spec = find_spec("keras")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("Keras is not installed: run `uv sync`")
+    return Path(spec.origin).parent
 
 
 @cache

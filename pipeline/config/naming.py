@@ -27,7 +27,8 @@ NOT_IN_ARM = (
     "experiment",
     "hydra",
 )
-FILES_OF_PARTS = ("data.validation_path", "data.test_path")  # a file of its own makes an arm, wherever it lies
+FILES_OF_PARTS = ("data.validation_path", "data.test_path", "model.path")  # make an arm of their own, wherever they lie
+IN_STUDY = ("data", "data.name", "data.path", "model", "model.name", "model.path", "model.function")
 NOT_TYPED = ("seed", "fan_in", "fan_out", "gates", "values")  # arguments that come from the run or the layer
 REST = "Zeros"  # what layers get that have no initializer of their own, where others have
 LONGEST_SETTING, LONGEST_BLOCK = 90, 150  # characters; together they fit the 255 bytes of a folder name
@@ -97,7 +98,7 @@ def _is_left_out(override: str, config: Config) -> bool:
     key = override.lstrip("+~").split("=")[0].split("@")[0]
     if key.partition(".")[0] in NOT_IN_ARM or key == "training.seeds_at_once":
         return True
-    is_data_or_model = key in ("data", "data.name", "data.path", "model", "model.name")
+    is_data_or_model = key in IN_STUDY
     return is_data_or_model and config.study == f"{config.data.name}-{config.model.name}"
 
 

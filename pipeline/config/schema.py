@@ -20,7 +20,8 @@ SPLITS = ("random", "groups", "time", "column")
 DEVICES = ("auto", "cpu", "gpu")
 LONGEST_WAIT = 86_400  # seconds
 DATA_PATHS = ("data.path", "data.validation_path", "data.test_path")
-PATHS = ("results", "tracking.uri", *DATA_PATHS)  # keys that name a place
+FILE_PATHS = (*DATA_PATHS, "model.path")  # keys that name a file, over which a sweep can go
+PATHS = ("results", "tracking.uri", *FILE_PATHS)  # keys that name a place
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,16 @@ class BiasInitializer:
 
 @dataclass(frozen=True)
 class Model:
-    """A Keras Sequential model."""
+    """A Keras model: Sequential, or Functional with one input and one output."""
 
     name: str = MISSING
     """Part of the default study name."""
-    layers: list[Any] = MISSING
-    """The layers in order, each `{class_name, config}` as in Keras."""
+    layers: list[Any] | None = MISSING
+    """The layers in order, each `{class_name, config}` as in Keras; null: those of `path` or `function`."""
+    path: str | None = None
+    """A model that Keras saved: a .keras file, or the .json of `model.to_json()`; its weights are not used."""
+    function: str | None = None
+    """A function in a file of `code` that returns a Keras model: `mine:build`."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 from pipeline.config.calls import quote_calls, quote_mappings
-from pipeline.config.schema import DATA_PATHS, PATHS, expand_home, key_types
+from pipeline.config.schema import FILE_PATHS, PATHS, expand_home, key_types
 from pipeline.errors import ConfigError
 
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
@@ -96,7 +96,7 @@ def _is_one_path(key: str, value: str, parts: Sequence[str]) -> bool:
     if "${" in value:
         return False
     word = typed(key, value)
-    if key not in DATA_PATHS:
+    if key not in FILE_PATHS:
         raise ConfigError(f"{key}: {value} given, which -m would take for {len(parts)} places; allowed: {word}")
     missing = [part for part in parts if not _exists(part)]
     if _exists(value):

@@ -12,6 +12,7 @@ from pipeline.data.splits import Split, split_rows, standardized_targets
 from pipeline.errors import ConfigError, describe_size, printable
 from pipeline.experiment.plan import Plan
 from pipeline.models.build import build_model
+from pipeline.models.source import declared_shape
 from pipeline.runtime.device import free_disk, free_memory, start_tensorflow
 from pipeline.runtime.logs import tell_once
 from pipeline.training.loop import fit_batch_size
@@ -121,8 +122,20 @@ def first_model(plan: Plan) -> tuple[Any, Dataset, Split]:
     """The initial model of a plan's first seed, the dataset, and the rows it trains on. Raises ConfigError."""
     start_tensorflow(plan.config.runtime.device, plan.portable)
     dataset = load_dataset(plan.config.data)
+    check_input(plan, dataset)
     split = split_rows(dataset, plan.config.data, plan.config.seeds[0])
     return build_seed_model(plan, dataset, split), dataset, split
+
+
+def check_input(plan: Plan, dataset: Dataset) -> None:
+    """Raise ConfigError where the model was made for rows of another shape than the data have."""
+    declared, rows = declared_shape(plan.config), dataset.x.shape[1:]
+    if declared is None:
+        return
+    if len(declared) != len(rows) or any(n not in (None, m) for n, m in zip(declared, rows, strict=True)):
+        takes = f"model: {plan.config.model.name} takes rows of shape {declared}"
+        has = f"{plan.config.data.name} has rows of shape {rows}"
+        raise ConfigError(f"{takes}, but {has}; allowed: a model with keras.Input({rows}), or data of the other shape")
 
 
 def build_seed_model(plan: Plan, dataset: Dataset, split: Split) -> Any:

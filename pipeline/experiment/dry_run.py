@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from pipeline.biases.extraction import bias_variables
+from pipeline.biases.introspection import following_layer, output_layer
 from pipeline.experiment.check import first_model
 from pipeline.experiment.cost import estimate_time
 from pipeline.experiment.plan import Plan, shown_names
@@ -91,7 +92,7 @@ def _irrelevant_biases(model: Any, plan: Plan) -> dict[str, str]:
     """Paths of the biases whose initial value provably cannot change what is learnt, each with the reason."""
     import keras
 
-    next_layer = dict(zip(map(id, model.layers), model.layers[1:], strict=False))
+    next_layer = _next_layers(model)
     output_layer, has_softmax = _softmax_layer(model)
     reasons = {}
     for bias, _, _, expected, values in expected_biases(model):
@@ -111,9 +112,17 @@ def _irrelevant_biases(model: Any, plan: Plan) -> dict[str, str]:
     return reasons
 
 
+def _next_layers(model: Any) -> dict[int, Any]:
+    """The layer that alone takes a layer's output, by the layer's id."""
+    if type(model).__name__ == "Sequential":
+        return dict(zip(map(id, model.layers), model.layers[1:], strict=False))
+    return {id(layer): following_layer(layer) for layer in model.layers}
+
+
 def _softmax_layer(model: Any) -> tuple[Any, bool]:
     """The layer that makes the model's outputs, and whether it is a Dense layer followed by a softmax."""
-    layers, last = model.layers, model.layers[-1]
+    is_sequential = type(model).__name__ == "Sequential"
+    layers, last = model.layers if is_sequential else [], output_layer(model)
     activation = "softmax" if type(last).__name__ == "Softmax" else _activation_name(last)
     separate = type(last).__name__ in ("Softmax", "Activation")
     output = layers[-2] if separate and len(layers) > 1 and _activation_name(layers[-2]) == "linear" else last

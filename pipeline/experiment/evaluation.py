@@ -1,6 +1,6 @@
 """Evaluate stored weights on test rows: metrics, and which ReLU units are alive."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ from pipeline.analysis.ablation import relu_layers
 from pipeline.config.schema import Training
 from pipeline.data.dataset import Dataset
 from pipeline.models.build import build_model
+from pipeline.models.functional import is_functional_model
+from pipeline.models.graph_calls import call_graph, make_operation
 from pipeline.training.memory import evaluation_rows
 from pipeline.training.objectives import Objective, target_center, without_output_activation
 
@@ -35,7 +37,7 @@ class Evaluator:
         layers, shape = settings["model"]["layers"], dataset.x.shape[1:]
         training = Training(**settings["training"])
         self._model = build_model(layers, shape, dataset.task, dataset.n_targets, 0, labels)
-        self._relu_layers = relu_layers(layers)
+        self._layers, self._relu_layers = layers, relu_layers(layers)
         self._rows_at_once = evaluation_rows(self._model, 1)
         self._variables: dict[str, Any] = {}
         with without_output_activation(self._model, training, dataset.task) as activation:
@@ -85,12 +87,14 @@ class Evaluator:
         """(sums over the rows [objective.size], alive units [units] of each ReLU layer)."""
         import tensorflow as tf
 
-        outputs = x
-        alive = {}
-        for path, layer in _layers(self._model):
-            outputs = layer(outputs)
+        alive: dict[str, Any] = {}
+
+        def watch(path: str, outputs: Any) -> None:
             if path in self._relu_layers:
-                alive[path] = tf.reduce_any(outputs > 0, list(range(outputs.shape.rank - 1)))
+                units = tf.reduce_any(outputs > 0, list(range(outputs.shape.rank - 1)))
+                alive[path] = units | alive[path] if path in alive else units
+
+        outputs = watched_call(self._layers, self._model, watch)(x)
         counts = tf.ones(tf.shape(x)[:1])
         losses = self._objective.losses(y[None], outputs[None])
         penalty = tf.add_n([tf.cast(v, tf.float32) for v in self._model.losses] or [tf.constant(0.0)])
@@ -102,10 +106,47 @@ class Evaluator:
         return sums, [alive[path] for path in self._relu_layers]
 
 
-def _layers(model: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    """(path, layer) of a Sequential in order, with the layers of a nested Sequential in its place."""
-    for layer in model.layers:
-        if type(layer).__name__ == "Sequential":
-            yield from _layers(layer, f"{above}{layer.name}/")
-        else:
-            yield f"{above}{layer.name}", layer
+def watched_call(layers: list[dict[str, Any]], model: Any, watch: Callable[[str, Any], None]) -> Callable[..., Any]:
+    """A function that calls a model layer by layer, those of nested models in their places.
+
+    layers: the config of the model's. watch(path, output): called with what each layer returns.
+    """
+    if is_functional_model(layers):
+        return _graph_call(layers[0]["config"], model, "", watch)
+    return _chain_call(layers, model, "", watch)
+
+
+def _layer_call(entry: dict[str, Any], layer: Any, above: str, watch: Callable[[str, Any], None]) -> Callable[..., Any]:
+    path = f"{above}{entry['config']['name']}"
+    if entry["class_name"] == "Sequential":
+        return _chain_call(entry["config"]["layers"], layer, f"{path}/", watch)
+    if entry["class_name"] == "Functional":
+        return _graph_call(entry["config"], layer, f"{path}/", watch)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        outputs = layer(*args, **kwargs)
+        watch(path, outputs)
+        return outputs
+
+    return call
+
+
+def _chain_call(layers: list[dict[str, Any]], model: Any, above: str, watch: Callable[[str, Any], None]) -> Any:
+    calls = [_layer_call(entry, layer, above, watch) for entry, layer in zip(layers, model.layers, strict=True)]
+
+    def call(outputs: Any) -> Any:
+        for layer in calls:
+            outputs = layer(outputs)
+        return outputs
+
+    return call
+
+
+def _graph_call(graph: dict[str, Any], model: Any, above: str, watch: Callable[[str, Any], None]) -> Any:
+    by_name = {layer.name: layer for layer in model.layers}
+    calls = [
+        make_operation(entry) if "module" in entry
+        else _layer_call(entry, by_name.get(entry["config"]["name"]), above, watch)
+        for entry in graph["layers"]
+    ]  # fmt: skip
+    return lambda inputs: call_graph(graph, calls, inputs)

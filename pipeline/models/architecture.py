@@ -16,15 +16,13 @@ from pipeline.biases.safe_files import open_archive, read_json, refuse_if, refus
 from pipeline.config.keras_signatures import REQUIRED, class_names, constructor_arguments
 from pipeline.config.schema import expand_home
 from pipeline.errors import ConfigError, ModelFileError, one_line
-from pipeline.models.functional import chain, clean_graph, is_functional
+from pipeline.models.functional import MARKS, OPERATIONS, TENSOR, chain, clean_graph, is_functional
 from pipeline.models.initializers.registry import ALIASES
 from pipeline.models.layer_names import is_automatic
 
 KERAS = ("keras", "tf_keras", "keras_core", "tensorflow")  # packages whose classes are Keras'
-OPERATIONS = "keras.src.ops."  # modules of the operations between layers, such as `x + y`
 MODELS = ("Sequential", "Functional", "Model")
 LARGEST_JSON = 2**26  # bytes
-MARKS = ("__slice__", "__ellipsis__", "__tuple__", "__numpy__", "__tensor__")  # values that are no objects of a class
 ALLOWED = "a keras.Sequential, or a Functional model with one input and one output"
 
 Entry = Mapping[str, Any]
@@ -198,7 +196,7 @@ def _plain(value: Any, key: str) -> Any:
     class_name = value["class_name"]
     if class_name == "__tuple__":
         return [_plain(v, key) for v in value.get("items", value.get("config", {}).get("items", ()))]
-    if class_name in MARKS or class_name == "__keras_tensor__":
+    if class_name in MARKS or class_name == TENSOR:
         return dict(value)
     if class_name == "__lambda__" or (class_name == "function" and ">" not in str(value.get("registered_name"))):
         raise ConfigError(f"{key}: a function in a layer's arguments, which is code; allowed: what Keras has by name, "

@@ -4,9 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.biases.introspection import is_keras_layer
 from pipeline.config.keras_signatures import REQUIRED, constructor_arguments
 from pipeline.config.user_classes import user_class
 from pipeline.errors import ConfigError
+from pipeline.models.functional import is_functional_model, map_ends, top_layers
+from pipeline.models.graph_calls import call_graph, make_operation
 from pipeline.models.initializers.registry import full_form, is_custom_initializer
 from pipeline.models.layer_names import NESTED, as_list
 from pipeline.models.spec import Layer, layer_arguments
@@ -21,7 +24,7 @@ def build_model(
     seed: int,
     labels: np.ndarray | None = None,
 ) -> Any:
-    """Build the `keras.Sequential` of a completed list of layers (`complete_layers`) for one seed.
+    """Build the Keras model of a completed list of layers (`complete_layers`) for one seed: Sequential or Functional.
 
     Every initializer and dropout stream is seeded from (seed, layer path, argument), so that a kernel is the same, bit
     for bit, whatever the biases are. The last layer's missing `units` and `activation` follow from the task.
@@ -33,18 +36,25 @@ def build_model(
 
     from pipeline.models.initializers.base import Targets, bind_initializers, settle_initializers
 
+    full = with_output(layers, task, n_targets)
+    targets = None if labels is None else Targets(labels, task, n_targets)
     try:
-        made = [_make_layer(layer, layer["config"]["name"], seed) for layer in with_output(layers, task, n_targets)]
-        bind_initializers(made, None if labels is None else Targets(labels, task, n_targets))
-        model = keras.Sequential([keras.Input(input_shape, name="input"), *made], name="model")
+        made = [_make_layer(layer, layer["config"]["name"], seed) for layer in top_layers(full)]
+        bind_initializers([layer for layer in made if is_keras_layer(layer)], targets)
+        inputs = keras.Input(input_shape, name="input")
+        if is_functional_model(full):
+            outputs = call_graph(full[0]["config"], made, inputs)
+            model = keras.Model(inputs, outputs, name="model")
+        else:
+            model = keras.Sequential([inputs, *made], name="model")
         settle_initializers(model)
-    except (ValueError, TypeError, ArithmeticError) as error:
+    except (ValueError, TypeError, ArithmeticError, IndexError) as error:
         raise ConfigError(f"model: Keras cannot build it for inputs of shape {input_shape}: {error}") from error
-    output_shape: Any = model.output_shape
-    if len(output_shape) != 2:
+    output_shape: Any = getattr(model.output, "shape", None)
+    if output_shape is None or len(output_shape) != 2:
+        shown = "several tensors" if output_shape is None else f"shape {tuple(output_shape[1:])} per row"
         raise ConfigError(
-            f"model: its output has shape {tuple(output_shape[1:])} per row; "
-            "allowed: one axis, as after Flatten, global pooling or a recurrent layer"
+            f"model: its output has {shown}; allowed: one axis, as after Flatten, global pooling or a recurrent layer"
         )
     return model
 
@@ -52,6 +62,9 @@ def build_model(
 def with_output(layers: list[Layer], task: str, n_targets: int) -> list[Layer]:
     """The layers, the last one's `units` and `activation` set from the task if it is a Dense layer without `units`."""
     *body, last = layers
+    if is_functional_model(layers):
+        graph = last["config"]
+        return [{**last, "config": {**graph, "layers": with_output(graph["layers"], task, n_targets)}}]
     if last["class_name"] != "Dense" or "units" in last["config"]:
         return layers
     units = 1 if task == "binary" else n_targets
@@ -63,6 +76,12 @@ def _make_layer(layer: Layer, path: str, seed: int) -> Any:
     """The Keras layer, where each random argument without a seed gets its own."""
     import keras
 
+    if "module" in layer:
+        return make_operation(layer)
+    if layer["class_name"] == "Functional":
+        return _make_graph(layer, path, seed)
+    if layer["class_name"] == "InputLayer" and "inbound_nodes" in layer:  # of a graph, which is called on its inputs
+        return None
     config = dict(layer["config"])
     if layer["class_name"] == "Bidirectional" and config.get("backward_layer") is None:
         config["backward_layer"] = _backward_layer(config["layer"])
@@ -76,6 +95,9 @@ def _make_layer(layer: Layer, path: str, seed: int) -> Any:
         elif name in NESTED and value is not None and value is not REQUIRED:
             inner = [_make_layer(v, f"{path}/{v['config']['name']}", seed) for v in as_list(value)]
             config[name] = inner if isinstance(value, list) else inner[0]
+    for name, value in config.items():
+        if isinstance(value, dict) and value.get("module") == "keras.layers":  # a layer as an activation
+            config[name] = _make_layer({k: v for k, v in value.items() if k != "module"}, f"{path}/{name}", seed)
     arguments = {k: tuple(v) if isinstance(v, list) and k not in NESTED else v for k, v in config.items()}
     if (own := user_class("layers", layer["class_name"])) is not None:
         from pipeline.models.initializers.own import make_layer
@@ -83,6 +105,22 @@ def _make_layer(layer: Layer, path: str, seed: int) -> Any:
         return make_layer(own, arguments, derive_seed(seed, path, "layer"))
     cls: Any = keras.Sequential if layer["class_name"] == "Sequential" else getattr(keras.layers, layer["class_name"])
     return cls(**arguments)
+
+
+def _make_graph(layer: Layer, path: str, seed: int) -> Any:
+    """A Functional model within a model."""
+    import keras
+
+    graph = layer["config"]
+    made = [_make_layer(inner, f"{path}/{inner['config']['name']}", seed) for inner in graph["layers"]]
+    by_name = {inner["config"]["name"]: inner["config"] for inner in graph["layers"]}
+    inputs = map_ends(
+        graph["input_layers"], lambda end: keras.Input(batch_shape=by_name[end[0]]["batch_shape"], name=end[0])
+    )
+    model = keras.Model(inputs, call_graph(graph, made, inputs), name=graph["name"])
+    if graph.get("trainable") is False:
+        model.trainable = False
+    return model
 
 
 def _seeded_initializer(full: dict[str, Any], seed: int) -> Any:

@@ -1,20 +1,32 @@
-"""Check a model file's layers, and write the study's bias choice into them (imports no Keras).
+"""Check a model's layers, and write the study's bias choice into them (imports no Keras).
 
 A layer is `{class_name, config}`, as Keras serializes it; wrappers (Bidirectional, TimeDistributed, a nested
-Sequential) hold layers of the same form. `complete_layers` makes a list that `build.py` turns into a Keras model.
+Sequential) hold layers of the same form. A list of one `Functional` is a Functional model, see `functional.py`.
+`complete_layers` makes a list that `build.py` turns into a Keras model.
 """
 
 import copy
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.biases.variables import initializer_name
 from pipeline.config.keras_signatures import REQUIRED, class_names, constructor_arguments
 from pipeline.config.schema import Config
 from pipeline.config.user_classes import full_name
 from pipeline.errors import ConfigError, closest
+from pipeline.models.functional import (
+    ENDS,
+    check_nodes,
+    check_operation,
+    check_references,
+    is_functional_model,
+    refuse_code,
+    top_layers,
+)
 from pipeline.models.initializers.per_layer import layer_initializers
 from pipeline.models.initializers.registry import full_form, kernel_form, only_for_gates, only_for_output
 from pipeline.models.layer_names import NESTED, as_list, inner_layers, name_layers
+from pipeline.models.source import declares_input, model_layers
 
 Layer = dict[str, Any]
 
@@ -40,12 +52,8 @@ def complete_layers(config: Config) -> list[Layer]:
     Raises ConfigError for a layer, an argument or a value that Keras would refuse, and for a choice that applies to no
     layer.
     """
-    layers = config.model.layers
-    if not isinstance(layers, list) or not layers:
-        raise ConfigError("model.layers", layers, "a list of layers, each {class_name, config}")
-    layers = [_full_layer(layer, f"model.layers.{i}", i == len(layers) - 1) for i, layer in enumerate(layers)]
-    name_layers(layers)
-    biased = [layer for layer, _ in walk_layers(layers) if "bias_initializer" in layer_arguments(layer)]
+    layers = full_layers(config)
+    biased = _biased_layers(layers)
     if not biased:
         raise ConfigError(f"model: no layer of {config.model.name} can have a bias; allowed: a model where one can")
     _apply_kernels(layers, config)
@@ -59,6 +67,46 @@ def complete_layers(config: Config) -> list[Layer]:
             layer["config"].pop("bias_initializer", None)
         _check_gates(layer)
     return layers
+
+
+def full_layers(config: Config) -> list[Layer]:
+    """The model's layers in full form and named, as its author left them, without the shape of its input."""
+    given = model_layers(config)
+    if not isinstance(given, list) or not given:
+        raise ConfigError("model.layers", given, "a list of layers, each {class_name, config}")
+    is_graph = is_functional_model(given)
+    given = given[1:] if not is_graph and declares_input(given) else given
+    layers = [_full_layer(layer, f"model.layers.{i}", i == len(given) - 1) for i, layer in enumerate(given)]
+    if is_graph:
+        graph = layers[0]["config"]
+        graph.pop("name", None)
+        for layer in graph["layers"]:
+            if layer["class_name"] == "InputLayer":
+                layer["config"].pop("batch_shape", None)
+    name_layers(layers)
+    return layers
+
+
+def own_biases(config: Config) -> list[str]:
+    """Name the layers that set their own bias, which they keep in every arm: a sentence per setting."""
+    by_setting: dict[str, list[str]] = {}
+    for layer, path in walk_layers(full_layers(config)):
+        own = layer["config"].get("bias_initializer")
+        if "bias_initializer" not in layer_arguments(layer):
+            continue
+        if layer["config"].get("use_bias") is False:
+            by_setting.setdefault("no bias (use_bias=false)", []).append(path)
+        elif own is not None:
+            by_setting.setdefault(initializer_name(own["class_name"], own["config"]), []).append(path)
+    return [
+        f"model: {', '.join(paths)} {'set' if len(paths) > 1 else 'sets'} a bias of its own, {setting}, in every arm"
+        for setting, paths in by_setting.items()
+    ]
+
+
+def _biased_layers(layers: list[Layer]) -> list[Layer]:
+    """The layers that can have a bias, in order."""
+    return [layer for layer, _ in walk_layers(layers) if "bias_initializer" in layer_arguments(layer)]
 
 
 def bias_initializers(layers: list[Layer]) -> Iterator[tuple[str, str, int]]:
@@ -75,7 +123,7 @@ def bias_initializers(layers: list[Layer]) -> Iterator[tuple[str, str, int]]:
 
 def walk_layers(layers: list[Layer], prefix: str = "") -> Iterator[tuple[Layer, str]]:
     """Every layer with its path (`encoder/conv`), outer layers before those they hold."""
-    for layer in layers:
+    for layer in top_layers(layers) if not prefix else layers:
         path = f"{prefix}{layer['config']['name']}"
         yield layer, path
         yield from walk_layers(inner_layers(layer), f"{path}/")
@@ -83,8 +131,10 @@ def walk_layers(layers: list[Layer], prefix: str = "") -> Iterator[tuple[Layer, 
 
 def layer_arguments(layer: Layer) -> dict[str, object]:
     """Constructor arguments of a layer with their defaults, REQUIRED for those without one."""
-    if layer["class_name"] == "Sequential":
-        return {"layers": REQUIRED}
+    if "module" in layer:  # an operation
+        return {}
+    if layer["class_name"] in ("Sequential", "Functional"):
+        return {"layers": REQUIRED} | dict.fromkeys(ENDS if layer["class_name"] == "Functional" else (), REQUIRED)
     return constructor_arguments("layers", layer["class_name"])
 
 
@@ -187,6 +237,8 @@ def _full_layer(layer: Any, key: str, is_last: bool = False) -> Layer:
     if not isinstance(layer.get("config") or {}, dict):
         raise ConfigError(f"{key}.config", layer["config"], "the layer's arguments, as name: value")
     class_name, config = full_name("layers", layer["class_name"]), dict(layer.get("config") or {})
+    if class_name == "Functional":
+        return {"class_name": class_name, "config": _full_graph(config, key, is_last)}
     allowed = [name for name in class_names("layers") if name not in CODE_BEARING] + ["Sequential"]
     if class_name not in allowed:
         why = "runs code or reads files" if class_name in CODE_BEARING else "is not a Keras layer"
@@ -206,6 +258,26 @@ def _full_layer(layer: Any, key: str, is_last: bool = False) -> Layer:
     return {"class_name": class_name, "config": config}
 
 
+def _full_graph(config: dict[str, Any], key: str, is_last: bool) -> dict[str, Any]:
+    """The config of a Functional model in full form, its layers and the calls between them checked."""
+    for name in ("layers", *ENDS):
+        if not isinstance(config.get(name), list) or not config[name]:
+            raise ConfigError(
+                f"{key}.config.{name}", config.get(name), "that of a Functional model, as Keras writes it"
+            )
+    layers = []
+    for i, layer in enumerate(config["layers"]):
+        where = f"{key}.config.layers.{i}"
+        nodes = check_nodes(layer, where)
+        own = {name: value for name, value in layer.items() if name in ("class_name", "config")}
+        full = check_operation(layer, where) if "module" in layer else None
+        full = full or _full_layer(own, where, is_last and i == len(config["layers"]) - 1)
+        layers.append(full | {"inbound_nodes": nodes})
+    graph = {**config, "layers": layers}
+    check_references(graph, key)
+    return graph
+
+
 def _full_argument(name: str, value: Any, default: object, key: str) -> Any:
     """A layer's argument, checked; layers and initializers that it holds in full form."""
     if name == "activity_regularizer" and value is not None:
@@ -216,11 +288,12 @@ def _full_argument(name: str, value: Any, default: object, key: str) -> Any:
         raise ConfigError(key, value, "true or false")
     if name == "bias_initializer" and value is None:
         raise ConfigError(f"{key}: null given, which Keras reads as glorot_uniform; name one")
-    if name in NESTED:
+    if name in NESTED and value is not None:
         inner = [_full_layer(v, f"{key}.{i}") for i, v in enumerate(as_list(value))]
         return inner if isinstance(value, list) else inner[0]
     if name.endswith("_initializer") and value is not None:
         return full_form(value, key)
+    refuse_code(value, key)
     return value
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.analysis.arms import Arm
+from pipeline.models.functional import source_names, top_layers
 
 BIAS_SETTINGS = ("bias_setting", "use_bias", "bias_initializer", "bias_layers")  # what distinguishes arms of a block
 NO_SETTINGS = ("block",)  # entries of a run's configuration that are derived from others
@@ -70,7 +71,7 @@ def _flatten(config: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             continue
         for key, inner in value.items():
             if (group, key) == ("model", "layers"):
-                yield from ((f"model.layers {i}", _spell_layer(layer)) for i, layer in enumerate(inner, 1))
+                yield from ((f"model.layers {i}", _spell_layer(layer)) for i, layer in enumerate(top_layers(inner), 1))
             else:
                 yield f"{group}.{key}", _spell(inner)
 
@@ -82,7 +83,9 @@ def _spell_layer(layer: Mapping[str, Any]) -> str:
         if key not in BIAS_SETTINGS:
             is_layer = isinstance(value, Mapping) and "class_name" in value
             arguments.append(f"{key}={_spell_layer(value) if is_layer else _spell(value)}")
-    return f"{layer.get('class_name', '')}({', '.join(arguments)})"
+    sources = [source for node in layer.get("inbound_nodes", ()) for source in source_names(node)]
+    of = f" of {', '.join(dict.fromkeys(sources))}" if sources else ""
+    return f"{layer.get('class_name', '')}({', '.join(arguments)}){of}"
 
 
 def _spell(value: Any) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.biases.tables import bias_statistics
 from pipeline.config.metrics import RUN_LENGTHS
+from pipeline.models.functional import top_layers
 from pipeline.stats.intervals import mean_interval
 from pipeline.store.runs import Run
 
@@ -78,7 +79,7 @@ def parameters(run: Run) -> dict[str, str]:
         "data": config["data"]["name"],
         **{f"data.{k}": v for k, v in config["data"].items() if k != "name" and v is not None},
         "model": config["model"]["name"],
-        "model.layers": "-".join(layer["class_name"] for layer in config["model"]["layers"]),
+        "model.layers": "-".join(layer["class_name"] for layer in top_layers(config["model"]["layers"])),
         "optimizer": config["optimizer"]["class_name"],
         "optimizer.learning_rate": config["optimizer"]["learning_rate"],
         "optimizer.schedule": config["optimizer"]["schedule"],

@@ -57,8 +57,10 @@ def use_xla(model: Any, training: Training) -> bool:
 
 
 def model_structure(config: Any) -> Any:
-    """A model's config in JSON types, without what only decides its initial values."""
+    """A model's config in JSON types, without what only decides its initial values, and the names of its inputs."""
     if isinstance(config, dict):
+        if config.get("class_name") == "InputLayer":  # which Keras counts up within nested models
+            config = {**config, "config": {k: v for k, v in config["config"].items() if k != "name"}}
         return {k: model_structure(v) for k, v in config.items() if not _decides_initial_values(k)}
     if isinstance(config, (list, tuple)):
         return [model_structure(v) for v in config]

@@ -79,7 +79,8 @@ def stack_bytes(model: Any, width: int, batch_size: int, stops_early: bool = Fal
 
 def step_bytes(model: Any, batch_size: int) -> int:
     """Bytes that one training step of one seed touches: weights, gradients, optimizer state, outputs and theirs."""
-    outputs = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
+    shapes = [shape[1:] for layer in model.layers for shape in inbound_output_shapes(layer)]
+    outputs = sum(int(np.prod([n or 1 for n in shape])) for shape in shapes)
     return 4 * (4 * _n_weights(model) + 2 * batch_size * (outputs + _gate_floats(model)))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.biases.introspection import output_layer
 from pipeline.config.keras_signatures import class_names, constructor_arguments
 from pipeline.config.metrics import fits_task, metrics_of, top_k
 from pipeline.config.schema import Training
@@ -97,7 +98,7 @@ def without_output_activation(model: Any, training: Training, task: str) -> Iter
     """
     import keras
 
-    last: Any = model.layers[-1]
+    last: Any = output_layer(model)
     activation = getattr(last, "activation", None)
     name = getattr(activation, "__name__", "none")
     types: Any = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Activation)
