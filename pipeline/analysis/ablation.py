@@ -145,8 +145,8 @@ def wanted_rows(runs: Sequence[Run]) -> dict[str, list[Row]]:
 def relu_layers(layers: list[dict[str, Any]], above: str = "") -> list[str]:
     """Paths of the layers that output a ReLU, from a model's config: layers with such an activation, and ReLU layers.
 
-    Layers nested in a Sequential or Functional model count; those in other layers do not, nor do recurrent layers, whose
-    output is not the activation, nor layers whose units are not on the last axis.
+    Layers nested in a Sequential or Functional model count; those in other layers do not, nor do recurrent layers,
+    whose output is not the activation, nor layers whose units are not on the last axis.
     """
     paths = []
     for layer in layers if above else top_layers(layers):

@@ -63,7 +63,8 @@ def run_warnings(study: Study) -> list[RunWarning]:
         warnings.append(RunWarning("different epochs", None, f"{block or 'with the defaults'}: {sentence}", True))
     for group in group_damaged(study.damaged):
         warnings.append(RunWarning(DAMAGED, None, f"{group.sentence} and left out: {group.reason}.", True))
-    warnings += [*_about_test_rows(study), *_about_stopping(study), *_about_seals(study)]
+    warnings += [*_about_test_rows(study), *_about_stopping(study), *_about_own_biases(study),
+                 *_about_seals(study)]  # fmt: skip
     return warnings
 
 
@@ -85,6 +86,13 @@ def _about_stopping(study: Study) -> Iterator[RunWarning]:
     if watched:
         sentence = f"{len(watched)} of {len(able)} runs were stopped by the rows that they trained on"
         yield RunWarning("stopped by training rows", None, f"{sentence}, so that nothing held back overfitting.", True)
+
+
+def _about_own_biases(study: Study) -> Iterator[RunWarning]:
+    """Name the layers whose bias is no part of the comparison, since they set their own."""
+    runs = [run for arm in study.arms for run in arm.runs]
+    for remark in dict.fromkeys(remark for run in runs for remark in run.meta.get("model_remarks", ())):
+        yield RunWarning("own bias", None, f"{remark}.")
 
 
 def _about_seals(study: Study) -> Iterator[RunWarning]:

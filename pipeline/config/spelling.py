@@ -67,7 +67,7 @@ def _text_keys() -> list[str]:
 
 def _as_text(key: str, value: str, is_sweep: bool) -> str:
     """The value of a key that holds text, in quotes where Hydra would read it as something else, or not at all."""
-    if key in DATA_PATHS and "${" in value and _exists(value):  # no interpolation, but letters of a name
+    if key in FILE_PATHS and "${" in value and _exists(value):  # no interpolation, but letters of a name
         return in_quotes(value.replace("${", "\\${"))
     parsed = _parse(value)
     parts = _split(value) if parsed is None or parsed.is_sweep_override() else [value]

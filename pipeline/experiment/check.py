@@ -10,9 +10,10 @@ from pipeline.data.dataset import TEST, Dataset
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import Split, split_rows, standardized_targets
 from pipeline.errors import ConfigError, describe_size, printable
+from pipeline.experiment.check_model import check_input, check_output_layer
 from pipeline.experiment.plan import Plan
 from pipeline.models.build import build_model
-from pipeline.models.source import declared_shape
+from pipeline.models.spec import own_biases
 from pipeline.runtime.device import free_disk, free_memory, start_tensorflow
 from pipeline.runtime.logs import tell_once
 from pipeline.training.loop import fit_batch_size
@@ -56,8 +57,8 @@ def check_plans(plans: Sequence[Plan]) -> bool:
 
 
 def _show_remarks(plan: Plan, shown: set[str]) -> None:
-    """Print how the data were read and what is odd about them, each sentence once."""
-    for remark in load_dataset(plan.config.data).remarks:
+    """Print how the data were read, what is odd about them, and which layers keep their own bias, each once."""
+    for remark in (*load_dataset(plan.config.data).remarks, *own_biases(plan.config)):
         line = printable(remark)
         if line not in shown:
             print(line, flush=True)
@@ -89,16 +90,8 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
     if plan.portable:
         training = fit_batch_size(config.training, split)
         check_portable(model, config.optimizer, training, config.runtime.portable)
-    outputs, targets = model.output_shape[-1], dataset.n_targets
-    too_few = outputs < targets and (outputs, dataset.task) != (1, "binary")  # one sigmoid unit serves two classes
-    if too_few or (dataset.task == "regression" and outputs != targets):
-        target = f"has {targets} classes" if dataset.classes else "is a regression"
-        target += f" of {targets} targets" if not dataset.classes and targets > 1 else ""
-        raise ConfigError(
-            f"model: {config.model.name} has {outputs} outputs, but {config.data.name} {target}; "
-            "allowed: a last Dense layer without units, which then follow from the data"
-        )
-    check_outputs(config.training, dataset.task, outputs)
+    check_output_layer(plan, model, dataset)
+    check_outputs(config.training, dataset.task, model.output_shape[-1])
     weights = 4 * model.count_params()
     biases = sum(4 * math.prod(variable.shape) for variable in bias_variables(model).values())
     seed_bytes = SEED_BYTES + 2 * weights + 4 * len(dataset.x)
@@ -125,17 +118,6 @@ def first_model(plan: Plan) -> tuple[Any, Dataset, Split]:
     check_input(plan, dataset)
     split = split_rows(dataset, plan.config.data, plan.config.seeds[0])
     return build_seed_model(plan, dataset, split), dataset, split
-
-
-def check_input(plan: Plan, dataset: Dataset) -> None:
-    """Raise ConfigError where the model was made for rows of another shape than the data have."""
-    declared, rows = declared_shape(plan.config), dataset.x.shape[1:]
-    if declared is None:
-        return
-    if len(declared) != len(rows) or any(n not in (None, m) for n, m in zip(declared, rows, strict=True)):
-        takes = f"model: {plan.config.model.name} takes rows of shape {declared}"
-        has = f"{plan.config.data.name} has rows of shape {rows}"
-        raise ConfigError(f"{takes}, but {has}; allowed: a model with keras.Input({rows}), or data of the other shape")
 
 
 def build_seed_model(plan: Plan, dataset: Dataset, split: Split) -> Any:

@@ -18,6 +18,7 @@ from pipeline.experiment.outcome import Outcome
 from pipeline.experiment.plan import Plan, plan_job, stored_seeds
 from pipeline.models.initializers.audit import audit_biases
 from pipeline.models.saved import model_bytes
+from pipeline.models.spec import own_biases
 from pipeline.runtime.device import start_tensorflow
 from pipeline.runtime.environment import describe_environment
 from pipeline.runtime.hashing import NUMERICS_VERSION, digest
@@ -138,7 +139,11 @@ def initial_digest(model: Any) -> str:
 def _meta(plan: Plan, seed: int, trained: Trained, kernel_digest: str, dataset: Dataset, device: str) -> dict[str, Any]:
     """The content of run.json."""
     own = plan.config.data.source in ("file", "images")  # what of the user's data stands where in x and y
-    columns = {"data_columns": list(dataset.features), "data_classes": list(dataset.classes)} if own else {}
+    columns: dict[str, Any] = (
+        {"data_columns": list(dataset.features), "data_classes": list(dataset.classes)} if own else {}
+    )
+    if remarks := own_biases(plan.config):
+        columns["model_remarks"] = remarks
     return columns | {
         "key": plan.keys[seed][0],
         "recipe": plan.recipe.current,

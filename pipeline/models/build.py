@@ -50,9 +50,10 @@ def build_model(
         settle_initializers(model)
     except (ValueError, TypeError, ArithmeticError, IndexError) as error:
         raise ConfigError(f"model: Keras cannot build it for inputs of shape {input_shape}: {error}") from error
-    output_shape: Any = getattr(model.output, "shape", None)
-    if output_shape is None or len(output_shape) != 2:
-        shown = "several tensors" if output_shape is None else f"shape {tuple(output_shape[1:])} per row"
+    output_shape: Any = model.output_shape
+    is_one = isinstance(output_shape, tuple) and all(n is None or isinstance(n, int) for n in output_shape)
+    if not is_one or len(output_shape) != 2:
+        shown = f"shape {tuple(output_shape[1:])} per row" if is_one else f"several tensors, of shapes {output_shape}"
         raise ConfigError(
             f"model: its output has {shown}; allowed: one axis, as after Flatten, global pooling or a recurrent layer"
         )

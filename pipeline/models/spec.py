@@ -53,7 +53,7 @@ def complete_layers(config: Config) -> list[Layer]:
     layer.
     """
     layers = full_layers(config)
-    biased = _biased_layers(layers)
+    biased = [layer for layer, _ in walk_layers(layers) if "bias_initializer" in layer_arguments(layer)]
     if not biased:
         raise ConfigError(f"model: no layer of {config.model.name} can have a bias; allowed: a model where one can")
     _apply_kernels(layers, config)
@@ -104,11 +104,6 @@ def own_biases(config: Config) -> list[str]:
     ]
 
 
-def _biased_layers(layers: list[Layer]) -> list[Layer]:
-    """The layers that can have a bias, in order."""
-    return [layer for layer, _ in walk_layers(layers) if "bias_initializer" in layer_arguments(layer)]
-
-
 def bias_initializers(layers: list[Layer]) -> Iterator[tuple[str, str, int]]:
     """(layer path, class of its bias initializer, axes of its bias) for every layer of a completed list with a bias."""
     for layer, path in walk_layers(layers):
@@ -134,7 +129,7 @@ def layer_arguments(layer: Layer) -> dict[str, object]:
     if "module" in layer:  # an operation
         return {}
     if layer["class_name"] in ("Sequential", "Functional"):
-        return {"layers": REQUIRED} | dict.fromkeys(ENDS if layer["class_name"] == "Functional" else (), REQUIRED)
+        return dict.fromkeys(("layers", *ENDS) if layer["class_name"] == "Functional" else ("layers",), REQUIRED)
     return constructor_arguments("layers", layer["class_name"])
 
 

@@ -90,6 +90,11 @@ def class_weights(setting: Any, y_train: np.ndarray, n_classes: int) -> np.ndarr
     return np.ones(max(n_classes, 1), np.float32) if setting is None else np.asarray(setting, np.float32)
 
 
+def is_cross_entropy(training: Training, task: str) -> bool:
+    """Whether the loss is a cross-entropy, which takes probabilities."""
+    return "Crossentropy" in _loss(training, task)[0]
+
+
 @contextlib.contextmanager
 def without_output_activation(model: Any, training: Training, task: str) -> Iterator[str]:
     """Within the context, a model trained on a cross-entropy has no softmax or sigmoid in its last layer.

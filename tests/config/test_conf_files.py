@@ -1,5 +1,6 @@
 """Every file in conf/ composes, every command that its comments show works, and every initializer has a file."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -42,10 +43,22 @@ def people(tmp_path: Path) -> list[str]:
     return ["data=file", f"data.path={path}", "data.target=sex"]
 
 
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A model of the user's, saved as mine.json and made by mine.py."""
+    layers = [{"class_name": "Flatten", "config": {}}, {"class_name": "Dense", "config": {"units": 10}}]
+    (tmp_path / "mine.json").write_text(json.dumps({"class_name": "Sequential", "config": {"layers": layers}}))
+    made = "keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])"
+    (tmp_path / "mine.py").write_text(f"import keras\n\n\ndef build():\n    return {made}\n")
+    return tmp_path / "mine"
+
+
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_can_be_chosen(group: str, option: str, people: list[str]) -> None:
+def test_every_option_can_be_chosen(group: str, option: str, people: list[str], mine: Path) -> None:
     """Each option composes, passes every check that needs no TensorFlow, and plans the ten default seeds."""
     overrides = people if (group, option) == ("data", "file") else [f"{group}={option}"]
+    own = {"file": [f"model.path={mine}.json"], "python": ["model.function=mine:build", f"code=[{mine}.py]"]}
+    overrides += own.get(option, []) if group == "model" else []
     overrides += [f"data.path={CONF}"] if (group, option) == ("data", "images") else []  # any folder will do to plan
     keys = plan_job(compose_config(*overrides, *NEEDED.get(option, ()))).keys
     assert list(keys) == list(range(10))
