@@ -13,6 +13,7 @@ import pytest
 from factories import MLflowStore
 from faults.forks import Command, Forks, wait_until
 
+from pipeline.store.meta import MACHINE
 from pipeline.store.runs import RunStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -30,9 +31,10 @@ def start(forks: Forks, folder: Path, name: str, *more: str) -> Command:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of the study, runs and tables."""
+    """Every file of the study, runs and tables, but those that say how long a run took."""
     study = folder / "results" / STUDY
-    return {str(path.relative_to(study)): path.read_bytes() for path in sorted(study.rglob("*")) if path.is_file()}
+    files = [path for path in sorted(study.rglob("*")) if path.is_file() and path.name != MACHINE]
+    return {str(path.relative_to(study)): path.read_bytes() for path in files}
 
 
 def test_a_sweep_killed_at_any_moment_ends_with_the_bytes_of_an_undisturbed_one(
@@ -45,7 +47,7 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_bytes_of_an_undisturbed_one(
     assert [command.wait() for command in both] == [0, 0], both[0].lines
     life = time.monotonic() - begun
     expected = contents(tmp_path / "undisturbed")
-    assert expected == contents(tmp_path / "beside") and len(expected) == len(ARMS) * len(SEEDS) * 6 + 1
+    assert expected == contents(tmp_path / "beside") and len(expected) == len(ARMS) * len(SEEDS) * 5 + 1
 
     def kill_and_recover(number: int, moments: Sequence[tuple[int, float]]) -> tuple[int, list[int], float]:
         """How often the sweep was still alive, how many runs it then had, and how long the rest took.
@@ -66,8 +68,8 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_bytes_of_an_undisturbed_one(
             alive += killed.wait() == -signal.SIGKILL
             runs = {name: content for name, content in contents(folder).items() if "seed=" in name}
             assert runs == {name: expected[name] for name in runs}
-            assert len(runs) % 6 == 0
-            n_runs.append(len(runs) // 6)
+            assert len(runs) % 5 == 0
+            n_runs.append(len(runs) // 5)
         begun = time.monotonic()
         again = start(forks, folder, "again", *tracking)
         assert again.wait() == 0, again.lines
@@ -107,3 +109,29 @@ def test_a_crowd_trains_each_run_once(forks: Forks, tmp_path: Path, figure: Call
     assert sorted(trained) == sorted((str(len(SEEDS)), arm) for arm in ARMS)
     assert len(RunStore(tmp_path / "results", STUDY).runs()) == len(ARMS) * len(SEEDS)
     figure(f"{n} processes with the same sweep: each run trained once, all done after {time.monotonic() - begun:.1f} s")
+
+
+@pytest.mark.parametrize("at_once", [20, 40])
+def test_a_kill_costs_only_the_stacks_that_were_training(forks: Forks, tmp_path: Path, at_once: int) -> None:
+    """Of four stacks of one arm, those that had ended are stored with their models; the same command goes on."""
+    arm = ("data=iris", "model=linear", "seeds=80", "training.epochs=150", "training.batch_size=2", "tracking=none",
+           "keep_model=true", "training.stop={patience:150}", "ablation=false", f"training.seeds_at_once={at_once}",
+           f"results={tmp_path / 'results'}", f"hydra.run.dir={tmp_path / 'out'}")  # fmt: skip
+    command = forks.start(tmp_path / "killed", *arm)
+
+    def stored() -> list[Path]:
+        return list((tmp_path / "results" / STUDY).glob("*/seed=*"))
+
+    wait_until(lambda: len(stored()) >= 20)
+    time.sleep(0.3)
+    command.send(signal.SIGKILL)
+    assert command.wait() == -signal.SIGKILL
+    kept = contents(tmp_path)
+    n_kept = len(RunStore(tmp_path / "results", STUDY).runs())
+    assert 20 <= n_kept < 80 and len(kept) == 6 * n_kept, "killed too late for this test"
+    again = forks.start(tmp_path / "again", *arm)
+    assert again.wait() == 0, again.lines
+    assert f"training {80 - n_kept} seeds of" in (tmp_path / "out" / "train.log").read_text()
+    after = contents(tmp_path)
+    assert len(RunStore(tmp_path / "results", STUDY).runs()) == 80
+    assert {name: after[name] for name in kept} == kept
