@@ -1,4 +1,5 @@
-"""Train one arm, or sweep over arms with `-m`; with `--plan`, only print what that would do. See `--help`.
+"""Train one arm, or sweep over arms with `-m`; with `--plan`, only print what that would do; with `-q`, print only
+what went wrong. See `--help`.
 
 Exit code 0: all done; 1: some run failed, and is named; 2: the request was refused before anything started; 130 after
 Ctrl-C, 143 after SIGTERM, 129 after SIGHUP: finished runs are kept.
@@ -14,7 +15,7 @@ import sys
 
 import hydra
 
-from pipeline.config.arguments import read_arguments
+from pipeline.config.arguments import Arguments, read_arguments
 from pipeline.config.load import register_schema
 from pipeline.config.overrides import (
     as_named_refusal,
@@ -23,11 +24,13 @@ from pipeline.config.overrides import (
     validate_overrides,
 )
 from pipeline.config.schema import CONF
+from pipeline.errors import ConfigError
 from pipeline.experiment.hydra_callback import begin_request, current_request
 from pipeline.experiment.hydra_settings import check_callbacks
 from pipeline.experiment.job import train_job
 from pipeline.experiment.summary import finish_interrupted, finish_request
 from pipeline.runtime.gate import guard, report_error
+from pipeline.runtime.logs import silent_output
 from pipeline.runtime.signals import as_interrupted, raise_swallowed, run_command
 
 
@@ -45,14 +48,22 @@ def _interruptible() -> int:
 
 
 def _run() -> int:
+    """Read the command line, and run it; the exit code."""
+    try:
+        arguments = read_arguments(sys.argv[1:])
+    except ConfigError as error:
+        return report_error(error)
+    with silent_output(arguments.quiet):
+        return _run_request(arguments)
+
+
+def _run_request(arguments: Arguments) -> int:
     """Run Hydra over the command line, then report; the exit code."""
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here, to be printed in one line
     begin_request()
-    error, overrides = None, []
+    error, overrides = None, arguments.overrides
     try:
-        arguments = read_arguments(sys.argv[1:])
-        overrides = arguments.overrides
         validate_overrides(overrides, arguments.folders)
         refuse_unswept(arguments)
         refuse_listed_defaults(arguments)

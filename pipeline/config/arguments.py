@@ -1,4 +1,4 @@
-"""Read the command line of `python -m pipeline.train`: Hydra's options, `--plan`, and overrides, in any order."""
+"""Read the command line of `python -m pipeline.train`: Hydra's options, `--plan`, `-q`, and overrides, in any order."""
 
 import argparse
 import re
@@ -18,7 +18,8 @@ from pipeline.errors import ConfigError
 # Options of Hydra's command line that take the next argument as their value.
 OPTIONS_WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir",
                       "-cd", "--experimental-rerun"}  # fmt: skip
-FLAGS = ("--multirun", "-m", "--run", "-r", "--plan", "--resolve", "--help", "-h", "--hydra-help")  # take no value
+QUIET = ("--quiet", "-q")
+FLAGS = ("--multirun", "-m", "--run", "-r", "--plan", *QUIET, "--resolve", "--help", "-h", "--hydra-help")  # no value
 INFO = ("--info", "-i")
 
 
@@ -28,7 +29,7 @@ class Arguments:
 
     options: Hydra's. folders: conf/ and that of `--config-dir`. plan_only: whether `--plan` is given. config_name: the
     file that is composed. only_shows: whether Hydra prints something, `--help` or `--cfg job`, and starts no job.
-    may_sweep: whether several values of a key may be a sweep. given: the words as they were typed.
+    may_sweep: whether several values of a key may be a sweep. given: the words as they were typed. quiet: `-q` is given.
     """
 
     options: list[str]
@@ -39,6 +40,7 @@ class Arguments:
     only_shows: bool
     may_sweep: bool
     given: tuple[str, ...]
+    quiet: bool
 
     @property
     def ordered(self) -> list[str]:
@@ -62,14 +64,17 @@ def read_arguments(given: Sequence[str]) -> Arguments:
         elif argument in INFO:  # takes the next argument if that is a single word
             options[-1] = f"--info={rest.pop(0) if rest and re.fullmatch('[a-z-]+', rest[0]) else 'all'}"
     plan_only = "--plan" in options
-    options = [option for option in options if option != "--plan"]
+    quiet = next((option for option in options if option in QUIET), "")
+    options = [option for option in options if option not in ("--plan", *QUIET)]
     parsed = _parse_options(options)
     may_sweep = _may_sweep(parsed, overrides)
     overrides = spell_overrides(overrides, may_sweep)
     folders = [CONF] if parsed.config_dir is None else [CONF, Path(parsed.config_dir)]
-    shown = (parsed.help, parsed.hydra_help, parsed.cfg, parsed.info)
-    config_name = parsed.config_name or "config"
-    return Arguments(options, overrides, folders, plan_only, config_name, any(shown), may_sweep, tuple(given))
+    shown = any((parsed.help, parsed.hydra_help, parsed.cfg, parsed.info))
+    if quiet and (shown or plan_only):
+        raise ConfigError(f"{quiet}: given for a command that only shows something; allowed: the command without it")
+    name = parsed.config_name or "config"
+    return Arguments(options, overrides, folders, plan_only, name, shown, may_sweep, tuple(given), bool(quiet))
 
 
 def _may_sweep(parsed: argparse.Namespace, overrides: Sequence[str]) -> bool:
@@ -119,4 +124,4 @@ def _parse_options(options: list[str]) -> argparse.Namespace:
 
 
 def _refuse(message: str) -> NoReturn:
-    raise ConfigError(f"{message}; allowed: --plan, and the options that --hydra-help shows")
+    raise ConfigError(f"{message}; allowed: --plan, -q, and the options that --hydra-help shows")

@@ -28,6 +28,7 @@ from pipeline.experiment.dry_run import show_plan
 from pipeline.experiment.hydra_settings import LOG, JobChecker
 from pipeline.experiment.outcome import plans_by_arm
 from pipeline.experiment.plan import Plan, explain_retraining, plan_job, seeds_to_train, shown_names
+from pipeline.experiment.progress import SweepView, describe_start, passing_line
 from pipeline.experiment.validate import refuse_conflicting
 from pipeline.runtime.gate import report_error
 from pipeline.runtime.logs import forget_told, redirect_stderr
@@ -40,6 +41,7 @@ from pipeline.tracking.background import expect_study, start_upload, stop_upload
 from pipeline.tracking.client import lock_file, store_uri
 from pipeline.tracking.places import check_tracking_places
 
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 VALIDATED = "validated"  # key of Hydra's JobRuntime: the identity of the request that was validated
 
 
@@ -50,7 +52,7 @@ class Request:
     plans: one per arm. to_train: for each, the seeds that have to be trained. log: messages of the launching process.
     isolate: whether each job should train in a process of its own (`runtime.isolate=auto`). failed_before: for each
     plan, the failure that another command had recorded already. unrecorded: the failures of jobs in this process that
-    could not be recorded, by store and arm.
+    could not be recorded, by store and arm. view: shows how far it is.
     """
 
     plans: list[Plan]
@@ -59,6 +61,7 @@ class Request:
     isolate: bool = False
     failed_before: tuple[Failure | None, ...] = ()
     unrecorded: dict[tuple[RunStore, str], Failure] = field(default_factory=dict)
+    view: SweepView = field(default_factory=SweepView)
     identity: str = field(default_factory=lambda: secrets.token_hex(6))
 
 
@@ -128,14 +131,17 @@ class ValidateJobs(Callback):
             sys.exit(0)
         JobRuntime.instance().set(VALIDATED, request.identity)
         _requests.append(request)
+        if is_sweep and config.hydra.launcher._target_ != BASIC_LAUNCHER:
+            request.view.watch()  # the jobs run in other processes
 
     def _plan_request(self, config: DictConfig, is_sweep: bool) -> Request:
         """Plan and check every job. Raises ConfigError, and what Hydra and OmegaConf raise for an invalid config."""
         checker = JobChecker(config, is_sweep, is_written=not self.plan_only)
         plans = []
-        for number, (composed, job) in enumerate(_compose_jobs(config, is_sweep)):
-            checker.check(composed, number)
-            plans.append(plan_job(load_config(composed, job)))
+        with passing_line("reading the settings of each job and what is stored ..."):
+            for number, (composed, job) in enumerate(_compose_jobs(config, is_sweep)):
+                checker.check(composed, number)
+                plans.append(plan_job(load_config(composed, job)))
         refuse_conflicting(plans)
         check_code([(plan.config, plan.settings) for plan in plans])
         _report_redundant(plans)
@@ -146,6 +152,8 @@ class ValidateJobs(Callback):
             if plan.config.tracking.enabled and not self.plan_only:
                 forget_dead_holder(lock_file(store_uri(plan.config.tracking), plan.store.results))
         to_train = [seeds_to_train(plan) for plan in arms]
+        if not self.plan_only and (start := describe_start(arms, to_train)):
+            print(start, flush=True)
         failures = tuple(read_failure(plan.store, plan.arm) for plan in arms)
         with tempfile.TemporaryDirectory() as aside:
             noise = Path(aside) / "noise"
@@ -154,7 +162,7 @@ class ValidateJobs(Callback):
                 if self.plan_only:
                     show_plan(arms, to_train)
             messages = noise.read_text(encoding="utf-8", errors="replace")
-        request = Request(arms, to_train, checker.folder / LOG, isolate, failures)
+        request = Request(arms, to_train, checker.folder / LOG, isolate, failures, view=SweepView(arms, to_train))
         if not self.plan_only:
             _append_log(request.log, "while the request was checked", messages)
         return request

@@ -3,7 +3,6 @@
 import logging
 import multiprocessing
 import os
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -12,15 +11,14 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.config.load import load_config
 from pipeline.errors import ConfigError, one_line
 from pipeline.experiment.hydra_callback import Request, current_request, task_overrides, validated_request
 from pipeline.experiment.isolation import JobError, train_isolated
 from pipeline.experiment.plan import Plan, plan_job
-from pipeline.experiment.run import run_arm
+from pipeline.experiment.progress import SweepView
+from pipeline.experiment.run import Progress, Train, run_arm, train_and_store
 from pipeline.runtime.logs import redirect_stderr
 from pipeline.runtime.signals import raise_swallowed
 from pipeline.store.failures import Failure, clear_failure, read_failure, record_beside_logs, record_failure
@@ -35,8 +33,8 @@ def train_job(composed: DictConfig) -> None:
     It is raised only where it can be handed over in no way: after an exception, Hydra starts no further batch of jobs
     (`hydra.sweeper.max_batch_size`).
 
-    In the process that launched the sweep there is a progress bar and an upload beside the training; a launcher's
-    worker trains and stores, and the launching process uploads at the end.
+    In the process that launched the sweep, what it does is shown, and uploaded beside the training; a launcher's worker
+    trains and stores, and the launching process uploads at the end.
     """
     hydra_config = HydraConfig.get()
     if not validated_request():
@@ -50,14 +48,14 @@ def train_job(composed: DictConfig) -> None:
     if not launching:
         _end_with_launcher()
     try:
-        with redirect_stderr(output), _progress_bar(launching) as bar:
-            task = bar.add_task("", total=None, visible=False)
-
-            def progress(arm: str, done: int, total: int) -> None:
-                bar.update(task, description=arm, completed=done, total=total, visible=True)
-
-            train = partial(train_isolated, job_log=output) if is_isolated(config.runtime.isolate, request) else None
-            run_arm(config, progress, queue_arm if launching else lambda *_: "", train)
+        train = partial(train_isolated, job_log=output) if is_isolated(config.runtime.isolate, request) else None
+        if request is None:
+            with redirect_stderr(output):
+                run_arm(config, upload=lambda *_: "", train=train)
+        else:
+            with redirect_stderr(output), request.view.live():
+                train = partial(_train_in_view, request.view, train or train_and_store)
+                run_arm(config, request.view.advance, queue_arm, train)
         _forget_mended_failure(plan)
     except Exception as error:
         raise_swallowed()
@@ -67,6 +65,15 @@ def train_job(composed: DictConfig) -> None:
         job = " ".join(overrides) or "the default arm"
         failure = Failure(job, line, str(output), validated_request(), _left_out(plan, plan.missing))
         _hand_over(plan, failure, request, Path(hydra_config.sweep.dir))
+
+
+def _train_in_view(view: SweepView, train: Train, plan: Plan, seeds: Sequence[int], progress: Progress) -> None:
+    """Train, and show the arm meanwhile."""
+    view.begin(plan.arm, len(seeds))
+    try:
+        train(plan, seeds, progress)
+    finally:
+        view.end()
 
 
 def _hand_over(plan: Plan, failure: Failure, request: Request | None, sweep: Path) -> None:
@@ -123,18 +130,3 @@ def is_isolated(setting: bool | str, request: Request | None) -> bool:
     A launcher such as joblib gives up all jobs when a worker dies.
     """
     return bool(setting) if setting != "auto" else request is None or request.isolate
-
-
-class _Screen(Console):
-    """A terminal that keeps its cursor: a process that is killed could not show it again."""
-
-    def show_cursor(self, show: bool = True) -> bool:
-        """Do nothing."""
-        return False
-
-
-def _progress_bar(visible: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("epoch {task.completed}/{task.total}"))
-    screen = _Screen(file=sys.stdout)  # standard error goes to the job's log meanwhile
-    disable = not (visible and screen.is_terminal)
-    return Progress(*columns, TimeRemainingColumn(), console=screen, transient=True, disable=disable)

@@ -35,6 +35,7 @@ def finish_request(request: Request, error: Exception | None) -> int:
     Everything is read from the store. error: what the launcher raised.
     """
     stop_trainer()
+    request.view.stop()
     arms = zip(request.plans, request.to_train, request.failed_before, strict=True)
     outcomes = [_with_unrecorded(read_outcome(plan, seeds, request.identity, failure), request)
                 for plan, seeds, failure in arms]  # fmt: skip
@@ -75,6 +76,7 @@ def finish_interrupted(interrupt: Interrupted) -> int:
     if request is None:
         stop_uploads()
         return interrupt.exit_code
+    request.view.stop()
     for plan in request.plans:
         queue_arm(plan.config.tracking, plan.store, plan.arm, plan.store.runs(plan.arm))
     for line in finish_uploads(request.log):

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 
 _terminals: list[int] = []  # descriptors of what standard error was before each redirection, the outermost first
@@ -25,6 +25,15 @@ def redirect_stderr(path: Path) -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(_terminals[-1], 2)
         os.close(_terminals.pop())
+
+
+@contextmanager
+def silent_output(quiet: bool) -> Iterator[None]:
+    """Within the context, drop what is printed to standard output (`-q`): standard error has what went wrong."""
+    with ExitStack() as stack:
+        if quiet:
+            stack.enter_context(redirect_stdout(stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))))
+        yield
 
 
 def tell_user(line: str) -> None:
