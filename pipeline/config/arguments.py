@@ -29,7 +29,8 @@ class Arguments:
 
     options: Hydra's. folders: conf/ and that of `--config-dir`. plan_only: whether `--plan` is given. config_name: the
     file that is composed. only_shows: whether Hydra prints something, `--help` or `--cfg job`, and starts no job.
-    may_sweep: whether several values of a key may be a sweep. given: the words as they were typed. quiet: `-q` is given.
+    may_sweep: whether several values of a key may be a sweep. given: the words as they were typed.
+    quiet: whether `-q` is given.
     """
 
     options: list[str]
