@@ -58,7 +58,7 @@ def _equal(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, (bool, int, float, complex, str, bytes, list, tuple, dict, set, type(None))):
-        return one == other
+        return one == other or repr(one) == repr(other)  # nan
     if hasattr(one, "tobytes"):
         return one.tobytes() == other.tobytes()
     return True

@@ -92,5 +92,5 @@ def restore_keras_seed(before: Any) -> None:
 
 
 def loss_arguments(loss: Any) -> dict[str, Any]:
-    """The arguments that a loss of Keras passes to its function; `get_config` leaves out some, such as Huber's delta."""
+    """What a loss of Keras passes to its function; `get_config` leaves out some of it, such as Huber's delta."""
     return dict(getattr(loss, "_fn_kwargs", {}))

@@ -183,6 +183,9 @@ def restore_random_state(state: Any) -> None:
         return
     seed, generator, drawn = state
     context = module.context()
+    unchanged = generator is getattr(context, "_rng", None) and (not generator or generator.getstate() == drawn)
     context._seed, context._rng = seed, generator
     if generator:
         generator.setstate(drawn)
+    if not unchanged:
+        context.clear_kernel_cache()  # a kernel of a seed goes on where it was, instead of beginning anew

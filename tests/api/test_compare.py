@@ -62,9 +62,8 @@ def test_the_answer_is_that_of_the_command(study: Study, results: Path, tmp_path
 
 def test_a_live_model_trains_as_the_same_model_in_yaml(study: Study) -> None:
     """The same key, so the same run: but for the data, which are a file here."""
-    layers = (
-        "[{class_name:Dense,config:{units:6,activation:relu}},{class_name:Dense,config:{units:3,activation:softmax}}]"
-    )
+    hidden = "{class_name:Dense,config:{units:6,activation:relu}}"
+    output = "{class_name:Dense,config:{units:3,activation:softmax}}"
     run = next(run for run in study.runs if run.arm == "ones")
     (path,) = (study.folder.parent / ".data").iterdir()
     overrides = ["data=file", f"data.path={path}", "data.name=arrays", "model.name=sequential",
