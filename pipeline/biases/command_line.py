@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pipeline.biases.export import FORMATS, VALUE_FORMATS
-from pipeline.biases.selection import KINDS
+from pipeline.biases.selection import KINDS, MEANINGS
 from pipeline.config.options import check_wait
 from pipeline.errors import ConfigError, require
 from pipeline.installation import command_text
@@ -32,10 +32,14 @@ def parse_arguments(arguments: Sequence[str], description: str | None) -> argpar
     parser.add_argument("--format", choices=FORMATS, help="npz and parquet contain the values, the others statistics")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write; its ending is the format")
     parser.add_argument("--layer", metavar="PATTERN", help="only layers or variables like this: 'conv*', 'encoder/*'")
-    parser.add_argument("--kind", choices=KINDS, help="only this kind")
+    parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        help=f"only this kind; {'; '.join(f'{kind}: {text}' for kind, text in MEANINGS.items())}",
+    )
     parser.add_argument("--diff", metavar="OTHER", help="a second model, to show the differences to it")
     parser.add_argument(
-        "--load", action="store_true", help="load it with Keras in safe mode, for layers of other kinds"
+        "--load", action="store_true", help="load a file of Keras 3 with it in safe mode, for layers of other kinds"
     )
     parser.add_argument(
         "--wait",

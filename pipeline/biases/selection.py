@@ -6,7 +6,13 @@ from fnmatch import fnmatchcase
 from pipeline.biases.variables import Bias
 from pipeline.errors import ConfigError, closest, one_line
 
-KINDS = ("bias", "beta", "absent", "unknown")
+MEANINGS = {  # of the kinds
+    "bias": "what bias_initializer sets",
+    "beta": "the offset of a normalization",
+    "absent": "of a layer that was built without its bias",
+    "unknown": "a variable that may be one: of a layer that Keras does not have, or that the file does not tell apart",
+}
+KINDS = tuple(MEANINGS)
 
 
 def select_biases(biases: Sequence[Bias], model: str, layer: str | None, kind: str | None) -> list[Bias]:

@@ -65,3 +65,14 @@ def test_another_spelling_of_the_model_is_not_overwritten(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="another file"):
         parse_arguments(["m.h5", "--output", str(Path.cwd() / "m.h5"), "--format", "csv"], None)
+
+
+def test_help_says_what_each_kind_is(capsys):
+    """A refusal names the kinds, and sends to `--kind unknown`."""
+    with pytest.raises(SystemExit):
+        parse_arguments(["--help"], None)
+    text = " ".join(capsys.readouterr().out.split())
+    assert (
+        "unknown: a variable that may be one" in text and "absent: of a layer that was built without its bias" in text
+    )
+    assert "load a file of Keras 3" in text

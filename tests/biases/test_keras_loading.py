@@ -11,6 +11,8 @@ from pipeline.biases.keras_loading import load_biases
 from pipeline.biases.model_files import read_biases
 from pipeline.errors import ConfigError, ModelFileError
 
+FILES = Path(__file__).with_name("files")
+
 
 def _register_nothing():
     pass
@@ -113,15 +115,29 @@ def test_a_file_of_any_name_is_loaded_by_its_content(saved_models, tmp_path, nam
     assert descriptions(load_biases(path, _register_nothing)) == descriptions(find_biases(models["dense"]))
 
 
-def test_an_archive_of_keras_2_is_explained():
-    """Keras 3 refuses it for a reason that helps nobody; without --load it is read."""
-    path = Path(__file__).with_name("files") / "tfkeras-functional.keras"
-    with pytest.raises(ModelFileError, match=r"--load: .*written by Keras 2 \(tf_keras\).*leave out --load"):
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("keras122-mlp.h5", "1.2.2"),
+        ("keras224-depthwise.h5", "2.2.4"),
+        ("tfkeras-functional.h5", "2.21.0"),
+        ("tfkeras-functional.keras", "2.21.0"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["", ".hdf5"])
+def test_a_file_of_an_earlier_keras_is_explained(tmp_path, name, version, ending):
+    """Keras 3 refuses it for a reason that helps nobody; without --load it is read. Every warning is an error here."""
+    path = tmp_path / f"model{ending}"
+    path.write_bytes((FILES / name).read_bytes())
+    with pytest.raises(ModelFileError) as refusal:
         load_biases(path, _register_nothing)
+    reason = f"written by Keras {version}, which Keras 3 cannot load; leave out --load"
+    assert str(refusal.value) == f"--load: {path}: {reason}"
+    assert read_biases(path)
 
 
 def test_weights_of_keras_2_are_refused_with_what_to_do():
     """They have no model that could be loaded."""
-    path = Path(__file__).with_name("files") / "keras224-weights-only.h5"
+    path = FILES / "keras224-weights-only.h5"
     with pytest.raises(ConfigError, match="weights only are read without --load"):
         load_biases(path, _register_nothing)
