@@ -48,6 +48,8 @@ def build_model(
         else:
             model = keras.Sequential([inputs, *made], name="model")
         settle_initializers(model)
+    except ConfigError:  # of an initializer of the user's own
+        raise
     except (ValueError, TypeError, ArithmeticError, IndexError) as error:
         raise ConfigError(f"model: Keras cannot build it for inputs of shape {input_shape}: {error}") from error
     output_shape: Any = model.output_shape

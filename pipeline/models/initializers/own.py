@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from pipeline.biases.extraction import variable_paths
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, one_line
 
 SEED = "_seed_of_draws"  # attribute of an initializer
 
@@ -22,7 +22,7 @@ SEED = "_seed_of_draws"  # attribute of an initializer
 def make_initializer(cls: Any, config: Mapping[str, Any], seed: int) -> Any:
     """An initializer of a class of the user's own, every draw of which is decided by the seed."""
     _seed_calls(cls)
-    with _seeded(seed):
+    with _seeded(seed), _named(cls):
         initializer = cls(**config)
     setattr(initializer, SEED, seed)
     return initializer
@@ -52,11 +52,23 @@ def _seed_calls(cls: Any) -> None:
     @functools.wraps(call)
     def seeded_call(self: Any, *args: Any, **kwargs: Any) -> Any:
         seed = getattr(self, SEED, None)
-        with contextlib.nullcontext() if seed is None else _seeded(seed):
+        if seed is None:  # another one than this project made
+            return call(self, *args, **kwargs)
+        with _seeded(seed), _named(cls):
             return call(self, *args, **kwargs)
 
     setattr(seeded_call, SEED, None)
     cls.__call__ = seeded_call
+
+
+@contextlib.contextmanager
+def _named(cls: Any) -> Iterator[None]:
+    """Within the context, an exception becomes a ConfigError that names the class."""
+    try:
+        yield
+    except Exception as error:
+        what = f"code: the initializer {cls.__name__} raises {type(error).__name__}: {one_line(error)}"
+        raise ConfigError(f"{what}; allowed: one that draws values of any shape of a bias") from error
 
 
 @contextlib.contextmanager
