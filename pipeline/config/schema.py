@@ -182,7 +182,8 @@ class Settings:
     kernel_initializer: Any | None = None
     """Initializer of the kernels that the model leaves open: a name, with arguments, or `{class_name, config}`."""
     code: Any | None = None
-    """Python files of yours to run, `[mine.py]`, which register Keras layers, initializers, losses or metrics."""
+    """Python files of yours to run, `[mine.py]`, which register Keras initializers or layers, or have a function for
+    `model.function`."""
     results: str = "results"
     """Folder of the results; a relative one is in the clone; of an installed package, in the working directory."""
     bias_initializer: BiasInitializer = field(default_factory=BiasInitializer)
