@@ -46,3 +46,12 @@ def complete() -> NoReturn:
     from pipeline.complete import main
 
     raise SystemExit(main())
+
+
+def prune() -> NoReturn:
+    """Run `bias-prune`."""
+    end_on_signal()
+    from pipeline.prune import main
+    from pipeline.runtime.signals import run_command
+
+    run_command(main)
