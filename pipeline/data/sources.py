@@ -7,7 +7,10 @@ To add a dataset: a function below with `@source("<name>")` that returns `classi
 file conf/data/<name>.yaml with `name` and `source`, and a row in DATASETS of tests/data/test_sources.py.
 """
 
+import contextlib
+import io
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
@@ -27,17 +30,22 @@ from pipeline.data.suspicions import suspicions
 from pipeline.data.untrained import check_trained_classes
 from pipeline.errors import ConfigError, DataError
 from pipeline.runtime.hashing import derive_seed
+from pipeline.runtime.logs import tell_once
 
 Loader = Callable[[Data], Dataset]
 
 SOURCES: dict[str, Loader] = {"file": load_file, "images": load_images}
 # raised where a source's rows, or what is measured on them, give other numbers
 READERS = {"file": 4, "images": 2, "diabetes": 2}
-KERAS_CACHE = {  # the files that Keras looks for below its folder, KERAS_HOME or ~/.keras
-    "mnist": "datasets/mnist.npz",
-    "fashion_mnist": "datasets/fashion-mnist/*-ubyte.gz, four files",
-    "cifar10": "datasets/cifar-10-batches-py-target_archive, which is cifar-10-python.tar.gz",
-}
+KERAS_FILES = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
+KERAS_CACHE = {  # what Keras downloads, and where it looks for it below its folder, KERAS_HOME or ~/.keras
+    "mnist": (f"{KERAS_FILES}/mnist.npz", "datasets/mnist.npz"),
+    "fashion_mnist": (f"{KERAS_FILES}/{{train,t10k}}-*-ubyte.gz, four files,", "datasets/fashion-mnist/"),
+    "cifar10": (
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", "datasets/cifar-10-batches-py-target_archive",
+    ),
+}  # fmt: skip
+SILENT_DOWNLOAD = 3  # seconds after which a download is announced: one that cannot begin fails earlier
 
 
 def source(*names: str) -> Callable[[Loader], Loader]:
@@ -102,21 +110,33 @@ def _sklearn(data: Data) -> Dataset:
 
 @source("mnist", "fashion_mnist", "cifar10")
 def _keras(data: Data) -> Dataset:
-    import keras
-
-    try:
-        (x, y), (x_test, y_test) = getattr(keras.datasets, data.source).load_data()
-    except Exception as error:  # Keras raises a bare Exception when a download fails
-        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-        why = str(error) if len(str(error)) <= 90 else f"{str(error)[:89]}…"
-        raise DataError(
-            f"data: {data.source} could be read neither from Keras' cache nor from its download: {why}; "
-            f"by hand: {home}/{KERAS_CACHE[data.source]}"
-        ) from error
+    (x, y), (x_test, y_test) = _load_of_keras(data.source)
     x, y = np.concatenate([x, x_test]), np.concatenate([y, y_test]).ravel()
     x = x[..., None] if x.ndim == 3 else x
     parts = np.repeat(np.array([REST, TEST], np.int8), [len(x) - len(x_test), len(x_test)])
     return classification(x, y, np.unique(y), parts=parts)
+
+
+def _load_of_keras(name: str) -> Any:
+    """What `keras.datasets` loads, from its cache or a download, without what it prints. Raises DataError."""
+    import keras
+
+    line = f"data: {name} is being downloaded by Keras, which is done once"
+    announcement = threading.Timer(SILENT_DOWNLOAD, tell_once, [line])
+    announcement.start()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # "Downloading data from ...", also where there is no network
+            return getattr(keras.datasets, name).load_data()
+    except Exception as error:  # Keras raises a bare Exception when a download fails: "URL fetch failure on ... -- why"
+        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        why = str(error).rpartition(" -- ")[2] or type(error).__name__
+        address, place = KERAS_CACHE[name]
+        raise DataError(
+            f"data: {name} is not in Keras' cache, and cannot be downloaded ({why[:80]}); "
+            f"by hand: put {address} at {home}/{place}"
+        ) from error
+    finally:
+        announcement.cancel()
 
 
 @source("trial")
