@@ -28,6 +28,7 @@ from pipeline.biases.variables import (
     join_path,
     unique_paths,
 )
+from pipeline.config.user_classes import is_user_class
 
 
 def extract_biases(model: Any) -> dict[str, np.ndarray]:
@@ -100,7 +101,8 @@ def _direct_entries(layer: Any, path: str, role: str, layer_type: str, attribute
     common: dict[str, Any] = {"layer": path, "layer_type": layer_type, "role": role, "owner": layer}
     for variable in direct_trainable_variables(layer):
         attribute = attributes.get(id(variable), "")  # empty where a list or a dictionary holds the variable
-        weight = weights.pop(attribute, Weight(attribute or variable.name, "unknown"))
+        own = attribute == "bias" and is_user_class(type(layer)) and hasattr(layer, "bias_initializer")
+        weight = weights.pop(attribute, Weight(attribute or variable.name, "bias" if own else "unknown"))
         yield Bias(join_path(path, weight.attribute), **common, kind=weight.kind, values=variable,
                    gates=gates if has_gates(gates, variable.shape) and weight.kind == "bias" else "",
                    trainable=variable.trainable, initializer=_initializer_of(layer, attribute))  # fmt: skip

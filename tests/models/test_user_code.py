@@ -122,3 +122,24 @@ def test_a_class_of_a_program_and_a_function_of_a_file(tmp_path: Path) -> None:
     assert find_function(files, "mine:build", "model.function")() == find_function(files, "build", "x")() == 1
     with pytest.raises(ConfigError, match=r"model.function: mine:buid given; allowed: .* mine:build"):
         find_function(files, "mine:buid", "model.function")
+
+
+def test_the_bias_of_a_layer_of_ones_own_is_found() -> None:
+    """What a layer of the user's own keeps as `bias`, set by its `bias_initializer`, is a bias; else it is unknown."""
+    import keras
+
+    from pipeline.biases.extraction import find_biases
+
+    class Shift(keras.layers.Layer):
+        def __init__(self, bias_initializer: str = "ones", **kwargs: object) -> None:
+            super().__init__(**kwargs)
+            self.bias_initializer = keras.initializers.get(bias_initializer)
+
+        def build(self, input_shape: tuple[int, ...]) -> None:
+            self.bias = self.add_weight(shape=input_shape[-1:], initializer=self.bias_initializer)
+
+    layer = Shift(name="shift")
+    layer.build((None, 3))
+    assert [bias.kind for bias in find_biases(layer)] == ["unknown"]
+    register_class(Shift)
+    assert [bias.kind for bias in find_biases(layer)] == ["bias"]
