@@ -152,6 +152,6 @@ def _write_table(rows: Table, argument: str, folder: Path) -> Path:
 
 def check_no_file_settings(staged: StagedData, settings: Mapping[str, Any]) -> None:
     """Raise ConfigError for a setting of text files with data from memory."""
-    for name in ("separator", "decimal", "encoding", "header"):
+    for name in ("separator", "decimal", "encoding", "header", "missing_texts"):
         if staged.files and settings.get(name) is not None:
             raise ConfigError(name, settings[name], "none, since the data are in memory")

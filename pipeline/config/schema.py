@@ -78,6 +78,9 @@ class Data:
     """Of a text table, such as `latin-1`; null: detected."""
     header: bool | None = None
     """Of a text table: whether its first line holds the names of the columns; null: detected."""
+    missing_texts: Any | None = None
+    """Of a text table: the only texts that count as missing, `[NA,-999]`; `[]`: empty cells alone; null: the usual
+    ones."""
     missing: str = "refuse"
     """Missing values of a table: `refuse`, `drop` the rows, or `impute` from the training rows."""
     image_size: Any | None = None

@@ -57,8 +57,9 @@ def read_arrays(files: Sequence[tuple[str, Path, int]], data: Data) -> Dataset:
     by = [block.by for block in blocks if block.by is not None]
     parts = np.repeat(np.array([block.part for block in blocks], np.int8), [len(block.x) for block in blocks])
     targets = names(data, "target") or [blocks[0].target]
-    x, y, more, kept = _without_missing(x, y, path, data, remarks)
-    roles = row_roles(_joined(by)[kept] if by else None, parts[kept], data, remarks)
+    split_by = _joined(by) if by else None
+    x, y, more, kept = _without_missing(x, y, split_by, path, data, remarks)
+    roles = row_roles(None if split_by is None else split_by[kept], parts[kept], data, remarks)
     roles["source_rows"] = source_rows([len(block.x) for block in blocks], kept)
     return make_dataset(x, y, targets, data, path.name, remarks, **more, **roles)
 
@@ -70,7 +71,7 @@ def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
 def _blocks(key: str, path: Path, part: int, data: Data, several_files: bool, remarks: list[str]) -> list[Block]:
     """Each part that a file holds; where it has none of its own, its rows are of `part`."""
     arrays = _load(path, key)
-    x_names, y_names = names(data, "features"), names(data, "target")
+    x_names, y_names = (names(data, key, list(arrays)) for key in ("features", "target"))
     if x_names and len(x_names) > 1:
         raise DataError("data.features", data.features, "the name of one array of inputs")
     parts = _own_parts(arrays, x_names, y_names, key, path, remarks)
@@ -190,7 +191,7 @@ def _checked(
 
 
 def _without_missing(
-    x: np.ndarray, y: np.ndarray, path: Path, data: Data, remarks: list[str]
+    x: np.ndarray, y: np.ndarray, by: np.ndarray | None, path: Path, data: Data, remarks: list[str]
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any], np.ndarray]:
     """(x, y, kinds, kept rows) with NaN refused, dropped or left to be filled, as `data.missing` says."""
     kept = np.ones(len(x), bool)
@@ -199,6 +200,8 @@ def _without_missing(
         raise DataError(f"data.path: {path.name} holds {n_infinite} infinite values; allowed: finite numbers")
     nan = np.isnan(x)
     y_nan = np.asarray(np.isnan(y).reshape(len(y), -1).any(1) if y.dtype.kind == "f" else ~kept)
+    if data.missing == "drop" and by is not None and by.dtype.kind in "fM":
+        y_nan = y_nan | np.isnat(by) if by.dtype.kind == "M" else y_nan | np.isnan(by)
     if not nan.any() and not y_nan.any():
         return x, y, {}, kept
     if data.missing == "refuse":

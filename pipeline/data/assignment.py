@@ -28,7 +28,9 @@ def row_roles(values: Any, parts: np.ndarray, data: Data, remarks: list[str]) ->
     by, values = data.split_by, pd.Series(values)
     n_missing = int(values.isna().sum())
     if n_missing:
-        raise DataError(f"data.split_by: {by} has {n_missing} missing values; allowed: a value in every row")
+        raise DataError(
+            f"data.split_by: {by} has {n_missing} missing values; allowed: a value in every row, or data.missing=drop"
+        )
     if data.split == "column":
         words = [str(value).strip().lower() for value in values]
         unknown = sorted({word for word in words if word not in WORDS})

@@ -56,6 +56,8 @@ def detect_layout(path: Path, encoding: str, key: str, data: Data) -> Layout:
         raise DataError(
             "data.separator", data.separator, "null to detect it", reason=f"by which {path.name} has one column"
         )
+    if data.header is not False and len(records[0]) < width - 1:
+        raise _preamble(lines, width, f"{key}: {path.name}")
     header, remarks, names = records[0], [], []
     is_data = first_line_is_row(records, f"{key}: {path.name}", data.header, remarks)
     if is_data and comments:  # numpy.savetxt(header=...) marks the line of names as a comment
@@ -131,7 +133,25 @@ def _detect_separator(lines: Sequence[str], whole: bool, file: str, decimal: str
         raise DataError(
             f"{file} can be split by {' and by '.join(words)}; allowed: data.separator={' or '.join(words)}"
         )
-    return found[0] if found else ","
+    if not found:
+        widths = {other: _usual_width(_records(lines, other, whole)[1:]) for other in CANDIDATES}
+        return max(widths, key=lambda other: widths[other])
+    return found[0]
+
+
+def _usual_width(records: Sequence[Sequence[str]]) -> int:
+    """How many cells most records have; 1 where fewer than half have as many."""
+    width, count = Counter(map(len, records)).most_common(1)[0] if records else (1, 0)
+    return width if 2 * count > len(records) else 1
+
+
+def _preamble(lines: Sequence[str], width: int, file: str) -> DataError:
+    first = next(line.strip() for line in lines if line.strip())
+    shown = first if len(first) <= 40 else f"{first[:39]}…"
+    return DataError(
+        f"{file} begins with other lines ({shown}) than those of a table of {width} columns; allowed: the names of the "
+        "columns first (leave the lines before out, or begin them with #)"
+    )
 
 
 def _score(records: list[list[str]], separator: str, decimal: str | None) -> tuple[float, float, int, int] | None:
@@ -148,7 +168,8 @@ def _score(records: list[list[str]], separator: str, decimal: str | None) -> tup
     others = [other for other in CANDIDATES if other != separator]
     cells = [cell for record in records[1:] or records for cell in record]
     n_whole = sum(_is_one_cell(cell, others, decimal) for cell in cells)
-    return round(counts.count(width) / len(counts), 1), round(n_whole / len(cells), 3), int(named), width
+    n_usual = counts[1:].count(width) + 1  # the names too, which may be one fewer
+    return round(n_usual / len(counts), 1), round(n_whole / len(cells), 3), int(named), width
 
 
 def _is_one_cell(cell: str, others: Sequence[str], decimal: str | None) -> bool:

@@ -1,5 +1,7 @@
 """Check the settings of `data` that types cannot: their values, and whether they fit the source. Reads no data."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ SUFFIXES = (".csv", ".parquet", ".npz", ".tsv", ".txt", ".data", ".csv.gz")  # a
 DEFAULTS = Data()
 OF_FILES = ("validation_path", "test_path", "features", "missing", "split", "split_by")  # no other source has them
 OF_TABLES = ("drop",)
-OF_TEXT = ("separator", "decimal", "encoding", "header")
+OF_TEXT = ("separator", "decimal", "encoding", "header", "missing_texts")
 
 
 def kind_of_file(path: str | None) -> str | None:
@@ -30,6 +32,7 @@ def check_settings(data: Data) -> None:
     _check_source(data)
     for key in ("features", "drop"):
         names(data, key)
+    missing_texts(data)
     separator, decimal = separator_of(data), data.decimal
     allowed = f"one character, or {', '.join(word for word in SEPARATORS if word.isalpha())}"
     require(separator is None or len(separator) == 1, "data.separator", data.separator, allowed)
@@ -57,17 +60,61 @@ def check_settings(data: Data) -> None:
         raise ConfigError(f"data.{key}", getattr(data, key), "one of the two", reason="but data.split is column")
 
 
-def names(data: Data, key: str) -> list[str] | None:
-    """The columns or arrays that `data.<key>` names, None where it is not set. Raises ConfigError."""
+def names(data: Data, key: str, known: Sequence[str] = ()) -> list[str] | None:
+    """The columns or arrays that `data.<key>` names, None where it is not set. Raises ConfigError.
+
+    known: the names that there are. Of these, true or 1e3 on a command line is the one that is spelled so.
+    """
     value = getattr(data, key)
     if value is None:
         return None
     listed = list(value) if isinstance(value, (list, tuple)) else [value]
     are_names = all(isinstance(name, (str, int, float)) and str(name).strip() for name in listed)
     require(listed and are_names, f"data.{key}", value, "a name, or a list of names [a,b]")
-    texts = [str(name).strip() for name in listed]
+    texts = [_spelled(name, known) for name in listed]
     require(len(set(texts)) == len(texts), f"data.{key}", value, "each name once")
     return texts
+
+
+def _spelled(name: str | float, known: Sequence[str]) -> str:
+    text = str(name).strip()
+    if isinstance(name, str) or text in known:
+        return text
+    if isinstance(name, bool):
+        return next((one for one in known if one.lower() == text.lower()), text.lower())
+    alike = [one for one in known if one[:1] in "+-.0123456789" and as_float(one) == name]
+    return alike[0] if len(alike) == 1 else text
+
+
+def as_float(text: str) -> float | None:
+    """The number that a text is, None where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def missing_texts(data: Data) -> list[str] | None:
+    """The texts that count as missing, None where it is not set: those of pandas, and a question mark."""
+    value = data.missing_texts
+    if value is None:
+        return None
+    listed = list(value) if isinstance(value, (list, tuple)) else [value]
+    plain = all(isinstance(text, (str, int, float)) and not isinstance(text, bool) for text in listed)
+    require(
+        plain, "data.missing_texts", value, "null, or a list of texts such as [NA,-999]; quote others: '[\"null\"]'"
+    )
+    return [str(text).strip() for text in listed]
+
+
+def how_to_drop(data: Data, columns: Sequence[str]) -> str:
+    """What to write on a command line to leave columns out."""
+    if data.features is not None:
+        return f"data.features without {', '.join(columns)}"
+    if all(re.fullmatch(r"[\w.-]+", column) for column in columns):
+        return f"data.drop=[{','.join(columns)}]"
+    quoted = ",".join('"' + column.replace('"', '\\"') + '"' for column in columns)
+    return f"'data.drop=[{quoted}]'"
 
 
 def separator_of(data: Data) -> str | None:

@@ -9,7 +9,7 @@ from pipeline.config.schema import Data
 from pipeline.data.dataset import INDICATOR, NUMBER, Dataset
 from pipeline.data.odd_features import counts_rows, gives_target
 from pipeline.data.precision import BLOCK, by_column, count_apart, merges
-from pipeline.data.settings import names
+from pipeline.data.settings import how_to_drop, names
 from pipeline.data.splits import split_rows
 
 MOST_NAMED = 8
@@ -30,14 +30,16 @@ def _odd_features(dataset: Dataset, data: Data) -> Iterator[str]:
         name = _name(dataset, i)
         what = counts_rows(dataset.x[:, i], dataset.parts) if kinds is None or kinds[i] == NUMBER else None
         if what:
-            yield f"{name} {what}; if it is no measurement, leave it out{_drop(dataset, name)}"
+            yield f"{name} {what}; if it is no measurement, leave it out{_drop(dataset, data, name)}"
     targets = names(data, "target") or []
     y = dataset.y.reshape(n_rows, -1)
     for name, values, is_text in _file_columns(dataset):
         for j in range(y.shape[1]):
             if gives_target(values, y[:, j], dataset.task, is_text):
                 of = f" {targets[j]}" if y.shape[1] > 1 and len(targets) == y.shape[1] else ""
-                yield (f"{name} alone gives the target{of}; if it is made of it, leave it out{_drop(dataset, name)}")
+                yield (
+                    f"{name} alone gives the target{of}; if it is made of it, leave it out{_drop(dataset, data, name)}"
+                )
                 break
 
 
@@ -110,5 +112,5 @@ def _name(dataset: Dataset, i: int) -> str:
     return f"column {dataset.features[i]}" if dataset.features else f"column {i} of x"
 
 
-def _drop(dataset: Dataset, name: str) -> str:
-    return f": data.drop=[{name.removeprefix('column ')}]" if dataset.features else ""
+def _drop(dataset: Dataset, data: Data, name: str) -> str:
+    return f": {how_to_drop(data, [name.removeprefix('column ')])}" if dataset.features else ""

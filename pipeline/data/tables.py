@@ -1,6 +1,5 @@
 """Make a dataset of a table: the user's own csv or parquet files, column by column."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,14 @@ from pipeline.data.columns import (
 )
 from pipeline.data.dataset import INDICATOR, NUMBER, Dataset
 from pipeline.data.dates import refuse_date
-from pipeline.data.layout import NAMELESS
-from pipeline.data.settings import kind_of_file, names
+from pipeline.data.selection import INDEX, choose_columns, drop_missing, split_column
+from pipeline.data.settings import how_to_drop, kind_of_file
 from pipeline.data.spellings import require_categories
 from pipeline.data.targets import MOST_CLASSES, make_dataset
 from pipeline.data.text import read_text
-from pipeline.errors import DataError, closest
+from pipeline.errors import DataError
 
-INDEX = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__")  # what pandas writes of an index, once or repeatedly
 NUMERIC = ("integer", "floating", "mixed-integer-float", "decimal", "boolean")  # as pandas.api.types.infer_dtype says
-TARGET_NAMES = ("label", "target", "class", "y", "labels", "classes", "outcome", "category", "species", "output")
 
 
 def read_tables(files: Sequence[tuple[str, Path, int]], data: Data) -> Dataset:
@@ -47,13 +44,19 @@ def read_tables(files: Sequence[tuple[str, Path, int]], data: Data) -> Dataset:
     parts = np.repeat(np.array([part for *_, part in files], np.int8), [len(frame) for frame in frames])
     key, path, _ = files[0]
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-    targets, features = _choose_columns(frame, path, data, remarks)
-    frame, kept = _drop_missing(frame, targets, features, path, data, remarks)
+    twice = len({path.name for _, path, _ in files}) < len(files)
+    shown = [f"{path.parent.name}/{path.name}" if twice else path.name for _, path, _ in files]
+    if len(set(shown)) < len(files):
+        shown = [str(path) for _, path, _ in files]
+    lengths = dict(zip(shown, map(len, frames), strict=True))
+    taken = [text for one in frames for texts in one.attrs.get("missing_texts", {}).values() for text in texts]
+    targets, features = choose_columns(frame, lengths, data, remarks)
+    frame, kept = drop_missing(frame, targets, features, lengths, sorted(set(taken)), data, remarks)
     parts = parts[kept]
     x, columns, kinds = _encode(frame, features, path, data, remarks)
     y = _target_values(frame, targets, data, kind_of_file(path.name) == "parquet")
-    roles = row_roles(None if data.split_by is None else frame[str(data.split_by).strip()], parts, data, remarks)
-    roles["source_rows"] = source_rows([len(one) for one in frames], kept)
+    roles = row_roles(None if data.split_by is None else frame[split_column(data)], parts, data, remarks)
+    roles["source_rows"] = source_rows(list(lengths.values()), kept)
     return make_dataset(x, y, targets, data, path.name, remarks, features=columns, kinds=kinds, **roles)
 
 
@@ -116,91 +119,6 @@ def _check_same_columns(
             )
 
 
-def _choose_columns(frame: Any, path: Path, data: Data, remarks: list[str]) -> tuple[list[str], list[str]]:
-    """(target columns, feature columns) by the settings. Raises DataError for a name that the table lacks."""
-    columns = list(frame.columns)
-    targets, chosen, dropped = (names(data, key) for key in ("target", "features", "drop"))
-    by = [] if data.split_by is None else [str(data.split_by).strip()]
-    if targets is None:
-        listed = ", ".join(columns if len(columns) <= 8 else [*columns[:6], "...", columns[-1]])
-        guess = next((c for word in TARGET_NAMES for c in columns if c.lower() == word), columns[-1])
-        raise DataError(
-            f"data.target: null given; allowed: the column to predict; {path.name} has {listed}; perhaps "
-            f"data.target={guess}"
-        )
-    for key, listed in (("target", targets), ("features", chosen), ("drop", dropped), ("split_by", by)):
-        for name in listed or ():
-            if name not in columns:
-                raise DataError(f"data.{key}: {path.name} has no column {name}; {closest(name, columns)}")
-    for key, listed in (("features", chosen), ("drop", dropped)):
-        for name in [name for name in listed or () if name in targets or (key == "features" and name in by)]:
-            raise DataError(
-                f"data.{key}",
-                name,
-                "another column",
-                reason=f"which is data.{'target' if name in targets else 'split_by'}",
-            )
-    for name in [name for name in chosen or () if name in (dropped or ())]:
-        raise DataError("data.drop", name, "columns that are not in data.features", reason="which is one of them")
-    for name in [name for name in by if name in targets]:
-        raise DataError("data.split_by", name, "another column", reason="which is data.target")
-    if chosen is not None:
-        return targets, chosen
-    features = [c for c in columns if c not in (*targets, *(dropped or ()), *by)]
-    for name in list(features):
-        values = frame[name]
-        if values.isna().all():
-            features.remove(name)
-            remarks.append(f"{path.name}: column {name} is empty and is left out")
-        elif INDEX.fullmatch(name) and _is_index(values):
-            features.remove(name)
-            does = "counts rows" if values.dtype.kind in "iu" else "names rows"
-            remarks.append(f"{path.name}: column {name} {does} and is left out (an index is no feature)")
-        elif name.startswith(NAMELESS):
-            remarks.append(f"{path.name}: column {name} has no name, and is a feature")
-    if not features:
-        raise DataError(f"data.path: {path.name} has no column besides the target; allowed: at least one feature")
-    return targets, features
-
-
-def _is_index(values: Any) -> bool:
-    """Whether a nameless first column is an index: whole numbers or text, not measurements."""
-    if values.dtype.kind == "f":
-        known = values.dropna()
-        return bool((known == known.round()).all())
-    return True
-
-
-def _drop_missing(
-    frame: Any, targets: list[str], features: list[str], path: Path, data: Data, remarks: list[str]
-) -> tuple[Any, np.ndarray]:
-    """(the rows that are used, [rows] which these are): refuse missing values, or drop the rows as `missing` says."""
-    used = [*targets, *features]
-    missing = [column for column in used if frame[column].isna().to_numpy().any()]
-    everything = np.ones(len(frame), bool)
-    if not missing:
-        return frame, everything
-    if data.missing == "refuse":
-        n_rows, shown = int(frame[missing].isna().any(axis=1).sum()), ", ".join(missing[:8])
-        shown += f" and {len(missing) - 8} more columns" if len(missing) > 8 else ""
-        raise DataError(
-            f"data.missing: refuse given, but {path.name} has missing values (NaN) in {shown} ({n_rows} of "
-            f"{len(frame)} rows); allowed: data.missing=drop or data.missing=impute"
-        )
-    where = used if data.missing == "drop" else targets
-    kept = ~frame[where].isna().any(axis=1).to_numpy()
-    if not kept.any():
-        raise DataError("data.missing", data.missing, "impute", reason=f"but no row of {path.name} is complete")
-    if not kept.all():
-        what = "target" if data.missing == "impute" else "value"
-        remarks.append(f"{path.name}: {int((~kept).sum())} of {len(frame)} rows lack a {what} and are left out")
-    frame = frame[kept].reset_index(drop=True)
-    for name in [name for name in features if frame[name].isna().all()]:
-        features.remove(name)
-        remarks.append(f"{path.name}: column {name} is empty and is left out")
-    return frame, kept
-
-
 def _encode(
     frame: Any, features: list[str], path: Path, data: Data, remarks: list[str]
 ) -> tuple[np.ndarray, tuple[str, ...], np.ndarray | None]:
@@ -217,7 +135,7 @@ def _encode(
         shown = ", ".join(f"{name} ({count})" for name, count in list(many.items())[:5])
         raise DataError(
             f"data.path: text with too many different values in {shown}; allowed: up to {MOST_CATEGORIES} categories, "
-            f"or data.drop=[{','.join(list(many)[:5])}]"
+            f"or {how_to_drop(data, list(many)[:5])}"
         )
     blocks, columns, kinds, indicators = [], [], [], []
     if not texts and not any(frame[name].dtype == object for name in features):
@@ -232,7 +150,7 @@ def _encode(
     for name, values in categories.items():
         remarks.append(f"{name}: {len(values)} {'categories' if len(values) > 1 else 'category'}")
         if len(values) == len(frame) > 2:
-            remarks.append(f"{name}: another text in each row, like a name; data.drop=[{name}] leaves it out")
+            remarks.append(f"{name}: another text in each row, like a name; {how_to_drop(data, [name])} leaves it out")
     for name in features:
         if kind[name] == "number" and digits_lost(frame[name]):
             remarks.append(

@@ -28,9 +28,7 @@ def make_dataset(
     numeric = y.dtype.kind in "iuf"
     if numeric and not np.isfinite(y).all():
         n_bad = int((~np.isfinite(y)).sum())
-        raise DataError(
-            f"data.target: {n_bad} values of {name} are NaN or infinite; allowed: finite numbers, or data.missing=drop"
-        )
+        raise DataError(f"data.target: {n_bad} values of {name} are infinite (or NaN); allowed: finite numbers")
     columns = x.reshape(len(x), -1).T if x.dtype.kind in "iu" and x.ndim == 2 else ()
     if any(map(whole_numbers_lost, (*columns, y.ravel()))):
         remarks.append(f"{file}: floats cannot tell its whole numbers apart; subtract a number near their mean")

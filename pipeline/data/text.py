@@ -5,39 +5,59 @@ import csv
 import io
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.schema import Data
 from pipeline.data.header import MARKS_OF_MISSING, WHOLE
 from pipeline.data.layout import Layout, detect_layout, open_file
+from pipeline.data.settings import as_float, missing_texts, names
 from pipeline.errors import DataError
 
 SPOKEN = {"\t": "tab", " ": "space"}
 BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
         (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
 COMMA = re.compile(r"\s*[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?\s*")
+RAGGED = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")  # as pandas says it, counted from the rows
+GAP = "\x1f"  # a text that no file has
+Options = dict[str, Any]
 THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")
 
 
 def read_text(path: Path, key: str, data: Data) -> tuple[Any, list[str]]:
     """(data frame, remarks) of a text table. Raises DataError."""
     encoding = data.encoding or _detect_encoding(path, key)
+    layout = None
     try:
         layout = detect_layout(path, encoding, key, data)
-        decimal = data.decimal or "."
-        frame = _parse(path, encoding, layout, decimal)
+        decimal, gaps = data.decimal or ".", _gaps(data)
+        frame = first = _parse(path, encoding, layout, decimal, gaps)
         if data.decimal is None:
             decimal = _detect_decimal(frame, path, key)
             if decimal == ",":
-                frame = _parse(path, encoding, layout, decimal)
+                frame = _parse(path, encoding, layout, decimal, gaps)
+        if decimal == ",":
+            _check_points(frame, first, path, key, data)
+        taken = _taken_for_missing(frame, path, encoding, layout)
     except (UnicodeError, ValueError, OSError, EOFError, MemoryError, csv.Error, Warning) as error:
         if isinstance(error, DataError):
             raise
         if isinstance(error, UnicodeError) and data.encoding:
             why = f"in which {path.name} cannot be read"
             raise DataError("data.encoding", encoding, "its own, or null to detect it", reason=why) from error
+        if layout is not None and (ragged := RAGGED.search(str(error))):
+            raise DataError(
+                f"{key}: line {int(ragged[2]) + layout.skip} of {path.name} has {ragged[3]} cells, others {ragged[1]} "
+                f"(separator {SPOKEN.get(layout.separator, layout.separator)}); allowed: as many in each line, and a "
+                "cell with a separator in quotes"
+            ) from error
         raise DataError(f"{key}: {path.name} cannot be read: {_short(error)}") from error
+    frame.attrs["missing_texts"] = taken
+    texts = sorted(set().union(*taken.values()))
+    if texts and data.missing_texts is None:
+        spoken = f"{path.name}: taken for missing: {', '.join(texts[:6])} in {', '.join(list(taken)[:4])}"
+        layout = replace(layout, remarks=(*layout.remarks, f"{spoken}; data.missing_texts=[] keeps such texts"))
     how = [f"separator {SPOKEN.get(layout.separator, layout.separator)}"] if layout.separator != "," else []
     how += ["decimal comma"] if decimal == "," else []
     how += [f"encoding {encoding}"] if encoding not in ("utf-8", "utf-8-sig") else []
@@ -84,27 +104,21 @@ def _detect_encoding(path: Path, key: str) -> str:
     return "cp1252" if high and not high & undefined else "latin-1"
 
 
-def _parse(path: Path, encoding: str, layout: Layout, decimal: str) -> Any:
+def _parse(path: Path, encoding: str, layout: Layout, decimal: str, gaps: Options) -> Any:
     """The data frame. Where commas both separate and mark decimals, the numbers stand in quotes and come as text."""
     import pandas as pd
 
     by_hand = decimal == layout.separator
-    with open_file(path) as raw, io.TextIOWrapper(raw, encoding, newline="") as file:  # type: ignore[arg-type]
-        for _ in range(layout.skip):
-            file.readline()
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # that cells were lost
-            frame = pd.read_csv(
-                file, sep=r"\s+" if layout.separator == " " else layout.separator, header=None,
-                names=list(layout.names), index_col=False, decimal="." if by_hand else decimal, skipinitialspace=True,
-                low_memory=False, na_values=list(MARKS_OF_MISSING), on_bad_lines="error",
-            )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # that cells were lost
+        frame = _read_rows(path, encoding, layout, decimal="." if by_hand else decimal, low_memory=False,
+                           on_bad_lines="error", **gaps)  # fmt: skip
     if layout.trailing and frame.iloc[:, -1].isna().all():
         frame = frame.iloc[:, :-1]
     for column in frame.columns:
         if pd.api.types.is_string_dtype(frame[column]):
-            frame[column] = _stripped(frame[column])
-    frame = _with_exact_whole_numbers(frame, path, encoding, layout)
+            frame[column] = _stripped(frame[column], gaps)
+    frame = _with_exact_whole_numbers(frame, path, encoding, layout, gaps)
     for column in frame.columns if by_hand else ():
         texts = frame[column].dropna().astype(str) if not pd.api.types.is_numeric_dtype(frame[column]) else ()
         if len(texts) and all(WHOLE.fullmatch(t) or COMMA.fullmatch(t) for t in set(texts)):
@@ -112,7 +126,40 @@ def _parse(path: Path, encoding: str, layout: Layout, decimal: str) -> Any:
     return frame
 
 
-def _with_exact_whole_numbers(frame: Any, path: Path, encoding: str, layout: Layout) -> Any:
+def _read_rows(path: Path, encoding: str, layout: Layout, **options: Any) -> Any:
+    """The rows as pandas reads them, without the lines before them."""
+    import pandas as pd
+
+    with open_file(path) as raw, io.TextIOWrapper(raw, encoding, newline="") as file:  # type: ignore[arg-type]
+        for _ in range(layout.skip):
+            file.readline()
+        return pd.read_csv(file, sep=r"\s+" if layout.separator == " " else layout.separator, header=None,
+                           names=list(layout.names), index_col=False, skipinitialspace=True, **options)  # fmt: skip
+
+
+def _gaps(data: Data) -> Options:
+    """Options of pandas that say which texts are missing values."""
+    texts = missing_texts(data)
+    if texts is None:
+        return {"na_values": list(MARKS_OF_MISSING)}
+    return {"na_values": ["", *texts], "keep_default_na": False}
+
+
+def _taken_for_missing(frame: Any, path: Path, encoding: str, layout: Layout) -> dict[str, list[str]]:
+    """The texts, empty ones apart, that were read as missing values, by column."""
+    places = [i for i, column in enumerate(frame.columns) if frame[column].isna().to_numpy().any()]
+    if not places:
+        return {}
+    texts = _read_rows(path, encoding, layout, usecols=places, dtype=str, keep_default_na=False, na_values=[])
+    taken = {}
+    for i in places:
+        column = frame.columns[i]
+        cells = texts[column][frame[column].isna()]
+        taken[column] = sorted({cell.strip() for cell in cells.dropna().unique()} - {""})
+    return {column: found for column, found in taken.items() if found}
+
+
+def _with_exact_whole_numbers(frame: Any, path: Path, encoding: str, layout: Layout, gaps: Options) -> Any:
     """The frame with Python's integers where pandas made floats or text of whole numbers that a float cannot hold."""
     import pandas as pd
 
@@ -126,13 +173,7 @@ def _with_exact_whole_numbers(frame: Any, path: Path, encoding: str, layout: Lay
     places = [i for i, column in enumerate(frame.columns) if suspect(frame[column])]
     if not places:
         return frame
-    with open_file(path) as raw, io.TextIOWrapper(raw, encoding, newline="") as file:  # type: ignore[arg-type]
-        for _ in range(layout.skip):
-            file.readline()
-        texts = pd.read_csv(
-            file, sep=r"\s+" if layout.separator == " " else layout.separator, header=None, names=list(layout.names),
-            index_col=False, skipinitialspace=True, usecols=places, dtype=str, na_values=list(MARKS_OF_MISSING),
-        )  # fmt: skip
+    texts = _read_rows(path, encoding, layout, usecols=places, dtype=str, **gaps)
     for i in places:
         column = frame.columns[i]
         cells = texts[column].str.strip()
@@ -142,7 +183,7 @@ def _with_exact_whole_numbers(frame: Any, path: Path, encoding: str, layout: Lay
     return frame
 
 
-def _stripped(texts: Any) -> Any:
+def _stripped(texts: Any, gaps: Options) -> Any:
     """The texts of a column without spaces around them; without them, some may turn out as missing, or as numbers."""
     import pandas as pd
 
@@ -150,12 +191,38 @@ def _stripped(texts: Any) -> Any:
     if all(text == stripped for text, stripped in different.items()):
         return texts
     stripped = texts.map(lambda text: different.get(text, text), na_action="ignore")
-    text = io.StringIO(stripped.to_csv(index=False, header=False, na_rep="NA"))
-    return pd.read_csv(text, header=None, na_values=list(MARKS_OF_MISSING), low_memory=False).iloc[:, 0]
+    text = io.StringIO(stripped.to_csv(index=False, header=False, na_rep=GAP))
+    options: Options = gaps | {"na_values": [*gaps["na_values"], GAP]}
+    return pd.read_csv(text, header=None, low_memory=False, skip_blank_lines=False, **options).iloc[:, 0]
 
 
-def _detect_decimal(frame: Any, path: Path, key: str) -> str:
-    """A comma where some column holds nothing but numbers with one. Raises DataError where either may be meant."""
+def _check_points(frame: Any, commas: Any, path: Path, key: str, data: Data) -> None:
+    """Refuse numbers with a point where commas mark the decimals. commas: what was read before that was known."""
+    columns = list(frame.columns)
+    dropped, chosen, targets = (names(data, key, columns) for key in ("drop", "features", "target"))
+    used = [c for c in chosen or columns if c not in (dropped or ())] + [c for c in targets or () if c in columns]
+    for column in used:
+        if column not in columns or frame[column].dtype.kind in "iufb":
+            continue
+        texts = sorted(set(frame[column].dropna().astype(str)))
+        points = [text for text in texts if "." in text and as_float(text) is not None]
+        if not points or len(points) < len([text for text in texts if not WHOLE.fullmatch(text)]):
+            continue
+        if data.decimal is not None:
+            why = f"but column {column} of {path.name} holds {points[0]}"
+            raise DataError(
+                "data.decimal", data.decimal, "data.decimal=. or null, or numbers with commas alone", reason=why
+            )
+        other, cells = next(iter(_with_commas(commas).items()))
+        raise DataError(
+            f"{key}: column {column} of {path.name} holds {points[0]}, but column {other} {min(cells)}; allowed: one "
+            f"decimal sign, or one of them left out: data.decimal=. data.drop=[{other}], or data.decimal=',' "
+            f"data.drop=[{column}]"
+        )
+
+
+def _with_commas(frame: Any) -> dict[str, set[str]]:
+    """The numbers with a comma of each column that holds nothing but such and whole ones."""
     import pandas as pd
 
     with_comma: dict[str, set[str]] = {}
@@ -166,6 +233,12 @@ def _detect_decimal(frame: Any, path: Path, key: str) -> str:
         commas = {text for text in texts if COMMA.fullmatch(text)}
         if commas and all(text in commas or WHOLE.fullmatch(text) for text in texts):
             with_comma[column] = commas
+    return with_comma
+
+
+def _detect_decimal(frame: Any, path: Path, key: str) -> str:
+    """A comma where some column holds nothing but numbers with one. Raises DataError where either may be meant."""
+    with_comma = _with_commas(frame)
     if not with_comma:
         return "."
     if all(map(THOUSANDS.fullmatch, set().union(*with_comma.values()))):

@@ -319,7 +319,7 @@ REFUSED = {
     "another encoding": (CSV.replace("a", "ä").encode("latin-1"), {"encoding": "utf-8", "target": "läbel"},
                          ("data.encoding", "utf-8 given", "null")),
     "zero bytes": (b"a,b\n\0\0\0\n", {}, ("data.path", "no text")),
-    "ragged": (CSV + "1,2,a,4\n", {}, ("data.path", "cannot be read")),
+    "ragged": (CSV + "1,2,a,4\n", {}, ("data.path", "line 26 of mine.csv has 4 cells, others 3", "quotes")),
     "missing": (CSV, {"missing": "mean"}, ("data.missing", "mean given", "refuse, drop, impute")),
     "image size": (CSV, {"image_size": 8}, ("data.image_size", "8 given", "data=images")),
     "split": (CSV, {"split": "chrono"}, ("data.split", "chrono given", "random, groups, time, column")),
