@@ -3,20 +3,23 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import h5py
 
 from pipeline.biases import limits
 from pipeline.biases.keras_config import Entry, SavedLayer, config_layers, expected_weights, layer_entries
 from pipeline.biases.keras_format import biases_of_layer
-from pipeline.biases.keras_names import CELLS, MODELS, has_name, keras_class, name_of
+from pipeline.biases.keras_names import CELLS, KNOWN_CLASSES, MODELS, has_name, keras_class, name_of
 from pipeline.biases.listed_variables import (
     LISTS_LAYERS,
     MODEL_VARIABLES,
     Listed,
     biases_by_name,
+    biases_of_other_layer,
     by_scope,
     listed_layers,
+    path_of_scope,
     read_list,
     unknown_biases,
     wrote_keras_1,
@@ -63,10 +66,10 @@ def read_legacy_h5(entry: Entry, weights: h5py.File) -> Iterator[Bias]:
         if variables or not has_variables:  # else the layer was not built
             yield from _biases_of_top_layer(name, layers, variables)
     for name, variables in listed.items():  # what the config does not name
-        if is_known and name != MODEL_VARIABLES:
-            yield from biases_by_name(name, variables)
+        if name == MODEL_VARIABLES:
+            yield from unknown_biases("", "", variables)
         else:
-            yield from unknown_biases("" if name == MODEL_VARIABLES else name, "", variables)
+            yield from biases_by_name(name, variables)
 
 
 def _version(weights: h5py.Group) -> str:
@@ -89,7 +92,7 @@ def _named_entries(entries: Sequence[Entry], stored: h5py.Group) -> Iterator[Ent
 def _biases_of_top_layer(name: str, layers: Sequence[SavedLayer], variables: Sequence[Listed]) -> Iterator[Bias]:
     """Yield the entries of a layer of the model and of its sublayers, whose variables the file lists together."""
     in_order = _assign_in_order(layers, [listed.attribute for listed in variables])
-    if in_order is None:
+    if in_order is None or _contradict(layers, [index for index, _ in in_order], variables):
         assigned = _assign_by_scope(layers, variables)
     else:
         assigned = {index: [] for index in range(len(layers))}
@@ -100,8 +103,21 @@ def _biases_of_top_layer(name: str, layers: Sequence[SavedLayer], variables: Seq
             expected, members = [w for w, _ in assigned[index]], [listed.variable for _, listed in assigned[index]]
             yield from biases_of_layer(layer, members, expected)
     told_apart = {listed.path for pairs in assigned.values() for _, listed in pairs}
-    remaining = [listed for listed in variables if listed.path not in told_apart]
-    yield from unknown_biases(name, layers[0].layer_type, remaining)
+    for scope, members in by_scope([listed for listed in variables if listed.path not in told_apart]).items():
+        yield from _biases_of_scope(name, scope, layers, members)
+
+
+def _biases_of_scope(name: str, scope: str, layers: Sequence[SavedLayer], members: Sequence[Listed]) -> Iterator[Bias]:
+    """Yield the entries of variables that no layer of Keras was found for."""
+    named = [layer for layer in layers if _names(scope, layer)]
+    if all(layer.class_name in KNOWN_CLASSES for layer in named or layers):
+        yield from unknown_biases(name, layers[0].layer_type, members)  # the layer's config contradicts them
+        return
+    path = named[0].path if len(named) == 1 else path_of_scope(name, scope, False)
+    layer_type = next((layer.layer_type for layer in layers if layer.path == path), "")
+    for bias in biases_of_other_layer(name, path, layer_type, members):
+        holder = bias.layer_type or layers[0].layer_type
+        yield replace(bias, layer_type=holder) if bias.kind == "unknown" else bias
 
 
 def _assign_in_order(layers: Sequence[SavedLayer], names: Sequence[str]) -> list[tuple[int, Weight]] | None:
@@ -119,6 +135,24 @@ def _assign_in_order(layers: Sequence[SavedLayer], names: Sequence[str]) -> list
             return None
     has_unknown_layer = any(not layer.class_name for layer in layers)
     return None if remaining or (has_unknown_layer and names) else assigned
+
+
+def _contradict(layers: Sequence[SavedLayer], order: Sequence[int], variables: Sequence[Listed]) -> bool:
+    """Whether the names of variables say that one belongs to another layer than its place in the list says.
+
+    A model within another may be frozen, which puts its variables last and is not in the config of Keras 1 and 2.
+    """
+    names = {index: layers[index].path.split("/")[-1] for index in order}
+    scopes = [listed.scope.split("/")[-1] for listed in variables]
+    is_exact = set(scopes) == set(names.values()) and len(set(scopes)) == len(names)
+    # Elsewhere TensorFlow may have numbered the names.
+    stems = {name: name if is_exact else re.sub(r"_\d+$", "", name) for name in (*names.values(), *scopes)}
+    known = {stems[name] for name in names.values()}
+    return any(
+        stems[scope] in known and stems[scope] != stems[names[index]]
+        for index, scope in zip(order, scopes, strict=True)
+        if layers[index].class_name != "SpectralNormalization"  # which lists the kernel of the layer it wraps
+    )
 
 
 def _listed_order(layers: Sequence[SavedLayer]) -> list[tuple[int, Weight]]:

@@ -13,7 +13,14 @@ from itertools import product
 import h5py
 
 from pipeline.biases.keras_config import SavedLayer
-from pipeline.biases.keras_format import LAYERS_OF_CELLS, biases_of_layer, cell_of_shapes, shape_fits, unknown_bias
+from pipeline.biases.keras_format import (
+    LAYERS_OF_CELLS,
+    biases_of_layer,
+    cell_of_shapes,
+    checked_values,
+    shape_fits,
+    unknown_bias,
+)
 from pipeline.biases.keras_names import CELLS, PROJECTIONS, checked_name, class_of_name
 from pipeline.biases.older_layers import (
     ALL_WEIGHTS,
@@ -103,22 +110,51 @@ def unknown_biases(layer: str, layer_type: str, variables: Sequence[Listed]) -> 
         yield unknown_bias(join_path(layer, rest), layer, layer_type, listed.variable)
 
 
+def biases_of_other_layer(top: str, path: str, layer_type: str, members: Sequence[Listed]) -> Iterator[Bias]:
+    """Yield the variables of a layer that Keras does not have. top: the layer of the model in whose group they are.
+
+    A `bias` beside a kernel with an output axis of its shape is one, and so is a `beta` beside a `gamma` of its shape:
+    Keras names them so. All else is `unknown`.
+    """
+    named = {listed.attribute: listed.variable for listed in members}
+    kernels = {name for name, variable in named.items() if "kernel" in name and variable.ndim > 1}
+    kinds = {}
+    if any(_is_output_axis(named["bias"].shape, named[name].shape) for name in kernels if "bias" in named):
+        kinds |= dict.fromkeys(kernels, "") | {"bias": "bias"}
+    if {"beta", "gamma"} <= set(named) and named["beta"].shape == named["gamma"].shape:
+        kinds |= {"beta": "beta", "gamma": ""}
+    is_unique = len(named) == len(members)
+    for listed in members:
+        if not is_unique or listed.attribute not in kinds:
+            yield from unknown_biases(top, layer_type, [listed])
+            continue
+        kind, variable = kinds[listed.attribute], listed.variable
+        yield Bias(join_path(path, listed.attribute), path, layer_type, kind, source=str(variable.name),
+                   values=checked_values(variable) if kind else None)  # fmt: skip
+
+
+def _is_output_axis(shape: Sequence[int], kernel: Sequence[int]) -> bool:
+    """Whether a bias has the shape of a kernel's outputs: its last axis, or as in transposed and depthwise kernels."""
+    outputs = {kernel[-1]} | ({kernel[-2], kernel[-2] * kernel[-1]} if len(kernel) > 2 else set())
+    return len(shape) == 1 and shape[0] in outputs
+
+
 def biases_by_name(top: str, variables: Sequence[Listed]) -> Iterator[Bias]:
     """Yield an entry for each variable of a group of a file without config.
 
-    The variables of a scope are a layer's if their names, number and shapes are those of a class of Keras; they are
-    `unknown` if they are not.
+    The variables of a scope are a layer's if their names, number and shapes are those of a class of Keras; if they are
+    not, they are those of a layer that Keras does not have.
     """
     scopes = by_scope(variables)
     is_attention = {"query", "key", "value"} <= {scope.split("/")[-1] for scope in scopes}
     for scope, members in scopes.items():
         attributes = [listed.attribute for listed in members]
-        path = _path_of_scope(top, scope, "recurrent_kernel" in attributes)
+        path = path_of_scope(top, scope, "recurrent_kernel" in attributes)
         name = path.split("/")[-1]
         suggested = class_of_name(re.sub("^(forward|backward)_", "", name))
         readings = _readings({listed.attribute: listed.variable for listed in members}, CELLS.get(suggested, suggested))
         if not readings or len(set(attributes)) < len(members):
-            yield from _biases_of_cells(path, members) or unknown_biases(top, "", members)
+            yield from _biases_of_cells(path, members) or biases_of_other_layer(top, path, "", members)
             continue
         yield from _biases_of_reading(path, members, readings, ROLES_BY_NAME.get(name, "") if is_attention else "")
 
@@ -208,7 +244,7 @@ def _possible_weights(class_name: str) -> Iterator[list[Weight]]:
         yield weights_by_gate(class_name)
 
 
-def _path_of_scope(top: str, scope: str, is_recurrent: bool) -> str:
+def path_of_scope(top: str, scope: str, is_recurrent: bool) -> str:
     """The path of the layer that a scope names, within the layer of the model whose group it is in.
 
     TensorFlow 1 numbers a name that it has given before (`dense_1_1` in the group `dense_1`); a subclassed model's name

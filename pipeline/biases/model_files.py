@@ -2,7 +2,8 @@
 
 A `.keras` archive describes its layers in config.json and stores their variables in model.weights.h5. A `.weights.h5`
 file has no config: a variable that it leaves ambiguous is `unknown`. An `.h5` file of Keras 1, Keras 2, tf_keras or the
-legacy format lists the names of each layer's variables, with or without a config. The runs of this project store their
+legacy format lists the names of each layer's variables, with or without a config; of a layer that Keras does not have,
+they tell a bias beside its kernel. The runs of this project store their
 biases by path.
 """
 

@@ -49,6 +49,57 @@ def test_the_variables_of_a_layer_of_another_library_are_unknown(tmp_path):
     ]  # fmt: skip
 
 
+def _own_of(**shapes: tuple[int, ...]):
+    """Add variables of these names and shapes to the layer of another library."""
+
+    def change(file: h5py.File) -> None:
+        group = file.create_group("model_weights/own")
+        group.attrs["weight_names"] = [f"own/{name}:0" for name in shapes]
+        for name, shape in shapes.items():
+            group[f"own/{name}:0"] = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+
+    return change
+
+
+# The shapes of the variables of a layer of another library, and those that are biases or may be.
+OTHERS = [
+    ({"kernel": (3, 2), "bias": (2,)}, {"own/bias": "bias"}),
+    ({"kernel": (15, 4, 32), "bias": (32,), "shift": (32,)}, {"own/bias": "bias", "own/shift": "unknown"}),
+    ({"depthwise_kernel": (3, 3, 4, 2), "bias": (8,)}, {"own/bias": "bias"}),
+    ({"kernel": (3, 3, 5, 4), "bias": (5,)}, {"own/bias": "bias"}),  # as of a transposed convolution
+    ({"gamma": (4,), "beta": (4,)}, {"own/beta": "beta"}),
+    ({"kernel": (3, 2), "bias": (3,)}, {"own/kernel": "unknown", "own/bias": "unknown"}),
+    ({"kernel": (3, 2), "bias": (1, 2)}, {"own/kernel": "unknown", "own/bias": "unknown"}),
+    ({"kernel": (3,), "bias": (3,)}, {"own/kernel": "unknown", "own/bias": "unknown"}),
+    ({"kernel": (3, 2)}, {"own/kernel": "unknown"}),
+    ({"bias": (2,)}, {"own/bias": "unknown"}),
+    ({"gamma": (4,), "beta": (2,)}, {"own/gamma": "unknown", "own/beta": "unknown"}),
+    ({"beta": (4,)}, {"own/beta": "unknown"}),
+]
+
+
+@pytest.mark.parametrize(("shapes", "kinds"), OTHERS)
+def test_a_bias_beside_its_kernel_is_one_in_any_layer(tmp_path, shapes, kinds):
+    """Of another library too: its shape is that of the kernel's outputs. All else may be one."""
+    path = tmp_path / "model.h5"
+    path.write_bytes(legacy_file(OWN, change=_own_of(**shapes)))
+    read = [bias for bias in read_biases(path) if bias.layer == "own"]
+    assert {bias.path: bias.kind for bias in read} == kinds
+    assert {bias.layer_type for bias in read} == {"Own"}
+    for bias in read:
+        np.testing.assert_array_equal(bias.values, np.arange(bias.values.size).reshape(bias.values.shape))
+
+
+def test_a_layer_of_keras_with_variables_that_its_config_contradicts_is_unknown(tmp_path):
+    """A Dense layer without bias has none, whatever the file calls a variable."""
+    plain = {"class_name": "Dense", "config": {"name": "own", "use_bias": False}}
+    path = tmp_path / "model.h5"
+    path.write_bytes(legacy_file(plain, change=_own_of(kernel=(3, 2), bias=(2,))))
+    assert {bias.path: bias.kind for bias in read_biases(path) if bias.layer == "own"} == {
+        "own/kernel": "unknown", "own/bias": "unknown",
+    }  # fmt: skip
+
+
 # What is wrong with a file: its layers besides the Dense layer, a change of it, and what the refusal says.
 FAULTS = {
     "a variable twice": ([], lambda file: file[DENSE].attrs.__setitem__("weight_names", ["dense/bias:0"] * 2),
@@ -59,7 +110,7 @@ FAULTS = {
     "a layer that is an array": ([], lambda file: (file.pop(DENSE), file.__setitem__(DENSE, np.ones(2))),
                                  "dense is no group"),
     "a name that moves the cursor": ([OWN], _own("own/\x1b[2Jx:0"), "is no variable's name"),
-    "a name that is a folder": ([OWN], _own("own/../x:0"), "is no variable's name"),
+    "a name that is a folder": ([OWN], _own("own/../x:0"), "is no layer's name"),
     "a config that is a number": ([], lambda file: file.attrs.__setitem__("model_config", 3), "is no text"),
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Files of Keras 1, Keras 2 and tf_keras: every bias is what h5py shows, and no variable is left out."""
 
 import io
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -142,8 +143,11 @@ def test_each_variable_of_a_recurrent_layer_of_keras_1_has_its_gate():
         np.testing.assert_array_equal(gates[gate], arrays[f"/model_weights/lstm_1/lstm_1_b_{gate}:0"])
 
 
-@pytest.mark.parametrize(("n_biases", "kinds"), [(2, {"", "bias"}), (1, {"unknown"})])
-def test_cells_with_numbered_names_have_their_own_gates(tmp_path, n_biases, kinds):
+@pytest.mark.parametrize(
+    ("n_biases", "gates"),
+    [(2, {"rnn_1/bias": ("LSTM", "ifco"), "rnn_1/bias_1": ("GRU", "zrh")}), (1, {"rnn_1/bias": ("", "")})],
+)
+def test_cells_with_numbered_names_have_their_own_gates(tmp_path, n_biases, gates):
     """The variables of stacked cells have one scope; where only one cell has a bias, nothing tells which."""
     path = tmp_path / "w.h5"
     path.write_bytes((FILES / "keras224-stacked-weights.h5").read_bytes())
@@ -152,10 +156,9 @@ def test_cells_with_numbered_names_have_their_own_gates(tmp_path, n_biases, kind
         file["rnn_1"].attrs["weight_names"] = names
         if n_biases == 1:
             del file["rnn_1/rnn_1/bias_1:0"]
-    read = [entry for entry in read_variables(path) if entry.layer == "rnn_1"]
-    assert {entry.kind for entry in read} == kinds
-    gates = {entry.path: (entry.layer_type, entry.gates) for entry in read if entry.kind == "bias"}
-    assert gates == ({"rnn_1/bias": ("LSTM", "ifco"), "rnn_1/bias_1": ("GRU", "zrh")} if n_biases == 2 else {})
+    read = [bias for bias in read_biases(path) if bias.layer == "rnn_1"]
+    assert {bias.path: (bias.layer_type, bias.gates) for bias in read} == gates
+    assert {bias.kind for bias in read} == {"bias"}
 
 
 def test_the_layers_of_cudnn_have_gates_of_the_inputs_and_of_the_state():
@@ -192,7 +195,9 @@ def _weights_only(path: Path, layers: dict[str, dict[str, tuple[int, ...]]], ver
         ({"a/kernel": (3, 6), "a/recurrent_kernel": (2, 6), "a/bias": (2, 6)}, [("a/bias", "GRU", "bias", "zrh")]),
         ({"a/kernel": (3, 2), "a/recurrent_kernel": (2, 2), "a/bias": (2,)}, [("a/bias", "SimpleRNN", "bias", "")]),
         ({"a/kernel": (3, 4), "a/recurrent_kernel": (2, 4), "a/bias": (4,)},
-         [("a/kernel", "", "unknown", ""), ("a/recurrent_kernel", "", "unknown", ""), ("a/bias", "", "unknown", "")]),
+         [("a/bias", "", "bias", "")]),
+        ({"a/kernel": (3, 4), "a/recurrent_kernel": (2, 4), "a/shift": (4,)},
+         [("a/kernel", "", "unknown", ""), ("a/recurrent_kernel", "", "unknown", ""), ("a/shift", "", "unknown", "")]),
         ({"a/embeddings": (3, 2)}, []),
         ({"a/alpha": (3,)}, []),
         ({"a/bias": (3,)}, [("a/bias", "", "unknown", "")]),
@@ -200,9 +205,28 @@ def _weights_only(path: Path, layers: dict[str, dict[str, tuple[int, ...]]], ver
     ],
 )  # fmt: skip
 def test_the_names_and_shapes_of_weights_alone_say_what_they_are(tmp_path, shapes, expected):
-    """Where they are no layer's of Keras, the variables are unknown."""
+    """Where they are no layer's of Keras, the variables are unknown, but for a bias beside its kernel."""
     read = read_biases(_weights_only(tmp_path / "w.h5", {"a": shapes}))
     assert [(b.path, b.layer_type, b.kind, b.gates) for b in read] == expected
+
+
+@pytest.mark.parametrize(("first", "second"), [("a", "c"), ("dense_1", "dense_2")])
+def test_a_frozen_model_within_a_model_keeps_its_biases(tmp_path, first, second):
+    """Its variables come last in the list, which its config does not say before Keras 2.3: their names do."""
+    path = tmp_path / "model.h5"
+    path.write_bytes((FILES / "keras216-nested.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        config, group = json.loads(file.attrs["model_config"]), file["model_weights/mid"]
+        frozen, dense = config["config"][0]["config"]
+        del frozen["config"][1], group["n"]
+        frozen["config"][0]["config"]["name"], dense["config"]["name"] = first, second
+        file.attrs["model_config"] = json.dumps(config)
+        for old, new in (("a", first), ("c", second)):
+            if old != new:
+                group.move(old, new)
+        group.attrs["weight_names"] = [f"{name}/{end}:0" for name in (second, first) for end in ("kernel", "bias")]
+    read = {bias.path: bias.source.split("/")[-2] for bias in _biases(path)}
+    assert read == {f"mid/sequential/{first}/bias": first, f"mid/{second}/bias": second, "out/bias": "out"}
 
 
 @pytest.mark.parametrize(
@@ -238,7 +262,7 @@ def test_two_variables_of_one_name_are_unknown(tmp_path):
 
 
 def test_one_layer_of_another_library_leaves_the_rest_of_a_nested_model_known(tmp_path):
-    """Only the variables of that layer are unknown, and --kind says how many."""
+    """Only the variables of that layer are unknown."""
     path = tmp_path / "model.h5"
     path.write_bytes((FILES / "tfkeras-functional.h5").read_bytes())
     with h5py.File(path, "r+") as file:
@@ -246,9 +270,15 @@ def test_one_layer_of_another_library_leaves_the_rest_of_a_nested_model_known(tm
         text = text.decode() if isinstance(text, bytes) else text
         file.attrs["model_config"] = re.sub(r'"class_name": "Dense", "config": {"name": "e1"',
                                             '"class_name": "pkg>Own", "config": {"name": "e1"', text)  # fmt: skip
+        group = file["model_weights/encoder"]
+        renamed = [re.sub("^e1/", "e1/own_", name) for name in group.attrs["weight_names"]]
+        for name, new in zip(group.attrs["weight_names"], renamed, strict=True):
+            if name != new:
+                group.move(name, new)
+        group.attrs["weight_names"] = renamed
     assert {b.path: b.kind for b in read_biases(path)} == {
-        "shared/bias": "bias", "encoder/e1/kernel": "unknown", "encoder/e1/bias": "unknown", "encoder/e2/bias": "bias",
-        "head/bias": "bias",
+        "shared/bias": "bias", "encoder/e1/own_kernel": "unknown", "encoder/e1/own_bias": "unknown",
+        "encoder/e2/bias": "bias", "head/bias": "bias",
     }  # fmt: skip
 
 

@@ -70,7 +70,10 @@ def test_the_states_of_a_stateful_layer_are_no_biases(keras, tmp_path):
 
 
 def test_a_layer_of_another_library_need_not_keep_its_name(keras, tmp_path):
-    """The variables of a custom layer without get_config are unknown; the rest of the file is read."""
+    """The variables of a custom layer without get_config are unknown; the rest of the file is read.
+
+    A .h5 file names the variables of the Dense layer in it.
+    """
 
     class Own(keras.layers.Layer):
         def __init__(self, **settings):
@@ -89,7 +92,8 @@ def test_a_layer_of_another_library_need_not_keep_its_name(keras, tmp_path):
     for form in ("keras", "h5", "weights.h5"):
         read = _saved(model, tmp_path, form)
         assert {v.path.split("/")[0] for v in read if v.kind == "unknown"} == own
-        assert [v.path for v in read if v.kind != "unknown"] == ["out/bias"]
+        inner = [f"{name}/inner/bias" for name in ("one", model.layers[1].name)] if form == "h5" else []
+        assert [v.path for v in read if v.kind != "unknown"] == [*inner, "out/bias"]
         values = [v.values.tolist() for v in read]
         assert all(layer.bias.numpy().tolist() in values for layer in model.layers)
 
@@ -104,16 +108,22 @@ def test_what_a_model_holds_beside_its_layers_is_unknown(keras, tmp_path):
         assert read == {"unknown": model.extra.numpy().tolist(), "bias": [0, 0]}
 
 
-def test_a_whole_model_file_of_another_class_is_unknown(keras, tmp_path):
-    """The layers of a .h5 file of a custom model class are listed as unknown, not guessed."""
+def test_a_whole_model_file_of_another_class_is_read_by_names(keras, tmp_path):
+    """Its config has no layers, but a .h5 file names their variables, as it does where it has weights alone."""
 
     class Mine(keras.Model):
-        pass
+        def __init__(self):
+            super().__init__()
+            self.parts = [keras.layers.Dense(2, name="first"), keras.layers.BatchNormalization(name="norm")]
 
-    at = keras.Input((3,))
-    model = Mine(at, keras.layers.Dense(2, name="out")(at))
-    read = _saved(model, tmp_path, "h5")
-    assert [(v.path, v.kind) for v in read] == [("out/kernel", "unknown"), ("out/bias", "unknown")]
+        def call(self, x):
+            return self.parts[1](self.parts[0](x))
+
+    model = Mine()
+    model(np.zeros((1, 3), np.float32))
+    live = [("first/bias", "bias"), ("norm/beta", "beta")]
+    assert [(v.path, v.kind) for v in _saved(model, tmp_path, "h5")] == live
+    assert [(v.path, v.kind) for v in find_biases(model)] == live
     _nothing_wrong(_saved(model, tmp_path, "keras"), find_biases(model))
 
 
