@@ -112,7 +112,7 @@ class Study:
         charts = dict(make_charts(self.comparison))
         if name not in charts:
             raise ConfigError(f"chart: no figure {name}; {closest(name, list(charts))}")
-        return Chart(charts[name])
+        return Chart(charts[name], name)
 
     def save(self, folder: Any, figures: bool = True) -> Path:
         """Write the whole report into a folder, as `pipeline.compare` does; returns the path of report.html."""
