@@ -19,14 +19,16 @@ DEFAULT = ("no_bias", "zeros", "ones", "glorot_uniform")
 
 @dataclass(frozen=True)
 class GivenArm:
-    """An arm. word: how it is named on the command line, or "" where `initializer` says it. use_bias: False without
-    biases."""
+    """An arm. initializer: a name, `{class_name, config}` or one of these by layer; None without biases."""
 
     given: Any
-    use_bias: bool = True
-    word: str = ""
     initializer: Any = None
     classes: tuple[UserClass, ...] = ()
+
+    @property
+    def use_bias(self) -> bool:
+        """Whether the layers have biases."""
+        return self.initializer is not None
 
 
 def read_arms(arms: Any) -> list[GivenArm]:
@@ -40,10 +42,10 @@ def read_arms(arms: Any) -> list[GivenArm]:
 def _arm(arm: Any) -> GivenArm:
     if isinstance(arm, str):
         if arm.strip().lower() in NO_BIAS:
-            return GivenArm(arm, use_bias=False)
-        return GivenArm(arm, word=arm.strip())
+            return GivenArm(arm)
+        return GivenArm(arm, arm.strip())
     if arm is False:
-        return GivenArm(arm, use_bias=False)
+        return GivenArm(arm)
     if is_number(arm):
         raise ConfigError("arms", arm, f'"constant({arm})"')
     if isinstance(arm, Mapping) and "class_name" not in arm:
@@ -51,9 +53,9 @@ def _arm(arm: Any) -> GivenArm:
         for layer, inner in arm.items():
             form, own = _initializer(inner)
             forms[str(layer)], classes = form, (*classes, *own)
-        return GivenArm(arm, initializer=forms, classes=classes)
+        return GivenArm(arm, forms, classes=classes)
     form, classes = _initializer(arm)
-    return GivenArm(arm, initializer=form, classes=classes)
+    return GivenArm(arm, form, classes=classes)
 
 
 def _initializer(value: Any) -> tuple[Any, tuple[UserClass, ...]]:

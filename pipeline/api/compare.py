@@ -118,7 +118,7 @@ def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, no
         if classes := dict.fromkeys([*model.classes, *(known for arm in arms for known in arm.classes)]):
             runtime = plans[0].config.runtime
             _isolated(define, pickled(list(classes)), runtime.device, plans[0].portable, log=log)
-        notes += _isolated(check, plans, model.input_shape, log=log)
+        notes += _isolated(check, plans, log=log)
     outcomes = _train(build(data=_kept(data, results)), request.mlflow, log, bar, notes)
     trained = [outcome.plan for outcome in outcomes if outcome.trained]
     if trained and trained[0].config.ablation:

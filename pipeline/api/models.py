@@ -50,14 +50,14 @@ def read_model(model: Any) -> GivenModel:
     if logits:
         layers = _with_activation(layers, logits)
     name = "functional" if layers[0]["class_name"] == "Functional" else "sequential"
-    return GivenModel("", name, _without_input(layers), compiled, _input_shape(layers), classes)
+    return GivenModel("", name, layers, compiled, _input_shape(layers), classes)
 
 
 def _by_name(name: str) -> GivenModel:
     path = Path(name).expanduser()
     if path.suffix.lower() in SUFFIXES:
         layers = read_architecture(str(path))
-        return GivenModel("", path.stem, _without_input(layers), input_shape=_input_shape(layers))
+        return GivenModel("", path.stem, layers, input_shape=_input_shape(layers))
     options = sorted(file.stem for file in (CONF / "model").glob("*.yaml") if file.stem not in ("file", "python"))
     if name not in options:
         raise ConfigError(
@@ -124,11 +124,6 @@ def _with_activation(layers: list[dict[str, Any]], loss: str) -> list[dict[str, 
         raise ConfigError("loss", f"{loss}(from_logits=True)", "it after a last Dense layer without an activation")
     activation = "sigmoid" if loss.startswith("Binary") else "softmax"
     return [*body, {**last, "config": {**last["config"], "activation": activation}}]
-
-
-def _without_input(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The layers without that of the input, which follows from the data: so it is the same model as one in YAML."""
-    return layers[1:] if layers[0]["class_name"] == "InputLayer" else layers
 
 
 def _input_shape(layers: Sequence[Mapping[str, Any]]) -> Sequence[int | None] | None:

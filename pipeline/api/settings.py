@@ -13,7 +13,8 @@ from pipeline.api.models import GivenModel
 from pipeline.api.objects import loss_settings, metric_settings, optimizer_settings, plain
 from pipeline.api.wording import argument_names
 from pipeline.config.load import file_stem, load_config
-from pipeline.config.schema import Config
+from pipeline.config.made_options import initializer_node
+from pipeline.config.schema import CONF, Config
 from pipeline.errors import ConfigError, closest
 from pipeline.experiment.validate import compose_jobs
 from pipeline.runtime.hashing import digest
@@ -112,11 +113,8 @@ def _set(tree: dict[str, Any], name: str, value: Any) -> None:
 
 def _arm_tree(shared: Mapping[str, Any], arm: GivenArm) -> dict[str, Any]:
     tree = {**shared, "use_bias": arm.use_bias}
-    if arm.word:
-        (config,) = compose_jobs([f"bias_initializer={arm.word}"])
-        tree["bias_initializer"] = plain(asdict(config.bias_initializer))
-    elif arm.initializer is not None:
-        tree["bias_initializer"] = arm.initializer
+    if arm.use_bias:
+        tree["bias_initializer"] = initializer_node(arm.initializer, (CONF,))
     return tree
 
 

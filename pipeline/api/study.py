@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.analysis.verdict import Verdict
 from pipeline.api.charts import Chart
 from pipeline.api.settings import Question
+from pipeline.api.wording import in_python
 from pipeline.errors import ConfigError, closest
 from pipeline.experiment.plan import Plan
 from pipeline.installation import command_text
@@ -140,19 +141,24 @@ class Study:
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                  for row in [headings, *rows]]  # fmt: skip
         rule = "─" * len(lines[0])
-        return "\n".join([self.headline, "", lines[0], rule, *lines[1:], *(["", *self.notes] if self.notes else [])])
+        more = self._remarks()
+        return "\n".join([self.headline, "", lines[0], rule, *lines[1:], *(["", *more] if more else [])])
 
     def _repr_html_(self) -> str:
         headings, rows = self._cells()
         head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
         body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         figure = self.chart("intervals").as_html() if self.comparison.compared else ""
-        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self._remarks())
         return (
             f"<p><strong>{escape(self.headline)}</strong></p>"
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
             f"{figure}{f'<ul>{notes}</ul>' if notes else ''}"
         )
+
+    def _remarks(self) -> list[str]:
+        """What is to be known about the runs, then about the data."""
+        return [*(in_python(warning.text) for warning in self.comparison.warnings), *self.notes]
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         from pipeline.analysis.formatting import plain_rows
@@ -176,24 +182,10 @@ def make_study(
     metric = _full_metric(question.metric, plans[0], by_arm)
     store = plans[0].store
     comparison = compare_study(store, baseline, metric, question.margin, question.threshold, keep=is_asked_for)
-    return Study(comparison, store.folder, names, (*_own_bias_notes(plans[0]), *notes))
+    return Study(comparison, store.folder, names, notes)
 
 
 def _full_metric(metric: str, plan: Plan, arms: Collection[str]) -> str:
     """The name of a stored metric: `accuracy` is that of the test."""
     stored = {name for run in plan.store.runs(plan.arm) for name in run.meta["metrics"]}
     return f"test_{metric}" if metric and metric not in stored and f"test_{metric}" in stored else metric
-
-
-def _own_bias_notes(plan: Plan) -> list[str]:
-    """Name the layers that set their own bias, and so are the same in all arms."""
-    layers = plan.config.model.layers
-    kept = []
-    for layer in layers:
-        config = layer.get("config") or {}
-        if "bias_initializer" in config or "use_bias" in config:
-            kept.append(str(config.get("name") or layer["class_name"]))
-    if not kept:
-        return []
-    subject = "layer sets its" if len(kept) == 1 else "layers set their"
-    return [f"{', '.join(kept)}: the {subject} own bias, and {'keeps' if len(kept) == 1 else 'keep'} it in every arm"]

@@ -10,7 +10,7 @@ import cloudpickle
 from pipeline.config.schema import Tracking
 from pipeline.config.user_classes import UserClass, add_user_class
 from pipeline.data.sources import load_dataset
-from pipeline.errors import ConfigError, printable
+from pipeline.errors import printable
 from pipeline.experiment.ablation import ablate_studies
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.plan import Plan
@@ -31,18 +31,8 @@ def define(content: bytes, device: str, portable: bool, progress: Any) -> None:
         add_user_class(UserClass(name, group, cls, digest))
 
 
-def check(plans: Sequence[Plan], input_shape: Sequence[int | None] | None, progress: Any) -> list[str]:
-    """Check what only TensorFlow can tell; returns how the data were read, in sentences. Raises ConfigError.
-
-    input_shape: what a row must look like; None: anything that the model can be built for.
-    """
-    if input_shape is not None:
-        shape = load_dataset(plans[0].config.data).x.shape[1:]
-        fits = len(shape) == len(input_shape) and all(a in (None, b) for a, b in zip(input_shape, shape, strict=True))
-        if not fits:
-            taken = tuple(input_shape or ())
-            raise ConfigError(f"model: it takes rows of shape {taken}, but those of the data have {shape}; "
-                              "allowed: the same shape")  # fmt: skip
+def check(plans: Sequence[Plan], progress: Any) -> list[str]:
+    """Check what only TensorFlow can tell; returns how the data were read, in sentences. Raises ConfigError."""
     check_plans(plans)
     remarks = [printable(line) for plan in plans if plan.missing for line in load_dataset(plan.config.data).remarks]
     return list(dict.fromkeys(remarks))

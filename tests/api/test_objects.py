@@ -66,8 +66,8 @@ def test_a_compiled_model_brings_its_settings() -> None:
     read = read_model(model)
     assert read.compiled["optimizer"]["learning_rate"] == 0.01
     assert read.compiled["training"] == {"loss": "SparseCategoricalCrossentropy", "metrics": ["accuracy"]}
-    assert [layer["class_name"] for layer in read.layers] == ["Dense", "Dense"]
-    assert read.layers[1]["config"] == {"units": 3, "activation": "softmax",
+    assert [layer["class_name"] for layer in read.layers] == ["InputLayer", "Dense", "Dense"]
+    assert read.layers[2]["config"] == {"units": 3, "activation": "softmax",
                                         "bias_initializer": {"class_name": "Ones", "config": {}}}  # fmt: skip
     assert list(read.input_shape or ()) == [4]
 
@@ -77,7 +77,7 @@ def test_a_model_is_the_same_however_it_is_given() -> None:
     layers = read_model(dense()).layers
     assert read_model(lambda: dense()).layers == layers
     unbuilt = keras.Sequential([keras.layers.Dense(8, activation="relu", name="hidden")])
-    assert read_model(unbuilt).layers == layers
+    assert read_model(unbuilt).layers == layers[1:]  # all but the shape of its input
     assert read_model("mlp").option == "mlp"
 
 
@@ -121,7 +121,7 @@ def test_arms() -> None:
              {"hidden": "ones", "output": keras.initializers.Constant(0.1)}]  # fmt: skip
     arms = read_arms(given)
     assert [arm.use_bias for arm in arms] == [False, True, True, True, True, False, True]
-    assert [arm.word for arm in arms[:3]] == ["", "zeros", "constant(0.1)"]
+    assert [arm.initializer for arm in arms[:3]] == [None, "zeros", "constant(0.1)"]
     assert arms[3].initializer == {"class_name": "RandomNormal", "config": {"stddev": 0.2}}
     assert arms[4].initializer == {"class_name": "tests>Steps", "config": {"step": 0.5}}
     assert [known.object for known in arms[4].classes] == [Steps]
