@@ -5,7 +5,8 @@ Options, each `key=value`: study (one, or several with commas; default: the only
 difference of that metric that does not matter; 0.005, of an error in the target's unit 0.5 % of it), threshold (the
 level of epochs_to_val_accuracy; default: 95 % of the baseline's progress), figures (false: draw none, for a quick
 look), results (results), reports (reports), mlflow (false: do not upload the comparison to MLflow), wait (most seconds
-that the upload may take; 30). Exit code 1: a file cannot be read or written; 2: nothing to compare.
+that the upload may take; 30). With -q, only what went wrong is printed. Exit code 1: a file cannot be read or written;
+2: nothing to compare.
 
 Writes into `<reports>/<study>/`: report.html (one file, works offline), answer.md, comparison.json (for programs),
 figures/*.png and *.svg, summary.csv, differences.csv, biases.parquet, and metrics.json and plots/ for DVC. Of several
@@ -24,11 +25,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from pipeline.config.options import check_wait, command_line, parse_options
+from pipeline.config.options import QUIET, check_wait, command_line, parse_options
 from pipeline.config.schema import PROJECT, Tracking, expand_home
 from pipeline.errors import require
 from pipeline.report.render import rendering, stop_renderer
 from pipeline.runtime.gate import guard
+from pipeline.runtime.logs import silent_output
 from pipeline.runtime.signals import run_command
 from pipeline.store.studies import choose_studies
 from pipeline.tracking.address import check_address
@@ -52,7 +54,13 @@ class CompareOptions:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    return guard(lambda: _compare(sys.argv[1:] if arguments is None else arguments))
+    return guard(lambda: _run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Compare, and print nothing about it with `-q`; the exit code."""
+    with silent_output(any(argument in QUIET for argument in arguments)):
+        return _compare([argument for argument in arguments if argument not in QUIET])
 
 
 def _compare(arguments: Sequence[str]) -> int:

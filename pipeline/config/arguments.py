@@ -11,6 +11,7 @@ from typing import NoReturn
 from hydra.main import get_args_parser  # pyright: ignore[reportPrivateImportUsage] (there is no public way)
 
 from pipeline.config.encoding import refuse_undecoded
+from pipeline.config.options import QUIET
 from pipeline.config.schema import CONF, key_types
 from pipeline.config.spelling import spell_overrides
 from pipeline.errors import ConfigError
@@ -18,7 +19,6 @@ from pipeline.errors import ConfigError
 # Options of Hydra's command line that take the next argument as their value.
 OPTIONS_WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir",
                       "-cd", "--experimental-rerun"}  # fmt: skip
-QUIET = ("--quiet", "-q")
 FLAGS = ("--multirun", "-m", "--run", "-r", "--plan", *QUIET, "--resolve", "--help", "-h", "--hydra-help")  # no value
 INFO = ("--info", "-i")
 

@@ -15,6 +15,8 @@ from pipeline.installation import command_words
 
 Options = TypeVar("Options")
 
+QUIET = ("--quiet", "-q")  # print only what went wrong
+
 
 def parse_options(arguments: Sequence[str], options_class: type[Options]) -> Options | None:
     """Fill a dataclass from `key=value` arguments; None if the arguments ask for help (`-h`, `--help`).

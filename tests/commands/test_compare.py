@@ -76,6 +76,16 @@ def test_terminal_and_markdown_say_the_same(answer: Answer) -> None:
         assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
 
+def test_quiet(tmp_path: Path, comparing: Callable[..., CommandResult]) -> None:
+    """With `-q` the report is written, and nothing is printed; a refusal is."""
+    put_all(tmp_path / "results", "zeros", [0.8, 0.9, 0.7])
+    put_all(tmp_path / "results", "ones", [0.9, 0.8, 0.9])
+    assert comparing("-q") == (0, "", "")
+    assert (tmp_path / "reports" / "s" / "report.html").is_file()
+    refused = comparing("--quiet", "baseline=nix")
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+
+
 def test_the_report_has_all_its_files(answer: Answer) -> None:
     """The files that --help names are there."""
     names = {path.relative_to(answer.folder).as_posix() for path in answer.folder.rglob("*") if path.is_file()}
