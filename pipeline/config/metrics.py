@@ -7,10 +7,13 @@ Where scikit-learn needs to be told what a score of several classes is, it is th
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 CLASSES = ("binary", "multiclass")
 RUN_LENGTHS = ("epochs_run", "best_epoch")  # what a run that may stop early records besides
+_own_directions: dict[str, bool] = {}  # of metrics of the user's own code
 _TOP_K = re.compile(r"top_([1-9]\d*)")
 _MEASURE = re.compile(r"(?:test|val|best_val|area_under_val)_(.+)")  # of a run: the metric is the rest of its name
 
@@ -60,6 +63,34 @@ def top_k(name: str) -> int:
     return int(match[1]) if match else 0
 
 
+def own_class_name(entry: Any) -> str:
+    """The name of a loss or metric of the user's own, from `mine>Mine` or `{class_name: mine>Mine}`; else ""."""
+    name = entry.get("class_name") if isinstance(entry, Mapping) else entry
+    return name if isinstance(name, str) and ">" in name else ""
+
+
+def metric_name(entry: Any) -> str:
+    """What a metric of `training.metrics` is called in histories and tables: `my_metric` of `mine>MyMetric`."""
+    name = own_class_name(entry)
+    if not name:
+        return str(entry)
+    given = (entry.get("config") or {}).get("name") if isinstance(entry, Mapping) else None
+    return str(given or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.rpartition(">")[2]).lower())
+
+
+def own_metrics(entries: Any) -> dict[str, Any]:
+    """The metrics of the user's own code among `training.metrics`, by what they are called."""
+    listed = entries if isinstance(entries, list) else [entries]
+    return {metric_name(entry): entry for entry in listed if own_class_name(entry)}
+
+
+def know_directions(entries: Any) -> None:
+    """Have `higher_is_better` know the user's own metrics of these settings, as they say: `higher_is_better: true`."""
+    for name, entry in own_metrics(entries).items():
+        if isinstance(entry, Mapping) and "higher_is_better" in entry:
+            _own_directions[name] = bool(entry["higher_is_better"])
+
+
 def fits_task(name: object, task: str) -> bool:
     """Whether there is a metric of this name for the task."""
     return isinstance(name, str) and ("top_5" if top_k(name) else name) in metrics_of(task)
@@ -70,7 +101,9 @@ def higher_is_better(measure: str) -> bool:
 
     Losses, and whatever is not in the table, are better lower, unless the name ends in accuracy or auc.
     """
-    metric = _metric(measure)
+    metric, name = _metric(measure), _metric_part(measure)
+    if metric is None and name in _own_directions:
+        return _own_directions[name]
     return metric.higher if metric else measure.endswith(("accuracy", "auc"))
 
 
@@ -81,6 +114,10 @@ def is_in_unit(measure: str) -> bool:
 
 
 def _metric(measure: str) -> Metric | None:
-    match = _MEASURE.fullmatch(measure)
-    name = match[1] if match else measure
+    name = _metric_part(measure)
     return METRICS.get("top_5" if top_k(name) else name)
+
+
+def _metric_part(measure: str) -> str:
+    match = _MEASURE.fullmatch(measure)
+    return match[1] if match else measure

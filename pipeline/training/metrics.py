@@ -48,7 +48,11 @@ def stacked_metric(name: str, task: str, units: int, center: Any = 0.0) -> Stack
     if name in ("r2", "rmse"):
         squares = Sums("squares", 3 * units, lambda y, outputs, counts: _squares(y, outputs, counts, center))
         return StackedMetric(squares, _r2 if name == "r2" else _rmse)
-    by_row = _row_metric(name, units)
+    return mean_metric(name, _row_metric(name, units))
+
+
+def mean_metric(name: str, by_row: Callable[[Any, Any], Any]) -> StackedMetric:
+    """The mean of a function of y and predictions that gives each row's value, [seeds, rows]."""
     return StackedMetric(Sums(name, 1, lambda *rows: _row_sums(by_row, *rows)), _mean)
 
 

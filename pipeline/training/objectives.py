@@ -5,6 +5,7 @@ up, and so is what each metric needs (`metrics.py`).
 """
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,12 +13,21 @@ import numpy as np
 
 from pipeline.biases.introspection import output_layer
 from pipeline.config.keras_signatures import class_names, constructor_arguments
-from pipeline.config.metrics import fits_task, metrics_of, top_k
+from pipeline.config.metrics import (
+    METRICS,
+    fits_task,
+    know_directions,
+    metric_name,
+    metrics_of,
+    own_class_name,
+    top_k,
+)
 from pipeline.config.schema import Training
 from pipeline.config.stopping import check_monitor
 from pipeline.data.dataset import Dataset
 from pipeline.errors import ConfigError, closest, is_number, require
 from pipeline.training.metrics import Sums, stacked_metric
+from pipeline.training.own import check_own, own_loss, own_metric
 
 # Allowed losses by task, the default first. CategoricalCrossentropy gets the integer labels one-hot. Of two classes,
 # the categorical ones are for a model with two outputs, for which BinaryCrossentropy is the same.
@@ -32,10 +42,11 @@ ARGUMENTS = ("label_smoothing", "delta")  # of losses, that a config may set
 def check_objective(training: Training, task: str, n_classes: int) -> None:
     """Raise ConfigError for a loss, a metric or class weights that do not fit the task."""
     name, config = _loss(training, task)
-    if name not in LOSSES[task]:
+    if name not in LOSSES[task] and not own_class_name(name):
         raise ConfigError(f"training.loss: {name} given for a {task} target; allowed: auto, {', '.join(LOSSES[task])}")
-    arguments = [a for a in constructor_arguments("losses", name) if a in ARGUMENTS]
-    for key, value in config.items():
+    own = bool(own_class_name(name))
+    arguments = [] if own else [a for a in constructor_arguments("losses", name) if a in ARGUMENTS]
+    for key, value in () if own else config.items():
         if key not in arguments:
             near = closest(str(key), arguments)
             raise ConfigError(f"training.loss.config.{key}: {name} takes no such argument; {near}")
@@ -54,28 +65,48 @@ def check_objective(training: Training, task: str, n_classes: int) -> None:
 
 
 def check_outputs(training: Training, task: str, units: int) -> None:
-    """Raise ConfigError for a categorical loss of a model that tells two classes by one output."""
+    """Raise ConfigError for a categorical loss of a model that tells two classes by one output, and for losses and
+    metrics of the user's own that cannot be stacked.
+    """
     name = _loss(training, task)[0]
-    if task == "binary" and units == 1 and "Categorical" in name:
+    check_own(training.loss, training.metrics, task, units)
+    if task == "binary" and units == 1 and name in ("SparseCategoricalCrossentropy", "CategoricalCrossentropy"):
         reason = "but the model has one output for two classes"
         raise ConfigError("training.loss", name, "auto, BinaryCrossentropy, or a model with two outputs", reason=reason)
 
 
 def _check_metrics(given: Any, task: str, n_classes: int) -> None:
     metrics = [given] if isinstance(given, str) else given
-    measurable = isinstance(metrics, list) and metrics and all(fits_task(m, task) for m in metrics)
+    if isinstance(metrics, list):
+        know_directions(metrics)
+        _check_own_names(metrics)
+    measurable = isinstance(metrics, list) and metrics and all(own_class_name(m) or fits_task(m, task) for m in metrics)
     allowed = f"auto, or for a {task} target a list of {', '.join(metrics_of(task))}"
     require(measurable or metrics == ["auto"], "training.metrics", given, allowed)
     for name in metrics:
         reason = f"which every prediction is among, since there are {n_classes} classes"
-        if top_k(name) >= n_classes > 0:
+        if top_k(str(name)) >= n_classes > 0:
             raise ConfigError("training.metrics", name, f"top_1 to top_{n_classes - 1}", reason=reason)
+
+
+def _check_own_names(metrics: list[Any]) -> None:
+    """Refuse forms that are no metric, and names that tables have for another one."""
+    own = [metric for metric in metrics if own_class_name(metric)]
+    for metric in own:
+        fits = isinstance(metric, str) or set(metric) <= {"class_name", "config", "higher_is_better"}
+        require(fits, "training.metrics", metric, "{class_name, config, higher_is_better: true or false} of one")
+        name = metric_name(metric)
+        is_new = re.fullmatch(r"[A-Za-z]\w*", name) and name not in METRICS and name != "loss" and not top_k(name)
+        require(is_new, "training.metrics", name, "another name, as config: {name: my_metric} gives it")
+    require(
+        len({metric_name(m) for m in own}) == len(own), "training.metrics", metrics, "each metric under another name"
+    )
 
 
 def metric_names(training: Training, task: str) -> tuple[str, ...]:
     """The metrics measured besides the loss, the default metric of the task for `auto`, each once."""
     names = metrics_of(task)[:1] if training.metrics in ("auto", ["auto"]) else training.metrics
-    return (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(metric_name(name) for name in ([names] if isinstance(names, (str, Mapping)) else names)))
 
 
 def class_weights(setting: Any, y_train: np.ndarray, n_classes: int) -> np.ndarray:
@@ -92,7 +123,8 @@ def class_weights(setting: Any, y_train: np.ndarray, n_classes: int) -> np.ndarr
 
 def is_cross_entropy(training: Training, task: str) -> bool:
     """Whether the loss is a cross-entropy, which takes probabilities."""
-    return "Crossentropy" in _loss(training, task)[0]
+    name = _loss(training, task)[0]
+    return "Crossentropy" in name and not own_class_name(name)
 
 
 @contextlib.contextmanager
@@ -108,7 +140,7 @@ def without_output_activation(model: Any, training: Training, task: str) -> Iter
     name = getattr(activation, "__name__", "none")
     types: Any = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Activation)
     applies_it_last = isinstance(last, types)
-    if name not in ("softmax", "sigmoid") or not applies_it_last or "Crossentropy" not in _loss(training, task)[0]:
+    if name not in ("softmax", "sigmoid") or not applies_it_last or not is_cross_entropy(training, task):
         yield "none"
         return
     last.activation = keras.activations.linear
@@ -130,18 +162,22 @@ class Objective:
         import keras
 
         name, config = _loss(training, task)
-        if task == "binary" and units > 1:  # two softmax units for two classes
+        own = own_loss(training.loss)
+        if own is None and task == "binary" and units > 1:  # two softmax units for two classes
             name = "SparseCategoricalCrossentropy"
         if name == "SparseCategoricalCrossentropy" and config.get("label_smoothing"):
             name = "CategoricalCrossentropy"
         one_hot = name == "CategoricalCrossentropy"
-        logits = {"from_logits": activation in ("softmax", "sigmoid")} if "Crossentropy" in name else {}
-        self._loss = getattr(keras.losses, name)(reduction=None, **config, **logits)
+        logits = {"from_logits": activation in ("softmax", "sigmoid")} if own is None and "Crossentropy" in name else {}
+        self._loss = own or getattr(keras.losses, name)(reduction=None, **config, **logits)
         self._one_hot = units if one_hot else 0
         self._activation = keras.activations.get(None if activation == "none" else activation)
         self.task = task
         self.names = metric_names(training, task)
-        self._metrics = [stacked_metric(name, task, units, center) for name in self.names]
+        self._metrics = [
+            own_metric(name, training.metrics, task, units) or stacked_metric(name, task, units, center)
+            for name in self.names
+        ]
         self._sums: dict[Any, Sums] = {metric.sums.kind: metric.sums for metric in self._metrics}
         self.size = 1 + sum(sums.size for sums in self._sums.values())
 
