@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.biases.command_line import parse_arguments
-from pipeline.biases.differences import bias_differences
+from pipeline.biases.differences import bias_differences, describe_names
 from pipeline.biases.export import export_biases, print_text, write_whole
 from pipeline.biases.model_files import read_biases
 from pipeline.biases.selection import describe_unknown, select_biases
@@ -47,6 +47,8 @@ def _extract(arguments: Sequence[str]) -> int:
         selected.append(select_biases(biases, model, options.layer, options.kind))
         if line := describe_unknown(biases, model, options.kind):
             print(line, file=sys.stderr)
+    if len(selected) == 2 and (line := describe_names(*selected)):
+        print(line, file=sys.stderr)
     rows = bias_differences(*selected) if len(selected) == 2 else bias_rows(selected[0])
     content = export_biases(options.format, selected[0], rows)
     if options.output:

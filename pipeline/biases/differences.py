@@ -1,12 +1,13 @@
 """Compare the biases of two models, path by path."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline.biases.variables import Bias
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, one_line
 
 
 def bias_differences(first: Sequence[Bias], second: Sequence[Bias]) -> list[dict[str, Any]]:
@@ -24,6 +25,37 @@ def bias_differences(first: Sequence[Bias], second: Sequence[Bias]) -> list[dict
     if not rows:
         raise ConfigError("--diff: neither of the two models has a bias of this kind")
     return rows
+
+
+def describe_names(first: Sequence[Bias], second: Sequence[Bias]) -> str:
+    """Say that files may name a layer differently, where a bias of one model only has the shape of one of the other.
+
+    Empty where nothing speaks for it. `.h5` files of weights alone, for one, lack the names of some layers.
+    """
+    in_first, in_second = ({b.path: b for b in biases if b.values is not None} for biases in (first, second))
+    alone = [bias for path, bias in in_first.items() if path not in in_second]
+    others = [bias for path, bias in in_second.items() if path not in in_first]
+    n_pairs = sum((Counter(map(_shape_of, alone)) & Counter(map(_shape_of, others))).values())
+    by_values = {_values_of(bias): bias for bias in others}
+    like = [(bias, by_values[_values_of(bias)], "values") for bias in alone if _values_of(bias) in by_values]
+    like += [(bias, other, "shape") for bias in alone for other in others if _shape_of(bias) == _shape_of(other)]
+    if n_pairs:
+        bias, other, what = like[0]
+        more = f", and {n_pairs - 1} more in one model may be some in the other" if n_pairs > 1 else ""
+        found = f"{bias.path} and {other.path} have the same {what}{more}"
+    elif alone and others and len(alone) == len(in_first):
+        found = "no bias has the same name in both models"
+    else:
+        return ""
+    return one_line(f"--diff: {found}: files may name a layer differently, and only equal names are compared")
+
+
+def _shape_of(bias: Bias) -> tuple:
+    return bias.kind, bias.values.shape
+
+
+def _values_of(bias: Bias) -> tuple:
+    return bias.kind, bias.values.shape, bias.values.tobytes()
 
 
 def _difference(path: str, first: Bias | None, second: Bias | None) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Say what a file or folder is that is no saved Keras model, and how its biases can be had all the same."""
 
+import re
 from pathlib import Path
+
+from pipeline.errors import one_line
 
 FROM_KERAS = "name the .keras or .h5 file that it was made from"
 TEXT = "the architecture of a model, without weights: name the file of its weights (.h5)"
@@ -71,6 +74,16 @@ def describe_archive(names: list[str]) -> str:
     if any(name.endswith("saved_model.pb") for name in names):
         return "an archive of a SavedModel folder: unpack it, and name the folder"
     return ""
+
+
+def describe_arrays(names: list[str], file_name: str) -> str:
+    """What an npz is that has no bias by path, and what to do, by the names of its arrays."""
+    if not names:
+        return "an npz without arrays"
+    named = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+    is_data = any(re.fullmatch(r"[xy](_\w+)?", name.lower()) for name in names)
+    for_data = f"; data to train on, it seems: data=file data.path={file_name}" if is_data else ""
+    return one_line(f"an npz of {named}, none of which is a bias by its path (dense/bias): name a model file{for_data}")
 
 
 def describe_folder(folder: Path) -> str:

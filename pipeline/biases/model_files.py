@@ -3,8 +3,7 @@
 A `.keras` archive describes its layers in config.json and stores their variables in model.weights.h5. A `.weights.h5`
 file has no config: a variable that it leaves ambiguous is `unknown`. An `.h5` file of Keras 1, Keras 2, tf_keras or the
 legacy format lists the names of each layer's variables, with or without a config; of a layer that Keras does not have,
-they tell a bias beside its kernel. The runs of this project store their
-biases by path.
+they tell a bias beside its kernel. The runs of this project store their biases by path.
 """
 
 import json
@@ -14,7 +13,14 @@ from pathlib import Path
 import h5py
 
 from pipeline.biases import limits
-from pipeline.biases.foreign_files import describe_archive, describe_file, describe_folder, describe_missing, models_in
+from pipeline.biases.foreign_files import (
+    describe_archive,
+    describe_arrays,
+    describe_file,
+    describe_folder,
+    describe_missing,
+    models_in,
+)
 from pipeline.biases.keras_config import Entry, config_layers, expected_weights, identity
 from pipeline.biases.keras_format import biases_of_group, biases_of_layer, unknown_bias, variables_in
 from pipeline.biases.keras_names import KNOWN_CLASSES, checked_name
@@ -28,6 +34,7 @@ from pipeline.errors import ModelFileError
 MODEL_WEIGHTS = "model_weights"  # the group of the weights in a whole-model `.h5` file
 STATES = ("optimizer", "optimizer_weights", "metrics")  # the groups of what is no part of the model
 CONFIG, WEIGHTS_FILE, BIASES = "config.json", "model.weights.h5", "biases.npz"
+EPOCH = "epoch"  # the one array in that of a run whose layers have no biases
 ZIP_SIGNATURE, HDF5_SIGNATURE = b"PK", b"\x89HDF\r\n\x1a\n"
 
 
@@ -83,7 +90,12 @@ def _read(path: Path) -> Iterator[Bias]:
 
 def _read_npz(file: Path) -> Iterator[Bias]:
     """Yield the biases after training (`after/<path>`), or every array of an npz that has no such names."""
-    for name, values in read_npz(file, "after/").items():
+    arrays = read_npz(file, "after/")
+    if list(arrays) == [EPOCH]:
+        return
+    if not any("/" in name for name in arrays):
+        raise ModelFileError(describe_arrays(list(arrays), file.name))
+    for name, values in arrays.items():
         path = name.removeprefix("after/")
         layer, slash, variable = path.rpartition("/")
         refuse_if(not slash or not path.isprintable() or ".." in path.split("/"), f"{path} is no bias's path")

@@ -51,6 +51,13 @@ FILES = [
     ("model.keras", _tar(), ["compressed", "unpack it"]),
     ("model.zip", zip_file(("a/model.h5", b"")), ["contains a/model.h5: unpack it"]),
     ("saved.zip", zip_file(("m/saved_model.pb", b"")), ["a SavedModel folder: unpack it"]),
+    (
+        "split.npz",
+        zip_file(("x_train.npy", npy(np.ones((2, 2)))), ("y_train.npy", npy(np.ones(2)))),
+        ["an npz of x_train, y_train, none of which is a bias by its path", "data=file data.path=split.npz"],
+    ),
+    ("sums.npz", zip_file(("total.npy", npy(np.ones(2)))), ["an npz of total", "name a model file"]),
+    ("nothing.npz", zip_file(), ["an npz without arrays"]),
     ("bias.npy", npy(np.ones(2)), ["one array without a name", "numpy.savez"]),
     ("pointer.h5", b"version https://git-lfs.github.com/spec/v1\n", ["a pointer of Git LFS", "git lfs pull"]),
     ("page.h5", b"\n<!DOCTYPE html><html>", ["a web page", "the download went wrong"]),

@@ -53,7 +53,7 @@ def test_code_in_a_config_does_not_run(tmp_path):
     [
         (zip_file(("x.txt", "x")), "a.keras", "an archive without config.json"),
         (zip_file(("config.json", "{}")), "a.keras", "an archive without model.weights.h5"),
-        (zip_file(("bias.npy", npy(np.ones(2)))), "a.npz", "bias is no bias's path"),
+        (zip_file(("bias.npy", npy(np.ones(2)))), "a.npz", "an npz of bias, none of which is a bias by its path"),
         (zip_file(("x/\x1b[2J.npy", npy(np.ones(2)))), "a.npz", "is no bias's path"),
         (
             weights_file(lambda file: file.pop("layers")),
@@ -117,3 +117,10 @@ def test_any_damage_is_harmless_or_refused_in_one_line(tmp_path):
                 assert isinstance(error, ModelFileError) and "\n" not in str(error)
                 refused += 1
     assert refused > 100
+
+
+def test_a_run_without_biases_has_none(tmp_path):
+    """Its biases.npz holds the epochs of a trajectory that has no bias."""
+    path = tmp_path / "biases.npz"
+    np.savez(path, epoch=np.arange(3))
+    assert read_biases(path) == read_biases(tmp_path) == []
