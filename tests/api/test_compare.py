@@ -187,8 +187,59 @@ def test_bad_input_is_one_line(
 def test_an_input_of_another_shape_is_refused(iris: tuple[np.ndarray, np.ndarray]) -> None:
     """The model is the user's: it is not built anew for other rows."""
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, activation="softmax")])
-    with pytest.raises(ConfigError, match=r"^model: it takes rows of shape \(5,\), but those of the data have \(4,\)"):
+    with pytest.raises(
+        ConfigError, match=r"^model: sequential takes rows of shape \(5,\), but arrays has rows of shape \(4,\)"
+    ):
         compare_initializers(model, iris, **SETTINGS)
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+from pathlib import Path
+import keras
+import numpy as np
+from pipeline.api import compare_initializers
+from pipeline.experiment.isolation import _trainers
+handlers = [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)]
+results = Path(sys.argv[1])
+
+def interrupt():
+    while not list(results.rglob("run.json")):
+        threading.Event().wait(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+x = np.random.default_rng(0).normal(size=(400, 4))
+model = keras.Sequential([keras.layers.Dense(8, activation="relu"), keras.layers.Dense(1, activation="sigmoid")])
+try:
+    arms = ["zeros", "ones", "he_normal"]
+    compare_initializers(model, (x, x[:, 0] > 0), arms=arms, seeds=4, epochs=60, results=results)
+except KeyboardInterrupt:
+    now = [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)]
+    print("interrupted", len(_trainers), handlers == now)
+"""
+
+
+def test_an_interrupted_call_keeps_what_is_stored(tmp_path: Path) -> None:
+    """KeyboardInterrupt reaches the caller; no process is left; runs that are stored are whole."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path)], cwd=PROJECT, capture_output=True, text=True, timeout=240
+    )
+    assert done.stdout == "interrupted 0 True\n", done.stderr[-2000:]
+    runs = [path.parent for path in tmp_path.rglob("run.json")]
+    assert runs and all((run / "biases.npz").is_file() for run in runs)
+
+
+def test_a_functional_model_trains(iris: tuple[np.ndarray, np.ndarray]) -> None:
+    """One with a connection around a layer, which no Sequential has; by an arm given for each layer too."""
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(4, activation="relu", name="first")(inputs)
+    outputs = keras.layers.Dense(3, activation="softmax", name="last")(keras.layers.Add()([inputs, hidden]))
+    arms = ["zeros", {"first": "ones", "output": keras.initializers.Constant(0.1)}]
+    answer = compare_initializers(keras.Model(inputs, outputs), iris, **SETTINGS | {"arms": arms, "ablation": False})
+    biases = answer.biases()
+    mixed = biases.loc[biases["arm"] != "zeros"]
+    assert dict(mixed.groupby("bias")["before"].mean().round(3)) == {"first/bias": 1.0, "last/bias": 0.1}
 
 
 def test_the_library_has_one_base_of_errors() -> None:
