@@ -36,9 +36,10 @@ def describe_names(first: Sequence[Bias], second: Sequence[Bias]) -> str:
     alone = [bias for path, bias in in_first.items() if path not in in_second]
     others = [bias for path, bias in in_second.items() if path not in in_first]
     n_pairs = sum((Counter(map(_shape_of, alone)) & Counter(map(_shape_of, others))).values())
-    by_values = {_values_of(bias): bias for bias in others}
-    like = [(bias, by_values[_values_of(bias)], "values") for bias in alone if _values_of(bias) in by_values]
-    like += [(bias, other, "shape") for bias in alone for other in others if _shape_of(bias) == _shape_of(other)]
+    like = []
+    for what, property_of in (("values", _values_of), ("shape", _shape_of)):
+        known = {property_of(bias): bias for bias in reversed(others)}
+        like += [(bias, known[property_of(bias)], what) for bias in alone if property_of(bias) in known]
     if n_pairs:
         bias, other, what = like[0]
         more = f", and {n_pairs - 1} more in one model may be some in the other" if n_pairs > 1 else ""

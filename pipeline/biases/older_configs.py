@@ -4,6 +4,7 @@ Sources: keras/models.py of Keras 1.2.2, 2.1.6 and 2.2.4.
 """
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 from pipeline.biases.keras_names import has_name, short_class_name, snake_case
@@ -59,13 +60,14 @@ def _without_merge(entries: Sequence[Any]) -> list[Any]:
 def _named(entries: Sequence[Any]) -> list[Any]:
     """The entries, those of models without a name with one that is made of their class, as Keras names them anew."""
     taken = {entry["config"]["name"] for entry in entries if isinstance(entry, dict) and has_name(entry)}
+    numbers = count()
     named = []
     for entry in entries:
         is_nameless = isinstance(entry, dict) and isinstance(entry.get("config"), dict) and not has_name(entry)
         if is_nameless:
-            stem, number = snake_case(short_class_name(entry)), 0
-            while (name := f"{stem}_{number}" if number else stem) in taken:
-                number += 1
+            name = stem = snake_case(short_class_name(entry))
+            while name in taken:
+                name = f"{stem}_{next(numbers) + 1}"
             taken.add(name)
             entry = entry | {"config": entry["config"] | {"name": name}}
         named.append(entry)

