@@ -46,6 +46,12 @@ def recurrent_layers(model: Any) -> list[Any]:
     return [layer for layer in flatten_layers(model) if any(cls.__name__ == "RNN" for cls in type(layer).__mro__)]
 
 
+def sequence_shape(layer: Any) -> tuple[int | None, ...]:
+    """The shape [batch, steps, ...] of the sequences that a built recurrent layer takes, with initial states or not."""
+    built = layer.get_build_config()
+    return tuple(built["input_shape"] if "input_shape" in built else built["shapes_dict"]["sequences_shape"])
+
+
 def output_layer(model: Any) -> Any:
     """The layer that makes the output of a model, also one within nested models.
 

@@ -9,6 +9,7 @@ from pipeline.biases.introspection import (
     flatten_layers,
     inbound_output_shapes,
     recurrent_layers,
+    sequence_shape,
 )
 from pipeline.data.dataset import Dataset
 from pipeline.data.splits import Split
@@ -44,7 +45,7 @@ def estimate_time(
     for plan, (model, _, split), count in zip(plans, first_models, missing, strict=True):
         if not count:
             continue
-        steps = sum(layer.get_build_config()["input_shape"][1] or 1 for layer in recurrent_layers(model))
+        steps = sum(sequence_shape(layer)[1] or 1 for layer in recurrent_layers(model))
         structure = digest([model_structure(model.get_config()), model_structure(plan.settings)])
         if structure not in compiled:  # arms of one structure share a compiled program
             compiled.add(structure)
@@ -61,7 +62,7 @@ def estimate_time(
 
 def _products(model: Any) -> int:
     """Count the multiplications of one row's forward pass: each weight as often as it is used."""
-    times = {id(layer.cell): layer.get_build_config()["input_shape"][1] or 1 for layer in recurrent_layers(model)}
+    times = {id(layer.cell): sequence_shape(layer)[1] or 1 for layer in recurrent_layers(model)}
     total = 0
     for layer in flatten_layers(model):
         shapes = inbound_output_shapes(layer)

@@ -6,7 +6,7 @@ from typing import Any
 import cachetools
 import numpy as np
 
-from pipeline.biases.introspection import recurrent_layers
+from pipeline.biases.introspection import recurrent_layers, sequence_shape
 from pipeline.config.schema import Optimizer, Training
 from pipeline.data.dataset import Dataset
 from pipeline.data.splits import Split
@@ -52,7 +52,7 @@ def use_xla(model: Any, training: Training) -> bool:
     """
     if training.xla != "auto":
         return training.xla
-    steps = [layer.get_build_config()["input_shape"][1] for layer in recurrent_layers(model)]
+    steps = [sequence_shape(layer)[1] for layer in recurrent_layers(model)]
     return all(n is not None for n in steps) and sum(steps) <= MOST_STEPS
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.biases.introspection import flatten_layers, inbound_output_shapes, recurrent_layers
+from pipeline.biases.introspection import flatten_layers, inbound_output_shapes, recurrent_layers, sequence_shape
 from pipeline.config.schema import Training
 from pipeline.errors import ConfigError, describe_size
 from pipeline.runtime.device import free_memory, n_cores
@@ -97,7 +97,7 @@ def _gate_floats(model: Any) -> int:
     """Floats that recurrent layers keep per row: per step four gates before and after activation, and two states."""
     floats = 0
     for layer in recurrent_layers(model):
-        _, steps, *features = layer.get_build_config()["input_shape"]
+        _, steps, *features = sequence_shape(layer)
         floats += 16 * (steps or 1) * int(np.prod(getattr(layer.cell, "output_size", None) or features))
     return floats
 

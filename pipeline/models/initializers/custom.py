@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipeline.biases.introspection import sequence_shape
 from pipeline.models.initializers.base import (
     MEMORY_GATES,
     CustomInitializer,
@@ -189,7 +190,7 @@ class Chrono(GateInitializer):
         Raises ValueError for an input of fewer than 3 steps, or of no fixed number of them.
         """
         if self.t_max is None and cell.bias is not None:
-            steps = layer.get_build_config()["input_shape"][1]
+            steps = sequence_shape(layer)[1]
             if steps is None or steps < FEWEST_STEPS:
                 raise ValueError(f"Chrono: {layer.name} sees {steps} steps; allowed: 3 or more, or a t_max")
             self.t_max = steps
