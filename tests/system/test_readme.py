@@ -20,7 +20,7 @@ README = (PROJECT / "README.md").read_text()
 def shown_commands(first_words: str) -> list[list[str]]:
     """The words after `uv run <first_words>` of each command in the README's console blocks."""
     lines = [line.removeprefix("$ ") for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-             for line in block.splitlines()]  # fmt: skip
+             for line in block.replace("\\\n", " ").splitlines()]  # fmt: skip
     start = f"uv run {first_words}"
     return [shlex.split(line.removeprefix(start), comments=True) for line in lines if line.startswith(start)]
 
@@ -59,12 +59,31 @@ def test_the_readme_shows_every_command() -> None:
     assert sync.main(["--help"]) == 0
 
 
+@pytest.fixture
+def own_files(tmp_path: Path) -> None:
+    """What the README's commands name, in the working directory: a table, a model, a class, and pictures."""
+    import keras
+    from PIL import Image
+
+    rows = [f"{i % 7},{['red', '', 'blue'][i % 3]},{'yn'[i % 2]}" for i in range(60)]
+    (tmp_path / "mine.csv").write_text("\n".join(["size,colour,label", *rows]))
+    layers = keras.layers.Dense(4, activation="relu"), keras.layers.Dense(1, activation="sigmoid")
+    keras.Sequential([keras.Input((4,)), *layers]).save(tmp_path / "mine.keras")
+    settings = (PROJECT / "conf" / "README.md").read_text()
+    (tmp_path / "mine.py").write_text(re.search(r"```python\n# mine.py\n(.*?)```", settings, re.DOTALL)[1])
+    for i in range(80):
+        folder = tmp_path / "photos" / "ab"[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 30, 3), 3 * i, np.uint8)).save(folder / f"{i}.png")
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_files")
 @commands("train")
 def test_the_training_commands_run(cli: Callable[..., CommandResult], arguments: list[str]) -> None:
-    """Each training command succeeds, here with one seed and one epoch."""
+    """Each training command succeeds, here with one seed and one epoch, and without the server that one names."""
     less = [] if "--help" in arguments else ["seeds=1", "training.epochs=1", "training.xla=false"]
-    result = cli(*arguments, *less)
+    result = cli(*(argument for argument in arguments if not argument.startswith("tracking")), *less)
     assert (result.code or 0, result.err) == (0, "")
     assert any(words in result.out for words in ("pipeline.train", "Results:", "runs to train"))
 
@@ -73,7 +92,7 @@ def test_the_training_commands_run(cli: Callable[..., CommandResult], arguments:
 @commands("compare")
 def test_the_comparing_commands_run(trained_study: TrainedStudy, tmp_path: Path, arguments: list[str]) -> None:
     """Each comparing command succeeds, here on a smaller study."""
-    options = [option for option in arguments if not option.startswith("study=")]
+    options = [option for option in arguments if option != "digits-mlp"]
     folders = [f"results={trained_study.results}", f"reports={tmp_path / 'reports'}", "mlflow=false"]
     assert compare.main([*options, *folders]) == 0
     assert (tmp_path / "reports" / trained_study.name / "report.html").is_file()
@@ -106,16 +125,26 @@ def test_the_snippet_gives_the_biases_before_and_after() -> None:
     namespace = {"x": np.ones((8, 4), np.float32), "y": np.zeros(8)}
     namespace["model"] = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(1)])
     namespace["model"].compile("sgd", "mse")
-    exec(re.search(r"```python\n(.*?)```", README, re.DOTALL)[1], namespace)
+    exec(re.search(r"```python\n(from pipeline.biases.*?)```", README, re.DOTALL)[1], namespace)
     assert [bias.tolist() for bias in namespace["before"].values()] == [[0, 0, 0], [0]]
     after = [layer.bias.numpy().tolist() for layer in namespace["model"].layers]
     assert [bias.tolist() for bias in namespace["after"].values()] == after
     assert any(any(bias) for bias in after)
 
 
-def test_the_readme_model_file_composes() -> None:
-    """The model file that the README shows is accepted."""
-    text = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)[1]
+@pytest.mark.slow
+def test_the_comparison_in_python_runs() -> None:
+    """The README's lines for a notebook give a study of four arms, here with three seeds and one epoch."""
+    lines = re.search(r"```python\n(import keras.*?)```", README, re.DOTALL)[1]
+    rng = np.random.default_rng(0)
+    namespace = {"x": rng.normal(size=(90, 4)), "y": np.arange(90) % 3}
+    exec(lines.replace("seeds=10, epochs=20", "seeds=3, epochs=1"), namespace)
+    assert list(namespace["study"].verdicts) == ["no_bias", "zeros", "ones", "constant(0.1)"]
+
+
+def test_the_model_file_composes() -> None:
+    """The model file that the settings' page shows is accepted."""
+    text = re.search(r"```yaml\n(# conf/model.*?)```", (PROJECT / "conf" / "README.md").read_text(), re.DOTALL)[1]
     layers = yaml.safe_load(text)["layers"]
     written = str(layers).replace("'", "")
     assert compose_config(f"model.layers={written}", "model.name=mine").model.layers == layers
