@@ -46,7 +46,7 @@ def recurrent_layers(model: Any) -> list[Any]:
     return [layer for layer in flatten_layers(model) if any(cls.__name__ == "RNN" for cls in type(layer).__mro__)]
 
 
-def sequence_shape(layer: Any) -> tuple[int | None, ...]:
+def sequence_shape(layer: Any) -> Any:
     """The shape [batch, steps, ...] of the sequences that a built recurrent layer takes, with initial states or not."""
     built = layer.get_build_config()
     return tuple(built["input_shape"] if "input_shape" in built else built["shapes_dict"]["sequences_shape"])

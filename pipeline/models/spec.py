@@ -95,11 +95,11 @@ def own_biases(config: Config) -> list[str]:
         if "bias_initializer" not in layer_arguments(layer):
             continue
         if layer["config"].get("use_bias") is False:
-            by_setting.setdefault("no bias (use_bias=false)", []).append(path)
+            by_setting.setdefault("use_bias=false", []).append(path)
         elif own is not None:
             by_setting.setdefault(initializer_name(own["class_name"], own["config"]), []).append(path)
     return [
-        f"model: {', '.join(paths)} {'set' if len(paths) > 1 else 'sets'} a bias of its own, {setting}, in every arm"
+        f"model: {', '.join(paths)} {'keep their' if len(paths) > 1 else 'keeps its'} own bias in every arm: {setting}"
         for setting, paths in by_setting.items()
     ]
 

@@ -172,6 +172,15 @@ def test_runs_without_a_seal_count_and_are_counted(tmp_path: Path) -> None:
     assert comparison.warnings[0].text.startswith("2 runs have no seal, so nothing shows whether run.json was changed")
 
 
+def test_layers_that_keep_their_own_bias_are_named_once(tmp_path: Path) -> None:
+    """The answer is not about them, whatever the arms are."""
+    remark = "model: out keeps its own bias in every arm: Ones"
+    for arm in ("zeros", "ones"):
+        write_run(RunStore(tmp_path, "s"), made_meta(arm, 0, model_remarks=[remark]), ARRAYS, CURVES)
+    warnings = [(w.arm, w.text) for w in compared(tmp_path).warnings if w.kind == "own bias"]
+    assert warnings == [(None, f"{remark}.")]
+
+
 def test_runs_that_were_tested_on_their_training_rows_are_counted(tmp_path: Path) -> None:
     """A verdict from such runs says nothing of new rows, which is a serious warning."""
     put_all(tmp_path, "zeros", [0.5, 0.7])

@@ -11,7 +11,9 @@ from reference import EPOCHS, assert_equal, stack, train
 
 from pipeline.biases.extraction import bias_variables
 from pipeline.config.schema import PROJECT
-from pipeline.training.cache import programs, use_xla
+from pipeline.models.build import build_model
+from pipeline.models.spec import complete_layers
+from pipeline.training.cache import model_structure, programs, use_xla
 from pipeline.training.loop import train_seeds
 
 SMALL = ("data=iris", "model=linear", "training.epochs=1")
@@ -43,6 +45,14 @@ def test_arms_of_one_structure_share_a_program():
 
 
 @pytest.mark.slow
+def test_nested_models_of_one_structure_are_the_same():
+    """Though Keras counts up the names of the inputs within them."""
+    nested = "model.layers=[{class_name: Sequential, config: {layers: [{class_name: Flatten}]}}, {class_name: Dense}]"
+    layers = complete_layers(compose_config("model.name=nested", nested))
+    one, other = (build_model(layers, (4,), "multiclass", 3, seed).get_config() for seed in (0, 1))
+    assert one != other and model_structure(one) == model_structure(other)
+
+
 def test_another_learning_rate_is_the_same_program():
     """Learning rates share a program, and each trains at its own."""
     for rate in ("0.001", "0.1"):
