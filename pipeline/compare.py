@@ -4,13 +4,14 @@ Options, each `key=value`: study (one, or several with commas; default: the only
 (what the verdict is about; test_accuracy, or test_mae; best_val_accuracy, ...: see summary.csv), margin (the largest
 difference of that metric that does not matter; 0.005, of an error in the target's unit 0.5 % of it), threshold (the
 level of epochs_to_val_accuracy; default: 95 % of the baseline's progress), figures (false: draw none, for a quick
-look), results (results), reports (reports), mlflow (false: do not upload the comparison to MLflow), wait (most seconds
-that the upload may take; 30). With -q, only what went wrong is printed. Exit code 1: a file cannot be read or written;
-2: nothing to compare.
+look), pdf (true: draw them as PDF too, as wide as a column of print), results (results), reports (reports), mlflow
+(false: do not upload the comparison to MLflow), wait (most seconds that the upload may take; 30). With -q, only what
+went wrong is printed. Exit code 1: a file cannot be read or written; 2: nothing to compare.
 
 Writes into `<reports>/<study>/`: report.html (one file, works offline), answer.md, comparison.json (for programs),
-figures/*.png and *.svg, summary.csv, differences.csv, biases.parquet, and metrics.json and plots/ for DVC. Of several
-studies, `<reports>/studies.md` and studies.csv rank the common arms.
+answer.tex, methods.md and references.bib (for a paper), figures/*.png and *.svg, summary.csv, differences.csv,
+biases.parquet, and metrics.json and plots/ for DVC. Of several studies, `<reports>/studies.md` and studies.csv rank the
+common arms.
 """
 
 from pipeline.runtime.early import end_on_signal
@@ -46,6 +47,7 @@ class CompareOptions:
     margin: float | None = None
     threshold: float | None = None
     figures: bool = True
+    pdf: bool = False
     results: str = "results"
     reports: str = "reports"
     mlflow: bool = True
@@ -79,7 +81,7 @@ def _compare(arguments: Sequence[str]) -> int:
 
         question = {key: getattr(options, key) for key in ("baseline", "metric", "margin", "threshold")}
         command = partial(command_line, "compare", replace(options, mlflow=True, wait=30))  # change no report
-        written = list(report_studies(stores, reports, command, options.figures, **question))
+        written = list(report_studies(stores, reports, command, options.figures, options.pdf, **question))
         if options.mlflow:
             from pipeline.tracking.studies import publish_reports
 

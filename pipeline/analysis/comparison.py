@@ -18,6 +18,7 @@ from pipeline.analysis.bias_dynamics import (
 from pipeline.analysis.bias_wording import ablation_sentences, distance_sentences
 from pipeline.analysis.blocks import PooledArm
 from pipeline.analysis.curves import learning_curves
+from pipeline.analysis.difference_curves import difference_curves
 from pipeline.analysis.formatting import Row, number_format, plain_rows
 from pipeline.analysis.interactions import block_interactions
 from pipeline.analysis.run_warnings import ExcludedRun, RunWarning, excluded_runs, run_warnings
@@ -51,6 +52,7 @@ class Comparison:
     summary: pd.DataFrame  # see `summary.summarize`
     differences: pd.DataFrame  # see `summary.seed_differences`
     curves: pd.DataFrame  # see `curves.learning_curves`
+    difference_curves: pd.DataFrame  # see `difference_curves.difference_curves`
     trajectories: Trajectories  # see `bias_dynamics.Trajectory`
     dynamics: pd.DataFrame  # see `bias_dynamics.dynamics_table`
     drift: pd.DataFrame  # see `bias_dynamics.drift_table`
@@ -113,6 +115,7 @@ def compare_study(
         summary=summary,
         differences=seed_differences(study),
         curves=learning_curves(study.arms),
+        difference_curves=difference_curves(study),
         trajectories=trajectories,
         dynamics=dynamics_table(trajectories),
         drift=drift_table(trajectories),

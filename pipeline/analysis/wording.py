@@ -79,9 +79,9 @@ def _decide(family: list[Verdict]) -> tuple[str, str]:
     if len(arms["undecided"]) == len(family):
         fewest = fewest_seeds(ALPHA / (family[0].family or 1))
         if all(0 < (verdict.pairs or 0) < fewest for verdict in family):
-            reason = f"with fewer than {fewest} seeds no arm can be shown to differ from {base} by {metric}"
+            reason = f"with fewer than {fewest} seeds no other choice can be shown to differ from {base} by {metric}"
         else:
-            reason = f"these seeds tell no arm from {base} by {metric}"
+            reason = f"these seeds tell no other choice from {base} by {metric}"
         return "undecided", f"Undecided: {reason}."
     if len(better) == 1:
         decision, answer = "take", f"Take {better[0]}: it is better than {base} by {metric}"
@@ -89,11 +89,11 @@ def _decide(family: list[Verdict]) -> tuple[str, str]:
         answer = f"Take one of {', '.join(better)}: each is better than {base} by {metric}"
         decision, answer = "take", f"{answer}, which is best was not tested"
     elif arms["worse"] or arms["undecided"]:
-        decision, answer = "keep", f"Keep {base}: no arm is shown to be better by {metric}"
+        decision, answer = "keep", f"Keep {base}: no other choice is shown to be better by {metric}"
         if any(v.verdict == "equivalent" and _differs(v) for v in family):
             answer += f" by more than {margin:g}"
     else:
-        decision, answer = "keep", f"Keep {base}: no arm differs from it by more than {margin:g} {metric}"
+        decision, answer = "keep", f"Keep {base}: no other choice differs from it by more than {margin:g} {metric}"
     for verdict in family:
         if verdict.verdict == "better" and verdict.diverged:
             total = verdict.seeds + verdict.diverged
@@ -124,11 +124,11 @@ def arm_sentence(verdict: Verdict, number: Number) -> str:
     evidence = _evidence(verdict, number)
     if verdict.verdict == "equivalent":
         if _differs(verdict):
-            evidence += f"; that they differ at all has p {p_value(verdict.p_holm or 0, '= ')} after Holm"
+            evidence += f"; that they differ at all has p {p_value(verdict.p_holm or 0, '= ')}{_correction(verdict)}"
         return f"{arm}: equivalent to {base} within {verdict.margin:g}: {evidence}."
     if verdict.verdict in ("better", "worse"):
         return f"{arm}: {verdict.verdict} than {base}: {evidence}."
-    return f"{arm}: undecided against {base}: {evidence}; {_what_would_decide(verdict)}."
+    return f"{arm}: undecided against {base}: {evidence}{_excluded_zero(verdict)}; {_what_would_decide(verdict)}."
 
 
 def _evidence(verdict: Verdict, number: Number) -> str:
@@ -140,8 +140,26 @@ def _evidence(verdict: Verdict, number: Number) -> str:
     equivalent = verdict.verdict == "equivalent"
     p = verdict.p_equivalent if equivalent else verdict.p_holm
     if pairs != 1 and p is not None:
-        parts.append(f"{'two one-sided tests ' if equivalent else ''}p {p_value(p, '= ')} after Holm")
+        parts.append(f"{'two one-sided tests ' if equivalent else ''}p {p_value(p, '= ')}{_correction(verdict)}")
     return ", ".join([*parts, f"{pairs} pair{'s' * (pairs > 1)} of seeds" if pairs else "no pairs of seeds"])
+
+
+def _correction(verdict: Verdict) -> str:
+    """What p is corrected for, where it is."""
+    return f" after Holm's correction for {verdict.family} arms" if (verdict.family or 1) > 1 else ""
+
+
+def _excluded_zero(verdict: Verdict) -> str:
+    """Why an arm is undecided although its interval leaves out 0, if it is so."""
+    low, high = verdict.difference_ci_low, verdict.difference_ci_high
+    if low is None or high is None or low <= 0 <= high or not verdict.pairs or verdict.pairs < 2:
+        return ""
+    if (verdict.family or 1) > 1 and (verdict.p or 0) <= ALPHA:
+        return (
+            "; the interval leaves out 0 because it is for this arm alone, whereas p allows for all "
+            f"{verdict.family} arms, one of which may differ by chance"
+        )
+    return "; the interval leaves out 0, but the test of p, which decides, does not rule out chance"
 
 
 def _what_would_decide(verdict: Verdict) -> str:

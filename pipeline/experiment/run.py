@@ -84,7 +84,7 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress) -> Non
     weights = [_moment("before", _weights(model)) if keep_weights else {} for model in models]
     kernel_digests = [initial_digest(model) for model in models]
 
-    machine = describe_machine()
+    machine = describe_machine() | {"overrides": [text for text in config.overrides if _is_about_training(text)]}
 
     def store_run(i: int, trained: Trained) -> None:
         arrays[i] |= _moment("after", extract_biases(models[i])) | _moment("trajectory", trained.trajectory)
@@ -105,6 +105,11 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress) -> Non
         models, splits, dataset, config.optimizer, config.training, bias_variables,
         lambda done, total: progress(plan.arm, done, total), store_run,
     )  # fmt: skip
+
+
+def _is_about_training(override: str) -> bool:
+    """Whether an override belongs to the command that trains a run anywhere, not to this place."""
+    return override.lstrip("+~").split("=")[0].split(".")[0] not in ("results", "tracking", "runtime", "hydra")
 
 
 def kept_rows(split: Split, epochs: int, dataset: Dataset) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """The cells of the comparison table, as text."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -35,6 +36,16 @@ def rows_by_metric(rows: Iterable[Row]) -> dict[str, list[Row]]:
     for row in rows:
         by_metric.setdefault(row["metric"], []).append(row)
     return by_metric
+
+
+def interval_text(value: float, low: float | None, high: float | None) -> str:
+    """A signed number and its interval in as many digits as two of the interval's half width."""
+    if low is None or high is None or not low < high:
+        return f"{value:+.3g}"
+    digits = min(9, max(0, 1 - math.floor(math.log10((high - low) / 2))))
+    numbers = (f"{round(number, digits) + 0.0:+.{digits}f}" for number in (value, low, high))
+    middle, *ends = (text if float(text) else text.lstrip("+-") for text in numbers)
+    return f"{middle} [{', '.join(ends)}]"
 
 
 def _cells(row: dict[str, Any], number: Callable[..., str], is_baseline: bool) -> list[str]:

@@ -12,7 +12,9 @@ from pipeline.analysis.arms import seed_spans
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.formatting import Row, percent, plain_rows
 from pipeline.report.figures.theme import theme
-from pipeline.report.format import HEADINGS, SORTED_BY, UNKNOWN, rows_by_metric, table_cells
+from pipeline.report.format import HEADINGS, SORTED_BY, UNKNOWN, interval_text, rows_by_metric, table_cells
+from pipeline.report.plain import plain_answer
+from pipeline.report.reviewer import STATISTICS, reviewer_facts, statistics_cells
 from pipeline.report.settings import describe_arms, describe_environments, describe_settings, first_config
 from pipeline.stats.intervals import ALPHA
 from pipeline.stats.power import fewest_seeds
@@ -44,16 +46,14 @@ ABLATION = {
     "biases": ("tested with", "the biases put into the trained model"),
     "seeds": ("seeds", ""),
     "mean": ("mean", "of the metric, over seeds"),
-    "change": ("change", "from the model with its own biases"),
-    "low": ("from", "lower end of the change's 95 % interval"),
-    "high": ("to", "upper end"),
+    "change": ("change [95 %]", "from the model with its own biases, with its interval"),
 }
 DEAD = LAYER | {
     "units": ("ReLU units", ""),
     "before": ("dead before", "share of units that are 0 for every row, before training"),
     "after": ("dead after", "the same after training"),
 }
-FORMATS = {"mean": ".4g", "change": "+.3g", "low": "+.3g", "high": "+.3g"}  # other columns: three significant digits
+FORMATS = {"mean": ".4g"}  # other columns: three significant digits
 
 
 class Cell(NamedTuple):
@@ -77,13 +77,17 @@ def render_page(comparison: Comparison, figures: Mapping[str, dict[str, Any]], s
     figures: Vega-Lite specifications by name. script: JavaScript that defines `vegaEmbed`; may be empty without
     figures. command: the command line that writes the page again.
     """
-    study = comparison.study
+    study, (headline, leads) = comparison.study, plain_answer(comparison)
     by_metric = rows_by_metric(plain_rows(comparison.summary))
     metrics = {metric: _metric_sheet(metric, rows) for metric, rows in by_metric.items()}
     ablated_metric = next(iter(comparison.ablation["metric"]), study.metric)  # not always the study's
     return _environment().get_template("report.html.jinja").render(
         study=study,
         comparison=comparison,
+        headline=headline,
+        leads=leads,
+        facts_table=reviewer_facts(comparison),
+        statistics=_statistics(comparison),
         signs=SIGNS,
         main=metrics.pop(study.metric, None),
         metrics=metrics,
@@ -146,16 +150,29 @@ def _sheet(
     shown = [name for name in columns if any(row.get(name) is not None for row in frame_rows)]
     if not shown:
         return None
-    rows = [[_cell(name, row[name], shares) for name in shown] for row in frame_rows]
+    rows = [[_cell(name, row, shares) for name in shown] for row in frame_rows]
     return Sheet(caption, [columns[name] for name in shown], rows)
 
 
-def _cell(name: str, value: Any, shares: Sequence[str]) -> Cell:
+def _cell(name: str, row: Row, shares: Sequence[str]) -> Cell:
+    value = row[name]
     if value is None:
         return Cell(UNKNOWN, "")
     if isinstance(value, str):
         return Cell(value or UNKNOWN, value)
+    if name == "change":
+        return Cell(interval_text(value, row.get("low"), row.get("high")), float(value))
     return Cell(percent(value) if name in shares else format(value, FORMATS.get(name, ".3g")), float(value))
+
+
+def _statistics(comparison: Comparison) -> Sheet | None:
+    """The table of the tests behind the verdicts; None where nothing is compared."""
+    rows = statistics_cells(comparison, table_cells(plain_rows(comparison.chosen)))
+    meanings = {"p": "of one arm alone", "p (Holm)": "corrected for the arms compared with one baseline",
+                "effect size": "mean of the differences over their standard deviation"}  # fmt: skip
+    headings = [(heading, meanings.get(heading, "")) for heading in STATISTICS]
+    sheet_rows = [[Cell(text, text) for text in row] for row in rows]
+    return Sheet(f"The tests behind the verdicts: {comparison.study.metric}", headings, sheet_rows) if rows else None
 
 
 def _figure(spec: dict[str, Any]) -> dict[str, str]:

@@ -22,6 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pipeline.report.figures.column import COLUMN_WIDTH, column_spec
+
 MAIN = "__main__"
 
 
@@ -73,15 +75,17 @@ def rendering(wanted: bool) -> Iterator[None]:
         raise
 
 
-def draw_figure(spec: dict[str, Any], path: Path) -> None:
-    """Have a Vega-Lite specification drawn as `path`.svg and, twice as large, `path`.png.
+def draw_figure(spec: dict[str, Any], path: Path, pdf: bool = False) -> None:
+    """Have a Vega-Lite specification drawn as `path`.svg, and twice as large as `path`.png.
+
+    pdf: whether to draw it for a column of print too, as `path`.pdf, which takes longer than the other two.
 
     The files exist once `finish_figures` has returned.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     renderer = start_renderer()
     try:
-        renderer.figures.append(renderer.pool.submit(_render, spec, str(path)))
+        renderer.figures.append(renderer.pool.submit(_render, spec, str(path), pdf))
     except BrokenProcessPool:
         stop_renderer()  # so that the next study gets a process that works
         raise
@@ -162,12 +166,30 @@ def _render_first_figure() -> None:
     vl_convert.vegalite_to_svg({"mark": "point", "data": {"values": []}})
 
 
-def _render(spec: dict[str, Any], path: str) -> None:
+def _render(spec: dict[str, Any], path: str, pdf: bool) -> None:
     import vl_convert
 
     svg = _renumber_definitions(vl_convert.vegalite_to_svg(spec))
     Path(path + ".svg").write_text(svg, encoding="utf-8")
     Path(path + ".png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
+    if pdf:
+        Path(path + ".pdf").write_bytes(vl_convert.svg_to_pdf(_fitted(column_spec(spec))))
+
+
+def _fitted(spec: dict[str, Any]) -> str:
+    """Draw a figure for one column: its panels as wide as leaves the whole at `COLUMN_WIDTH`."""
+    import vl_convert
+
+    svg = vl_convert.vegalite_to_svg(spec)
+    for _ in range(2):
+        surplus = float(re.search(r'width="([\d.]+)', svg)[1]) - COLUMN_WIDTH  # pyright: ignore[reportOptionalSubscript]
+        if abs(surplus) < 1:
+            break
+        panels = spec.get("concat", [spec])
+        for panel in panels:
+            panel["width"] = max(60, panel["width"] - surplus / min(spec.get("columns", 1), len(panels)))
+        svg = vl_convert.vegalite_to_svg(spec)
+    return svg
 
 
 def _renumber_definitions(svg: str) -> str:

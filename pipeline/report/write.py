@@ -13,10 +13,12 @@ from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.report.console import print_comparison, print_ranking, print_sentences, short_path
 from pipeline.report.document import FILE, write_document
 from pipeline.report.figures.biases import bias_distributions, bias_trajectories, drift_heatmap
-from pipeline.report.figures.performance import forest, learning_curves, paired_differences
+from pipeline.report.figures.performance import difference_curves, forest, learning_curves, paired_differences
 from pipeline.report.figures.theme import for_print
 from pipeline.report.html import render_page
+from pipeline.report.latex import render_latex
 from pipeline.report.markdown import render_markdown
+from pipeline.report.methods import render_methods, render_references
 from pipeline.report.ranking import FILES as RANKING_FILES
 from pipeline.report.ranking import write_ranking
 from pipeline.report.render import draw_figure, finish_figures
@@ -26,15 +28,22 @@ from pipeline.store.runs import RunStore
 
 DVC_DIGITS = ".6g"  # of its committed files: short to read, and last bits are not in git's history
 INTERVAL_ENDS = {"difference_ci_low": "low", "difference_ci_high": "high"}
-FIGURES = ("intervals", "paired_differences", "learning_curves", "biases", "trajectories", "drift")
+ENDINGS = ("svg", "png", "pdf")
+FIGURES = ("intervals", "paired_differences", "learning_curves", "difference_curves", "biases", "trajectories", "drift")
 
-FILES = (FILE, "answer.md", "report.html", "summary.csv", "differences.csv", "biases.parquet", "metrics.json",
+FILES = (FILE, "answer.md", "answer.tex", "methods.md", "references.bib", "report.html", "summary.csv",
+         "differences.csv", "biases.parquet", "metrics.json",
          *(f"plots/{name}.csv" for name in ("intervals", "values", "biases")),
-         *(f"figures/{name}.{ending}" for name in FIGURES for ending in ("svg", "png")))  # fmt: skip
+         *(f"figures/{name}.{ending}" for name in FIGURES for ending in ENDINGS))  # fmt: skip
 
 
 def report_studies(
-    stores: Sequence[RunStore], reports: Path, command: Callable[[str], str], figures: bool = True, **question: Any
+    stores: Sequence[RunStore],
+    reports: Path,
+    command: Callable[[str], str],
+    figures: bool = True,
+    pdf: bool = False,
+    **question: Any,
 ) -> list[tuple[RunStore, Path]]:
     """Compare each study, write its report into `reports / study` and print it; of several studies, rank the arms too.
 
@@ -47,7 +56,7 @@ def report_studies(
     ranking = rank_arms(comparisons) if len(comparisons) > 1 else None
     for comparison in comparisons:
         name = comparison.study.name
-        write_report(comparison, reports / name, command(name), figures)
+        write_report(comparison, reports / name, command(name), figures, pdf)
         print_comparison(comparison)
         print(f"Report: {short_path(reports / name / 'report.html')}")
     if ranking is not None:
@@ -71,15 +80,18 @@ def _check_places(folders: Sequence[Path]) -> None:
         check_file(folders[0].parent / name, "reports")
 
 
-def write_report(comparison: Comparison, folder: Path, command: str = "", figures: bool = True) -> None:
+def write_report(
+    comparison: Comparison, folder: Path, command: str = "", figures: bool = True, pdf: bool = False
+) -> None:
     """Write comparison.json, answer.md, report.html, the tables, figures/, and metrics.json and plots/ for DVC.
 
     command: the command line that writes this report again. figures: False draws none, neither into figures/ nor on the
     page, which saves most of the time; those of an earlier report are deleted, since they may show something else.
+    pdf: whether to draw them for a column of print too.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    specs = _start_drawing(comparison, folder / "figures") if figures else {}
-    _delete_other_figures(folder / "figures", specs)
+    specs = _start_drawing(comparison, folder / "figures", pdf) if figures else {}
+    _delete_other_figures(folder / "figures", specs, ENDINGS if pdf else ENDINGS[:2])
     write_document(comparison, folder)
     comparison.summary.to_csv(folder / "summary.csv", index=False)
     comparison.differences.to_csv(folder / "differences.csv", index=False)
@@ -87,6 +99,9 @@ def write_report(comparison: Comparison, folder: Path, command: str = "", figure
     (folder / "metrics.json").write_text(json.dumps(_dvc_metrics(comparison), indent=2) + "\n")
     _write_dvc_plots(comparison, folder / "plots")
     (folder / "answer.md").write_text(render_markdown(comparison, specs), encoding="utf-8")
+    (folder / "answer.tex").write_text(render_latex(comparison), encoding="utf-8")
+    (folder / "methods.md").write_text(render_methods(comparison), encoding="utf-8")
+    (folder / "references.bib").write_text(render_references(), encoding="utf-8")
     html = render_page(comparison, specs, finish_figures() if figures else "", command)
     (folder / "report.html").write_text(html, encoding="utf-8")
 
@@ -100,6 +115,8 @@ def make_charts(comparison: Comparison) -> Iterator[tuple[str, Any]]:
     if not pairs.empty:
         yield "paired_differences", paired_differences(pairs, arms, study.higher_is_better)
     yield "learning_curves", learning_curves(comparison.curves, arms)
+    if not comparison.difference_curves.empty:
+        yield "difference_curves", difference_curves(comparison.difference_curves, arms)
     if not comparison.quantiles.empty:
         yield "biases", bias_distributions(comparison.quantiles, arms)
     if not comparison.drawn_trajectories.empty:
@@ -108,20 +125,20 @@ def make_charts(comparison: Comparison) -> Iterator[tuple[str, Any]]:
         yield "drift", drift_heatmap(comparison.drift, arms)
 
 
-def _start_drawing(comparison: Comparison, folder: Path) -> dict[str, dict[str, Any]]:
+def _start_drawing(comparison: Comparison, folder: Path, pdf: bool) -> dict[str, dict[str, Any]]:
     """Have the figures drawn into `folder` while this process goes on; returns their Vega-Lite specifications."""
     specs = {}
     for name, chart in make_charts(comparison):
         specs[name] = chart.to_dict(validate=False) | {"description": chart.title.text}
-        draw_figure(for_print(specs[name]), folder / name)
+        draw_figure(for_print(specs[name]), folder / name, pdf)
     return specs
 
 
-def _delete_other_figures(folder: Path, drawn: Mapping[str, Any]) -> None:
+def _delete_other_figures(folder: Path, drawn: Mapping[str, Any], endings: Sequence[str]) -> None:
     """Delete the figures of an earlier report that this one does not have."""
     for name in FIGURES:
-        for ending in ("svg", "png"):
-            if name not in drawn:
+        for ending in ENDINGS:
+            if name not in drawn or ending not in endings:
                 (folder / f"{name}.{ending}").unlink(missing_ok=True)
 
 

@@ -76,7 +76,9 @@ def test_an_answer_that_depends_on_the_block_says_so(tmp_path: Path) -> None:
     """An arm that is better with one learning rate and worse with another is said to depend on it."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT - APART]})
     answer = compared(tmp_path).sentences
-    assert answer[0].startswith("On average over both blocks: keep zeros: no arm differs from it by more than 0.005")
+    assert answer[0].startswith(
+        "On average over both blocks: keep zeros: no other choice differs from it by more than 0.005"
+    )
     assert answer[1] == (
         f"The answer for ones depends on optimizer.learning_rate (p = 0.0078): better with {RATES[0]} (+0.020); "
         f"worse with {RATES[1]} (-0.020)."

@@ -69,7 +69,10 @@ def test_the_answer_for_many_arms_stays_a_sentence(tmp_path: Path) -> None:
     for i in range(9):
         put_all(tmp_path, f"constant(value={i})", [0.5 + i / 100, 0.5])
     texts = sentences(tmp_path)
-    assert texts[0] == "Keep zeros: no arm is shown to be better by test_accuracy (identical: ones; undecided: 9 arms)."
+    assert (
+        texts[0]
+        == "Keep zeros: no other choice is shown to be better by test_accuracy (identical: ones; undecided: 9 arms)."
+    )
     assert len(texts) >= 1 + 10
 
 
@@ -91,10 +94,11 @@ def test_equal_arms_have_no_winner(tmp_path: Path) -> None:
     put_all(tmp_path, "ones", [0.5] * 6, bend=0.1)
     put_all(tmp_path, "no_bias", [0.5] * 6)
     assert sentences(tmp_path) == [
-        "Keep zeros: no arm differs from it by more than 0.005 test_accuracy (equivalent: ones; identical: no_bias).",
+        "Keep zeros: no other choice differs from it by more than 0.005 test_accuracy "
+        "(equivalent: ones; identical: no_bias).",
         "no_bias: identical to zeros: on all 6 seeds the same learning curves, bit for bit.",
-        "ones: equivalent to zeros within 0.005: 0.0000 test_accuracy, two one-sided tests p = 0.031 after Holm, "
-        "6 pairs of seeds.",
+        "ones: equivalent to zeros within 0.005: 0.0000 test_accuracy, two one-sided tests p = 0.031 after Holm's "
+        "correction for 2 arms, 6 pairs of seeds.",
     ]
 
 
@@ -103,7 +107,10 @@ def test_one_seed_on_which_arms_agree_shows_nothing(tmp_path: Path) -> None:
     put(tmp_path, "zeros", 0, 0.5)
     put(tmp_path, "ones", 0, 0.5, bend=0.1)
     first, ones = sentences(tmp_path)
-    assert first == "Undecided: with fewer than 6 seeds no arm can be shown to differ from zeros by test_accuracy."
+    assert (
+        first
+        == "Undecided: with fewer than 6 seeds no other choice can be shown to differ from zeros by test_accuracy."
+    )
     assert ones.startswith("ones: undecided against zeros: 0.0000 test_accuracy, 1 pair of seeds; one seed says")
 
 
@@ -129,10 +136,10 @@ def test_a_difference_within_the_margin_is_not_denied(tmp_path: Path) -> None:
     first, *texts = sentences(tmp_path)
     ones = next(sentence for sentence in texts if sentence.startswith("ones"))
     assert first == (
-        "Keep zeros: no arm is shown to be better by test_accuracy by more than 0.005 "
+        "Keep zeros: no other choice is shown to be better by test_accuracy by more than 0.005 "
         "(worse: he_normal; equivalent: ones)."
     )
-    assert ones.endswith("8 pairs of seeds; that they differ at all has p = 0.016 after Holm.")
+    assert ones.endswith("8 pairs of seeds; that they differ at all has p = 0.016 after Holm's correction for 2 arms.")
 
 
 def test_the_headline_says_that_a_better_arm_diverged(tmp_path: Path) -> None:
@@ -149,8 +156,11 @@ def test_too_few_seeds_are_said_to_be_too_few(tmp_path: Path) -> None:
     put_all(tmp_path, "zeros", [*EIGHT[:5]])
     put_all(tmp_path, "ones", [*(EIGHT + APART)[:5]])
     first, ones = sentences(tmp_path)
-    assert first == "Undecided: with fewer than 6 seeds no arm can be shown to differ from zeros by test_accuracy."
-    assert "p = 0.062 after Holm" in ones  # 2 / 2^5
+    assert (
+        first
+        == "Undecided: with fewer than 6 seeds no other choice can be shown to differ from zeros by test_accuracy."
+    )
+    assert "p = 0.062, 5 pairs" in ones  # 2 / 2^5
     assert "so few seeds can never show a difference, 6 are the fewest; about 6 seeds would decide" in ones
 
 
@@ -158,7 +168,7 @@ def test_enough_seeds_without_a_difference_are_undecided(tmp_path: Path) -> None
     """No arm is recommended where none is decided."""
     put_all(tmp_path, "zeros", [*EIGHT])
     put_all(tmp_path, "ones", [*EIGHT[::-1]])
-    assert sentences(tmp_path)[0] == "Undecided: these seeds tell no arm from zeros by test_accuracy."
+    assert sentences(tmp_path)[0] == "Undecided: these seeds tell no other choice from zeros by test_accuracy."
 
 
 def test_nothing_is_compared_with_a_single_arm(tmp_path: Path) -> None:
@@ -188,7 +198,7 @@ def test_each_block_has_its_own_answer(tmp_path: Path) -> None:
     assert comparison.headlines[0].sentence.startswith("On average over both blocks: ")
     assert [headline.sentence for headline in comparison.headlines[1:]] == [
         "Take ones: it is better than zeros by test_accuracy.",
-        "Keep zeros,optimizer=sgd: no arm is shown to be better by test_accuracy (worse: ones,optimizer=sgd).",
+        "Keep zeros,optimizer=sgd: no other choice is shown to be better by test_accuracy (worse: ones,optimizer=sgd).",
     ]
     assert [headline.block for headline in comparison.headlines] == ["both blocks", "", "optimizer=sgd"]
 
@@ -199,7 +209,7 @@ def test_metric_and_margin_change_the_verdict(tmp_path: Path) -> None:
     put_all(tmp_path, "ones", [*(EIGHT + APART)])  # their loss is 1 - accuracy
     assert sentences(tmp_path, metric="test_loss")[0] == "Take ones: it is better than zeros by test_loss."
     assert compared(tmp_path, "ones", metric="test_loss").answer == [
-        "Keep ones: no arm is shown to be better by test_loss (worse: zeros)."
+        "Keep ones: no other choice is shown to be better by test_loss (worse: zeros)."
     ]
     wide = sentences(tmp_path, metric="test_loss", margin=0.1)
     assert wide[1].startswith("ones: equivalent to zeros within 0.1: -0.020 test_loss")
@@ -227,3 +237,16 @@ def test_a_verdict_holds_every_number_of_its_row(tmp_path: Path) -> None:
     assert [getattr(ones, name) for name in names] == [row[name] for name in names]
     assert (ones.block, ones.baseline, ones.metric, ones.margin) == ("", "zeros", "test_accuracy", 0.01)
     assert ones.same_curves is False and ones.seeds_needed is None and np.isfinite(ones.p_holm or np.nan)
+
+
+def test_an_undecided_arm_whose_interval_leaves_out_0_says_why(tmp_path: Path) -> None:
+    """The interval is of one arm, p is corrected for all of them; of a single arm the test alone is what differs."""
+    put_all(tmp_path, "zeros", [*EIGHT])
+    shifted = EIGHT + APART * np.array([1, 1, 1, 1, 1, 1, 1, -0.2])
+    for arm in ("ones", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform"):
+        put_all(tmp_path, arm, [*shifted])
+    verdict = next(verdict for verdict in compared(tmp_path).verdicts if verdict.arm == "ones")
+    assert verdict.verdict == "undecided" and (verdict.difference_ci_low or 0) > 0
+    assert "the interval leaves out 0 because it is for this arm alone, whereas p allows for all 5 arms" in (
+        verdict.sentence
+    )

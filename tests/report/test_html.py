@@ -125,17 +125,23 @@ def test_the_page_loads_nothing(shown: Page) -> None:
 def test_the_verdict_comes_first_and_every_part_is_there(shown: Page, written: Path) -> None:
     """The answer is the heading, and every part of the report follows."""
     assert [tag for tag, _ in shown.tags if tag in ("h1", "h2", "table")][:3] == ["h1", "h2", "table"]
-    assert shown.text.index("Take ones: it is better than zeros by test_accuracy") < shown.text.index("Verdict per arm")
-    assert shown.headings("h2") == [
-        "Verdict per arm", "How the arms differ", "How training went", "What the biases did",
-        "Do the trained biases do anything?", "All other metrics", "Method and limits", "Settings",
+    assert shown.headings("h2")[0] == "Difference from zeros in test_accuracy"  # the figure, in the first screen
+    assert shown.text.index("Take ones: it is better than zeros by test accuracy, but ones") < shown.text.index(
+        "Verdict per arm"
+    )
+    assert shown.headings("h2")[1:] == [
+        "Verdict per arm", "Seed by seed", "How training went", "What the biases did",
+        "Do the trained biases do anything?", "All other metrics", "What a reviewer asks", "Method and limits",
+        "Settings",
         "How to write this page again",
     ]  # fmt: skip
-    assert shown.figures == ["intervals", "paired_differences", "learning_curves", "biases", "trajectories", "drift"]
+    assert shown.figures == [
+        "intervals", "paired_differences", "learning_curves", "difference_curves", "biases", "trajectories", "drift",
+    ]  # fmt: skip
     assert set(shown.island["figures"]) == set(shown.figures)
     for words in (
-        "ones: diverged, left out of all means: seed 8.", "0.4321", "-0.0679", "12 %", "began 8 away", "25 %",
-        "7.5", "One learning rate for all.",
+        "ones: diverged, left out of all means: seed 8.", "0.4321", "-0.068 [-0.100, -0.010]", "12 %", "began 8 away",
+        "25 %", "7.5", "One learning rate for all.",
         "fewer than 7", "uv run python -m pipeline.compare study=s", "CPU",
     ):  # fmt: skip
         assert words in shown.text
@@ -178,7 +184,7 @@ def test_the_same_results_give_the_same_files(written: Path, tmp_path: Path) -> 
     again = full(written.parent / "results")
     write_report(again, tmp_path, COMMAND)
     names = {path.relative_to(written) for path in written.rglob("*") if path.is_file()}
-    assert len(names) == 10 + 2 * 6  # seven files, three tables of plots/, each figure twice
+    assert len(names) == 13 + 2 * 7  # ten files, three tables of plots/, each figure twice
     for name in names:
         assert (written / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
@@ -264,12 +270,12 @@ def unpaired(results: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "says", "without"),
     [
-        (one_seed, ["with fewer than 6 seeds no arm", "2 arms, seed 0."], []),
+        (one_seed, ["with fewer than 6 seeds no other choice", "trained with seed 0, 2 runs in all"], []),
         (one_arm, ["No arm can be compared with zeros."], ["intervals", "paired_differences"]),
         (no_biases, ["No arm of this study has a bias."], ["biases", "trajectories", "drift"]),
         (all_equal, ["= identical", "Keep zeros"], []),
         (diverged, ["✕ diverged", "ones: diverged, left out of all means"], ["intervals"]),
-        (unpaired, ["except for the arms named above as unpaired", "have Welch's interval"], ["paired_differences"]),
+        (unpaired, ["except for the arms named below as unpaired", "have Welch's interval"], ["paired_differences"]),
         (no_baseline, ["no complete run has test_accuracy", "There is no arm to compare with zeros"], ["intervals"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

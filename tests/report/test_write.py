@@ -63,7 +63,7 @@ def test_each_figure_is_drawn_as_png_and_svg(report: Path, figure: str, words: l
 def test_every_picture_that_the_answer_shows_exists(report: Path) -> None:
     """answer.md links only to figures that were drawn."""
     links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (report / "answer.md").read_text())
-    assert len(links) == 6 and all((report / link).is_file() for link in links)
+    assert len(links) == 7 and all((report / link).is_file() for link in links)
 
 
 def test_a_report_without_figures_keeps_none_of_an_earlier_one(tmp_path: Path) -> None:

@@ -101,6 +101,49 @@ def _curve_panel(
     return panel.transform_flatten(["epoch", "mean", "low", "high"]).properties(width=330, height=230, title=title)
 
 
+def difference_curves(curves: pd.DataFrame, arms: list[str]) -> ChartType:
+    """Draw how far each arm is from its baseline over the epochs, with the 95 % interval as a band; a panel per metric.
+
+    curves: see `analysis.difference_curves`. arms: all arms of the study, which decide the colours.
+    """
+    epochs = thin_out(sorted(curves["epoch"].unique().tolist()), MAX_EPOCHS)
+    curves = curves.loc[curves["epoch"].isin(epochs)]
+    baselines = curves["baseline"].unique()
+    against = baselines[0] if len(baselines) == 1 else "the baseline of its block"
+    panels = [_difference_panel(curves.loc[curves["metric"] == m], m, arms) for m in curves["metric"].unique()]
+    return alt.concat(
+        *panels,
+        data=data_series(curves, ["arm", "metric"], ["epoch", "mean", "low", "high"]),
+        columns=2,
+        title=figure_title(
+            f"Difference from {against}, epoch by epoch",
+            "Mean over pairs of seeds, with its 95 % interval as a band. Where a band holds 0, the seeds show no "
+            "difference at that epoch alone.",
+        ),
+    )
+
+
+def _difference_panel(curves: pd.DataFrame, metric: str, arms: list[str]) -> ChartType:
+    values = curves[["mean", "low", "high"]].to_numpy(float)
+    has_band = bool(curves["low"].notna().any())
+    scale = scale_around(np.append(values.ravel(), 0.0), nice=False)
+    x = alt.X("epoch:Q", title="epoch (0 = before training)", axis=alt.Axis(tickMinStep=1))
+    y, colour = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=6)), by_arm(arms)
+    zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(style="neutral").encode(y=alt.Y("zero:Q", scale=scale))
+    band = alt.Chart().mark_area(strokeWidth=0, fillOpacity=0.15).encode(
+        x=x, y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q", color=colour
+    )  # fmt: skip
+    line = alt.Chart().mark_line(strokeWidth=2).encode(
+        x=x, y=y, color=colour, strokeDash=dash_by_arm(arms),
+        tooltip=tooltips(["arm"], ["epoch", "mean", "low", "high"]),
+    )  # fmt: skip
+    drawn = [
+        layer.transform_filter(keep(metric=metric)).transform_flatten(["epoch", "mean", "low", "high"])
+        for layer in (band, line)
+    ]
+    return alt.layer(zero, *(drawn if has_band else drawn[1:])).properties(width=330, height=200, title=metric)
+
+
 def _log_ticks(values: np.ndarray) -> list[float]:
     """Return 1, 2 and 5 times the powers of ten within the values' range; over many decades, only powers of ten."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))

@@ -68,6 +68,22 @@ function sort(heading) {
   table.tBodies[0].append(...rows);
 }
 
+// The contents list, and which tables are wider than the page.
+const list = document.querySelector(".contents ol");
+document.querySelectorAll("main section[id] > h2").forEach((heading) => {
+  const link = document.createElement("a");
+  link.href = "#" + heading.parentElement.id;
+  link.textContent = heading.textContent;
+  list.appendChild(document.createElement("li")).append(link);
+});
+if (innerWidth < 640) document.querySelector(".contents").removeAttribute("open");
+function markScrolling() {
+  document.querySelectorAll(".wide:not(.chart)").forEach((box) => {
+    box.classList.toggle("scrolls", box.scrollWidth > box.clientWidth + 1);
+  });
+}
+markScrolling();
+
 document.querySelectorAll(".sortable th").forEach((heading) => {
   heading.querySelector("button").addEventListener("click", () => sort(heading));
 });
@@ -76,7 +92,7 @@ let width = innerWidth, timer;
 addEventListener("resize", () => {
   clearTimeout(timer);
   timer = setTimeout(() => {
-    if (innerWidth !== width) { width = innerWidth; drawAll(); }
+    if (innerWidth !== width) { width = innerWidth; drawAll(); markScrolling(); }
   }, 250);
 });
 drawAll();

@@ -1,0 +1,61 @@
+"""The comparison as a LaTeX table in the style of booktabs, for a paper: answer.tex."""
+
+import re
+
+from pipeline.analysis.comparison import Comparison
+from pipeline.analysis.formatting import plain_rows
+from pipeline.report.format import HEADINGS, rows_by_metric, table_cells
+
+SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "<": "$<$", ">": "$>$", "|": "$|$",
+    "≈": r"$\approx$", "−": "$-$",
+}  # fmt: skip
+HEAD = "% The preamble needs \\usepackage{booktabs,graphicx}. A table wider than its column is scaled to it."
+
+
+def render_latex(comparison: Comparison) -> str:
+    """Render answer.tex: a table of the verdict's metric, then one of every other test metric."""
+    study = comparison.study
+    by_metric = rows_by_metric(plain_rows(comparison.summary))
+    shown = [study.metric, *(name for name in by_metric if name.startswith("test_") and name != study.metric)]
+    tables = [_table(comparison, metric, table_cells(by_metric[metric])) for metric in shown if metric in by_metric]
+    return "\n".join([HEAD, *tables])
+
+
+def _table(comparison: Comparison, metric: str, rows: list[list[str]]) -> str:
+    study = comparison.study
+    seeds = sorted({row[1] for row in rows}, key=len)
+    same = len(seeds) == 1  # then the caption says it, and a column is saved
+    kept = [i for i, heading in enumerate(HEADINGS) if not (same and heading == "seeds")]
+    lines = [" & ".join(_cell(row[i]) for i in kept) + r" \\" for row in rows]
+    caption = f"Bias initializers by {_spell(metric)}, compared with {_escape(study.baseline)}"
+    caption += f" over {seeds[0]} seeds" * same + ". Means with Student's 95\\,\\% interval; paired differences with "
+    caption += "bootstrap intervals (BCa); $p$ from sign flips, with Holm's correction for the arms."
+    if metric == study.metric:
+        caption += f" Equivalence margin {study.margin:g}."
+    return "\n".join([
+        r"\begin{table}", r"\centering", r"\small", rf"\caption{{{caption}}}",
+        rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', f'{study.name}-{metric}'.lower())}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{l{'c' * (len(kept) - 2)}l}}", r"\toprule",
+        " & ".join(_heading(HEADINGS[i]) for i in kept) + r" \\", r"\midrule", *lines, r"\bottomrule",
+        r"\end{tabular}}", r"\end{table}", "",
+    ])  # fmt: skip
+
+
+def _heading(text: str) -> str:
+    return re.sub(r"\bp\b", "$p$", re.sub(r"(\d+) \\%", r"\1\\,\\%", _escape(text)))
+
+
+def _cell(text: str) -> str:
+    """A cell, its negative numbers with a minus sign."""
+    return re.sub(r"(?<![\w)])([+-])(?=[\d.])", r"$\1$", _escape(text))
+
+
+def _spell(metric: str) -> str:
+    return _escape(metric.replace("_", " "))
+
+
+def _escape(text: str) -> str:
+    return "".join(SPECIAL.get(letter, letter) for letter in text)

@@ -1,0 +1,83 @@
+"""methods.md and references.bib: the methods of a comparison as a paper describes them, with their sources."""
+
+from collections.abc import Mapping
+
+from pipeline.analysis.arms import EPOCHS_TO
+from pipeline.analysis.comparison import Comparison
+from pipeline.report.reviewer import reviewer_facts
+from pipeline.stats.intervals import ALPHA, RESAMPLES
+
+# key -> kind, authors, title, the rest of the entry.
+References = Mapping[str, tuple[str, str, str, dict[str, str]]]
+REFERENCES: References = {
+    "bouthillier2021": ("inproceedings", "Bouthillier, Xavier and others",
+                        "Accounting for Variance in Machine Learning Benchmarks",
+                        {"booktitle": "Proceedings of Machine Learning and Systems", "volume": "3", "year": "2021"}),
+    "efron1987": ("article", "Efron, Bradley", "Better Bootstrap Confidence Intervals",
+                  {"journal": "Journal of the American Statistical Association", "volume": "82", "pages": "171--185",
+                   "year": "1987"}),
+    "hesterberg2015": ("article", "Hesterberg, Tim C.", "What Teachers Should Know About the Bootstrap",
+                       {"journal": "The American Statistician", "volume": "69", "pages": "371--386", "year": "2015"}),
+    "fisher1935": ("book", "Fisher, Ronald A.", "The Design of Experiments",
+                   {"publisher": "Oliver and Boyd", "year": "1935"}),
+    "good2005": ("book", "Good, Phillip I.", "Permutation, Parametric and Bootstrap Tests of Hypotheses",
+                 {"publisher": "Springer", "year": "2005"}),
+    "holm1979": ("article", "Holm, Sture", "A Simple Sequentially Rejective Multiple Test Procedure",
+                 {"journal": "Scandinavian Journal of Statistics", "volume": "6", "pages": "65--70", "year": "1979"}),
+    "lakens2017": ("article", "Lakens, Dani{\\\"e}l",
+                   "Equivalence Tests: A Practical Primer for t Tests, Correlations, and Meta-Analyses",
+                   {"journal": "Social Psychological and Personality Science", "volume": "8", "pages": "355--362",
+                    "year": "2017"}),
+    "cohen1988": ("book", "Cohen, Jacob", "Statistical Power Analysis for the Behavioral Sciences",
+                  {"publisher": "Lawrence Erlbaum", "year": "1988"}),
+    "welch1947": ("article", "Welch, B. L.", "The Generalization of Student's Problem when Several Different "
+                  "Population Variances are Involved",
+                  {"journal": "Biometrika", "volume": "34", "pages": "28--35", "year": "1947"}),
+    "royston2013": ("article", "Royston, Patrick and Parmar, Mahesh K. B.", "Restricted mean survival time",
+                    {"journal": "BMC Medical Research Methodology", "volume": "13", "year": "2013"}),
+}  # fmt: skip
+
+
+def render_methods(comparison: Comparison) -> str:
+    """Render methods.md: a text for a paper's section on methods, its sources by the keys of references.bib."""
+    study, facts = comparison.study, dict(reviewer_facts(comparison))
+    paragraphs = [
+        f"# Methods of {study.name}",
+        f"We compared {len(study.arms)} ways to initialize the biases ({', '.join(study.arm_names)}) of one model on "
+        f"one dataset (rows: {facts['rows']}), with {facts['seeds'].partition(' ')[0]} seeds, trained with "
+        f"{facts['optimizer']} for {facts['epochs']} epochs. For one seed all arms shared the initial kernels, the "
+        "split, the order of rows and dropout; only the biases differed [@bouthillier2021].",
+        f"Arms were compared with {study.baseline} by {study.metric}. Means have Student's 95 % interval; the mean "
+        f"paired difference has a BCa bootstrap interval of {RESAMPLES:,} resamples [@efron1987], expanded for few "
+        "seeds [@hesterberg2015] and nowhere narrower than Student's. p is two-sided, from sign flips of the paired "
+        "differences [@fisher1935; @good2005], corrected by Holm's method [@holm1979] for the arms that were compared "
+        f"with one baseline, not across metrics; the level is {ALPHA}. Two one-sided t tests [@lakens2017], with the "
+        f"same correction, tested equivalence within a margin of {study.margin:g}. Effect sizes are means of the "
+        "paired differences over their standard deviation [@cohen1988].",
+    ]
+    if any(verdict.pairs == 0 for verdict in comparison.compared):
+        paragraphs.append(
+            "Arms whose runs of a seed did not start alike were compared unpaired, with Welch's interval [@welch1947] "
+            "and by exchanging runs, and were not tested for equivalence."
+        )
+    if any(metric.startswith(EPOCHS_TO) for metric in study.metrics):
+        paragraphs.append(
+            "Epochs to a level of a metric are restricted means: a run that never reached it counts as one epoch more "
+            "than there were [@royston2013]."
+        )
+    paragraphs += [
+        f"Versions: {facts['versions']}. Hardware: {facts['hardware']}.",
+        "The keys are those of references.bib; pandoc --citeproc puts them into any style. To cite the software, see "
+        "its CITATION.cff.",
+    ]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def render_references() -> str:
+    """Render references.bib."""
+    entries = []
+    for key, (kind, authors, title, more) in REFERENCES.items():
+        fields = {"author": authors, "title": f"{{{title}}}"} | more
+        lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
+        entries.append(f"@{kind}{{{key},\n{lines}\n}}\n")
+    return "\n".join(entries)

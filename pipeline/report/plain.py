@@ -1,0 +1,42 @@
+"""The answer in words that need no statistics, for the head of the page."""
+
+from collections.abc import Sequence
+
+from pipeline.analysis.comparison import Comparison
+from pipeline.analysis.verdict import Verdict
+from pipeline.analysis.wording import MOST_NAMED
+
+
+def plain_answer(comparison: Comparison) -> tuple[str, list[str]]:
+    """The headline without its list of verdicts, and what else there is to say: the other arms, then the blocks."""
+    first, *others = comparison.answer
+    headline = first.split(" (")[0].rstrip(".") + "."
+    baseline = comparison.headlines[0].baseline
+    family = [verdict for verdict in comparison.compared if verdict.baseline == baseline]
+    spelled = headline.replace(comparison.study.metric, comparison.study.metric.replace("_", " "))
+    return spelled, [*_other_arms(family, comparison.study.margin), *others]
+
+
+def _other_arms(family: Sequence[Verdict], margin: float) -> list[str]:
+    arms: dict[str, list[str]] = {}
+    for verdict in family:
+        arms.setdefault(verdict.verdict, []).append(verdict.short_name)
+    base = family[0].short_baseline if family else ""
+    sentences = []
+    if "worse" in arms:
+        sentences.append(f"Worse than {base}: {_names(arms['worse'])}.")
+    if "identical" in arms:
+        sentences.append(f"Exactly the same as {base}, epoch by epoch: {_names(arms['identical'])}.")
+    if "equivalent" in arms:
+        sentences.append(f"As good as {base}, to within {margin:g}: {_names(arms['equivalent'])}.")
+    if 0 < len(arms.get("undecided", ())) < len(family):
+        seeds = max(verdict.pairs or 0 for verdict in family)
+        few = f"{seeds} seeds do" if seeds > 1 else "so few seeds do"
+        sentences.append(f"Open, since {few} not tell {base} from them: {_names(arms['undecided'])}.")
+    return [" ".join(sentences)] if sentences else []
+
+
+def _names(arms: Sequence[str]) -> str:
+    if len(arms) > MOST_NAMED:
+        return f"{len(arms)} arms"
+    return " and ".join([", ".join(arms[:-1]), arms[-1]]) if len(arms) > 1 else arms[0]

@@ -1,0 +1,83 @@
+"""What a paper takes from a report: a table in LaTeX, figures as wide as a column, methods with their sources."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from factories import APART, EIGHT, put_all
+
+from pipeline.analysis.comparison import Comparison, compare_study
+from pipeline.report.figures.column import COLUMN_WIDTH
+from pipeline.report.latex import render_latex
+from pipeline.report.methods import REFERENCES, render_methods, render_references
+from pipeline.report.reviewer import reviewer_facts, training_commands
+from pipeline.report.write import write_report
+from pipeline.store.runs import RunStore
+
+DOCUMENT = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{answer}\end{document}"
+
+
+@pytest.fixture
+def comparison(tmp_path: Path) -> Comparison:
+    put_all(tmp_path, "zeros", [*EIGHT])
+    put_all(tmp_path, "ones", [*(EIGHT + APART)])
+    put_all(tmp_path, "he_normal,optimizer.x_y=5~a", [*(EIGHT - APART)])
+    return compare_study(RunStore(tmp_path, "s"), "zeros")
+
+
+def test_the_table_is_one_of_booktabs(comparison: Comparison) -> None:
+    """A row per arm, as many cells as columns, three rules, and nothing that LaTeX would take for a command."""
+    text = render_latex(comparison)
+    assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 2
+    body = text.partition(r"\midrule")[2].partition(r"\bottomrule")[0]
+    assert len(re.findall(r"\\\\$", body, re.MULTILINE)) == 3
+    columns = re.findall(r"begin{tabular}{(\w+)}", text)[0]
+    assert {line.count("&") for line in body.strip().splitlines()} == {len(columns) - 1}
+    assert "he\\_normal,optimizer.x\\_y=5\\textasciitilde{}a" in body and "$+$0.020 [$+$0.014, $+$0.026]" in body
+    assert not re.search(r"(?<!\\)[_#%~^]", body)
+    assert text.isascii()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
+def test_latex_sets_the_table(comparison: Comparison, tmp_path: Path) -> None:
+    """pdflatex makes a page of it without an error or an overfull line."""
+    (tmp_path / "answer.tex").write_text(render_latex(comparison))
+    (tmp_path / "paper.tex").write_text(DOCUMENT)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "Overfull" not in done.stdout
+
+
+def test_the_methods_cite_what_the_list_has(comparison: Comparison) -> None:
+    """Every source that the text names is an entry of references.bib."""
+    text, entries = render_methods(comparison), re.findall(r"^@\w+{(\w+),", render_references(), re.MULTILINE)
+    assert set(re.findall(r"@(\w+)", text)) <= set(entries) == set(REFERENCES)
+    assert "not across metrics" in text and "3 ways to initialize" in text
+
+
+def test_a_reviewer_finds_the_command_that_trained(comparison: Comparison) -> None:
+    """A command per block, with its bias settings and seeds; what is not recorded is said not to be."""
+    lines = training_commands(comparison.study.arms, "s")
+    assert any("'bias_initializer=zeros,ones'" in line and line.endswith("seeds=8") for line in lines)
+    assert any("optimizer.x_y=5~a" in line for line in lines)
+    facts = dict(reviewer_facts(comparison))
+    assert facts["training time"] == facts["rows"] == "not recorded"
+    assert facts["seeds"].startswith("8 (0 to 7)")
+
+
+@pytest.mark.slow
+def test_figures_for_a_column_are_as_wide_as_one(comparison: Comparison, tmp_path: Path) -> None:
+    """Each PDF is 8.5 cm wide at most, and a report without `pdf` deletes them."""
+    write_report(comparison, tmp_path / "r", pdf=True)
+    pages = {path.stem: path.read_bytes() for path in (tmp_path / "r" / "figures").glob("*.pdf")}
+    assert set(pages) == {path.stem for path in (tmp_path / "r" / "figures").glob("*.svg")}
+    for name, page in pages.items():
+        box = re.search(rb"/MediaBox ?\[([\d. ]+)\]", page)
+        assert box is not None, name
+        width = float(box[1].split()[2])
+        assert COLUMN_WIDTH - 12 <= width <= COLUMN_WIDTH + 1, (name, width)
+    write_report(comparison, tmp_path / "r")
+    assert not list((tmp_path / "r" / "figures").glob("*.pdf"))
