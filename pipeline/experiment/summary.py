@@ -15,7 +15,7 @@ from pipeline.experiment.hydra_callback import Request, current_request
 from pipeline.experiment.isolation import stop_trainer
 from pipeline.experiment.outcome import Outcome, read_outcome
 from pipeline.experiment.plan import shown_names
-from pipeline.installation import IS_CLONE, command_text
+from pipeline.installation import command_text
 from pipeline.report.console import print_table, short_path
 from pipeline.runtime.early import KEPT
 from pipeline.runtime.gate import describe_with_log
@@ -24,7 +24,8 @@ from pipeline.runtime.signals import Interrupted
 from pipeline.stats.intervals import mean_interval
 from pipeline.store.failures import read_beside_logs
 from pipeline.tracking.background import finish_uploads, queue_arm, stop_uploads
-from pipeline.tracking.client import EMBEDDED, hide_passwords, store_uri
+from pipeline.tracking.client import hide_passwords, store_uri
+from pipeline.tracking.pages import ui_command
 
 SHOWN_METRICS = ("test_accuracy", "test_mae", "test_loss")
 
@@ -136,9 +137,8 @@ def _print_next_steps(outcomes: Sequence[Outcome], all_uploaded: bool) -> None:
     """Print where MLflow shows the runs, and the command that compares the arms."""
     tracking = outcomes[0].plan.config.tracking
     if tracking.enabled and all_uploaded:
-        uri = hide_passwords(store_uri(tracking))
-        option = "" if uri == EMBEDDED else f" --backend-store-uri {shlex.quote(uri)}"
-        print(f"In MLflow: {uri}" if uri.startswith("http") else f"In MLflow: {'uv run ' * IS_CLONE}mlflow ui{option}")
+        uri = store_uri(tracking)
+        print(f"In MLflow: {hide_passwords(uri) if uri.startswith('http') else ui_command(uri)}")
     studies = ",".join(sorted({outcome.plan.config.study for outcome in outcomes}))
     results = outcomes[0].plan.store.results
     options = [f"study={studies}", *([] if results == PROJECT / "results" else [f"results={results}"])]

@@ -23,7 +23,6 @@ from typing import Any
 
 from pipeline.config.schema import Tracking
 from pipeline.errors import one_line
-from pipeline.installation import command_text
 from pipeline.report.document import FILE, read_document
 from pipeline.runtime.hashing import digest
 from pipeline.store.aside import temporary_folder
@@ -31,15 +30,16 @@ from pipeline.store.runs import RunStore
 from pipeline.tracking.arm_runs import DIGEST, ArmRun, find_arm_runs, read_arm_runs
 from pipeline.tracking.client import database_file, hide_passwords, open_client, store_lock, store_uri
 from pipeline.tracking.names import rename_runs
+from pipeline.tracking.note import render_note
+from pipeline.tracking.pages import ML_PAGES, VIEW_TAG
 from pipeline.tracking.runs import remake_arm_run
 from pipeline.tracking.waiting import explain
 
-FORM = 2  # raise it when other things are published: it is part of the digest
-NOTE, VIEW = "mlflow.note.content", "verdict"
-ML_PAGES = "workflowType=machine_learning"  # in an address: MLflow's pages for training, not those for language models
+FORM = 3  # raise it when other things are published: it is part of the digest
+NOTE = "mlflow.note.content"
+MEAN, DIFFERENCE_TEXT = "mean", "difference"  # tags: with their intervals, in the digits of the report
 DIFFERENCE = "difference/"  # prefix of the metrics against the baseline, which MLflow makes a section of charts
 TEST = "test_"
-LONGEST_NOTE = 5000  # characters that every MLflow 3 takes as the value of an experiment's tag
 FILES = ("answer.md", FILE, "summary.csv", "report.html")
 # Column of the summary -> ending of the metric's name.
 AGAINST_BASELINE = {
@@ -80,11 +80,16 @@ def prepare_upload(folder: Path) -> Upload | None:
     document = read_document(folder)
     if document is None:
         return None
+    from pipeline.report.format import table_cells  # with pandas, which an upload of runs need not wait for
+
     metric = document["metric"]
     folders: dict[str, str] = {arm["name"]: _folder(arm) for arm in document["arms"]}
     rows: dict[str, dict[str, Any]] = {}
     for row in document["tables"]["summary"]:
         rows.setdefault(row["arm"], {})[row["metric"]] = row
+    cells = {
+        row[0]: row for row in table_cells(row for row in document["tables"]["summary"] if row["metric"] == metric)
+    }
     test_metrics = [row["metric"] for row in document["tables"]["summary"] if row["metric"].startswith(TEST)]
     shown_metric = metric if metric.startswith(TEST) else test_metrics[0]
     files = [path for name in FILES if (path := folder / name).is_file()] + sorted((folder / "figures").glob("*.png"))
@@ -93,7 +98,9 @@ def prepare_upload(folder: Path) -> Upload | None:
         document,
         shown_metric,
         {
-            folders.get(v["arm"]) or v["arm"]: _arm_upload(document, v, rows.get(v["arm"], {}), shown_metric)
+            folders.get(v["arm"]) or v["arm"]: _arm_upload(
+                document, v, rows.get(v["arm"], {}), shown_metric, cells.get(v["arm"])
+            )
             for v in document["verdicts"]
         },
         by_path,
@@ -107,9 +114,13 @@ def _folder(arm: dict[str, Any]) -> str:
 
 
 def _arm_upload(
-    document: Mapping[str, Any], verdict: Mapping[str, Any], rows: Mapping[str, Any], shown_metric: str
+    document: Mapping[str, Any],
+    verdict: Mapping[str, Any],
+    rows: Mapping[str, Any],
+    shown_metric: str,
+    cells: list[str] | None,
 ) -> ArmUpload:
-    """rows: the arm's rows of the summary by metric."""
+    """rows: the arm's rows of the summary by metric. cells: its row in the table of the verdict's metric."""
     metrics = {
         f"{DIFFERENCE}{metric}{ending}": row[column]
         for metric, row in rows.items()
@@ -119,6 +130,8 @@ def _arm_upload(
     warnings = [warning for warning in document["warnings"] if warning["arm"] == verdict["arm"]]
     sentences = [verdict["sentence"], *(("Warning: " if w["serious"] else "") + w["sentence"] for w in warnings)]
     tags = {"verdict": verdict["verdict"]} | ({"baseline": verdict["baseline"]} if verdict["baseline"] else {})
+    if cells is not None:
+        tags |= {MEAN: cells[2], DIFFERENCE_TEXT: cells[3]}
     return ArmUpload(rows.get(shown_metric, {}).get("mean"), metrics, tags, "\n\n".join(sentences))
 
 
@@ -194,8 +207,10 @@ def _send(client: Any, experiment: Any, upload: Upload, store: RunStore) -> list
         baselines = [run_id for run_id, arm in arms.items() if upload.arms[arm].tags["verdict"] == "baseline"]
         run_id = next(iter([*baselines, *arms]))
         report = f"{address}/runs/{run_id}/artifacts/{page}?{ML_PAGES}"
-        client.set_experiment_tag(experiment.experiment_id, NOTE, _note(upload.document, report, address))
-        client.set_experiment_tag(experiment.experiment_id, f"mlflow.sharedViewState.{VIEW}", _view(upload, experiment))
+        client.set_experiment_tag(
+            experiment.experiment_id, NOTE, render_note(upload.document, report, experiment.experiment_id)
+        )
+        client.set_experiment_tag(experiment.experiment_id, VIEW_TAG, _view(upload, experiment))
         rename_runs(client, experiment.experiment_id, store)
     for run_id in arms:  # last: an upload that was interrupted is repeated
         client.set_tag(run_id, DIGEST, upload.digest)
@@ -232,28 +247,6 @@ def _send_arm_report(
     return run_id
 
 
-def _note(document: Mapping[str, Any], report: str, address: str) -> str:
-    """The headline, which alone is seen while the note is folded, links, all sentences, and the tables."""
-    from pipeline.report.markdown import NOTE as TABLE_NOTE
-    from pipeline.report.markdown import metric_tables
-
-    headline, *sentences = document["sentences"]
-    view = f"{address}/runs?viewStateShareKey={VIEW}&{ML_PAGES}"
-    command = f"{command_text('compare')} study={document['study']}"
-    links = f"[The arms, a row each]({view}) · [The whole report]({report}) · `{command}`"
-    # MLflow leaves no space between the columns of a note's table.
-    tables = [
-        line.replace(" |", "&emsp; |") if line.startswith("| ") and "---" not in line else line
-        for line in metric_tables(document["tables"]["summary"])
-    ]
-    bullets = [f"- {sentence}" for sentence in sentences]
-    text = "\n".join([headline, "", links, "", *bullets, "", *tables, TABLE_NOTE])
-    if len(text) <= LONGEST_NOTE:
-        return text
-    ending = "\n\nThe rest is in the report."
-    return text[: text.rindex("\n", 0, LONGEST_NOTE - len(ending))] + ending
-
-
 def _view(upload: Upload, experiment: Any) -> str:
     """A saved view of MLflow's runs table, in the form in which its page saves one: a row per arm, the best first."""
     from pipeline.analysis.curves import higher_is_better  # with pandas, which an upload of runs need not wait for
@@ -263,7 +256,8 @@ def _view(upload: Upload, experiment: Any) -> str:
     metrics = [shown, difference, f"{difference}_p_holm"]
     metrics += [f"{name}{end}" for name in (difference, spread) for end in ("_ci_low", "_ci_high")]
     widths = {f"metrics.`{name}`": 40 + 7 * len(name) for name in metrics}  # pixels: MLflow's own would cut the names
-    widths = {"tags.`verdict`": 110} | widths | {"tags.`seeds`": 80}
+    texts = {"verdict": 110, MEAN: 160, DIFFERENCE_TEXT: 230}  # the answer, before what is left and right of it
+    widths = {f"tags.`{name}`": width for name, width in texts.items()} | widths | {"tags.`seeds`": 80}
     # MLflow makes charts for all metrics that have none here; these sections come first.
     sections = {"Model metrics": True, DIFFERENCE.rstrip("/"): True, "spread": False}
     state = {

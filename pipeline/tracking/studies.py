@@ -1,5 +1,6 @@
 """Upload whole studies: their arms, then their reports."""
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -12,6 +13,7 @@ from pipeline.store.studies import group_damaged
 from pipeline.tracking.background import count_unsent, sync_command
 from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.comparison import publish_comparison
+from pipeline.tracking.pages import verdict_page
 from pipeline.tracking.runs import mirror_arm, up_to_date
 from pipeline.tracking.waiting import NoAnswerError, wait_for_server
 
@@ -91,7 +93,7 @@ def publish_reports(written: Sequence[tuple[RunStore, Path]], results: Path, rep
     tracking = Tracking(wait=wait)
     uri = store_uri(tracking)
     retry = f"To send it: {sync_command(uri, results, reports)}"
-    unsent = [store.study for store, _ in written]
+    unsent, pages = [store.study for store, _ in written], list[str]()
 
     def publish() -> None:
         for store, folder in written:
@@ -101,6 +103,8 @@ def publish_reports(written: Sequence[tuple[RunStore, Path]], results: Path, rep
             elif other_means:
                 arms = f"{', '.join(other_means)}: MLflow has the mean of other runs"
                 print(f"The report of {store.study} is not at {arms}. {retry}", file=sys.stderr)
+            with contextlib.suppress(Exception):  # a line less, where MLflow has gone away since
+                pages.append(verdict_page(uri, store.study))
             unsent.remove(store.study)
 
     try:
@@ -109,4 +113,6 @@ def publish_reports(written: Sequence[tuple[RunStore, Path]], results: Path, rep
         late = f"Could not upload to MLflow at {hide_passwords(uri)}{error}"
         print(f"{late}: the report of {', '.join(unsent)} is unsent. {retry}", file=sys.stderr)
         return False
+    for page in filter(None, pages):
+        print(page)
     return True

@@ -99,7 +99,8 @@ def test_the_report_has_all_its_files(answer: Answer) -> None:
         "drift",
     }
     assert names == {
-        "report.html", "answer.md", "answer.tex", "methods.md", "references.bib", "comparison.json", "summary.csv", "differences.csv", "biases.parquet",
+        "report.html", "answer.md", "answer.tex", "methods.md", "references.bib", "comparison.json",
+        "summary.csv", "differences.csv", "biases.parquet",
         "metrics.json", "plots/intervals.csv", "plots/values.csv", "plots/biases.csv",
         *(f"figures/{figure}.{ending}" for figure in figures for ending in ("png", "svg")),
     }  # fmt: skip
