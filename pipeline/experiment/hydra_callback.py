@@ -131,7 +131,7 @@ class ValidateJobs(Callback):
             sys.exit(0)
         JobRuntime.instance().set(VALIDATED, request.identity)
         _requests.append(request)
-        if is_sweep and config.hydra.launcher._target_ != BASIC_LAUNCHER:
+        if is_sweep and OmegaConf.select(config.hydra.launcher, "_target_") != BASIC_LAUNCHER:
             request.view.watch()  # the jobs run in other processes
 
     def _plan_request(self, config: DictConfig, is_sweep: bool) -> Request:

@@ -98,6 +98,8 @@ def _make_layer(layer: Layer, path: str, seed: int) -> Any:
         elif name in NESTED and value is not None and value is not REQUIRED:
             inner = [_make_layer(v, f"{path}/{v['config']['name']}", seed) for v in as_list(value)]
             config[name] = inner if isinstance(value, list) else inner[0]
+            if name == "cell" and isinstance(value, list):  # Keras would count its name up from model to model
+                config[name] = keras.layers.StackedRNNCells(inner, name="stacked_rnn_cells")
     for name, value in config.items():
         if isinstance(value, dict) and value.get("module") == "keras.layers":  # a layer as an activation
             config[name] = _make_layer({k: v for k, v in value.items() if k != "module"}, f"{path}/{name}", seed)
