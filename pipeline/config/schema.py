@@ -240,7 +240,8 @@ def is_nullable(hint: Any) -> bool:
 
 def is_open(hint: Any) -> bool:
     """Whether a value of this type can hold keys that the schema does not list: a dict, a list, or anything."""
-    return get_origin(hint) in (dict, list) or hint is Any or Any in get_args(hint)
+    parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return any(part is Any or get_origin(part) in (dict, list) for part in parts)
 
 
 def describe_type(hint: Any) -> str:

@@ -40,7 +40,7 @@ def test_seeds_are_a_count_or_a_list(given: object, seeds: tuple[int, ...]) -> N
 )
 def test_other_seeds_are_refused(given: object) -> None:
     """Anything but a count or a list of different whole numbers is refused, with what was given."""
-    shown = "null" if given is None else str(given).lower() if isinstance(given, bool) else given
+    shown = "null" if given is None else str(given).lower() if isinstance(given, bool) else str(given) or '""'
     with pytest.raises(ConfigError, match=f"^{re.escape(f'seeds: {shown} given; allowed: ')}"):
         parse_seeds(given)
 
