@@ -12,6 +12,7 @@ from pipeline.report.settings import Pairs
 from pipeline.store.runs import Run
 
 NOT_RECORDED = "not recorded"
+NOT_SHOWN = "not shown, since this report of portable runs is the same on any machine; each run's machine.json has it"
 STATISTICS = ("arm", "pairs", "difference [95 %]", "p", "p (Holm)", "effect size", "verdict")
 
 
@@ -31,7 +32,7 @@ def reviewer_facts(comparison: Comparison) -> Pairs:
         ("training time", _seconds(runs)),
         ("hardware", _either(runs, _hardware)),
         ("versions", _either(runs, _versions)),
-        ("commit of the code", _either(runs, lambda run: str(run.environment.get("git_commit") or ""))),
+        ("commit of the code", _either(runs, _commit)),
         ("trained with", "\n".join(training_commands(study.arms, study.name))),
         ("corrected", f"p (Holm) for the arms compared with one baseline, of one metric. Not across metrics: this "
          f"report shows {metrics}, and the verdict is about {study.metric} alone"),
@@ -62,8 +63,11 @@ def training_commands(arms: Sequence[Arm], study: str) -> list[str]:
         settings = [arm.setting for arm in of_block if arm.setting != "no_bias"]
         seeds = sorted({run.seed for arm in of_block for run in arm.runs})
         count = str(len(seeds)) if seeds == list(range(len(seeds))) else f"[{','.join(map(str, seeds))}]"
-        recorded = of_block[0].runs[0].environment.get("overrides")
+        first = of_block[0].runs[0]
+        recorded = _recorded(first).get("overrides")
         others = _others(recorded) if recorded is not None else [f"study={study}", *block.split(",")[: bool(block)]]
+        if first.portable and recorded is None:
+            others.append("runtime.portable=true")
         biases = [f"'bias_initializer={','.join(settings)}'"] if settings else []
         use = ["use_bias=true,false" if settings else "use_bias=false"] if len(settings) < len(of_block) else []
         commands.append(" ".join([f"{command_text('train')} -m", *others, *biases, *use, f"seeds={count}"]))
@@ -92,8 +96,19 @@ def _parameters(run: Run) -> str:
     return f"{count:,}" if count else ""
 
 
+def _recorded(run: Run) -> dict[str, Any]:
+    """Versions, device, machine and circumstances of a run; of a portable one what is the same on any machine."""
+    return run.meta["environment"] if run.portable else run.environment | run.machine
+
+
+def _commit(run: Run) -> str:
+    return NOT_SHOWN if run.portable else str(_recorded(run).get("git_commit") or "")
+
+
 def _seconds(runs: Sequence[Run]) -> str:
-    seconds = [run.environment.get("seconds") for run in runs]
+    if any(run.portable for run in runs):
+        return NOT_SHOWN
+    seconds = [_recorded(run).get("seconds") for run in runs]
     known = [value for value in seconds if isinstance(value, int | float)]
     if not known:
         return NOT_RECORDED
@@ -101,13 +116,15 @@ def _seconds(runs: Sequence[Run]) -> str:
 
 
 def _hardware(run: Run) -> str:
-    known = run.environment
+    known = _recorded(run)
+    if run.portable:
+        return f"any x86-64 processor with AVX2 (portable numbers), trained on {known.get('device')}"
     parts = [known.get("gpu"), known.get("processor") or known.get("platform"), f"trained on {known.get('device')}"]
     return ", ".join(str(part) for part in parts if part)
 
 
 def _versions(run: Run) -> str:
-    known = run.environment
+    known = _recorded(run)
     packages = {"Python": known.get("python")} | known.get("packages", {})
     return ", ".join(f"{name} {version}" for name, version in packages.items() if version)
 

@@ -1,5 +1,6 @@
 """What a paper takes from a report: a table in LaTeX, figures as wide as a column, methods with their sources."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -66,6 +67,31 @@ def test_a_reviewer_finds_the_command_that_trained(comparison: Comparison) -> No
     facts = dict(reviewer_facts(comparison))
     assert facts["training time"] == facts["rows"] == "not recorded"
     assert facts["seeds"].startswith("8 (0 to 7)")
+
+
+def test_a_reviewer_finds_time_and_commit_unless_the_report_is_portable(comparison: Comparison) -> None:
+    """machine.json tells them; the report of portable runs is the same whatever it says, as DVC's lock holds."""
+    runs = [run for arm in comparison.study.arms for run in arm.runs]
+
+    def facts(seconds: float) -> dict[str, str]:
+        machine = {
+            "seconds": seconds,
+            "git_commit": "abc123",
+            "processor": "x86",
+            "overrides": ["study=s", "data=iris"],
+        }
+        for run in runs:
+            (run.path / "machine.json").write_text(json.dumps(machine))
+        return dict(reviewer_facts(comparison))
+
+    told = facts(2.0)
+    assert told["training time"].startswith("48 s for 24 runs") and told["commit of the code"] == "abc123"
+    assert "data=iris" in told["trained with"]
+    for run in runs:
+        run.meta["environment"]["portable"] = True
+    told = facts(2.0)
+    assert told == facts(3.0) and "machine.json" in told["training time"]
+    assert "runtime.portable=true" in told["trained with"]
 
 
 @pytest.mark.slow
