@@ -1,7 +1,7 @@
 """The `arms` of a comparison in Python, as settings: each a bias setting."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.api.classes import is_own, own_form
@@ -9,6 +9,7 @@ from pipeline.api.objects import is_keras_object, serialized, without_defaults
 from pipeline.config.hints import NO_BIAS
 from pipeline.config.user_classes import UserClass
 from pipeline.errors import ConfigError, is_number
+from pipeline.models.stable_names import in_stable_names
 
 ALLOWED = (
     "names such as zeros or no_bias, calls such as constant(0.1), initializers of Keras or of your own, or mappings of "
@@ -37,6 +38,17 @@ def read_arms(arms: Any) -> list[GivenArm]:
         shown = arms if isinstance(arms, (str, int, float)) or arms is None else type(arms).__name__
         raise ConfigError("arms", shown if arms != [] else "[]", f"a list of {ALLOWED}")
     return [_arm(arm) for arm in arms]
+
+
+def in_layer_names(arms: Sequence[GivenArm], names: Mapping[str, str]) -> list[GivenArm]:
+    """The arms with the layers of a live model called as they are here, see `models.stable_names`."""
+    named = []
+    for arm in arms:
+        if isinstance(arm.initializer, Mapping) and "class_name" not in arm.initializer:
+            stable = in_stable_names(arm.initializer, names, "arms")
+            arm = replace(arm, initializer={stable[layer]: form for layer, form in arm.initializer.items()})
+        named.append(arm)
+    return named
 
 
 def _arm(arm: Any) -> GivenArm:

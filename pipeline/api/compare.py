@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.api.arms import DEFAULT, GivenArm, read_arms
+from pipeline.api.arms import DEFAULT, GivenArm, in_layer_names, read_arms
 from pipeline.api.classes import pickled
 from pipeline.api.data import StagedData, stage_data
 from pipeline.api.models import read_model
@@ -26,6 +26,7 @@ from pipeline.experiment.outcome import Outcome, plans_by_arm
 from pipeline.experiment.plan import plan_job
 from pipeline.experiment.run import run_arm
 from pipeline.experiment.validate import refuse_conflicting
+from pipeline.models.stable_names import in_stable_names
 from pipeline.runtime.logs import forget_told, told_to
 from pipeline.store.files import check_writable
 from pipeline.store.runs import Run, RunStore
@@ -104,10 +105,13 @@ def _compare(request: _Request, results: Path, study: str, aside: Path, bar: Bar
 
 def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, notes: list[str]) -> Study:
     bar.begin("reading the model and the data")
-    model, arms = read_model(request.model), read_arms(request.arms)
+    model = read_model(request.model)
+    arms, settings = in_layer_names(read_arms(request.arms), model.names), dict(request.settings)
+    if isinstance(layers := settings.get("bias_layers"), (list, tuple)):
+        settings["bias_layers"] = list(in_stable_names(layers, model.names, "bias_layers").values())
     data = stage_data(request.data, request.target, model.input_shape, aside)
     request.files.update(data.shown)
-    build = partial(build_configs, model, arms=arms, settings=request.settings, results=results, study=study)
+    build = partial(build_configs, model, arms=arms, settings=settings, results=results, study=study)
     plans = [plan_job(config) for config in build(data=data)]
     refuse_conflicting(plans)
     baseline = _baseline(request.question.baseline, arms, [plan.bias_setting for plan in plans])

@@ -12,7 +12,10 @@ from pipeline.biases.introspection import flatten_layers, is_keras_layer
 from pipeline.config.schema import CONF
 from pipeline.config.user_classes import UserClass
 from pipeline.errors import ConfigError, PipelineError, closest, one_line
-from pipeline.models.architecture import architecture_of_config, read_architecture
+from pipeline.models.architecture import read_architecture
+from pipeline.models.functional import is_functional_model, top_layers
+from pipeline.models.live import architecture_of_model
+from pipeline.models.source import shape_of_input
 from pipeline.models.user_code import register_class
 
 ALLOWED = (
@@ -25,15 +28,20 @@ SUFFIXES = (".keras", ".json")
 @dataclass(frozen=True)
 class GivenModel:
     """What was given as the model. option: a name of conf/model, or "". layers: see `models.architecture`. compiled:
-    settings that the model was compiled with, by group. input_shape: of one row; None where the model does not say.
+    settings that the model was compiled with, by group. names: of a live model's layers -> those that they have here.
     """
 
     option: str
     name: str
     layers: list[dict[str, Any]] = field(default_factory=list)
     compiled: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    input_shape: Sequence[int | None] | None = None
     classes: tuple[UserClass, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def input_shape(self) -> Sequence[int | None] | None:
+        """The shape of one row; None where the model does not say."""
+        return shape_of_input(self.layers)
 
 
 def read_model(model: Any) -> GivenModel:
@@ -45,19 +53,18 @@ def read_model(model: Any) -> GivenModel:
     if not is_keras_layer(model) or not hasattr(model, "compile"):
         raise ConfigError("model", type(model).__name__, ALLOWED)
     classes = _register_own(model)
-    layers = architecture_of_config(_config_of(model), "model")
+    layers, names = architecture_of_model(model)
     compiled, logits = _compiled(model)
     if logits:
         layers = _with_activation(layers, logits)
     name = "functional" if layers[0]["class_name"] == "Functional" else "sequential"
-    return GivenModel("", name, layers, compiled, _input_shape(layers), classes)
+    return GivenModel("", name, layers, compiled, classes, names)
 
 
 def _by_name(name: str) -> GivenModel:
     path = Path(name).expanduser()
     if path.suffix.lower() in SUFFIXES:
-        layers = read_architecture(str(path))
-        return GivenModel("", path.stem, layers, input_shape=_input_shape(layers))
+        return GivenModel("", path.stem, read_architecture(str(path)))
     options = sorted(file.stem for file in (CONF / "model").glob("*.yaml") if file.stem not in ("file", "python"))
     if name not in options:
         raise ConfigError(
@@ -77,19 +84,6 @@ def _call(function: Any) -> Any:
     if not is_keras_layer(model):
         raise ConfigError(f"model: {name}() returned {type(model).__name__}; allowed: {ALLOWED}")
     return model
-
-
-def _config_of(model: Any) -> Mapping[str, Any]:
-    """The model's config as Keras serializes it."""
-    import keras
-
-    if not getattr(model, "layers", None):
-        raise ConfigError("model", "a model without layers", ALLOWED)
-    try:
-        config: Any = keras.saving.serialize_keras_object(model)
-    except Exception as error:
-        raise ConfigError(f"model: Keras cannot serialize it: {one_line(error)}; allowed: {ALLOWED}") from error
-    return config
 
 
 def _compiled(model: Any) -> tuple[dict[str, dict[str, Any]], str]:
@@ -119,22 +113,16 @@ def _with_activation(layers: list[dict[str, Any]], loss: str) -> list[dict[str, 
 
     Training is the same: for a cross-entropy, the activation is left out of the loss. Metrics need it.
     """
-    *body, last = layers
-    if last["class_name"] != "Dense" or last["config"].get("activation") not in (None, "linear"):
+    top = top_layers(layers)
+    end = layers[0]["config"]["output_layers"][0] if is_functional_model(layers) else top[-1]["config"].get("name")
+    place = next(i for i, layer in enumerate(top) if layer["config"].get("name") == end)
+    last = top[place]
+    is_shared = len(last.get("inbound_nodes", ())) > 1
+    if is_shared or last["class_name"] != "Dense" or last["config"].get("activation") not in (None, "linear"):
         raise ConfigError("loss", f"{loss}(from_logits=True)", "it after a last Dense layer without an activation")
     activation = "sigmoid" if loss.startswith("Binary") else "softmax"
-    return [*body, {**last, "config": {**last["config"], "activation": activation}}]
-
-
-def _input_shape(layers: Sequence[Mapping[str, Any]]) -> Sequence[int | None] | None:
-    """The shape of one row that the model says it takes."""
-    first = layers[0]
-    if first["class_name"] == "Functional":
-        inputs = [layer for layer in first["config"]["layers"] if layer["class_name"] == "InputLayer"]
-        first = inputs[0] if len(inputs) == 1 else first
-    if first["class_name"] != "InputLayer" or not first["config"].get("batch_shape"):
-        return None
-    return list(first["config"]["batch_shape"][1:])
+    top = [*top[:place], {**last, "config": {**last["config"], "activation": activation}}, *top[place + 1 :]]
+    return [{**layers[0], "config": {**layers[0]["config"], "layers": top}}] if is_functional_model(layers) else top
 
 
 def _register_own(model: Any) -> tuple[UserClass, ...]:

@@ -4,7 +4,8 @@ For each name, a test says what breaks when it goes: tests/biases/test_introspec
 """
 
 import sys
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -95,6 +96,20 @@ def restore_keras_seed(before: Any) -> None:
     state.set_global_attribute("global_seed_generator", None if before is None else before[0])
     if before is not None:
         before[0].state.assign(before[1])
+
+
+def name_counts() -> dict[str, int]:
+    """How far Keras has counted the automatic names of this program, by their stem."""
+    from keras.src.backend.common.global_state import get_global_attribute
+
+    return dict(get_global_attribute("object_name_uids") or {})
+
+
+def set_name_counts(counts: Mapping[str, int]) -> None:
+    """Have Keras go on counting from here, see `name_counts`."""
+    from keras.src.backend.common.global_state import set_global_attribute
+
+    set_global_attribute("object_name_uids", defaultdict(int, counts))
 
 
 def loss_arguments(loss: Any) -> dict[str, Any]:

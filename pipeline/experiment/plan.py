@@ -11,6 +11,7 @@ from pipeline.data.sources import data_identity
 from pipeline.experiment.code import run_code, used_code
 from pipeline.experiment.identity import Recipe, SeedKeys, identify
 from pipeline.models.initializers.registry import check_bias_rank, initializer_defaults, resolved_initializer
+from pipeline.models.source import in_layer_names
 from pipeline.models.spec import bias_initializers, complete_layers
 from pipeline.runtime.environment import package_versions
 from pipeline.runtime.portable import is_portable
@@ -73,17 +74,18 @@ def plan_job(config: Config) -> Plan:
     files = run_code(config)
     config = replace(config, bias_initializer=resolved_initializer(config.bias_initializer))
     defaults = initializer_defaults(config.bias_initializer.class_name)
-    layers = complete_layers(config)
+    named = in_layer_names(config)
+    layers = complete_layers(named)
     for path, class_name, bias_rank in bias_initializers(layers):
         check_bias_rank(class_name, path, bias_rank)
     check_optimizer(config.optimizer)
     data = data_identity(config.data)
     settings = {
-        "bias_setting": bias_setting(config, defaults),
+        "bias_setting": bias_setting(named, defaults),
         "block": block_name(config),
         "use_bias": config.use_bias,
-        "bias_initializer": _without_null(asdict(config.bias_initializer)) if config.use_bias else None,
-        "bias_layers": config.bias_layers,
+        "bias_initializer": _without_null(asdict(named.bias_initializer)) if config.use_bias else None,
+        "bias_layers": named.bias_layers,
         "data": {"name": config.data.name} | data,
         "model": {"name": config.model.name, "layers": layers},
         "optimizer": asdict(config.optimizer),
@@ -95,7 +97,7 @@ def plan_job(config: Config) -> Plan:
     recipe = identify(layers, data, config.optimizer, config.training, package_versions(), portable,
                       [entry["digest"] for entry in code])  # fmt: skip
     keys = SeedKeys(recipe, config.seeds)
-    plan = Plan(config, arm_name(config, defaults), settings, recipe, keys, config.seeds)
+    plan = Plan(config, arm_name(named, defaults), settings, recipe, keys, config.seeds)
     covered = stored_seeds(plan)
     plan = replace(plan, missing=tuple(seed for seed in config.seeds if seed not in covered))
     check_places(plan.store, plan.arm, plan.missing)

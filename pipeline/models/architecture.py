@@ -2,8 +2,9 @@
 
 A Sequential, and a Functional model that is a chain, is a list of layers `{class_name, config}`. Any other Functional
 model is a list of one entry, in Keras' own form: `{class_name: Functional, config: {layers, input_layers,
-output_layers}}`. What the constructor's defaults say is left out, as are weights, shapes that follow, and Keras'
-automatic names, so that a model built twice, or written in YAML, is the same. Imports no Keras and runs no code.
+output_layers}}`. What the constructor's defaults say is left out, as are weights and shapes that follow, so that the
+same model in YAML is the same. Layers keep their names, as a file has them; `stable_names.py` is for those of live
+models. Imports no Keras and runs no code.
 """
 
 import json
@@ -124,22 +125,20 @@ def _clean_layer(entry: Any, key: str) -> dict[str, Any]:
         return _clean_model(class_name, config, key)
     if class_name == "InputLayer":
         shape = config.get("batch_shape", config.get("batch_input_shape"))
-        return {"class_name": class_name, "config": {"batch_shape": _plain(shape, key)} | _named(config, class_name)}
+        return {"class_name": class_name, "config": {"batch_shape": _plain(shape, key)} | _named(config)}
     if class_name not in class_names("layers"):
         return {"class_name": class_name, "config": {k: _plain(v, key) for k, v in config.items()}}
     defaults = constructor_arguments("layers", class_name)
-    cleaned = _named(config, class_name)
+    cleaned = _named(config)
     for name, value in config.items():
-        plain = _argument(name, value, key) if name != "name" else None
+        plain = _argument(class_name, name, value, key) if name != "name" else None
         if not _is_left_out(class_name, name, plain, defaults):
             cleaned[name] = plain
     return {"class_name": class_name, "config": _without_other_direction(cleaned)}
 
 
-def _named(config: Entry, class_name: str) -> dict[str, Any]:
-    """The name of a layer that has one of its own."""
-    name = config.get("name")
-    return {} if name is None or is_automatic(name, class_name) else {"name": name}
+def _named(config: Entry) -> dict[str, Any]:
+    return {} if config.get("name") is None else {"name": config["name"]}
 
 
 def _clean_model(class_name: str, config: Entry, key: str) -> dict[str, Any]:
@@ -148,32 +147,31 @@ def _clean_model(class_name: str, config: Entry, key: str) -> dict[str, Any]:
     if class_name == "Sequential" or not is_functional(config):
         inner = [_clean_layer(entry, key) for entry in config.get("layers", ())]
         inner = [layer for layer in inner if layer["class_name"] != "InputLayer"]
-        return {"class_name": "Sequential", "config": _named(config, class_name) | frozen | {"layers": inner}}
+        return {"class_name": "Sequential", "config": _named(config) | frozen | {"layers": inner}}
     graph = clean_graph(config, lambda entry: _clean_layer(entry, key))
     in_order = chain(graph)
-    name = {} if is_automatic(config.get("name"), "Functional") else _named(config, "Model")
     if in_order is not None:
-        return {"class_name": "Sequential", "config": name | frozen | {"layers": in_order[1:]}}
-    return {"class_name": "Functional", "config": name | frozen | graph}
+        return {"class_name": "Sequential", "config": _named(config) | frozen | {"layers": in_order[1:]}}
+    return {"class_name": "Functional", "config": _named(config) | frozen | graph}
 
 
 def _clean_operation(entry: Entry, key: str) -> dict[str, Any]:
     config = {k: _plain(v, key) for k, v in (entry.get("config") or {}).items() if k not in ("name", "trainable")}
     config = {k: v for k, v in config.items() if k != "dtype" or v is not None}
-    name = _named(entry.get("config") or {}, entry["class_name"])
+    name = _named(entry.get("config") or {})
     return {"class_name": entry["class_name"], "module": entry["module"], "config": name | config}
 
 
-def _argument(name: str, value: Any, key: str) -> Any:
+def _argument(class_name: str, name: str, value: Any, key: str) -> Any:
     """A layer's argument in clean form."""
     if name in ("layer", "backward_layer", "cell") and isinstance(value, Mapping):
         inner = _clean_layer(value, key)
-        side = {"layer": "forward_", "backward_layer": "backward_"}.get(name, "")
-        full_name = str((value.get("config") or {}).get("name")).removeprefix(side)  # as Bidirectional calls them
-        inner["config"].pop("name", None)
-        inner["config"] = _named({"name": full_name}, inner["class_name"]) | inner["config"]
-        is_plain_stack = inner["class_name"] == "StackedRNNCells" and set(inner["config"]) == {"cells"}
-        return inner["config"]["cells"] if is_plain_stack else inner
+        arguments = inner["config"]
+        if class_name == "Bidirectional" and isinstance(arguments.get("name"), str):  # to which Keras adds this
+            arguments["name"] = arguments["name"].removeprefix("forward_" if name == "layer" else "backward_")
+        is_stack = inner["class_name"] == "StackedRNNCells" and set(arguments) <= {"name", "cells"}
+        is_implied = is_stack and is_automatic(arguments.get("name", "stacked_rnn_cells"), "StackedRNNCells")
+        return arguments["cells"] if is_implied else inner
     if name in ("layers", "cells", "cell") and isinstance(value, (list, tuple)):
         return [_clean_layer(v, key) for v in value]
     if name.endswith("_initializer") and value is not None:

@@ -43,15 +43,25 @@ def clean_graph(config: Mapping[str, Any], clean_layer: Callable[[Any], dict[str
     """The graph of a Functional model in clean form, its layers named. clean_layer: makes that of an entry."""
     entries = config["layers"]
     layers = [clean_layer(entry) for entry in entries]
-    name_layers(layers)
-    renamed = {
-        entry.get("name") or entry["config"].get("name"): layer["config"]["name"]
-        for entry, layer in zip(entries, layers, strict=True)
-    }
     for entry, layer in zip(entries, layers, strict=True):
-        layer["inbound_nodes"] = [_clean_node(node, renamed) for node in entry.get("inbound_nodes") or ()]
-    ends = {side: _renamed_ends(config[side], renamed) for side in ("input_layers", "output_layers")}
-    return {"layers": layers} | ends
+        if entry.get("name") is not None:
+            layer["config"].setdefault("name", entry["name"])
+    name_layers(layers)
+    for entry, layer in zip(entries, layers, strict=True):
+        layer["inbound_nodes"] = [_clean_node(node) for node in entry.get("inbound_nodes") or ()]
+    known = {layer["config"]["name"]: layer["config"]["name"] for layer in layers}
+    return relinked({"layers": layers} | {end: _clean_ends(config[end]) for end in ENDS}, known)
+
+
+def relinked(graph: Graph, names: Mapping[str, str]) -> Graph:
+    """A graph whose calls and ends name each layer as `names` says. Raises KeyError for other layers."""
+
+    def tensor(history: list[Any]) -> dict[str, Any]:
+        return {"class_name": TENSOR, "config": {"keras_history": [names[history[0]], *history[1:3]]}}
+
+    layers = [layer | {"inbound_nodes": map_tensors(layer["inbound_nodes"], tensor)} for layer in graph["layers"]]
+    ends = {end: map_ends(graph[end], lambda place: [names[place[0]], *place[1:]]) for end in ENDS}
+    return {**graph, "layers": layers} | ends
 
 
 def chain(graph: Graph) -> list[dict[str, Any]] | None:
@@ -114,24 +124,23 @@ def map_ends(ends: Any, function: Callable[[list[Any]], Any]) -> Any:
     return [map_ends(end, function) for end in ends]
 
 
-def _renamed_ends(ends: Any, renamed: Mapping[str, str]) -> Any:
-    cleaned = map_ends(ends, lambda end: [renamed[end[0]], *end[1:]])
+def _clean_ends(ends: Any) -> Any:
+    """The inputs or outputs of a graph, without a list around the only one."""
+    cleaned = map_ends(ends, list)
     is_one = isinstance(cleaned, list) and len(cleaned) == 1 and isinstance(cleaned[0], list)
     return cleaned[0] if is_one and isinstance(cleaned[0][0], str) else cleaned
 
 
-def _clean_node(node: Any, renamed: Mapping[str, str]) -> dict[str, Any]:
+def _clean_node(node: Any) -> dict[str, Any]:
     """A call of a layer. Keras 2 wrote it as a list of [layer, node, output, other arguments]."""
-
-    def tensor(history: list[Any]) -> dict[str, Any]:
-        return {"class_name": TENSOR, "config": {"keras_history": [renamed[history[0]], *history[1:3]]}}
-
     if isinstance(node, Mapping):
-        kwargs = {k: map_tensors(v, tensor) for k, v in node.get("kwargs", {}).items() if v is not None}
-        return {"args": map_tensors(node.get("args", ()), tensor), "kwargs": kwargs}
+        return {
+            "args": node.get("args", ()),
+            "kwargs": {k: v for k, v in node.get("kwargs", {}).items() if v is not None},
+        }
     if isinstance(node[0], str):
         node = [node]
-    tensors = [tensor(source) for source in node]
+    tensors = [{"class_name": TENSOR, "config": {"keras_history": list(source[:3])}} for source in node]
     kwargs = {k: v for source in node for k, v in (source[3] if len(source) > 3 else {}).items() if v is not None}
     return {"args": tensors if len(tensors) == 1 else [tensors], "kwargs": kwargs}
 

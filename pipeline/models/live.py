@@ -5,11 +5,13 @@ from typing import Any
 from pipeline.biases.introspection import direct_sublayers, is_keras_layer
 from pipeline.errors import ConfigError
 from pipeline.models.architecture import ALLOWED, architecture_of_config
+from pipeline.models.stable_names import stable_names
 
 
-def architecture_of_model(model: Any, key: str = "model") -> list[dict[str, Any]]:
-    """The layers of a live Sequential, built or not, or Functional model, as `model.layers` takes them; see
-    `architecture_of_config`. Its weights are not used.
+def architecture_of_model(model: Any, key: str = "model") -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The layers of a live Sequential, built or not, or Functional model, as `model.layers` takes them, see
+    `architecture_of_config`; and for each name that a layer has in the program, the stable one. Its weights are not
+    used.
 
     key: what messages call the model. Raises ConfigError for anything else.
     """
@@ -27,7 +29,7 @@ def architecture_of_model(model: Any, key: str = "model") -> list[dict[str, Any]
         config: Any = keras.saving.serialize_keras_object(model)
     except Exception as error:  # of a layer of the user's
         raise ConfigError(f"{key}: Keras cannot describe it: {type(error).__name__}: {error}") from error
-    return architecture_of_config(config, key)
+    return stable_names(architecture_of_config(config, key))
 
 
 def _refuse_shared(model: Any, key: str) -> None:

@@ -1,13 +1,17 @@
 """Where a model's layers come from: the settings, a saved model, or a function of the user's."""
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from pipeline.biases.introspection import name_counts, set_name_counts
 from pipeline.config.schema import Config, Model
 from pipeline.errors import ConfigError, one_line
 from pipeline.models.architecture import read_architecture
 from pipeline.models.functional import is_functional_model
+from pipeline.models.stable_names import in_stable_names
 
 SOURCES = "model=file model.path=mine.keras, model=python model.function=mine:build, or a model of conf/model"
 
@@ -19,8 +23,26 @@ def model_layers(config: Config) -> Any:
     if model.path is not None:
         return read_architecture(model.path)
     if model.function is not None:
-        return _of_function(config)
+        return _of_function(config)[0]
     return model.layers
+
+
+def in_layer_names(config: Config) -> Config:
+    """The config with the layers that its settings name called as they are here, see `stable_names.py`: other than in
+    the program of the model that `model.function` returns. Raises ConfigError.
+    """
+    layers, chosen = config.bias_layers, config.bias_initializer.layers
+    is_named = isinstance(layers, list) or chosen
+    if config.model.function is None or not is_named:
+        return config
+    check_source(config.model)
+    names = _of_function(config)[1]
+    if isinstance(layers, list):
+        layers = list(in_stable_names(layers, names, "bias_layers").values())
+    if chosen:
+        stable = in_stable_names(chosen, names, "bias_initializer")
+        chosen = {stable[name]: initializer for name, initializer in chosen.items()}
+    return replace(config, bias_layers=layers, bias_initializer=replace(config.bias_initializer, layers=chosen))
 
 
 def check_source(model: Model) -> None:
@@ -43,7 +65,11 @@ def declares_input(layers: list[Any]) -> bool:
 
 def declared_shape(config: Config) -> tuple[int | None, ...] | None:
     """The shape of one row that the model was made for; None where it does not say."""
-    layers = model_layers(config)
+    return shape_of_input(model_layers(config))
+
+
+def shape_of_input(layers: Any) -> tuple[int | None, ...] | None:
+    """The shape of one row that a model's layers say; None where they do not."""
     if is_functional_model(layers):
         graph = layers[0]["config"]
         layers = [layer for layer in graph["layers"] if layer["config"].get("name") == graph["input_layers"][0]]
@@ -54,22 +80,32 @@ def declared_shape(config: Config) -> tuple[int | None, ...] | None:
     return None if shape is None else tuple(shape[1:])
 
 
-def _of_function(config: Config) -> Any:
-    """The architecture of the model that the user's function returns. Raises ConfigError for what it raises."""
+def _of_function(config: Config) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The architecture of the model that the user's function returns, and the names of its layers, see `live.py`.
+    Raises ConfigError for what it raises.
+    """
     from pipeline.models.user_code import find_function, load_code
 
-    name = str(config.model.function)
-    function = find_function(load_code(config.code_paths), name, "model.function")
-    return _called(function, name)
+    name, files = str(config.model.function), load_code(config.code_paths)
+    function, counted = find_function(files, name, "model.function"), Counter[str]()
+    for file in files:
+        counted |= Counter(file.names)
+    return _called(function, name, tuple(counted.items()))
 
 
 @lru_cache(maxsize=16)
-def _called(function: Any, name: str) -> list[dict[str, Any]]:
+def _called(
+    function: Any, name: str, counted: tuple[tuple[str, int], ...]
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """counted: how far its files have counted Keras' automatic names."""
     from pipeline.models.live import architecture_of_model
 
-    key = f"model.function: {name}"
+    key, before = f"model.function: {name}", name_counts()
+    set_name_counts(dict(counted))  # as in a program that calls this function alone
     try:
         model = function()
     except Exception as error:
         raise ConfigError(f"{key} raises {type(error).__name__}: {one_line(error)}") from error
+    finally:
+        set_name_counts(before)
     return architecture_of_model(model, key)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.biases.introspection import name_counts, set_name_counts
 from pipeline.config.schema import expand_home
 from pipeline.config.user_classes import UserClass, add_user_class
 from pipeline.errors import ConfigError, one_line
@@ -34,13 +35,14 @@ class CodeFile:
     """A file of code that has been run.
 
     name: of the file, without its folder. digest: of its bytes, and of those of what it imports from its folder.
-    classes: what it registered. module: what it defined.
+    classes: what it registered. module: what it defined. names: how far it counted Keras' automatic names, from 0.
     """
 
     name: str
     digest: str
     classes: tuple[UserClass, ...]
     module: ModuleType = field(repr=False, compare=False)
+    names: dict[str, int] = field(repr=False, compare=False)
 
     @property
     def registers(self) -> list[str]:
@@ -141,7 +143,8 @@ def _run_file(given: str, path: Path) -> tuple[list[tuple[Path, str]], CodeFile]
     module = ModuleType(f"{path.stem}@{digest(source)}")
     module.__file__ = str(path)
     objects = keras.saving.get_custom_objects()
-    before, numbers = dict(objects), _numbers()
+    before, numbers, counted = dict(objects), _numbers(), name_counts()
+    set_name_counts({})  # so that layers are called the same in every process, whatever it has made before
     sys.modules[module.__name__] = module  # where dataclasses and typing look for it
     helpers = list[Path]()
     try:
@@ -154,6 +157,7 @@ def _run_file(given: str, path: Path) -> tuple[list[tuple[Path, str]], CodeFile]
         if ours := [name for name, _ in new if name.partition(">")[0] == OURS]:
             reason = f"which registers {ours[0]}"
             raise ConfigError("code", given, f"another package than {OURS}", reason=reason)
+        names = name_counts()
     except BaseException as error:
         del sys.modules[module.__name__]
         objects.clear()
@@ -162,6 +166,8 @@ def _run_file(given: str, path: Path) -> tuple[list[tuple[Path, str]], CodeFile]
         if isinstance(error, (ConfigError, KeyboardInterrupt)):
             raise
         raise ConfigError(_explain(given, path, error)) from error
+    finally:
+        set_name_counts(counted)
     read = [(path, digest(source)), *((helper, _digest(helper)) for helper in sorted(helpers))]
     contents = [content for _, content in read]
     code_digest = contents[0] if len(contents) == 1 else digest(contents)
@@ -169,7 +175,7 @@ def _run_file(given: str, path: Path) -> tuple[list[tuple[Path, str]], CodeFile]
     classes = tuple(
         UserClass(name, group, cls, code_digest, path.name) for name, group, cls in known if group is not None
     )
-    return read, CodeFile(path.name, code_digest, classes, module)
+    return read, CodeFile(path.name, code_digest, classes, module, names)
 
 
 def _explain(given: str, path: Path, error: BaseException) -> str:

@@ -242,6 +242,18 @@ def test_a_functional_model_trains(iris: tuple[np.ndarray, np.ndarray]) -> None:
     assert dict(mixed.groupby("bias")["before"].mean().round(3)) == {"first/bias": 1.0, "last/bias": 0.1}
 
 
+def test_layers_are_called_as_in_the_model(iris: tuple[np.ndarray, np.ndarray]) -> None:
+    """Though automatic names count on within a program: the answer says under which name it has them."""
+    network()
+    model = network()
+    first, last = (layer.name for layer in model.layers)
+    settings = SETTINGS | {"arms": ["zeros", {first: "zeros", last: "ones"}], "seeds": 1, "ablation": False}
+    answer = compare_initializers(model, iris, **settings)
+    mixed = answer.biases().query("arm != 'zeros'")
+    assert dict(mixed.groupby("bias")["before"].mean()) == {"dense/bias": 0, "dense_1/bias": 1}
+    assert f"model: {first} is called dense, {last} is called dense_1 here" in repr(answer)
+
+
 def test_the_library_has_one_base_of_errors() -> None:
     """Whoever catches it catches all."""
     assert issubclass(DataError, PipelineError) and issubclass(ConfigError, PipelineError)

@@ -10,7 +10,9 @@ from pipeline.biases.introspection import (
     flatten_layers,
     inbound_output_shapes,
     is_keras_layer,
+    name_counts,
     recurrent_layers,
+    set_name_counts,
 )
 
 
@@ -84,3 +86,15 @@ def test_inbound_output_shapes_have_one_for_each_call(keras, model):
     """Without `_inbound_nodes`, memory and time are estimated without the outputs of the layers."""
     assert inbound_output_shapes(model.get_layer("shared")) == [(None, 4, 3)] * 2
     assert inbound_output_shapes(keras.layers.Dense(3)) == []
+
+
+def test_automatic_names_are_counted_from_where_they_are_told(keras):
+    """Without `object_name_uids`, a function's model has other names after other models than alone."""
+    before = name_counts()
+    try:
+        set_name_counts({"dense": 4})
+        assert [keras.layers.Dense(1).name for _ in range(2)] == ["dense_4", "dense_5"]
+        assert name_counts() == {"dense": 6}
+    finally:
+        set_name_counts(before)
+    assert name_counts() == before

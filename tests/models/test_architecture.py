@@ -3,9 +3,13 @@
 import json
 
 import pytest
+from factories import compose_config
 
 from pipeline.errors import ConfigError
 from pipeline.models.architecture import architecture_of_config, read_architecture
+from pipeline.models.live import architecture_of_model
+from pipeline.models.spec import complete_layers
+from pipeline.models.stable_names import in_stable_names
 
 
 def dense(units, **more):
@@ -22,7 +26,7 @@ def two_branches(keras, name=None):
     return keras.Model(inputs, layers.Dense(3)(joined[:, :6]))
 
 
-def test_defaults_and_automatic_names_are_left_out():
+def test_defaults_are_left_out():
     """A Sequential says what its author wrote."""
     import keras
 
@@ -36,15 +40,16 @@ def test_defaults_and_automatic_names_are_left_out():
             layers.Dense(2, bias_initializer=keras.initializers.Constant(0.1), dtype="float16"),
         ]
     )
-    assert architecture_of_config(json.loads(model.to_json())) == [
-        {"class_name": "InputLayer", "config": {"batch_shape": [None, 8, 8]}},
-        {"class_name": "Conv1D", "config": {"filters": 2, "kernel_size": [3],
+    assert architecture_of_model(model)[0] == [
+        {"class_name": "InputLayer", "config": {"batch_shape": [None, 8, 8], "name": "input_layer"}},
+        {"class_name": "Conv1D", "config": {"filters": 2, "kernel_size": [3], "name": "conv1_d",
                                             "kernel_initializer": {"class_name": "HeNormal", "config": {}}}},
         {"class_name": "Bidirectional",
-         "config": {"name": "both", "layer": {"class_name": "LSTM", "config": {"units": 3}}}},
-        dense(4, use_bias=False, activation="relu",
+         "config": {"name": "both", "layer": {"class_name": "LSTM", "config": {"units": 3, "name": "lstm"}}}},
+        dense(4, use_bias=False, activation="relu", name="dense",
               kernel_regularizer={"class_name": "L2", "config": {"l2": 0.01}}),
-        dense(2, dtype="float16", bias_initializer={"class_name": "Constant", "config": {"value": 0.1}}),
+        dense(2, dtype="float16", name="dense_1",
+              bias_initializer={"class_name": "Constant", "config": {"value": 0.1}}),
     ]  # fmt: skip
 
 
@@ -55,9 +60,9 @@ def test_what_a_layer_sets_apart_from_the_default_is_kept():
     layers = keras.layers
     both = layers.Bidirectional(layers.LSTM(3), backward_layer=layers.LSTM(2, go_backwards=True))
     frozen = layers.Dense(1, trainable=False)
-    bidirectional, last = architecture_of_config(keras.Sequential([both, frozen]).get_config())
-    assert bidirectional["config"]["backward_layer"]["config"] == {"units": 2, "go_backwards": True}
-    assert last == dense(1, trainable=False)
+    bidirectional, last = architecture_of_model(keras.Sequential([both, frozen]))[0]
+    assert bidirectional["config"]["backward_layer"]["config"] == {"units": 2, "go_backwards": True, "name": "lstm_1"}
+    assert last == dense(1, trainable=False, name="dense")
 
 
 def test_a_functional_chain_is_a_list_of_layers():
@@ -66,7 +71,7 @@ def test_a_functional_chain_is_a_list_of_layers():
 
     inputs = keras.Input((4,))
     inner = keras.Sequential([keras.layers.Dense(3)], name="inner")
-    chain = architecture_of_config(keras.Model(inputs, keras.layers.Dense(2)(inner(inputs))).get_config())
+    chain, _ = architecture_of_model(keras.Model(inputs, keras.layers.Dense(2)(inner(inputs))))
     assert chain == [
         {"class_name": "InputLayer", "config": {"batch_shape": [None, 4], "name": "input_layer"}},
         {"class_name": "Sequential", "config": {"name": "inner", "layers": [dense(3, name="dense")]}},
@@ -74,22 +79,70 @@ def test_a_functional_chain_is_a_list_of_layers():
     ]
 
 
-def test_a_model_made_twice_has_one_architecture(tmp_path):
-    """Though Keras counts its automatic names up; and so it has read from its files."""
+def test_a_live_model_made_twice_has_one_architecture():
+    """Though Keras counts its automatic names up; the calls of its graph follow."""
     import keras
 
-    first, second = two_branches(keras), two_branches(keras)
-    expected = architecture_of_config(first.get_config())
-    assert architecture_of_config(json.loads(second.to_json())) == expected
-    assert architecture_of_config(keras.saving.serialize_keras_object(second)) == expected
-    first.save(tmp_path / "größe, #2.keras")
-    (tmp_path / "mine.json").write_text(second.to_json(), encoding="utf-8")
-    assert read_architecture(str(tmp_path / "größe, #2.keras")) == expected
-    assert read_architecture(str(tmp_path / "mine.json")) == expected
-    (entry,) = expected
+    (first, _), (second, names) = (architecture_of_model(two_branches(keras)) for _ in range(2))
+    assert first == second
+    (entry,) = first
     assert entry["class_name"] == "Functional"
-    names = [layer["config"]["name"] for layer in entry["config"]["layers"]]
-    assert names == ["input_layer", "dense", "add", "multiply", "concatenate", "get_item", "dense_1"]
+    layers = entry["config"]["layers"]
+    assert [layer["config"]["name"] for layer in layers] == [
+        "input_layer", "dense", "add", "multiply", "concatenate", "get_item", "dense_1"]  # fmt: skip
+    (call,) = layers[-1]["inbound_nodes"]
+    assert call["args"][0]["config"]["keras_history"] == ["get_item", 0, 0]
+    assert entry["config"]["output_layers"] == ["dense_1", 0, 0]
+    assert list(names.values()) == [layer["config"]["name"] for layer in layers] and "dense" not in names
+
+
+def test_a_file_keeps_its_names(tmp_path):
+    """They are what its user reads elsewhere, also where they look like automatic ones."""
+    import keras
+
+    model = two_branches(keras)
+    model.save(tmp_path / "größe, #2.keras")
+    (tmp_path / "mine.json").write_text(model.to_json(), encoding="utf-8")
+    for name in ("größe, #2.keras", "mine.json"):
+        (entry,) = read_architecture(str(tmp_path / name))
+        names = [layer["config"]["name"] for layer in entry["config"]["layers"]]
+        assert sorted(names) == sorted(operation.name for operation in model.operations)
+    counted = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="dense_1"), keras.layers.Dense(2)])
+    counted.layers[1].name = "conv2d_2"
+    (tmp_path / "mine.json").write_text(counted.to_json(), encoding="utf-8")
+    names = [layer["config"]["name"] for layer in read_architecture(str(tmp_path / "mine.json"))[1:]]
+    assert names == ["dense_1", "conv2d_2"]
+
+
+@pytest.mark.parametrize("kind", ["Sequential", "Functional"])
+def test_two_layers_of_one_name_are_refused(tmp_path, kind):
+    """In a file that was made by hand too."""
+    layers = [dense(4, name="dense_1"), dense(3, name="dense_1")]
+    ends = {"input_layers": ["dense_1", 0, 0], "output_layers": ["dense_1", 0, 0]} if kind == "Functional" else {}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"class_name": kind, "config": {"layers": layers, **ends}}))
+    with pytest.raises(ConfigError, match=r"^model.layers: two layers are named dense_1; allowed: "):
+        complete_layers(compose_config("data=iris", "model=file", f"model.path={path}"))
+
+
+def test_a_setting_may_call_live_layers_as_the_program_does(capsys):
+    """By names that shift by one, and of layers within layers; what is ambiguous is refused."""
+    import keras
+
+    layers = keras.layers
+    inner = keras.Sequential([keras.Input((3,)), layers.Dense(3, name="dense_4")], name="inner")
+    model = keras.Sequential([layers.Dense(3, name="dense_1"), layers.Dense(3, name="dense_2"), inner])
+    names = architecture_of_model(model)[1]
+    assert in_stable_names(["dense_2"], names, "bias_layers") == {"dense_2": "dense_1"}
+    assert "model: dense_2 is called dense_1 here" in capsys.readouterr().err
+    assert in_stable_names(["hidden", "inner"], names, "arms") == {"hidden": "hidden", "inner": "inner"}
+    assert not capsys.readouterr().err
+    for given, words in (
+        (["dense_1"], "arms: dense_1 given, whose automatic name is that of several layers here; allowed: a name of"),
+        (["dense_2", "first"], "two of which are dense_1; allowed: one name per layer"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            in_stable_names(given, {**names, "first": "dense_1"}, "arms")
 
 
 def test_models_with_several_inputs_or_outputs_are_refused():

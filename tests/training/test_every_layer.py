@@ -98,7 +98,7 @@ def test_a_live_layer_is_the_layer_of_yaml(name):
     model.add(keras.layers.Dense(3, activation="softmax", name="output"))
     output = ("Dense", {"units": 3, "activation": "softmax", "name": "output"})
     yaml = f"model.layers={spelled([(name, arguments), ('Flatten', {}), output])}"
-    mine = architecture_of_model(model)
+    mine, _ = architecture_of_model(model)
     rows = np.random.default_rng(0).random((5, *shape), np.float32)
     for bias in (["bias_initializer=zeros"], ["bias_initializer=glorot"], ["use_bias=false"]):
         typed = compose_config(yaml, *bias)

@@ -77,14 +77,14 @@ def test_a_functional_model_equals_fit(make, tmp_path, caplog):
 
 @pytest.mark.slow
 def test_a_functional_chain_is_the_sequential_of_yaml(tmp_path):
-    """Bit for bit, under the same key of a run."""
+    """Bit for bit, under the same key of a run, where the file's names are those that YAML gives."""
     import keras
 
     from pipeline.experiment.plan import plan_job
 
     inputs = keras.Input((8, 8, 1))
-    x = keras.layers.Dense(64, activation="relu")(keras.layers.Flatten()(inputs))
-    x = keras.layers.Dense(32, activation="relu")(x)
+    x = keras.layers.Dense(64, activation="relu", name="dense")(keras.layers.Flatten(name="flatten")(inputs))
+    x = keras.layers.Dense(32, activation="relu", name="dense_1")(x)
     chain = keras.Model(inputs, keras.layers.Dense(10, activation="softmax", name="output")(x))
     mine = config_of(chain, tmp_path)
     layers = [
