@@ -70,6 +70,8 @@ class Data:
     """Of a file: the columns, or the array, to predict from; null: all others."""
     drop: Any | None = None
     """Of a table: columns to leave out."""
+    categories: Any | None = None
+    """Of a table: columns that are taken as categories, a target's as classes, whatever they hold."""
     separator: str | None = None
     """Of a text table: what separates columns; null: detected."""
     decimal: str | None = None

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.dates import DATE, dates_in_order, unreadable
+from pipeline.data.dates import DATE, are_dates, dates_in_order, unreadable
 from pipeline.data.header import is_number
 from pipeline.data.precision import merges, whole_numbers_lost
 from pipeline.errors import DataError
@@ -13,10 +13,11 @@ from pipeline.errors import DataError
 MOST_CATEGORIES = 50  # of a text column: each becomes a feature
 
 
-def column_kind(values: Any, name: str, key: str = "data.drop") -> str:
+def column_kind(values: Any, name: str, key: str = "data.drop", beside: bool = False) -> str:
     """`number`, `boolean`, `text` or `date`: what the pandas series holds.
 
-    key: the setting that the refusal of anything else names. Raises DataError.
+    key: the setting that the refusal of anything else names. beside: whether the table has dates in another column.
+    Raises DataError.
     """
     import pandas as pd
 
@@ -40,7 +41,7 @@ def column_kind(values: Any, name: str, key: str = "data.drop") -> str:
     if kinds and kinds <= {bool, np.bool_}:
         return "boolean"
     if kinds <= {str}:
-        return "date" if different and all(DATE.fullmatch(text.strip()) for text in different) else "text"
+        return "date" if are_dates([text.strip() for text in different], beside) else "text"
     if all(issubclass(kind, (datetime.date, datetime.time)) for kind in kinds):
         return "date"
     if all(issubclass(kind, (int, float, np.number)) or kind.__name__ == "Decimal" for kind in kinds):
@@ -102,6 +103,8 @@ def as_times(values: Any, name: str) -> np.ndarray:
     texts = [str(value) for value in values]
     numeric = [is_number(text) for text in texts]
     dated = [DATE.fullmatch(text.strip()) is not None for text in texts]
+    if all(dated):
+        return dates_in_order(values, name)
     usual = max(numeric, dated, key=sum)
     raise unreadable(name, texts[usual.index(False)])
 

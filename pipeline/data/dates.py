@@ -1,6 +1,7 @@
 """Dates and times of a table: tell them from categories, refuse them as features, and put rows in their order."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,62 @@ DATE = re.compile(
     r"\d{1,3}:\d{2}(:\d{2}(\.\d+)?)?( ?[ap]m)?)",
     re.IGNORECASE,
 )
+DAY = re.compile(
+    rf"({_WEEKDAY})?(?P<a>\d{{1,4}})(?P<sign>[-/.]) ?(?P<b>\d{{1,2}})[-/.] ?(?P<c>\d{{1,4}})\.?([ T:].*)?",
+    re.IGNORECASE,
+)
+TIME = re.compile(r"(\d{1,3}):(\d{2})(?::(\d{2})(?:\.\d+)?)?( ?[ap]m)?", re.IGNORECASE)
+YEARS = re.compile(r"(\d\d)(\d\d)-(\d\d)")  # such as the season 2008-09, or September of 2008
+DAYS = re.compile(r"\d+ days?")  # such as terms of 30 and 60 days
+FEW_TIMES = 20  # of more different ones without a date beside, hours and minutes are times
 ISO_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?")
 MONTH = re.compile(r"(\d{4})[-/.](0?[1-9]|1[0-2])")
 QUARTER = re.compile(r"(\d{4})[- ]?Q([1-4])", re.IGNORECASE)
 READABLE = "a column of numbers, or of dates like 2024-12-31, 2024-12-31 23:59, 2024-12 or 2024Q4"
+
+
+def are_dates(texts: Sequence[str], beside: bool = False) -> bool:
+    """Whether different texts are dates or times, rather than versions, scores, seasons or numbers of substances.
+
+    beside: whether another column holds dates, so that a few hours and minutes are times.
+    """
+    if not texts or not all(DATE.fullmatch(text) for text in texts):
+        return False
+    if len(texts) > 1 and all(_is_season(text) for text in texts):
+        return False
+    if len(texts) <= FEW_TIMES and all(DAYS.fullmatch(text) for text in texts):
+        return False
+    times = [match for match in map(TIME.fullmatch, texts) if match]
+    if any(int(match[2]) > 59 or int(match[3] or 0) > 59 for match in times):
+        return False
+    plain = [match for match in times if match[4] is None]  # without am and pm
+    if any(int(match[1]) > 23 for match in plain if match[3] is None):
+        return False
+    if len(plain) == len(texts) <= FEW_TIMES and not beside:
+        return False
+    days = [match for match in map(DAY.fullmatch, texts) if match]
+    return not days or any(all(map(order, days)) for order in (_year_first, _year_last))
+
+
+def _is_season(text: str) -> bool:
+    match = YEARS.fullmatch(text)
+    return match is not None and int(match[3]) == (int(match[2]) + 1) % 100
+
+
+def _year_first(match: re.Match[str]) -> bool:
+    both_full = len(match["b"]) == len(match["c"]) == 2
+    return _are_day_and_month(match["b"], match["c"]) and (len(match["a"]) == 4 or (len(match["a"]) == 2 and both_full))
+
+
+def _year_last(match: re.Match[str]) -> bool:
+    both_full = len(match["a"]) == len(match["b"]) == 2
+    short = len(match["c"]) == 2 and (match["sign"] == "/" or both_full)
+    return _are_day_and_month(match["a"], match["b"]) and (len(match["c"]) == 4 or short)
+
+
+def _are_day_and_month(*texts: str) -> bool:
+    low, high = sorted(map(int, texts))
+    return 1 <= low <= 12 and high <= 31
 
 
 def dates_in_order(values: Any, name: str) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Which columns of a table are targets and features, and which of its rows are used."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.config.schema import Data
 from pipeline.data.columns import as_numbers
+from pipeline.data.gaps import how_to_keep
 from pipeline.data.layout import NAMELESS
 from pipeline.data.odd_features import counts_rows
 from pipeline.data.settings import names
@@ -27,6 +28,7 @@ def choose_columns(
     """
     columns, file = list(frame.columns), next(iter(lengths))
     targets, chosen, dropped = (names(data, key, columns) for key in ("target", "features", "drop"))
+    forced = names(data, "categories", columns)
     by = [] if data.split_by is None else [split_column(data)]
     if targets is None:
         listed = ", ".join(columns if len(columns) <= 8 else [*columns[:6], "...", columns[-1]])
@@ -34,7 +36,8 @@ def choose_columns(
         raise DataError(
             f"data.target: null given; allowed: the column to predict; {file} has {listed}; perhaps data.target={guess}"
         )
-    for key, listed in (("target", targets), ("features", chosen), ("drop", dropped), ("split_by", by)):
+    for key, listed in (("target", targets), ("features", chosen), ("drop", dropped), ("split_by", by),
+                        ("categories", forced)):  # fmt: skip
         for name in listed or ():
             if name not in columns:
                 raise DataError(f"data.{key}: {file} has no column {name}; {closest(name, columns)}")
@@ -50,6 +53,9 @@ def choose_columns(
         raise DataError("data.drop", name, "columns that are not in data.features", reason="which is one of them")
     for name in [name for name in by if name in targets]:
         raise DataError("data.split_by", name, "another column", reason="which is data.target")
+    for name in [name for name in forced or () if name in (*(dropped or ()), *by) or name not in (chosen or columns)]:
+        if name not in targets:
+            raise DataError("data.categories", name, "features and targets", reason="which is neither")
     if chosen is not None:
         return targets, chosen
     features = _besides([c for c in columns if c not in (*targets, *(dropped or ()), *by)], frame, lengths, remarks)
@@ -95,13 +101,13 @@ def drop_missing(
     targets: list[str],
     features: list[str],
     lengths: Mapping[str, int],
-    taken: Sequence[str],
+    taken: Mapping[str, set[str]],
     data: Data,
     remarks: list[str],
 ) -> tuple[Any, np.ndarray]:
     """(the rows that are used, [rows] which these are): refuse missing values, or drop the rows as `missing` says.
 
-    taken: the texts that were taken for missing values.
+    taken: the texts that were taken for missing values, by column.
     """
     used, file = [*targets, *features], ", ".join(lengths)
     if data.missing == "drop" and data.split_by is not None:
@@ -113,10 +119,10 @@ def drop_missing(
     if data.missing == "refuse":
         n_rows, shown = int(frame[missing].isna().any(axis=1).sum()), ", ".join(missing[:8])
         shown += f" and {len(missing) - 8} more columns" if len(missing) > 8 else ""
-        keep = f", or data.missing_texts=[] to keep {', '.join(taken[:3])} as text" if taken else ""
+        keep = how_to_keep(frame, {column: texts for column, texts in taken.items() if column in used}, taken)
         raise DataError(
             f"data.missing: refuse given, but {file} has missing values (NaN) in {shown} ({n_rows} of "
-            f"{len(frame)} rows); allowed: data.missing=drop or data.missing=impute{keep}"
+            f"{len(frame)} rows); allowed: data.missing=drop or data.missing=impute{f', or {keep}' if keep else ''}"
         )
     where = used if data.missing == "drop" else targets
     kept = ~frame[where].isna().any(axis=1).to_numpy()

@@ -14,7 +14,7 @@ BINARY = (".parquet", ".npz")
 SUFFIXES = (".csv", ".parquet", ".npz", ".tsv", ".txt", ".data", ".csv.gz")  # as messages name them
 DEFAULTS = Data()
 OF_FILES = ("validation_path", "test_path", "features", "missing", "split", "split_by")  # no other source has them
-OF_TABLES = ("drop",)
+OF_TABLES = ("drop", "categories")
 OF_TEXT = ("separator", "decimal", "encoding", "header", "missing_texts")
 
 
@@ -30,7 +30,7 @@ def kind_of_file(path: str | None) -> str | None:
 def check_settings(data: Data) -> None:
     """Raise ConfigError for a value that is not allowed, and for a setting that the source cannot follow."""
     _check_source(data)
-    for key in ("features", "drop"):
+    for key in ("features", "drop", "categories"):
         names(data, key)
     missing_texts(data)
     separator, decimal = separator_of(data), data.decimal
@@ -111,10 +111,24 @@ def how_to_drop(data: Data, columns: Sequence[str]) -> str:
     """What to write on a command line to leave columns out."""
     if data.features is not None:
         return f"data.features without {', '.join(columns)}"
-    if all(re.fullmatch(r"[\w.-]+", column) for column in columns):
-        return f"data.drop=[{','.join(columns)}]"
-    quoted = ",".join('"' + column.replace('"', '\\"') + '"' for column in columns)
-    return f"'data.drop=[{quoted}]'"
+    return how_to_set("drop", columns)
+
+
+def how_to_set(key: str, texts: Sequence[str]) -> str:
+    """What to write on a command line to set `data.<key>` to a list; what it would read otherwise is in quotes."""
+    plain = [
+        re.fullmatch(r"[^\W\d][\w.-]*|-?(0|[1-9]\d*)", text)
+        and text.lower() not in ("null", "true", "false", "nan", "inf")
+        for text in texts
+    ]
+    quoted = ['"' + text.replace('"', '\\"') + '"' for text in texts]
+    listed = ",".join(text if ok else quote for text, ok, quote in zip(texts, plain, quoted, strict=True))
+    return f"data.{key}=[{listed}]" if all(plain) else f"'data.{key}=[{listed}]'"
+
+
+def how_to_miss(texts: Sequence[str]) -> str:
+    """What to write on a command line so that all of these texts count as missing values, each named once."""
+    return how_to_set("missing_texts", list(dict.fromkeys(texts)))
 
 
 def separator_of(data: Data) -> str | None:

@@ -1,6 +1,7 @@
 """Make a dataset of a table: the user's own csv or parquet files, column by column."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from pipeline.data.columns import (
 from pipeline.data.dataset import INDICATOR, NUMBER, Dataset
 from pipeline.data.dates import refuse_date
 from pipeline.data.selection import INDEX, choose_columns, drop_missing, split_column
-from pipeline.data.settings import how_to_drop, kind_of_file
-from pipeline.data.spellings import require_categories
+from pipeline.data.settings import how_to_drop, kind_of_file, missing_texts, names
+from pipeline.data.spellings import refuse_pairs, require_categories, spoken
 from pipeline.data.targets import MOST_CLASSES, make_dataset
 from pipeline.data.text import read_text
 from pipeline.errors import DataError
@@ -49,15 +50,58 @@ def read_tables(files: Sequence[tuple[str, Path, int]], data: Data) -> Dataset:
     if len(set(shown)) < len(files):
         shown = [str(path) for _, path, _ in files]
     lengths = dict(zip(shown, map(len, frames), strict=True))
-    taken = [text for one in frames for texts in one.attrs.get("missing_texts", {}).values() for text in texts]
+    taken: dict[str, set[str]] = {}
+    for column, texts in (item for one in frames for item in one.attrs.get("missing_texts", {}).items()):
+        taken.setdefault(column, set()).update(texts)
     targets, features = choose_columns(frame, lengths, data, remarks)
-    frame, kept = drop_missing(frame, targets, features, lengths, sorted(set(taken)), data, remarks)
+    frame, kept = drop_missing(frame, targets, features, lengths, taken, data, remarks)
     parts = parts[kept]
-    x, columns, kinds = _encode(frame, features, path, data, remarks)
-    y = _target_values(frame, targets, data, kind_of_file(path.name) == "parquet")
+    reading = _reading(frame, [*targets, *features], taken, path, data)
+    if reading.forced:
+        frame = frame.copy()
+    for name in reading.forced:
+        frame[name] = as_texts(frame[name])
+    x, columns, kinds = _encode(frame, features, reading, path, data, remarks)
+    y = _target_values(frame, targets, reading, data, remarks)
     roles = row_roles(None if data.split_by is None else frame[split_column(data)], parts, data, remarks)
     roles["source_rows"] = source_rows(list(lengths.values()), kept)
     return make_dataset(x, y, targets, data, path.name, remarks, features=columns, kinds=kinds, **roles)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How texts are told from numbers. typed: whether the file says which columns are text. missing: the texts that
+    count as missing values, None where none does. forced: the columns that are categories whatever they hold. dates:
+    whether a column that is neither feature nor target holds dates.
+    """
+
+    typed: bool
+    missing: list[str] | None
+    forced: set[str]
+    dates: bool
+
+
+def _reading(frame: Any, used: list[str], taken: Mapping[str, set[str]], path: Path, data: Data) -> _Reading:
+    typed, listed = kind_of_file(path.name) == "parquet", missing_texts(data)
+    found = sorted(set().union(*taken.values())) if listed is None else listed
+    forced = set(names(data, "categories", list(frame.columns)) or ())
+    dates = any(_holds_dates(frame[name], name) for name in frame.columns if name not in used)
+    return _Reading(typed, None if typed else found, forced, dates)
+
+
+def _holds_dates(values: Any, name: str) -> bool:
+    try:
+        return column_kind(values, name) == "date"
+    except DataError:
+        return False
+
+
+def _kind(frame: Any, name: str, key: str, reading: _Reading) -> str:
+    """The kind of a feature or target. Raises DataError for dates."""
+    kind = "text" if name in reading.forced else column_kind(frame[name], name, key, reading.dates)
+    if kind == "date":
+        raise refuse_date(frame[name], name, "data.target" if key == "data.target" else "data.path")
+    return kind
 
 
 def _read(path: Path, key: str, data: Data) -> tuple[Any, list[str]]:
@@ -120,16 +164,13 @@ def _check_same_columns(
 
 
 def _encode(
-    frame: Any, features: list[str], path: Path, data: Data, remarks: list[str]
+    frame: Any, features: list[str], reading: _Reading, path: Path, data: Data, remarks: list[str]
 ) -> tuple[np.ndarray, tuple[str, ...], np.ndarray | None]:
     """(x [rows, columns] float64, their names, their kinds or None), see `Dataset`."""
-    kind = {name: column_kind(frame[name], name) for name in features}
+    kind = {name: _kind(frame, name, "data.drop", reading) for name in features}
     texts = {name: as_texts(frame[name]) for name in features if kind[name] == "text"}
-    for name in features:
-        if kind[name] == "date":
-            raise refuse_date(frame[name], name, "data.path")
-    typed = kind_of_file(path.name) == "parquet"
-    categories = {name: require_categories(values, name, "data.path", typed) for name, values in texts.items()}
+    refuse_pairs({name: values for name, values in texts.items() if name not in reading.forced})
+    categories = {name: _categories(values, name, "data.path", reading) for name, values in texts.items()}
     many = {name: len(values) for name, values in categories.items() if len(values) > MOST_CATEGORIES}
     if many:
         shown = ", ".join(f"{name} ({count})" for name, count in list(many.items())[:5])
@@ -148,7 +189,7 @@ def _encode(
             columns += [f"{name}={category}" for category in categories[name]] if name in texts else [name]
             kinds += [1 + list(texts).index(name)] * block.shape[1] if name in texts else [NUMBER]
     for name, values in categories.items():
-        remarks.append(f"{name}: {len(values)} {'categories' if len(values) > 1 else 'category'}")
+        remarks.append(_spoken(values, name, "categories", reading))
         if len(values) == len(frame) > 2:
             remarks.append(f"{name}: another text in each row, like a name; {how_to_drop(data, [name])} leaves it out")
     for name in features:
@@ -179,16 +220,28 @@ def _check_finite(x: np.ndarray, path: Path) -> None:
         raise DataError(f"data.path: {path.name} holds {n_bad} infinite values; allowed: finite numbers")
 
 
-def _target_values(frame: Any, targets: list[str], data: Data, typed: bool) -> np.ndarray:
+def _categories(texts: np.ndarray, name: str, key: str, reading: _Reading) -> list[str]:
+    if name in reading.forced:
+        return sorted({text for text in texts if text is not None})
+    return require_categories(texts, name, key, reading.typed, reading.missing)
+
+
+def _spoken(categories: list[str], name: str, what: str, reading: _Reading) -> str:
+    if name in reading.forced:
+        return f"{name}: {len(categories)} {what} (data.categories)"
+    return spoken(categories, name, what, reading.missing)
+
+
+def _target_values(frame: Any, targets: list[str], reading: _Reading, data: Data, remarks: list[str]) -> np.ndarray:
     """The target [rows] or [rows, targets]: numbers, booleans or texts."""
     values = []
     for name in targets:
-        kind = column_kind(frame[name], name, "data.target")
-        if kind == "date":
-            raise refuse_date(frame[name], name, "data.target")
+        kind = _kind(frame, name, "data.target", reading)
         if kind == "text":
             texts = as_texts(frame[name])
-            require_categories(texts, name, "data.target", typed)
+            said = _spoken(_categories(texts, name, "data.target", reading), name, "classes", reading)
+            if ", though " in said:  # classes are listed anyway
+                remarks.append(said)
             values.append(texts.astype(str))
         elif kind == "boolean":
             values.append(as_numbers(frame[name]).astype(bool))

@@ -5,11 +5,13 @@ import csv
 import io
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.schema import Data
+from pipeline.data.gaps import how_to_keep
 from pipeline.data.header import MARKS_OF_MISSING, WHOLE
 from pipeline.data.layout import Layout, detect_layout, open_file
 from pipeline.data.settings import as_float, missing_texts, names
@@ -40,6 +42,7 @@ def read_text(path: Path, key: str, data: Data) -> tuple[Any, list[str]]:
         if decimal == ",":
             _check_points(frame, first, path, key, data)
         taken = _taken_for_missing(frame, path, encoding, layout)
+        frame = _with_categories(frame, path, encoding, layout, names(data, "categories", list(frame.columns)) or ())
     except (UnicodeError, ValueError, OSError, EOFError, MemoryError, csv.Error, Warning) as error:
         if isinstance(error, DataError):
             raise
@@ -56,8 +59,10 @@ def read_text(path: Path, key: str, data: Data) -> tuple[Any, list[str]]:
     frame.attrs["missing_texts"] = taken
     texts = sorted(set().union(*taken.values()))
     if texts and data.missing_texts is None:
+        kept = how_to_keep(frame, taken, taken)
+        keep = f"; {kept}" if kept else ""
         spoken = f"{path.name}: taken for missing: {', '.join(texts[:6])} in {', '.join(list(taken)[:4])}"
-        layout = replace(layout, remarks=(*layout.remarks, f"{spoken}; data.missing_texts=[] keeps such texts"))
+        layout = replace(layout, remarks=(*layout.remarks, f"{spoken}{keep}"))
     how = [f"separator {SPOKEN.get(layout.separator, layout.separator)}"] if layout.separator != "," else []
     how += ["decimal comma"] if decimal == "," else []
     how += [f"encoding {encoding}"] if encoding not in ("utf-8", "utf-8-sig") else []
@@ -157,6 +162,18 @@ def _taken_for_missing(frame: Any, path: Path, encoding: str, layout: Layout) ->
         cells = texts[column][frame[column].isna()]
         taken[column] = sorted({cell.strip() for cell in cells.dropna().unique()} - {""})
     return {column: found for column, found in taken.items() if found}
+
+
+def _with_categories(frame: Any, path: Path, encoding: str, layout: Layout, columns: Sequence[str]) -> Any:
+    """The frame with the texts of these columns as the file spells them: 01 is not 1."""
+    places = [i for i, column in enumerate(frame.columns) if column in columns]
+    if not places:
+        return frame
+    texts = _read_rows(path, encoding, layout, usecols=places, dtype=str, keep_default_na=False, na_values=[])
+    for i in places:
+        column = frame.columns[i]
+        frame[column] = texts[column].str.strip().astype(object).where(frame[column].notna(), None)
+    return frame
 
 
 def _with_exact_whole_numbers(frame: Any, path: Path, encoding: str, layout: Layout, gaps: Options) -> Any:

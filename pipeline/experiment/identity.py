@@ -16,9 +16,9 @@ from pipeline.runtime.hashing import NUMERICS_VERSION, digest
 # later gets the value here that stands for what was done without it, so that it retires no stored result.
 NEUTRAL: dict[str, dict[str, Any]] = {
     "data": {"target": None, "task": None, "test_fraction": 0.2, "validation_fraction": 0.2, "standardize": True,
-             "standardize_target": True, "features": None, "drop": None, "separator": None, "decimal": None,
-             "encoding": None, "header": None, "missing_texts": None, "missing": "refuse", "image_size": None,
-             "split": "random", "split_by": None, "reader": 1},
+             "standardize_target": True, "features": None, "drop": None, "categories": None, "separator": None,
+             "decimal": None, "encoding": None, "header": None, "missing_texts": None, "missing": "refuse",
+             "image_size": None, "split": "random", "split_by": None, "reader": 1},
     "optimizer": {"config": {}, "schedule": None},
     "training": {"loss": "auto", "metrics": "auto", "class_weight": None, "xla": "auto", "stop": None},
 }  # fmt: skip

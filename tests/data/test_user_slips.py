@@ -48,12 +48,56 @@ def test_texts_that_count_as_missing_can_be_said(tmp_path: Path) -> None:
     kept = read(tmp_path, LEVELS, missing_texts=["NA"], missing="drop")
     assert (kept.classes, len(kept.x)) == (("None", "mild"), 20)
     dropped = read(tmp_path, LEVELS.replace("NA", "severe"), missing="drop")
-    said = "mine.csv: taken for missing: None in label; data.missing_texts=[] keeps such texts"
+    said = "mine.csv: taken for missing: None in label; data.missing_texts=[] to keep None as text"
     assert dropped.classes == ("mild", "severe") and said in dropped.remarks
     numbers = csv("n,label", [("-999" if i == 3 else f"{i}.5", "ab"[i % 2]) for i in range(24)])
     assert len(read(tmp_path, numbers, missing_texts=[-999], missing="drop").x) == 23
     spaces = LEVELS.replace("None", " None ").replace("mild", "mild ")
     assert read(tmp_path, spaces, missing_texts=[]).classes == ("NA", "None", "mild")
+
+
+def test_advice_on_missing_texts_keeps_those_that_are_found(tmp_path: Path) -> None:
+    """The setting replaces the usual texts: what a refusal advises reads both columns as numbers."""
+    rows = [("0123-"[i % 5], ["0", "1", "2", "NA"][i % 4], "ab"[i % 2]) for i in range(40)]
+    line = refusal(tmp_path, csv("c,d,label", rows), missing="impute")
+    assert """'data.missing_texts=[NA,"-"]' if a value is missing there""" in line
+    assert read(tmp_path, csv("c,d,label", rows), missing="impute", missing_texts=["NA", "-"]).features == (
+        "c", "d", "c is missing", "d is missing",
+    )  # fmt: skip
+    more = csv("c,d,label", [(c, d.replace("2", "*"), label) for c, d, label in rows])
+    line = refusal(tmp_path, more, missing="impute", missing_texts=["NA", "-"])
+    assert """'data.missing_texts=[NA,"-","*"]'""" in line
+
+
+def test_only_a_column_of_text_is_offered_to_keep_its_texts(tmp_path: Path) -> None:
+    """A number that is missing is no category; where both have gaps, those of the numbers stay."""
+    numbers = [(["0", "1", "NA"][i % 3], "ab"[i % 2]) for i in range(24)]
+    line = refusal(tmp_path, csv("d,label", numbers))
+    assert line.endswith("data.missing=drop or data.missing=impute")
+    both = csv("d,e,label", [(d, ["None", "x"][i % 2], label) for i, (d, label) in enumerate(numbers)])
+    assert refusal(tmp_path, both).endswith("or data.missing_texts=[NA] to keep None as text")
+    kept = read(tmp_path, both, missing="drop", missing_texts=["NA"])
+    assert kept.features == ("d", "e=None", "e=x")
+    said = [line for line in read(tmp_path, csv("d,label", numbers), missing="drop").remarks if "taken for" in line]
+    assert said == ["mine.csv: taken for missing: NA in d"]
+
+
+def test_columns_that_are_said_to_be_categories_are(tmp_path: Path) -> None:
+    """Whatever they hold: codes with zeros before them, dates, spelled numbers; and the name is checked."""
+    rows = [(["01", "1", "2"][i % 3], ["5 %", "7 %"][i % 2], ["2024-01-02", "2024-01-03"][i % 2]) for i in range(24)]
+    loaded = read(tmp_path, csv("a,b,label", rows), categories=["a", "b", "label"])
+    assert loaded.features == ("a=01", "a=1", "a=2", "b=5 %", "b=7 %")
+    assert loaded.classes == ("2024-01-02", "2024-01-03") and "a: 3 categories (data.categories)" in loaded.remarks
+    assert "no column d" in refusal(tmp_path, csv("a,b,label", rows), categories=["d"])
+    line = refusal(tmp_path, csv("a,b,label", rows), categories=["a"], drop=["a"])
+    assert line.startswith("data.categories: a given, which is neither; allowed: features and targets")
+    pd.DataFrame(rows, columns=["a", "b", "label"]).assign(a=range(24)).to_parquet(tmp_path / "mine.parquet")
+    data = settings(tmp_path / "mine.parquet", categories=["a", "b", "label"])
+    assert len(load_dataset(data).features) == 26
+    (tmp_path / "mine.csv").write_text(LEVELS)
+    assert data_identity(settings(tmp_path / "mine.csv"))["categories"] is NEUTRAL["data"]["categories"] is None
+    with pytest.raises(ConfigError, match=r"^data\.categories: "):
+        data_identity(settings(tmp_path / "mine.npz", target=None, categories=["a"]))
 
 
 def test_an_empty_cell_is_missing_whatever_texts_are(tmp_path: Path) -> None:
