@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from pipeline.data.assignment import WORDS
@@ -13,6 +13,10 @@ from pipeline.errors import DataError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 # parts of which it is unclear what they are for; none of them is a class
 UNCLEAR = {"eval", "evaluation", "pred", "prediction", "predict", "holdout", "unlabeled", "unlabelled", "submission"}
+
+# words beside that of a part which say nothing else: of train_images and training_set
+PLAIN = "set sets data dataset datasets image images img imgs picture pictures photo photos file files samples split"
+PLAIN_WORDS = frozenset(PLAIN.split())
 
 Place = tuple[str, ...]  # the folders from the root to a picture, and its name
 
@@ -36,7 +40,7 @@ def list_images(root: Path, remarks: list[str]) -> tuple[list[Path], list[str], 
     name = "/".join((root.name, *above))
     if above:
         remarks.append(f"{root.name}: it holds one folder, and the classes are those of {name}")
-    of_top = {place[0]: _part(place[0]) for place in places if len(place) > 1}
+    of_top = _parts({place[0] for place in places if len(place) > 1})
     in_parts = bool(of_top) and None not in of_top.values()
     loose = [place for place in places if len(place) <= 1 + in_parts]
     if loose:
@@ -50,17 +54,34 @@ def list_images(root: Path, remarks: list[str]) -> tuple[list[Path], list[str], 
     return files, labels, parts
 
 
-def _part(folder: str) -> str | None:
-    """The word of WORDS by which a folder is called, such as `train` of seg_train and Train Images; None for none."""
-    words = re.split(r"[\W\d_]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", folder).lower())
-    found = sorted(WORDS.keys() & words)
-    return found[0] if len({WORDS[word] for word in found}) == 1 else None
+def _parts(folders: Collection[str]) -> dict[str, str | None]:
+    """The word of WORDS by which each folder is called, such as `train` of Train Images; None for none.
+
+    Beside it stand a number or a word such as set, or what stands in folders of other parts too (seg_train, seg_test):
+    freight_train and passenger_train are no parts.
+    """
+    words = {folder: _words(folder) for folder in folders}
+    found = {folder: [word for word in words[folder] if word in WORDS] for folder in folders}
+    affix = {folder: tuple(w for w in words[folder] if w not in WORDS and w not in PLAIN_WORDS) for folder in folders}
+    roles: dict[tuple[str, ...], set[int]] = {}
+    for folder in folders:
+        roles.setdefault(affix[folder], set()).update(WORDS[word] for word in found[folder])
+    return {
+        folder: found[folder][0]
+        if len({WORDS[word] for word in found[folder]}) == 1 and (not affix[folder] or len(roles[affix[folder]]) > 1)
+        else None
+        for folder in folders
+    }
+
+
+def _words(folder: str) -> list[str]:
+    return [word for word in re.split(r"[\W\d_]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", folder).lower()) if word]
 
 
 def _without_lone_folders(places: list[Place]) -> tuple[Place, list[Place]]:
     """(folders from the root on that hold nothing but the next one, places below them). Parts and classes are kept."""
     above: Place = ()
-    while (top := _lone(places)) is not None and _part(top) is None:
+    while (top := _lone(places)) is not None and _parts([top])[top] is None:
         above, places = (*above, top), [place[1:] for place in places]
     return above, places
 
@@ -86,9 +107,10 @@ def _check_classes(places: list[Place], of_top: dict[str, str | None], name: str
     """Refuse folders that look like parts of the data as classes."""
     nested = of_top.keys() - {place[0] for place in places if len(place) == 2}
     parts = [top for top, word in sorted(of_top.items()) if word is not None]
-    unclear = [top for top in sorted(of_top) if UNCLEAR.intersection(re.split(r"[\W\d_]+", top.lower()))]
-    only_train = len(parts) == 1 and of_top[parts[0]] == "train" and not unclear and not nested.intersection(parts)
-    if parts and not only_train:
+    unclear = [top for top in sorted(of_top) if UNCLEAR.intersection(_words(top))]
+    # a vehicle, or the class that is not control: parts of the data are at least two
+    one_class = len(parts) == 1 and not unclear and not nested.intersection(parts)
+    if parts and not one_class:
         rest = [top for top in sorted(of_top) if top not in parts]
         raise DataError(
             f"data.path: {name} has the parts {', '.join(parts[:5])} beside {', '.join(rest[:5])}; allowed: folders of "

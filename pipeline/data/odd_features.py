@@ -11,6 +11,8 @@ FEWEST_IN_ORDER = 40  # with fewer rows, an honest predictor may be in the order
 MOST_REPEATS = 5  # rows that share a value which counts rows or groups of them
 MOST_RESTARTS = 3  # of a counter within its column
 ODD_SHARE = 0.01  # of the values of a counter that repeats may do so more or less often, where a row was left out
+DENSE = 10  # an id has one in so many whole numbers between its least and its largest, if it is in no order
+LONG, LONGEST_MEASURED = 10**7, 10**15  # ids of 8 digits and more are all as long, measured numbers are not
 SAMPLE = 2**16  # rows that are looked at before all are
 EXACT, ROUNDED = 1e-10, 1e-5  # 1 - |r| of two columns of which one is made of the other; where it was rounded
 MOST_DECIMALS = 9
@@ -33,19 +35,38 @@ def counts_rows(values: np.ndarray, parts: np.ndarray | None) -> str | None:
     span = f"({first} to {last})"
     if len(different) == len(values):
         counts_all = last - first == len(values) - 1
-        return f"counts the rows {span}" if counts_all else "is another whole number in each row, like an id"
+        if counts_all:
+            return f"counts the rows {span}"
+        is_id = _in_order_of_rows(values) or last - first < DENSE * len(values) or _very_long(different)
+        return "is another whole number in each row, like an id" if is_id else None
     if len(different) < FEWEST_ROWS:
         return None
     steps = np.diff(values)
     if (steps != 1).sum() <= MOST_RESTARTS and len(steps) > MOST_RESTARTS * FEWEST_ROWS:
         return f"counts rows and starts anew {span}"
     in_parts = [] if parts is None else [values[parts == part] for part in np.unique(parts)]
-    if len(in_parts) > 1 and all(len(np.unique(part)) == len(part) for part in in_parts):
+    dense = last - first < DENSE * len(different)
+    if len(in_parts) > 1 and all(len(np.unique(part)) == len(part) for part in in_parts) and (
+        dense or _very_long(different) or all(map(_in_order_of_rows, in_parts))
+    ):  # fmt: skip
         return f"is another whole number in each row of a part {span}, like an id"
     usual = int(np.median(counts))
-    if 2 <= usual <= MOST_REPEATS and (counts != usual).sum() <= max(1, ODD_SHARE * len(counts)):
+    in_groups = 2 <= usual <= MOST_REPEATS and last - first < 1.5 * len(different)  # doses and clocks are farther apart
+    if in_groups and (counts != usual).sum() <= max(1, ODD_SHARE * len(counts)):
         return f"has each whole number in {usual} rows {span}, like an id of them"
     return None
+
+
+def _in_order_of_rows(values: np.ndarray) -> bool:
+    steps = np.diff(values)
+    return bool((steps >= 0).all() or (steps <= 0).all())
+
+
+def _very_long(different: np.ndarray) -> bool:
+    """Whether numbers are longer than measured ones are, or all as long as the longest of many digits."""
+    low, high = float(np.abs(different).min()), float(np.abs(different).max())
+    same_length = len(str(int(low))) == len(str(int(high)))
+    return high >= LONGEST_MEASURED or (high >= LONG and same_length and bool((different > 0).all()))
 
 
 def gives_target(values: np.ndarray, y: np.ndarray, task: str, is_text: bool) -> bool:

@@ -8,6 +8,7 @@ LARGEST_LOSS = 0.01  # share of a column's different values that float32 may mer
 FLOAT32_VALUES = 2**23  # that float32 tells apart between two powers of 2
 MOST_SCALES = 32  # the largest value of a float32 feature, in its standard deviations
 BLOCK = 2**20  # values that are searched at a time, and of a column the most that are sorted
+ROUNDING = 40  # last digits of a float64, of a column's largest value, in which equal values may differ: 15 digits
 LONGEST_EXACT = 2**24  # whole numbers up to it are float32's
 
 Cast = Callable[[np.ndarray, slice], np.ndarray]
@@ -44,6 +45,8 @@ def by_column(values: np.ndarray) -> np.ndarray:
 def count_apart(values: np.ndarray, cast: Cast) -> tuple[np.ndarray, np.ndarray]:
     """(different values, different values after the cast) of each column [rows, columns], the missing ones left out.
 
+    Values that the rounding of arithmetic in float64 sets apart are the same.
+
     cast: a function of a block and of its columns that gives float32 in the same order. Of a column of more than
     `BLOCK` values, those of a share of the results of the cast are counted, which tells as much about neighbours as all
     would, and those of some rows; the counts that say more of a loss are returned.
@@ -70,9 +73,15 @@ def _different(block: np.ndarray, cast: Callable[[np.ndarray], np.ndarray]) -> t
     ordered = np.sort(block, axis=0)
     n_known = (~np.isnan(ordered)).sum(0) if ordered.dtype.kind == "f" else np.full(block.shape[1], len(block))
     seen = cast(ordered)
-    is_known = np.arange(1, len(block))[:, None] < n_known  # missing values are sorted to the end
+    is_step = np.arange(1, len(block))[:, None] < n_known  # missing values are sorted to the end
+    if ordered.dtype.kind == "f" and ordered.dtype.itemsize >= 8 and len(ordered):
+        largest = np.nanmax(np.abs(ordered), axis=0, initial=0)
+        dust = np.minimum(ROUNDING * np.spacing(np.float64(largest)), 0.5)  # whole numbers are exact
+        is_step &= ordered[1:] - ordered[:-1] > dust
+    else:
+        is_step &= ordered[1:] != ordered[:-1]
     first = np.minimum(n_known, 1)
-    return tuple(first + ((one[1:] != one[:-1]) & is_known).sum(0) for one in (ordered, seen))  # type: ignore[return-value]
+    return first + is_step.sum(0), first + ((seen[1:] != seen[:-1]) & is_step).sum(0)
 
 
 def _sampled(column: np.ndarray, cast: Callable[[np.ndarray], np.ndarray], share: int) -> np.ndarray:

@@ -36,7 +36,7 @@ Loader = Callable[[Data], Dataset]
 
 SOURCES: dict[str, Loader] = {"file": load_file, "images": load_images}
 # raised where a source's rows, or what is measured on them, give other numbers
-READERS = {"file": 5, "images": 3, "diabetes": 2}
+READERS = {"file": 5, "images": 2, "diabetes": 2}
 KERAS_FILES = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
 KERAS_CACHE = {  # what Keras downloads, and where it looks for it below its folder, KERAS_HOME or ~/.keras
     "mnist": (f"{KERAS_FILES}/mnist.npz", "datasets/mnist.npz"),

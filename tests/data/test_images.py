@@ -213,7 +213,32 @@ def test_folders_that_are_called_like_parts(places: list[str], tmp_path: Path) -
     assert sorted(loaded.parts.tolist()) == [REST] * 6 + [TEST] * 6
 
 
+CLASSES = {
+    "trains": ["bus", "freight_train", "passenger_train"],
+    "tests": ["test_negative", "test_positive"],
+    "kinds of tests": ["PCR_test", "antigen_test"],
+    "validity": ["invalid", "valid"],
+    "a drive": ["commute", "test_drive"],
+    "rooms": ["kitchen", "meeting room", "testing room"],
+    "a track": ["bus", "test_track", "train", "tram"],
+    "stations": ["airport", "train_interior", "train_station"],
+    "a control": ["control", "test"],
+}
+
+
+@pytest.mark.parametrize("classes", CLASSES.values(), ids=CLASSES.keys())
+def test_classes_that_have_a_word_of_parts(classes: list[str], tmp_path: Path) -> None:
+    """Folders of pictures are classes, also where one is called like a part; what is meant by it is said."""
+    loaded = load_dataset(settings(layout(tmp_path, *classes)))
+    assert loaded.classes == tuple(classes) and loaded.parts is None
+    alone = [name for name in classes if name in ("train", "test", "valid")]
+    assert [name for name in alone if not any(f"folder {name} is taken for a class" in r for r in loaded.remarks)] == []
+
+
 UNCLEAR = {
+    "pictures in parts": (["seg_train", "seg_test"], "lies in no folder of a class"),
+    "three parts": (["train", "test", "other"], "the parts test, train beside other"),
+    "domains": (["trainA/x", "testA/x", "trainB/x", "testB/x"], "which are the same part"),
     "train and eval": (["train/cat", "train/dog", "eval/cat", "eval/dog"], "the parts train beside eval"),
     "a third folder": (["train/cat", "train/dog", "test/cat", "test/dog", "raw/x"], "test, train beside raw"),
     "prediction": (["seg_train/cat", "seg_train/dog", "seg_test/cat", "seg_test/dog", "seg_pred"], "beside seg_pred"),

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.data.odd_features import SAMPLE, counts_rows, gives_target
 
-RNG = np.random.default_rng(0)
+RNG, IDS = np.random.default_rng(0), np.random.default_rng(1)
 PARTS = np.repeat([0, 2], [300, 290])
 GAP = np.where(np.arange(100) == 50, np.nan, np.arange(100.0))
 
@@ -23,6 +23,10 @@ COUNTERS = {
     "a gap": (GAP, None, "like an id"),
     "pairs": (np.repeat(np.arange(60.0), 2)[:-1], None, "each whole number in 2 rows"),
     "shuffled pairs": (RNG.permutation(np.repeat(np.arange(60.0), 2)), None, "each whole number in 2 rows"),
+    "sorted ids": (np.cumsum(IDS.integers(1, 90, 200)).astype(float), None, "like an id"),
+    "shuffled ids": (IDS.permutation(np.arange(0.0, 600, 3)), None, "like an id"),
+    "hashes": (IDS.integers(2**50, 2**62, 100).astype(float), None, "like an id"),
+    "account numbers": (IDS.integers(10**7, 10**8, 100).astype(float), None, "like an id"),
     "many rows": (np.arange(3.0 * SAMPLE), None, "counts the rows"),
 }
 MEASURED = {
@@ -31,6 +35,11 @@ MEASURED = {
     "counts": RNG.poisson(40, 300).astype(float),
     "levels": np.repeat(np.arange(5.0), 20),
     "halves": np.arange(100) / 2,
+    "weights of a census": IDS.choice(10**6, 200, replace=False).astype(float),
+    "populations": np.unique(np.round(np.exp(IDS.normal(14, 3, 300))))[IDS.permutation(250)],
+    "doses": np.repeat(np.arange(0.0, 240, 10), 3),
+    "shuffled doses": IDS.permutation(np.repeat(np.arange(0.0, 240, 10), 3)),
+    "clocks of sensors": np.tile(1.7e9 + 60 * np.arange(100), 5),
     "steps of a group": np.tile(np.arange(10.0), 12),
 }
 

@@ -129,3 +129,20 @@ def test_large_arrays_are_searched_too(monkeypatch: pytest.MonkeyPatch) -> None:
     few = np.where(np.arange(n) % 4, 1.7e9 + np.arange(n) % 7, 0)
     noise = np.random.default_rng(0).normal(size=n)
     assert [compact(column[:, None]).dtype for column in (times, few, noise)] == [np.float64, np.float64, np.float32]
+
+
+DUST = {
+    "moons": np.round(np.cos(np.linspace(0, np.pi, 120)), 15),
+    "cosine": np.cos(np.linspace(0, 6.28318530717958, 240)),
+    "sums": np.array([i % 40 / 10 + 0.1 * (i % 3) + 0.2 - 0.1 * (i % 3) for i in range(240)]),
+    "rolling means": np.convolve(np.round(np.random.default_rng(0).uniform(1, 9, 244), 1), np.ones(5) / 5, "valid"),
+}
+
+
+@pytest.mark.parametrize("values", DUST.values(), ids=DUST.keys())
+def test_the_dust_of_rounding_is_no_difference(values: np.ndarray) -> None:
+    """Values that only the last digits of float64 set apart take no more memory, and no sentence."""
+    x = np.column_stack([np.r_[values, values], np.arange(2.0 * len(values)) % 7])
+    dataset = classification(x, np.arange(len(x)) % 2, "ab")
+    assert dataset.x.dtype == np.float32
+    assert not any("float32 tells only" in line for line in suspicions(dataset, settings()))
