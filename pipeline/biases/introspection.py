@@ -54,16 +54,15 @@ def sequence_shape(layer: Any) -> Any:
 
 
 def output_layer(model: Any) -> Any:
-    """The layer that makes the output of a model, also one within nested models.
+    """The layer, or operation, that makes the output of a model, also one within nested models.
 
-    None where it is no layer, or called more than once, so that its output is not the model's alone.
+    None where it is called more than once, so that its output is not the model's alone.
     """
     if type(model).__name__ == "Sequential":
-        return model.layers[-1]
+        layer = model.layers[-1]
+        return output_layer(layer) if type(layer).__name__ in ("Sequential", "Functional") else layer
     layer: Any = model.output._keras_history.operation
-    while is_keras_layer(layer):
-        if len(layer._inbound_nodes) != 1:
-            return None
+    while len(layer._inbound_nodes) == 1:
         if type(layer).__name__ not in ("Sequential", "Functional"):
             return layer
         layer = layer.layers[-1] if type(layer).__name__ == "Sequential" else layer.output._keras_history.operation

@@ -53,8 +53,8 @@ def check_output_layer(plan: Plan, model: Any, dataset: Dataset) -> None:
 
 def _activation(layer: Any) -> str | None:
     """The activation of an output layer; None where it is unknown, as that of a layer of the user's."""
-    if type(layer).__name__ == "Softmax":
-        return "softmax"
+    if type(layer).__name__ in ("Softmax", "Sigmoid"):  # layers and operations
+        return type(layer).__name__.lower()
     if type(layer).__name__ not in ("Dense", "EinsumDense", "Activation"):
         return None
     return getattr(layer.activation, "__name__", None)

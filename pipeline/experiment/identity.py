@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.config.schema import Optimizer, Training
+from pipeline.models.spec import walk_layers
 from pipeline.runtime.hashing import NUMERICS_VERSION, digest
 
 # Values that leave a setting out of the key. They stay as they are when a default changes; a setting that is added
@@ -104,17 +105,28 @@ def identify(
         "packages": dict(packages),
         "numerics": NUMERICS_VERSION,
     }
+    if on_logits := _is_softmax_of_single_seeds(layers):
+        decisive["loss_of"] = "logits"
     if digests := sorted(code):
         decisive["code"] = digests
     if portable:
         return Recipe(digest(decisive | PORTABLE), ())
     others = []
-    if NUMERICS_VERSION == 1 and not digests:
+    if NUMERICS_VERSION == 1 and not digests and not on_logits:
         known = [
             {k: groups[name][k] for k in names if k in groups[name]} for name, names in SOURCE_DIGEST_FIELDS.items()
         ]
         others = [digest([layers, *known, dict(packages), source]) for source in SOURCE_DIGESTS]
     return Recipe(digest(decisive), (*others, digest(decisive | PORTABLE)))
+
+
+def _is_softmax_of_single_seeds(layers: list[dict[str, Any]]) -> bool:
+    """Whether a model whose seeds cannot be stacked ends in a Softmax layer.
+
+    Earlier versions took its loss from the outputs, clipped to 1e-7, and not from the logits as `model.fit` does.
+    """
+    names = [layer["class_name"] for layer, _ in walk_layers(layers)]
+    return names[-1] == "Softmax" and any(name.startswith("ConvLSTM") for name in names)
 
 
 def _without_neutral(settings: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,6 +134,8 @@ def _clean_layer(entry: Any, key: str) -> dict[str, Any]:
         plain = _argument(class_name, name, value, key) if name != "name" else None
         if not _is_left_out(class_name, name, plain, defaults):
             cleaned[name] = plain
+    if class_name == "Discretization" and cleaned.get("bin_boundaries"):  # of an adapted one, which has both
+        cleaned.pop("num_bins", None)
     return {"class_name": class_name, "config": _without_other_direction(cleaned)}
 
 

@@ -14,6 +14,7 @@ from pipeline.config.keras_signatures import REQUIRED, class_names, constructor_
 from pipeline.config.schema import Config
 from pipeline.config.user_classes import full_name
 from pipeline.errors import ConfigError, closest
+from pipeline.models.adapted import check_state
 from pipeline.models.functional import (
     ENDS,
     check_nodes,
@@ -240,6 +241,7 @@ def _full_layer(layer: Any, key: str, is_last: bool = False) -> Layer:
         raise ConfigError(f"{key}.class_name: {class_name} {why}; {closest(str(class_name), allowed)}")
     if class_name in REFUSED:
         raise ConfigError(f"{key}.class_name: {class_name} given, but {REFUSED[class_name]}")
+    check_state(class_name, config, key)
     arguments = layer_arguments({"class_name": class_name})
     for name, value in config.items():
         if name not in arguments and name not in COMMON:

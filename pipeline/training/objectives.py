@@ -129,25 +129,43 @@ def is_cross_entropy(training: Training, task: str) -> bool:
 
 @contextlib.contextmanager
 def without_output_activation(model: Any, training: Training, task: str) -> Iterator[str]:
-    """Within the context, a model trained on a cross-entropy has no softmax or sigmoid in its last layer.
+    """Within the context, a model trained on a cross-entropy has no softmax or sigmoid at its end.
 
-    Yields the name of the activation that is left out, or `none`.
+    Yields the name of the activation that is left out, or `none`. Keras finds the logits in front of a Softmax layer
+    and of `keras.ops.softmax` too, by TensorFlow's operation or by an attribute of its result.
     """
-    import keras
-
-    last: Any = output_layer(model)
-    activation = getattr(last, "activation", None)
-    name = getattr(activation, "__name__", "none")
-    types: Any = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Activation)
-    applies_it_last = isinstance(last, types)
-    if name not in ("softmax", "sigmoid") or not applies_it_last or not is_cross_entropy(training, task):
+    last = output_layer(model)
+    name, attribute = _output_activation(last)
+    if name == "none" or not is_cross_entropy(training, task):
         yield "none"
         return
-    last.activation = keras.activations.linear
+    own = vars(last).get(attribute)
+    setattr(last, attribute, _unchanged)
     try:
         yield name
     finally:
-        last.activation = activation
+        if own is not None:
+            setattr(last, attribute, own)
+        else:
+            delattr(last, attribute)
+
+
+def _output_activation(last: Any) -> tuple[str, str]:
+    """The softmax or sigmoid that a layer or operation applies last, else `none`, and the attribute that does it."""
+    import keras
+
+    kind, axis = type(last).__name__, getattr(last, "axis", -1)
+    if isinstance(last, keras.layers.Softmax) or (kind in ("Softmax", "Sigmoid") and isinstance(last, keras.Operation)):
+        return (kind.lower(), "call") if axis in (-1, 1) else ("none", "")
+    types: Any = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Activation)
+    name = getattr(getattr(last, "activation", None), "__name__", "none")
+    return (name, "activation") if isinstance(last, types) and name in ("softmax", "sigmoid") else ("none", "")
+
+
+def _unchanged(inputs: Any, mask: Any = None) -> Any:
+    if mask is not None:  # after which the outputs are no softmax, also to Keras
+        raise ConfigError("model: its last layer, a Softmax, has a mask; allowed: one without a mask")
+    return inputs
 
 
 class Objective:

@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 from factories import compose_config
 
 from pipeline.errors import ConfigError
 from pipeline.models.architecture import architecture_of_config, read_architecture
+from pipeline.models.build import build_model
 from pipeline.models.live import architecture_of_model
 from pipeline.models.spec import complete_layers
 from pipeline.models.stable_names import in_stable_names
@@ -175,6 +177,30 @@ def test_what_is_no_model_of_keras_is_refused(entry, words):
     """With the reason, whatever a file holds."""
     with pytest.raises(ConfigError, match=words):
         architecture_of_config(entry)
+
+
+def test_what_adapt_found_is_kept_or_missed():
+    """The boundaries of a Discretization are in its config; mean and variance of a Normalization only as arguments."""
+    import keras
+
+    layers, rows = keras.layers, np.arange(20.0).reshape(5, 4)
+    bins = layers.Discretization(num_bins=3, name="bins")
+    bins.adapt(rows)
+    given = layers.Normalization(mean=[1.0, 2.0, 3.0, 4.0], variance=[2.0] * 4, name="given")
+    kept, _ = architecture_of_model(keras.Sequential([keras.Input((4,)), given, bins, layers.Dense(3)]))
+    (boundaries,) = [layer["config"]["bin_boundaries"] for layer in kept if layer["class_name"] == "Discretization"]
+    assert len(boundaries) == 2
+    config = compose_config("data=iris")
+    object.__setattr__(config.model, "layers", kept)
+    built = build_model(complete_layers(config), (4,), "multiclass", 3, 0)
+    np.testing.assert_array_equal(built.layers[0](rows), given(rows))
+    np.testing.assert_array_equal(built.layers[1](rows), bins(rows))
+    adapted = layers.Normalization()
+    adapted.adapt(rows)
+    missed, _ = architecture_of_model(keras.Sequential([keras.Input((4,)), adapted, layers.Dense(3)]))
+    object.__setattr__(config.model, "layers", missed)
+    with pytest.raises(ConfigError, match="Normalization without mean and variance, and what adapt"):
+        complete_layers(config)
 
 
 def test_files_that_hold_no_model_are_refused(tmp_path):

@@ -75,6 +75,36 @@ def test_a_functional_model_equals_fit(make, tmp_path, caplog):
     assert "cannot be stacked" not in caplog.text
 
 
+def ending(keras, kind):
+    """A model that ends in a softmax of its own, behind kernels so large that probabilities come out as 0."""
+    L = keras.layers
+    inputs = keras.Input((8, 8, 1))
+    large = keras.initializers.RandomNormal(stddev=20.0)
+    logits = L.Dense(10, kernel_initializer=large)(L.Add()([L.Flatten()(inputs), L.Flatten()(inputs)]))
+    if kind == "operation":
+        return keras.Model(inputs, keras.ops.softmax(logits))
+    if kind == "nested":
+        return keras.Model(inputs, keras.Sequential([keras.Input((10,)), L.Softmax()])(logits))
+    if kind == "seed by seed":
+        recurrent = [L.Reshape((2, 8, 4, 1)), L.ConvLSTM2D(1, 3), L.Flatten()]
+        return keras.Sequential([inputs, *recurrent, L.Dense(10, kernel_initializer=large), L.Softmax()])
+    return keras.Model(inputs, L.Softmax()(logits))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["layer", "operation", "nested", "seed by seed"])
+def test_a_softmax_of_its_own_is_left_out_of_the_loss(kind, tmp_path):
+    """As by `model.fit`, which finds the logits: the loss goes beyond 16.1, that of a probability of 1e-7.
+
+    Of stacked seeds, Keras finds them as well; of seeds one by one, and of the ablation, it does not.
+    """
+    import keras
+
+    config = config_of(ending(keras, kind), tmp_path, "training.xla=false")
+    assert_equal(config)
+    assert train(config)[1][0].history["loss"][0] > 20
+
+
 @pytest.mark.slow
 def test_a_functional_chain_is_the_sequential_of_yaml(tmp_path):
     """Bit for bit, under the same key of a run, where the file's names are those that YAML gives."""
