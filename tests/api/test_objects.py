@@ -67,7 +67,7 @@ def test_a_compiled_model_brings_its_settings() -> None:
     assert read.compiled["optimizer"]["learning_rate"] == 0.01
     assert read.compiled["training"] == {"loss": "SparseCategoricalCrossentropy", "metrics": ["accuracy"]}
     assert [layer["class_name"] for layer in read.layers] == ["InputLayer", "Dense", "Dense"]
-    assert read.layers[2]["config"] == {"units": 3, "activation": "softmax",
+    assert read.layers[2]["config"] == {"units": 3, "activation": "softmax", "name": "dense",
                                         "bias_initializer": {"class_name": "Ones", "config": {}}}  # fmt: skip
     assert list(read.input_shape or ()) == [4]
 
@@ -96,7 +96,7 @@ def broken() -> None:
     ("gone.keras", "model.path: there is no file gone.keras"),
     (broken, "model: broken() raised RuntimeError: no data here"),
     (lambda: None, "model: <lambda>() returned NoneType; allowed: a keras.Sequential"),
-    (keras.Sequential(), "model: a model without layers given; allowed: a keras.Sequential"),
+    (keras.Sequential(), "model: a model without layers; allowed: a keras.Sequential"),
     (keras.layers.Dense(3), "model: Dense given; allowed: a keras.Sequential"),
     (Subclass(), "model: "),
 ])  # fmt: skip
@@ -179,3 +179,20 @@ def test_arguments_are_known() -> None:
     assert keys["batch_size"] == "training.batch_size" and keys["standardize"] == "data.standardize"
     with pytest.raises(ConfigError, match=r"^batchsize: no such argument; nearest: batch_size"):
         check_names({"batchsize": 3}, ["seeds"])
+
+
+def test_logits_of_a_functional_model_get_their_softmax() -> None:
+    """As those of a Sequential do; only where the last layer is a Dense layer that is called once."""
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(4)(inputs)
+    outputs = keras.layers.Dense(3, name="last")(keras.layers.Add()([inputs, hidden]))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    for model, fits in ((keras.Model(inputs, outputs), True), (keras.Model(inputs, outputs * 2.0), False)):
+        model.compile("sgd", loss=loss)
+        if not fits:
+            with pytest.raises(ConfigError, match="it after a last Dense layer"):
+                read_model(model)
+            continue
+        given = read_model(model)
+        (last,) = [x for x in given.layers[0]["config"]["layers"] if x["config"]["name"] == "last"]
+        assert last["config"]["activation"] == "softmax" and given.input_shape == (4,)
