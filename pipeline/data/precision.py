@@ -74,7 +74,7 @@ def _different(block: np.ndarray, cast: Callable[[np.ndarray], np.ndarray]) -> t
     n_known = (~np.isnan(ordered)).sum(0) if ordered.dtype.kind == "f" else np.full(block.shape[1], len(block))
     seen = cast(ordered)
     is_step = np.arange(1, len(block))[:, None] < n_known  # missing values are sorted to the end
-    if ordered.dtype.kind == "f" and ordered.dtype.itemsize >= 8 and len(ordered):
+    if ordered.dtype.kind == "f" and len(ordered):
         largest = np.nanmax(np.abs(ordered), axis=0, initial=0)
         dust = np.minimum(ROUNDING * np.spacing(np.float64(largest)), 0.5)  # whole numbers are exact
         is_step &= ordered[1:] - ordered[:-1] > dust

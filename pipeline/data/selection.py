@@ -12,7 +12,7 @@ from pipeline.data.columns import as_numbers
 from pipeline.data.gaps import how_to_keep
 from pipeline.data.layout import NAMELESS
 from pipeline.data.odd_features import counts_rows
-from pipeline.data.settings import names
+from pipeline.data.settings import how_to_set, names
 from pipeline.errors import DataError, closest
 
 INDEX = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__")  # what pandas writes of an index, once or repeatedly
@@ -33,8 +33,9 @@ def choose_columns(
     if targets is None:
         listed = ", ".join(columns if len(columns) <= 8 else [*columns[:6], "...", columns[-1]])
         guess = next((c for word in TARGET_NAMES for c in columns if c.lower() == word), columns[-1])
+        perhaps = how_to_set("target", [guess]).replace("[", "", 1).replace("]", "")
         raise DataError(
-            f"data.target: null given; allowed: the column to predict; {file} has {listed}; perhaps data.target={guess}"
+            f"data.target: null given; allowed: the column to predict; {file} has {listed}; perhaps {perhaps}"
         )
     for key, listed in (("target", targets), ("features", chosen), ("drop", dropped), ("split_by", by),
                         ("categories", forced)):  # fmt: skip

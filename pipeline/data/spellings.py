@@ -32,7 +32,7 @@ _WORDS = (
 UNITS = frozenset([*_WORDS.split(), *_CODES.lower().split("|"), '"'])
 BOUND = re.compile(rf"(?P<sign>[<>≤≥~≈]|<=|>=)\s*(?P<limit>{_SIGN}?{_ONE})")
 NO_VALUE = re.compile(r"[^\w\s]+|#[A-Z/0]+[!?]|n\.\s?d\.|[bB][dD][lL]|[lL][oO][dDqQ]")  # such as - and #DIV/0!
-PAIR = re.compile(r"(\d+):[+-]?\d[\d.eE+-]*")  # index:value, as in LIBSVM's format
+PAIR = re.compile(r"(0|[1-9]\d*):[+-]?\d[\d.eE+-]*")  # index:value, as in LIBSVM's format
 
 
 def require_categories(
@@ -79,7 +79,7 @@ def spoken(categories: Sequence[str], name: str, what: str, missing: Sequence[st
     count = f"{name}: {len(categories)} {what if len(categories) > 1 else what.replace('ories', 'ory')}"
     odd = [text for text in categories if not _is_plain(text)]
     n_plain = len(categories) - len(odd)
-    if odd and n_plain > len(odd):
+    if odd and n_plain > len(odd) and not all(BOUND.fullmatch(text) for text in odd):
         advice = "leave it empty" if missing is None else how_to_miss([*missing, *odd[:3]])
         return f"{count} such as {odd[0]}, though {n_plain} are numbers; if a value is missing there, {advice}"
     for form, how in ((r"\W*\d", "begin with digits"), (r".*\d", "hold digits")):

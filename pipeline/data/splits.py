@@ -159,5 +159,9 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     axes = feature_axes(x)
     mean, scale, lowest = x.mean(axes, dtype=np.float64), x.std(axes, dtype=np.float64), x.min(axes)
     constant = lowest == x.max(axes)
+    if x.dtype == np.float64 and ((scale == 0) & ~constant).any():  # squares of numbers about 1e-300 are 0
+        unit = np.abs(x).max(axes)
+        unit = np.where(unit > 0, unit, 1)
+        scale = np.where(scale == 0, (x / unit).std(axes) * unit, scale)
     mean, scale = np.where(constant, lowest, mean), np.where(constant, 1, scale)
     return mean.astype(x.dtype), scale.astype(x.dtype)

@@ -20,7 +20,7 @@ from pipeline.data.columns import (
 from pipeline.data.dataset import INDICATOR, NUMBER, Dataset
 from pipeline.data.dates import refuse_date
 from pipeline.data.selection import INDEX, choose_columns, drop_missing, split_column
-from pipeline.data.settings import how_to_drop, kind_of_file, missing_texts, names
+from pipeline.data.settings import how_to_drop, how_to_miss, kind_of_file, missing_texts, names
 from pipeline.data.spellings import refuse_pairs, require_categories, spoken
 from pipeline.data.targets import MOST_CLASSES, make_dataset
 from pipeline.data.text import read_text
@@ -197,7 +197,9 @@ def _encode(
             remarks.append(
                 f"column {name}: floats cannot tell its whole numbers apart; subtract a number near their mean"
             )
-    _check_finite(np.concatenate(blocks, axis=1) if texts else blocks[0], path)
+    for name in features:
+        if kind[name] == "number":
+            _check_finite(as_numbers(frame[name]), name, "data.path", reading)
     for name in features:
         missing = frame[name].isna().to_numpy()
         if missing.any():
@@ -214,10 +216,12 @@ def _encode(
     return x, tuple(columns), np.array(kinds, np.int32) if texts or indicators else None
 
 
-def _check_finite(x: np.ndarray, path: Path) -> None:
-    n_bad = int(np.isinf(x).sum())
+def _check_finite(values: np.ndarray, name: str, key: str, reading: _Reading) -> None:
+    n_bad = int(np.isinf(values).sum())
     if n_bad:
-        raise DataError(f"data.path: {path.name} holds {n_bad} infinite values; allowed: finite numbers")
+        spelled = how_to_miss([*(reading.missing or ()), "inf", "-inf"])
+        or_ = "" if reading.typed else f", or {spelled} if they are spelled so and are missing values"
+        raise DataError(f"{key}: column {name} holds {n_bad} infinite values; allowed: finite numbers{or_}")
 
 
 def _categories(texts: np.ndarray, name: str, key: str, reading: _Reading) -> list[str]:
@@ -258,6 +262,7 @@ def _target_values(frame: Any, targets: list[str], reading: _Reading, data: Data
                     f"data.target: floats cannot tell the numbers of column {name} apart, such as "
                     f"{frame[name].iloc[0]}; allowed: numbers of less precision; subtract a number near their mean"
                 )
+            _check_finite(as_numbers(frame[name]), name, "data.target", reading)
             exact = frame[name].dtype.kind in "iuf" and isinstance(frame[name].dtype, np.dtype)
             values.append(frame[name].to_numpy() if exact else as_numbers(frame[name]))
     return values[0] if len(values) == 1 else np.stack(values, axis=1)

@@ -11,20 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.schema import Data
+from pipeline.data.decimals import COMMA, check_commas, check_points, detect_decimal
 from pipeline.data.gaps import how_to_keep
 from pipeline.data.header import MARKS_OF_MISSING, WHOLE
 from pipeline.data.layout import Layout, detect_layout, open_file
-from pipeline.data.settings import as_float, missing_texts, names
+from pipeline.data.settings import missing_texts, names
 from pipeline.errors import DataError
 
 SPOKEN = {"\t": "tab", " ": "space"}
 BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
         (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
-COMMA = re.compile(r"\s*[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?\s*")
 RAGGED = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")  # as pandas says it, counted from the rows
 GAP = "\x1f"  # a text that no file has
 Options = dict[str, Any]
-THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")
 
 
 def read_text(path: Path, key: str, data: Data) -> tuple[Any, list[str]]:
@@ -36,11 +35,13 @@ def read_text(path: Path, key: str, data: Data) -> tuple[Any, list[str]]:
         decimal, gaps = data.decimal or ".", _gaps(data)
         frame = first = _parse(path, encoding, layout, decimal, gaps)
         if data.decimal is None:
-            decimal = _detect_decimal(frame, path, key)
+            decimal = detect_decimal(frame, path, key)
             if decimal == ",":
                 frame = _parse(path, encoding, layout, decimal, gaps)
         if decimal == ",":
-            _check_points(frame, first, path, key, data)
+            check_points(frame, first, path, key, data)
+        elif data.decimal == ".":
+            check_commas(frame, path, key, data)
         taken = _taken_for_missing(frame, path, encoding, layout)
         frame = _with_categories(frame, path, encoding, layout, names(data, "categories", list(frame.columns)) or ())
     except (UnicodeError, ValueError, OSError, EOFError, MemoryError, csv.Error, Warning) as error:
@@ -211,58 +212,3 @@ def _stripped(texts: Any, gaps: Options) -> Any:
     text = io.StringIO(stripped.to_csv(index=False, header=False, na_rep=GAP))
     options: Options = gaps | {"na_values": [*gaps["na_values"], GAP]}
     return pd.read_csv(text, header=None, low_memory=False, skip_blank_lines=False, **options).iloc[:, 0]
-
-
-def _check_points(frame: Any, commas: Any, path: Path, key: str, data: Data) -> None:
-    """Refuse numbers with a point where commas mark the decimals. commas: what was read before that was known."""
-    columns = list(frame.columns)
-    dropped, chosen, targets = (names(data, key, columns) for key in ("drop", "features", "target"))
-    used = [c for c in chosen or columns if c not in (dropped or ())] + [c for c in targets or () if c in columns]
-    for column in used:
-        if column not in columns or frame[column].dtype.kind in "iufb":
-            continue
-        texts = sorted(set(frame[column].dropna().astype(str)))
-        points = [text for text in texts if "." in text and as_float(text) is not None]
-        if not points or len(points) < len([text for text in texts if not WHOLE.fullmatch(text)]):
-            continue
-        if data.decimal is not None:
-            why = f"but column {column} of {path.name} holds {points[0]}"
-            raise DataError(
-                "data.decimal", data.decimal, "data.decimal=. or null, or numbers with commas alone", reason=why
-            )
-        other, cells = next(iter(_with_commas(commas).items()))
-        raise DataError(
-            f"{key}: column {column} of {path.name} holds {points[0]}, but column {other} {min(cells)}; allowed: one "
-            f"decimal sign, or one of them left out: data.decimal=. data.drop=[{other}], or data.decimal=',' "
-            f"data.drop=[{column}]"
-        )
-
-
-def _with_commas(frame: Any) -> dict[str, set[str]]:
-    """The numbers with a comma of each column that holds nothing but such and whole ones."""
-    import pandas as pd
-
-    with_comma: dict[str, set[str]] = {}
-    for column in frame.columns:
-        if pd.api.types.is_numeric_dtype(frame[column]) or pd.api.types.is_bool_dtype(frame[column]):
-            continue
-        texts = set(frame[column].dropna().astype(str))
-        commas = {text for text in texts if COMMA.fullmatch(text)}
-        if commas and all(text in commas or WHOLE.fullmatch(text) for text in texts):
-            with_comma[column] = commas
-    return with_comma
-
-
-def _detect_decimal(frame: Any, path: Path, key: str) -> str:
-    """A comma where some column holds nothing but numbers with one. Raises DataError where either may be meant."""
-    with_comma = _with_commas(frame)
-    if not with_comma:
-        return "."
-    if all(map(THOUSANDS.fullmatch, set().union(*with_comma.values()))):
-        column = next(iter(with_comma))
-        example = min(with_comma[column])
-        raise DataError(
-            f"{key}: column {column} of {path.name} holds {example}, which may be {example.replace(',', '')} or "
-            f"{example.replace(',', '.')}; allowed: data.decimal=',' for the latter, else numbers without the comma"
-        )
-    return ","

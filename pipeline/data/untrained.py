@@ -38,8 +38,8 @@ def check_trained_classes(dataset: Dataset, data: Data) -> Iterator[str]:
     if lacking:
         shown = ", ".join(map(str, lacking))
         yield (
-            f"data.split={data.split}: of the seeds 0 to {N_SEEDS - 1}, no training row has a class that is tested in "
-            f"{shown} (such as {first})"
+            f"data.split={data.split}: no training row has a class that is tested with seed {shown} (such as {first}; "
+            f"{N_SEEDS} seeds from 0 on were tried, whichever are trained)"
         )
     validated = {label for train, validation, _ in cuts.values()
                  for label in untrained_classes(dataset, train, validation)}  # fmt: skip

@@ -128,7 +128,12 @@ def test_a_short_table_of_r_is_read(n_rows: int, tmp_path: Path) -> None:
 def test_drop_is_advised_where_it_helps(tmp_path: Path) -> None:
     """An infinite target is none that it drops; a row without a group is one."""
     infinite = csv("n,label", [(str(i % 5), "inf" if i == 3 else f"{i}.5") for i in range(24)])
-    assert "data.missing" not in refusal(tmp_path, infinite, missing="drop")
+    line = refusal(tmp_path, infinite, missing="drop")
+    assert "data.missing=drop" not in line and line.startswith("data.target: column label holds 1 infinite values")
+    assert """'data.missing_texts=["inf","-inf"]'""" in line
+    assert len(read(tmp_path, infinite, missing="drop", missing_texts=["inf", "-inf"]).x) == 23
+    line = refusal(tmp_path, infinite.replace("label", "x").replace("n,", "label,"))
+    assert line.startswith("data.path: column x holds 1 infinite values; allowed: finite numbers, or 'data.missing_t")
     groups = csv("n,by,label", [(f"{i}.5", "" if i == 3 else f"g{i % 6}", "ab"[i % 2]) for i in range(24)])
     more = {"split": "groups", "split_by": "by"}
     assert refusal(tmp_path, groups, **more).endswith("or data.missing=drop")
@@ -165,6 +170,24 @@ def test_two_decimal_signs_are_named_together(tmp_path: Path) -> None:
     points = csv("a;b;label", [(f"{i}.5", f"{i}", "ab"[i % 2]) for i in range(24)], ";")
     line = refusal(tmp_path, points, decimal=",")
     assert line.startswith("data.decimal: , given, but column a of mine.csv holds 0.5; allowed: data.decimal=. ")
+
+
+def test_advice_on_decimal_signs_leaves_the_target_in(tmp_path: Path) -> None:
+    """And a point that is set names both columns too."""
+    target = csv("a;b;label", [(f"{i}", f"{i},25", f"{i}.5") for i in range(24)], ";")
+    line = refusal(tmp_path, target)
+    assert "drop=[label]" not in line and line.endswith("left out: data.decimal=. data.drop=[b]")
+    assert read(tmp_path, target, decimal=".", drop=["b"]).task == "regression"
+    both = csv("a;b;label", [(f"{i}.5", f"{i},25", "ab"[i % 2]) for i in range(24)], ";")
+    line = refusal(tmp_path, both, decimal=".")
+    assert line.startswith("data.decimal: column a of mine.csv holds 0.5, but column b 0,25; allowed: one decimal sign")
+
+
+def test_a_column_called_null_can_be_the_target(tmp_path: Path) -> None:
+    """The advice quotes it for the command line, where null is no name."""
+    line = refusal(tmp_path, csv("a,b,null"), target=None)
+    assert line.endswith("""perhaps 'data.target="null"'""")
+    assert refusal(tmp_path, csv("a,b,label"), target=None).endswith("perhaps data.target=label")
 
 
 def test_names_that_a_command_line_reads_as_values(tmp_path: Path) -> None:
