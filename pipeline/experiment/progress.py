@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
 
 from pipeline.experiment.plan import Plan, shown_names
 from pipeline.store.meta import RUN
@@ -24,6 +25,18 @@ MANY_ARMS = 20  # beyond them a log gets a line for an arm only where the last o
 POLL = 1  # seconds between looks at what a launcher's processes have stored
 
 Clock = Callable[[], float]
+
+
+class _Line(ProgressColumn):
+    """The line of a view as it is now, drawn anew all the time: what it says changes while nothing is reported."""
+
+    def __init__(self, line: Callable[[], str]) -> None:
+        super().__init__()
+        self._line = line
+
+    def render(self, task: Task) -> Text:
+        """Draw it."""
+        return Text(self._line())
 
 
 class _Screen(Console):
@@ -120,6 +133,8 @@ class Pace:
         measured = self.ended[1:] or self.ended
         per_unit = sum(s for _, s in measured) / sum(u for u, _ in measured) if measured else None
         left = None if per_unit is None else per_unit * current * (1 - self._share)
+        if self._first is None and left is not None and (left := left - (self.clock() - self._began)) < 0:
+            return None  # it builds and compiles for longer than the arms before: how long is not known
         if self._first is not None and (epochs := self._share * total - self._first[0]) >= 1:
             per_epoch = (self.clock() - self._first[1]) / epochs
             left = per_epoch * total * (1 - self._share)
@@ -146,7 +161,7 @@ class SweepView:
     @contextlib.contextmanager
     def live(self) -> Iterator[None]:
         """Draw the line on a terminal as long as the context lasts."""
-        with _bar() as bar:
+        with _bar(lambda: self.line(self._bar.console.width - BAR - 1)) as bar:
             self._bar, self._task = bar, bar.add_task("", total=1, visible=False)
             yield
 
@@ -176,14 +191,13 @@ class SweepView:
         number = len(self._pace.ended) + 1
         head = f"arm {number} of {len(self._pace.units)}: " if len(self._pace.units) > 1 else ""
         runs = "1 seed" if self._seeds == 1 else f"{self._seeds} seeds"
-        what = runs if is_start else f"epoch {self._done}/{self._total}" if self._total else f"{runs}, compiling"
+        what = runs if is_start else f"{100 * self._done // self._total} %" if self._total else f"{runs}, compiling"
         tail = f", {what}{describe_left(self._pace.seconds_left(self._total))}"
         return f"{head}{_shorten(self._arm, width - len(head) - len(tail))}{tail}"
 
     def _show(self, is_start: bool = False) -> None:
         if not self._bar.disable:
-            text = self.line(self._bar.console.width - BAR - 1)
-            self._bar.update(self._task, description=text, completed=self._pace.share, visible=True)
+            self._bar.update(self._task, completed=self._pace.share, visible=True)
             return
         now = self._clock()
         if is_start:
@@ -230,9 +244,9 @@ class SweepView:
                     print(text, flush=True)
 
 
-def _bar() -> Progress:
+def _bar(line: Callable[[], str] | None = None) -> Progress:
     screen = _screen()
-    columns = (BarColumn(bar_width=BAR), TextColumn("{task.description}", markup=False))
+    columns = (BarColumn(bar_width=BAR), _Line(line) if line else TextColumn("{task.description}", markup=False))
     return Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
 
 
