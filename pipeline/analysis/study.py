@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-from pipeline.analysis.arms import Arm, ComparedArm, final_metrics, load_arms, seed_spans
+from pipeline.analysis.arms import EPOCHS_TO, Arm, ComparedArm, final_metrics, load_arms, seed_spans
 from pipeline.analysis.blocks import PooledArm, pool_arms
 from pipeline.analysis.curves import different_epochs, higher_is_better, measure_curves
 from pipeline.analysis.pairing import mismatches
-from pipeline.config.metrics import is_in_unit
+from pipeline.config.metrics import RUN_LENGTHS, is_in_unit
 from pipeline.errors import ConfigError, closest, require
 from pipeline.store.runs import DamagedRun, Run, RunStore
 
@@ -154,7 +154,9 @@ def _baseline_setting(study: str, arms: Sequence[Arm], baseline: str) -> str:
 
 
 def _default_margin(arms: Sequence[Arm], baseline: str, metric: str) -> float:
-    """0.005 of a share or a loss; of an error in the unit of the target, or of epochs, 0.5 % of the baseline's mean."""
+    """0.005 of a share or a loss; one epoch of their number; of an error in a unit, 0.5 % of the baseline's mean."""
+    if metric in RUN_LENGTHS or metric.startswith(EPOCHS_TO):
+        return 1
     values = [value for arm in arms if arm.setting == baseline for value in arm.values(metric).values()]
     in_unit = is_in_unit(metric) and any(values)
     return float(f"{MARGIN * fmean(values):.2g}") if in_unit else MARGIN

@@ -11,6 +11,7 @@ from typing import NoReturn
 from hydra.main import get_args_parser  # pyright: ignore[reportPrivateImportUsage] (there is no public way)
 
 from pipeline.config.encoding import refuse_undecoded
+from pipeline.config.familiar import FAMILIAR
 from pipeline.config.options import QUIET
 from pipeline.config.schema import CONF, key_types
 from pipeline.config.spelling import spell_overrides
@@ -90,8 +91,11 @@ def _refuse_disguised(argument: str, following: str) -> None:
     if option in FLAGS and equals:
         rest = f" {shlex.quote(value)}" if "=" in value else " alone"
         raise ConfigError(f"{argument}: {option} takes no value; allowed: {option}{rest}")
-    name = option.lstrip("-")
-    key = next((known for known in (name, name.replace("-", "_")) if known in key_types()), None)
+    name = option.lstrip("-").replace("-", "_")
+    ends = [known for known in key_types() if known.endswith(f".{name}")]
+    key = name if name in key_types() else ends[0] if len(ends) == 1 else None
+    if option.startswith("--") and key is None and name in FAMILIAR:
+        raise ConfigError(f"{argument}: settings have no dashes; allowed: {FAMILIAR[name]}")
     if option.startswith("--") and key is not None:
         word = shlex.quote(f"{key}={value if equals else following}")
         raise ConfigError(f"{argument}: settings have no dashes; allowed: {word}")

@@ -104,7 +104,10 @@ def _candidates(command: str, given: Sequence[str], current: str) -> list[str]:
         return _values(command, current, folders, given)
     used = {word.lstrip("+").partition("=")[0] for word in given}
     if command != "train":
-        return [f"{key}=" for key in option_keys(command) if key not in used]
+        options = [f"{key}=" for key in option_keys(command) if key not in used]
+        if command in ("compare", "sync") and "study" not in used and all("=" in word for word in given):
+            options += _choices(command, "study", folders, given)  # a study's name alone is enough
+        return options
     return [word for word in _settings(current) if word.rstrip("=") not in used]
 
 

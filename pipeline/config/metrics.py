@@ -108,9 +108,9 @@ def higher_is_better(measure: str) -> bool:
 
 
 def is_in_unit(measure: str) -> bool:
-    """Whether a measure is in a unit of its own, as errors of a regression are, and numbers of epochs."""
+    """Whether a measure is in a unit of the data's, as errors of a regression are."""
     metric = _metric(measure)
-    return measure in RUN_LENGTHS or (metric is not None and metric.in_unit)
+    return metric is not None and metric.in_unit
 
 
 def _metric(measure: str) -> Metric | None:

@@ -73,6 +73,7 @@ def test_studies_and_arms(tmp_path: Path) -> None:
     (tmp_path / "iris-mlp" / "no_bias").mkdir()
     compare = f"python -m pipeline.compare results={tmp_path} "
     assert complete_line(f"{compare}study=") == ["study=iris-mlp"]
+    assert complete_line(f"{compare}ir") == ["iris-mlp"] and complete_line(f"{compare}iris-mlp ir") == []
     assert complete_line(f"{compare}study=iris-mlp baseline=n") == ["baseline=no_bias"]
 
 
