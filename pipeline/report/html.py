@@ -16,6 +16,7 @@ from pipeline.report.format import HEADINGS, SORTED_BY, UNKNOWN, interval_text, 
 from pipeline.report.plain import plain_answer
 from pipeline.report.reviewer import STATISTICS, reviewer_facts, statistics_cells
 from pipeline.report.settings import describe_arms, describe_environments, describe_settings, first_config
+from pipeline.report.training import describe_training
 from pipeline.stats.intervals import ALPHA
 from pipeline.stats.power import fewest_seeds
 
@@ -185,8 +186,7 @@ def _facts(comparison: Comparison) -> dict[str, Any]:
     """The numbers and names in the page's sentences; None for what the runs do not record."""
     arms, compared = comparison.study.arms, comparison.compared
     config = arms[0].runs[0].meta["config"]
-    data, optimizer = config.get("data", {}), config.get("optimizer", {})
-    rates = {arm.runs[0].meta["config"].get("optimizer", {}).get("learning_rate") for arm in arms}
+    data, training = config.get("data", {}), describe_training(arms)
     seeds = sorted({run.seed for arm in arms for run in arm.runs})
     family = max((verdict.family or 0 for verdict in compared), default=0)
     return {
@@ -199,11 +199,9 @@ def _facts(comparison: Comparison) -> dict[str, Any]:
         "family": family,
         "test": _fraction(data.get("test_fraction")),
         "validation": _fraction(data.get("validation_fraction")),
-        "optimizer": optimizer.get("class_name"),
-        "rate": f"{rates.pop():g}" if len(rates) == 1 and None not in rates else None,
-        "epochs": config.get("training", {}).get("epochs"),
-        "data": data.get("name"),
-        "model": config.get("model", {}).get("name"),
+        "training": training,
+        "data": data.get("name") if training.datasets == 1 else None,
+        "model": config.get("model", {}).get("name") if training.models == 1 else None,
     }
 
 

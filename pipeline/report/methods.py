@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pipeline.analysis.arms import EPOCHS_TO
 from pipeline.analysis.comparison import Comparison
 from pipeline.report.reviewer import reviewer_facts
+from pipeline.report.training import describe_training
 from pipeline.stats.intervals import ALPHA, RESAMPLES
 
 # key -> kind, authors, title, the rest of the entry.
@@ -41,12 +42,20 @@ REFERENCES: References = {
 def render_methods(comparison: Comparison) -> str:
     """Render methods.md: a text for a paper's section on methods, its sources by the keys of references.bib."""
     study, facts = comparison.study, dict(reviewer_facts(comparison))
+    training = describe_training(study.arms)
+    blocks = f", in {training.blocks} blocks" if training.blocks > 1 else ""
+    blocks += f" that differ in {training.differing}" if training.differing else ""
+    ended = f"; {training.stopped}, and each was tested with the weights of its best epoch" if training.stopped else ""
+    unpaired = any(verdict.pairs == 0 for verdict in comparison.compared)
+    alike = f"all arms{' of a block' if blocks else ''}{' that were compared in pairs' if unpaired else ''}"
     paragraphs = [
         f"# Methods of {study.name}",
-        f"We compared {len(study.arms)} ways to initialize the biases ({', '.join(study.arm_names)}) of one model on "
-        f"one dataset (rows: {facts['rows']}), with {facts['seeds'].partition(' ')[0]} seeds, trained with "
-        f"{facts['optimizer']} for {facts['epochs']} epochs. For one seed all arms shared the initial kernels, the "
-        "split, the order of rows and dropout; only the biases differed [@bouthillier2021].",
+        f"We compared {_counted(len(training.settings), 'way', 'ways')} to initialize the biases "
+        f"({', '.join(training.settings)}) of {_counted(training.models, 'model', 'models')} on "
+        f"{_counted(training.datasets, 'dataset', 'datasets')} (rows: {facts['rows']}){blocks}, with "
+        f"{facts['seeds'].partition(' ')[0]} seeds, trained with {facts['optimizer']} for {training.epochs_text}"
+        f"{ended}. For one seed {alike} shared the initial kernels, the split, the order of rows and dropout; only the "
+        "biases differed [@bouthillier2021].",
         f"Arms were compared with {study.baseline} by {study.metric}. Means have Student's 95 % interval; the mean "
         f"paired difference has a BCa bootstrap interval of {RESAMPLES:,} resamples [@efron1987], expanded for few "
         "seeds [@hesterberg2015] and nowhere narrower than Student's. p is two-sided, from sign flips of the paired "
@@ -55,7 +64,7 @@ def render_methods(comparison: Comparison) -> str:
         f"same correction, tested equivalence within a margin of {study.margin:g}. Effect sizes are means of the "
         "paired differences over their standard deviation [@cohen1988].",
     ]
-    if any(verdict.pairs == 0 for verdict in comparison.compared):
+    if unpaired:
         paragraphs.append(
             "Arms whose runs of a seed did not start alike were compared unpaired, with Welch's interval [@welch1947] "
             "and by exchanging runs, and were not tested for equivalence."
@@ -71,6 +80,10 @@ def render_methods(comparison: Comparison) -> str:
         "its CITATION.cff.",
     ]
     return "\n\n".join(paragraphs) + "\n"
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{'one' if count == 1 else count} {one if count == 1 else several}"
 
 
 def render_references() -> str:

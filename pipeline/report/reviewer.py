@@ -9,6 +9,7 @@ from pipeline.analysis.arms import Arm, seed_spans
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.formatting import p_value
 from pipeline.report.settings import Pairs
+from pipeline.report.training import describe_training
 from pipeline.store.runs import Run
 
 NOT_RECORDED = "not recorded"
@@ -20,15 +21,16 @@ def reviewer_facts(comparison: Comparison) -> Pairs:
     """Rows, seeds, parameters, epochs, time, hardware, versions, commit, the training command, the correction of p."""
     study = comparison.study
     runs = [run for arm in study.arms for run in arm.runs]
-    training, optimizer = ({**runs[0].meta["config"].get(name, {})} for name in ("training", "optimizer"))
+    training = describe_training(study.arms)
     seeds = sorted({run.seed for run in runs})
     metrics = len(study.metrics)
+    epochs = _by_arm(study.arms, lambda run: str(run.meta["config"].get("training", {}).get("epochs", "")))
     return [
         ("rows", _rows(runs)),
         ("seeds", f"{len(seeds)} ({seed_spans(seeds)}); each draws split, kernels, order of rows and dropout"),
         ("parameters", _by_arm(study.arms, _parameters)),
-        ("epochs", _by_arm(study.arms, lambda run: str(run.meta["config"].get("training", {}).get("epochs", "")))),
-        ("optimizer", ", ".join(f"{name} {value}".strip() for name, value in _optimizer(optimizer, training))),
+        ("epochs", "; ".join(filter(None, [f"{'at most ' * bool(training.stopped)}{epochs}", training.stopped]))),
+        ("optimizer", training.optimizer_text),
         ("training time", _seconds(runs)),
         ("hardware", _either(runs, _hardware)),
         ("versions", _either(runs, _versions)),
@@ -127,12 +129,6 @@ def _versions(run: Run) -> str:
     known = _recorded(run)
     packages = {"Python": known.get("python")} | known.get("packages", {})
     return ", ".join(f"{name} {version}" for name, version in packages.items() if version)
-
-
-def _optimizer(optimizer: dict[str, Any], training: dict[str, Any]) -> list[tuple[str, Any]]:
-    pairs = [(optimizer.get("class_name", ""), ""), ("learning rate", optimizer.get("learning_rate")),
-             ("batch size", training.get("batch_size"))]  # fmt: skip
-    return [(name, value) for name, value in pairs if name and value is not None]
 
 
 def _by_arm(arms: Sequence[Arm], read: Callable[[Run], str]) -> str:
