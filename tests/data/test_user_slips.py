@@ -76,6 +76,7 @@ def test_only_a_column_of_text_is_offered_to_keep_its_texts(tmp_path: Path) -> N
     assert line.endswith("data.missing=drop or data.missing=impute")
     both = csv("d,e,label", [(d, ["None", "x"][i % 2], label) for i, (d, label) in enumerate(numbers)])
     assert refusal(tmp_path, both).endswith("or data.missing_texts=[NA] to keep None as text")
+    assert refusal(tmp_path, both.replace("None", "NA")).endswith("data.missing=drop or data.missing=impute")
     kept = read(tmp_path, both, missing="drop", missing_texts=["NA"])
     assert kept.features == ("d", "e=None", "e=x")
     said = [line for line in read(tmp_path, csv("d,label", numbers), missing="drop").remarks if "taken for" in line]
