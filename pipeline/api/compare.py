@@ -14,7 +14,7 @@ from pipeline.api.classes import pickled
 from pipeline.api.data import StagedData, stage_data
 from pipeline.api.models import read_model
 from pipeline.api.progress import Bar, progress_bar
-from pipeline.api.settings import Question, build_configs, check_names
+from pipeline.api.settings import Question, build_configs, check_names, standardizing_note
 from pipeline.api.state import kept_state
 from pipeline.api.study import Study, make_study
 from pipeline.api.wording import in_python
@@ -129,6 +129,7 @@ def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, no
         bar.begin("testing the models with other biases")
         notes += _isolated(ablate, [outcome.plan for outcome in outcomes], log=log)
     bar.begin("comparing")
+    notes += standardizing_note(model, data, plans[0].config)
     names = dict(zip([str(arm.given) for arm in arms], [plan.bias_setting for plan in plans], strict=True))
     notes[:] = [in_python(line, request.files) for line in notes]
     return make_study([outcome.plan for outcome in outcomes], request.question, baseline, names, tuple(notes))

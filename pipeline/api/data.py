@@ -27,11 +27,13 @@ ARGUMENTS = {"path": "data", "validation_path": "validation_data", "test_path": 
 @dataclass(frozen=True)
 class StagedData:
     """What was given as data. option: a name of conf/data. settings: of the group `data`. files: key -> file that was
-    written for it. shown: name of such a file -> the argument it was made of."""
+    written for it. shown: name of such a file -> the argument it was made of. may_be_tokens: whether x holds whole
+    numbers, [rows, n]."""
 
     option: str
     settings: Mapping[str, Any]
     files: Mapping[str, Path]
+    may_be_tokens: bool = False
 
     @property
     def shown(self) -> dict[str, str]:
@@ -116,7 +118,12 @@ def _in_memory(
             files[key] = _write_arrays(rows, folder)
     name = target if targets and isinstance(target, str) else "table" if targets else "arrays"
     settings = {"name": name, "target": None if targets is None else _one_or_list(targets)}
-    return StagedData("file", settings | {key: str(path) for key, path in files.items()}, files)
+    whole = isinstance(first, Arrays) and first.x.ndim == 2 and _is_whole(first.x)
+    return StagedData("file", settings | {key: str(path) for key, path in files.items()}, files, whole)
+
+
+def _is_whole(values: np.ndarray) -> bool:
+    return values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool(np.all(values == np.floor(values))))
 
 
 def _one_or_list(names: Sequence[str]) -> Any:

@@ -29,6 +29,7 @@ SUFFIXES = (".keras", ".json")
 class GivenModel:
     """What was given as the model. option: a name of conf/model, or "". layers: see `models.architecture`. compiled:
     settings that the model was compiled with, by group. names: of a live model's layers -> those that they have here.
+    looks_up: whether there is an Embedding in it, at any depth, also in layers of the user's own.
     """
 
     option: str
@@ -37,6 +38,7 @@ class GivenModel:
     compiled: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     classes: tuple[UserClass, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    looks_up: bool = False
 
     @property
     def input_shape(self) -> Sequence[int | None] | None:
@@ -58,19 +60,31 @@ def read_model(model: Any) -> GivenModel:
     if logits:
         layers = _with_activation(layers, logits)
     name = "functional" if layers[0]["class_name"] == "Functional" else "sequential"
-    return GivenModel("", name, layers, compiled, classes, names)
+    return GivenModel("", name, layers, compiled, classes, names, any(map(_is_embedding, flatten_layers(model))))
 
 
 def _by_name(name: str) -> GivenModel:
     path = Path(name).expanduser()
     if path.suffix.lower() in SUFFIXES:
-        return GivenModel("", path.stem, read_architecture(str(path)))
+        layers = read_architecture(str(path))
+        return GivenModel("", path.stem, layers, looks_up=has_embedding(layers))
     options = sorted(file.stem for file in (CONF / "model").glob("*.yaml") if file.stem not in ("file", "python"))
     if name not in options:
         raise ConfigError(
             f"model: {name} is no .keras or .json file and no name of conf/model; {closest(name, options)}"
         )
     return GivenModel(name, name)
+
+
+def has_embedding(config: Any) -> bool:
+    """Whether there is an Embedding at any depth of a config."""
+    if isinstance(config, Mapping):
+        return config.get("class_name") == "Embedding" or any(map(has_embedding, config.values()))
+    return isinstance(config, (list, tuple)) and any(map(has_embedding, config))
+
+
+def _is_embedding(layer: Any) -> bool:
+    return any(cls.__name__ == "Embedding" for cls in type(layer).__mro__)
 
 
 def _call(function: Any) -> Any:

@@ -80,7 +80,7 @@ def _shared_tree(model: GivenModel, data: StagedData, settings: Mapping[str, Any
         tree["model"] |= {"name": model.name, "layers": model.layers}
     for group, values in model.compiled.items():
         tree[group] |= values
-    if _has_tokens(model) and settings.get("standardize") is None:
+    if has_tokens(model, data) and settings.get("standardize") is None:
         tree["data"]["standardize"] = False
     for name, value in settings.items():
         if value is not None:
@@ -90,10 +90,22 @@ def _shared_tree(model: GivenModel, data: StagedData, settings: Mapping[str, Any
     return tree
 
 
-def _has_tokens(model: GivenModel) -> bool:
-    """Whether the first layer looks up whole numbers, which standardizing would destroy."""
+def has_tokens(model: GivenModel, data: StagedData) -> bool:
+    """Whether the model looks up whole numbers of x, which standardizing would destroy."""
     layers = [layer for layer in model.layers if layer["class_name"] != "InputLayer"]
-    return bool(layers) and layers[0]["class_name"] == "Embedding"
+    while layers and layers[0]["class_name"] == "Sequential":
+        layers = [layer for layer in layers[0]["config"]["layers"] if layer["class_name"] != "InputLayer"]
+    return (bool(layers) and layers[0]["class_name"] == "Embedding") or (model.looks_up and data.may_be_tokens)
+
+
+def standardizing_note(model: GivenModel, data: StagedData, config: Config) -> list[str]:
+    """What was done to x from memory, of which a user of Keras expects that it reaches the model as it is."""
+    if not data.files:
+        return []
+    if config.data.standardize:
+        return ["data: x was standardized (standardize=False leaves it as it is)"]
+    by_itself = has_tokens(model, data)
+    return ["data: x was left as it is, since the model looks up whole numbers (standardize=True)"] if by_itself else []
 
 
 def _set(tree: dict[str, Any], name: str, value: Any) -> None:

@@ -1,5 +1,6 @@
 """Models, optimizers, losses, metrics and initializers given as objects are the settings that YAML holds."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -8,9 +9,10 @@ import pytest
 
 from pipeline.api.arms import read_arms
 from pipeline.api.classes import own_form
+from pipeline.api.data import stage_data
 from pipeline.api.models import read_model
 from pipeline.api.objects import loss_settings, metric_settings, optimizer_settings
-from pipeline.api.settings import check_names, setting_keys
+from pipeline.api.settings import build_configs, check_names, has_tokens, setting_keys, standardizing_note
 from pipeline.api.wording import in_python
 from pipeline.errors import ConfigError
 
@@ -79,6 +81,46 @@ def test_a_model_is_the_same_however_it_is_given() -> None:
     unbuilt = keras.Sequential([keras.layers.Dense(8, activation="relu", name="hidden")])
     assert read_model(unbuilt).layers == layers[1:]  # all but the shape of its input
     assert read_model("mlp").option == "mlp"
+
+
+class Tokens(keras.layers.Layer):
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.table = keras.layers.Embedding(20, 4)
+
+    def call(self, x: Any) -> Any:
+        return self.table(x)
+
+
+def functional() -> keras.Model:
+    inputs = keras.Input((6,))
+    return keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Embedding(20, 4)(inputs)))
+
+
+@pytest.mark.parametrize(("model", "tokens"), [
+    (keras.Sequential([keras.Input((6,)), keras.layers.Embedding(20, 4), keras.layers.Dense(2)]), True),
+    (keras.Sequential([keras.Input((6,)), Tokens(), keras.layers.Dense(2)]), True),
+    (keras.Sequential([keras.Sequential([keras.Input((6,)), keras.layers.Embedding(20, 4)])]), True),
+    (functional(), True),
+    (dense(), False),
+], ids=["first", "in an own layer", "nested", "Functional", "none"])  # fmt: skip
+def test_token_ids_stay_whole_numbers(tmp_path: Path, model: Any, tokens: bool) -> None:
+    """Wherever the Embedding is that looks them up."""
+    x, y = np.arange(120).reshape(20, 6) % 20, np.arange(20) % 2
+    read = read_model(model)
+    for values in (x, x.astype(np.float32)):
+        assert has_tokens(read, stage_data({"data": (values, y)}, None, None, tmp_path)) is tokens
+
+
+@pytest.mark.slow
+def test_the_answer_says_whether_x_was_standardized(tmp_path: Path) -> None:
+    """By itself, a Keras user expects, it reaches the model as it is."""
+    x, y = np.arange(120).reshape(20, 6) % 20, np.arange(20) % 2
+    data = stage_data({"data": (x, y)}, None, None, tmp_path)
+    for model, said in ((functional(), "x was left as it is, since"), (dense(), "x was standardized")):
+        (config,) = build_configs(read_model(model), data, read_arms(["zeros"]), {}, tmp_path / "results", "")
+        assert config.data.standardize is (said == "x was standardized")
+        assert standardizing_note(read_model(model), data, config)[0].startswith(f"data: {said}")
 
 
 class Subclass(keras.Model):
