@@ -1,13 +1,13 @@
 """What a reviewer asks of a comparison, as pairs of a question and an answer, from what the runs record."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from pipeline.analysis.arms import Arm, seed_spans
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.formatting import p_value
+from pipeline.report.commands import recorded_of, training_commands
 from pipeline.report.settings import Pairs
 from pipeline.report.training import describe_training
 from pipeline.store.runs import Run
@@ -55,35 +55,6 @@ def statistics_cells(comparison: Comparison, cells: Sequence[Sequence[str]]) -> 
     return rows
 
 
-def training_commands(arms: Sequence[Arm], study: str) -> list[str]:
-    """The commands that train the arms, one per block: those recorded, else what their names tell."""
-    from pipeline.installation import command_text
-
-    commands = []
-    for block in dict.fromkeys(arm.runs[0].block for arm in arms):
-        of_block = [arm for arm in arms if arm.runs[0].block == block]
-        settings = [arm.setting for arm in of_block if arm.setting != "no_bias"]
-        seeds = sorted({run.seed for arm in of_block for run in arm.runs})
-        count = str(len(seeds)) if seeds == list(range(len(seeds))) else f"[{','.join(map(str, seeds))}]"
-        first = of_block[0].runs[0]
-        recorded = _recorded(first).get("overrides")
-        others = _others(recorded) if recorded is not None else [f"study={study}", *block.split(",")[: bool(block)]]
-        if first.portable and recorded is None:
-            others.append("runtime.portable=true")
-        biases = [f"'bias_initializer={','.join(settings)}'"] if settings else []
-        use = ["use_bias=true,false" if settings else "use_bias=false"] if len(settings) < len(of_block) else []
-        commands.append(" ".join([f"{command_text('train')} -m", *others, *biases, *use, f"seeds={count}"]))
-    return commands
-
-
-def _others(overrides: Iterable[str]) -> list[str]:
-    """Overrides but those of biases and seeds, quoted for a shell."""
-    import shlex
-
-    left_out = ("bias_initializer", "use_bias", "seeds", "results", "tracking")
-    return [shlex.quote(text) for text in overrides if text.lstrip("+~").split("=")[0].split(".")[0] not in left_out]
-
-
 def _rows(runs: Sequence[Run]) -> str:
     """Rows per part of the first run that keeps them."""
     run = next((run for run in runs if run.complete), runs[0])
@@ -98,19 +69,14 @@ def _parameters(run: Run) -> str:
     return f"{count:,}" if count else ""
 
 
-def _recorded(run: Run) -> dict[str, Any]:
-    """Versions, device, machine and circumstances of a run; of a portable one what is the same on any machine."""
-    return run.meta["environment"] if run.portable else run.environment | run.machine
-
-
 def _commit(run: Run) -> str:
-    return NOT_SHOWN if run.portable else str(_recorded(run).get("git_commit") or "")
+    return NOT_SHOWN if run.portable else str(recorded_of(run).get("git_commit") or "")
 
 
 def _seconds(runs: Sequence[Run]) -> str:
     if any(run.portable for run in runs):
         return NOT_SHOWN
-    seconds = [_recorded(run).get("seconds") for run in runs]
+    seconds = [recorded_of(run).get("seconds") for run in runs]
     known = [value for value in seconds if isinstance(value, int | float)]
     if not known:
         return NOT_RECORDED
@@ -118,7 +84,7 @@ def _seconds(runs: Sequence[Run]) -> str:
 
 
 def _hardware(run: Run) -> str:
-    known = _recorded(run)
+    known = recorded_of(run)
     if run.portable:
         return f"any x86-64 processor with AVX2 (portable numbers), trained on {known.get('device')}"
     parts = [known.get("gpu"), known.get("processor") or known.get("platform"), f"trained on {known.get('device')}"]
@@ -126,7 +92,7 @@ def _hardware(run: Run) -> str:
 
 
 def _versions(run: Run) -> str:
-    known = _recorded(run)
+    known = recorded_of(run)
     packages = {"Python": known.get("python")} | known.get("packages", {})
     return ", ".join(f"{name} {version}" for name, version in packages.items() if version)
 

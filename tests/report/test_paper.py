@@ -10,10 +10,11 @@ import pytest
 from factories import APART, EIGHT, put_all
 
 from pipeline.analysis.comparison import Comparison, compare_study
+from pipeline.report.commands import training_commands
 from pipeline.report.figures.column import COLUMN_WIDTH
 from pipeline.report.latex import render_latex
 from pipeline.report.methods import REFERENCES, render_methods, render_references
-from pipeline.report.reviewer import reviewer_facts, training_commands
+from pipeline.report.reviewer import reviewer_facts
 from pipeline.report.write import write_report
 from pipeline.store.runs import RunStore
 

@@ -1,0 +1,88 @@
+"""The commands that train a study's arms, with each bias setting as `pipeline.config` takes it."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.analysis.arms import Arm
+from pipeline.config.keras_signatures import class_names, constructor_arguments
+from pipeline.config.naming import REST, initializer_name
+from pipeline.installation import command_text
+from pipeline.models.initializers.per_layer import ROLES
+from pipeline.store.runs import Run
+
+LEFT_OUT = ("bias_initializer", "use_bias", "seeds", "results", "tracking")  # what the command has of its own, or not
+
+
+def training_commands(arms: Sequence[Arm], study: str) -> list[str]:
+    """The commands that train the arms, one per block: those recorded, else what their names tell."""
+    commands = []
+    for block in dict.fromkeys(arm.runs[0].block for arm in arms):
+        of_block = [arm for arm in arms if arm.runs[0].block == block]
+        settings = [option_of(arm) for arm in of_block if arm.setting != "no_bias"]
+        seeds = sorted({run.seed for arm in of_block for run in arm.runs})
+        count = str(len(seeds)) if seeds == list(range(len(seeds))) else f"[{','.join(map(str, seeds))}]"
+        recorded = [words for arm in of_block if (words := recorded_of(arm.runs[0]).get("overrides")) is not None]
+        others = _others(recorded[0]) if recorded else [f"study={study}", *block.split(",")[: bool(block)]]
+        code = [shlex.quote(word) for words in recorded for word in words if word.startswith("code=")]
+        if code and code[0] not in others:  # arms without a class of the user's own may be trained without it
+            others.append(code[0])
+        if of_block[0].runs[0].portable and not recorded:
+            others.append("runtime.portable=true")
+        biases = [_in_shell(f"bias_initializer={','.join(settings)}")] if settings else []
+        use = ["use_bias=true,false" if settings else "use_bias=false"] if len(settings) < len(of_block) else []
+        commands.append(" ".join([f"{command_text('train')} -m", *others, *biases, *use, f"seeds={count}"]))
+    return commands
+
+
+def recorded_of(run: Run) -> dict[str, Any]:
+    """Versions, device, machine and circumstances of a run; of a portable one what is the same on any machine."""
+    return run.meta["environment"] if run.portable else run.environment | run.machine
+
+
+def option_of(arm: Arm) -> str:
+    """The option of `bias_initializer` that gives an arm its biases; its name, where its configuration has none.
+
+    Names are no options where layers have initializers of their own, where the class is the user's, or once cut.
+    """
+    initializer = arm.runs[0].meta["config"].get("bias_initializer") or {}
+    if not initializer.get("class_name"):
+        return arm.setting
+    rest = {"class_name": initializer["class_name"], "config": initializer.get("config") or {}}
+    if not (layers := initializer.get("layers")):
+        return arm.setting if _is_option(arm.setting, rest) else _spell(rest)
+    if rest != {"class_name": REST, "config": {}}:  # a mapping has no word for the rest but these two
+        layers = dict.fromkeys(ROLES, rest) | layers
+    return f"{{{','.join(f'{name}:{_spell(one)}' for name, one in layers.items())}}}"
+
+
+def _is_option(setting: str, initializer: Mapping[str, Any]) -> bool:
+    return ">" not in initializer["class_name"] and setting == _spell(initializer)
+
+
+def _spell(initializer: Mapping[str, Any]) -> str:
+    """`constant(3)`, `mine>MyInitializer(value=0.3)`, or named values where an argument has brackets or commas."""
+    name, config = initializer["class_name"], initializer.get("config") or {}
+    texts = {key: value if _is_word(value) else json.dumps(value) for key, value in config.items()}
+    if any(re.search(r"[(),\[\]{}\"]", text) for text in texts.values()):
+        return f'{{class_name:"{name}",config:{{{",".join(f"{key}:{text}" for key, text in texts.items())}}}}}'
+    if ">" in name:
+        arguments = ",".join(f"{key}={text}" for key, text in texts.items())
+        return f"{name}({arguments})" if arguments else name
+    defaults = constructor_arguments("initializers", name) if name in class_names("initializers") else {}
+    return initializer_name(name, config, defaults)
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z_]\w*", value) is not None
+
+
+def _in_shell(word: str) -> str:
+    return shlex.quote(word) if "'" in word else f"'{word}'"
+
+
+def _others(overrides: Iterable[str]) -> list[str]:
+    """Overrides but those of biases and seeds, quoted for a shell."""
+    return [shlex.quote(text) for text in overrides if text.lstrip("+~").split("=")[0].split(".")[0] not in LEFT_OUT]

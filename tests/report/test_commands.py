@@ -1,0 +1,67 @@
+"""The training commands of a report: accepted as they are printed, with the biases that the runs had."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factories import put
+
+from pipeline.analysis.comparison import compare_study
+from pipeline.config.made_options import initializer_node
+from pipeline.config.overrides import parse_overrides, validate_overrides
+from pipeline.config.schema import CONF
+from pipeline.config.spelling import spell_overrides
+from pipeline.report.commands import training_commands
+from pipeline.store.runs import RunStore
+
+ZEROS = {"class_name": "Zeros", "config": {}}
+CONSTANT, PRIOR = {"class_name": "Constant", "config": {"value": 3}}, {"class_name": "ClassPrior", "config": {}}
+ONES = {"class_name": "Ones", "config": {}}
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "option"),
+    [
+        ("he_normal", {"class_name": "HeNormal", "config": {}}, "he_normal"),
+        ("constant(3)", CONSTANT, "constant(3)"),
+        ("random_normal(std~12345678", {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.5}},
+         "random_normal(stddev=0.5)"),
+        ("hidden=constant(3)+output=class_prior", ZEROS | {"layers": {"hidden": CONSTANT, "output": PRIOR}},
+         "{hidden:constant(3),output:class_prior}"),
+        ("a=constant(3)+others=ones", ONES | {"layers": {"a": CONSTANT}}, "{hidden:ones,output:ones,a:constant(3)}"),
+        ("mine.my_initializer", {"class_name": "mine>MyInitializer", "config": {}}, "mine>MyInitializer"),
+        ("mine.my_initializer(0.3)", {"class_name": "mine>MyInitializer", "config": {"value": 0.3, "how": "fast"}},
+         "mine>MyInitializer(value=0.3,how=fast)"),
+        ("mine.my_initializer(of=_1_ 2_)", {"class_name": "mine>MyInitializer", "config": {"of": [1, 2], "no": None}},
+         '{class_name:"mine>MyInitializer",config:{of:[1, 2],no:null}}'),
+        ("output=mine.my_initializer", ZEROS | {"layers": {"output": {"class_name": "mine>M", "config": {"v": 0.3}}}},
+         "{output:mine>M(v=0.3)}"),
+    ],
+)  # fmt: skip
+def test_a_printed_command_is_accepted_and_gives_the_same_biases(
+    tmp_path: Path, name: str, stored: dict[str, Any], option: str
+) -> None:
+    """The command's words pass the checks of overrides, and the option that they name is what the run had."""
+    put(tmp_path, "ones", 0, 0.5, bias_initializer=ONES)
+    run = put(tmp_path, name, 0, 0.5, setting=name, bias_initializer=stored)
+    overrides = ["data=iris", "study=s"]
+    (run.path / "machine.json").write_text(json.dumps({"overrides": [*overrides, "code=[mine.py]", "use_bias=True"]}))
+    (line,) = training_commands(compare_study(RunStore(tmp_path, "s"), "ones").study.arms, "s")
+    words = shlex.split(line.rpartition(" -m ")[2])
+    assert f"bias_initializer=ones,{option}" in words and "code=[mine.py]" in words
+    words = spell_overrides(words, is_sweep=True)
+    validate_overrides(words)
+    (override,) = [o for o in parse_overrides(words) if o.key_or_group == "bias_initializer"]
+    swept = [getattr(value, "text", value) for value in override.value().list]
+    given = initializer_node(_node(str(swept[1])), [CONF])
+    if stored.get("layers") and stored["class_name"] != "Zeros":
+        stored = ZEROS | {"layers": {"hidden": ONES, "output": ONES} | stored["layers"]}
+    assert given == stored
+
+
+def _node(option: str) -> Any:
+    from pipeline.config.calls import is_mapping, read_mapping
+
+    return read_mapping(option) if is_mapping(option) else option
