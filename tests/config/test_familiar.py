@@ -35,7 +35,7 @@ def check(line: str) -> None:
         ("training.patience=3", "training.patience: no such key; allowed: training.stop={patience:5}, "),
         ("dropout=0.5", "dropout: no such key; allowed: it in a layer of a model file, "),
         ("--epochs 5", "--epochs: settings have no dashes; allowed: training.epochs=5"),
-        ("--early_stopping", "--early_stopping: settings have no dashes; allowed: training.stop={patience:5}, Keras' EarlyStopping"),
+        ("--early_stopping", "--early_stopping: settings have no dashes; allowed: training.stop={patience:5}"),
         ("--use_bias true", "--use_bias: settings have no dashes; allowed: use_bias=true"),
         ("seeds=2 'bias_initializer=zeros,constant(0.1)'", "bias_initializer: zeros,constant(0.1) given without -m; "
          "allowed: one value; a sweep is python -m pipeline.train -m seeds=2 'bias_initializer=zeros,constant(0.1)'"),
