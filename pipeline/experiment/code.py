@@ -6,8 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.schema import Config
-from pipeline.config.user_classes import used_classes
+from pipeline.config.metrics import own_class_name, own_metrics
+from pipeline.config.schema import Config, Training
+from pipeline.config.user_classes import used_classes, user_names
 from pipeline.errors import ConfigError, printable
 from pipeline.models.user_code import CodeFile, load_code
 from pipeline.runtime.device import start_tensorflow
@@ -29,6 +30,8 @@ def used_code(config: Config, layers: list[dict[str, Any]], files: Sequence[Code
 
     The digests are part of the run's identity. Raises ConfigError for a class that only another job's code registers.
     """
+    if files:
+        _check_names(config.training)
     used = used_classes([layers, asdict(config.optimizer), asdict(config.training)])
     by_digest: dict[str, dict[str, Any]] = {}
     for known in sorted(used, key=lambda known: known.name):
@@ -42,6 +45,15 @@ def used_code(config: Config, layers: list[dict[str, Any]], files: Sequence[Code
             entry = {"file": file.name, "digest": file.digest, "used": []}
             by_digest.setdefault(file.digest, entry)["used"].append(name)
     return sorted(by_digest.values(), key=lambda entry: (entry["file"], entry["digest"]))
+
+
+def _check_names(training: Training) -> None:
+    """Raise ConfigError for a loss or metric that no file of code registers, with the names that one does."""
+    metrics = [("training.metrics", "metrics", entry) for entry in own_metrics(training.metrics).values()]
+    for key, group, entry in [("training.loss", "losses", training.loss), *metrics]:
+        name, known = own_class_name(entry), [*user_names(group), *user_names("functions")]
+        if name and known and name not in known:
+            raise ConfigError(key, name, known)
 
 
 def check_code(jobs: Sequence[tuple[Config, Mapping[str, Any]]]) -> None:

@@ -2,32 +2,28 @@
 
 A file registers Keras classes by `keras.saving.register_keras_serializable`; configs then name them, as
 `mine>MyInitializer`. It is run once per process, as a module of its own, before any model is built. What it imports
-from its own folder is run anew for it, and its bytes count as the file's own. Nothing is written, not even bytecode.
+from its own folder, also later in a function, is run anew for it, and its bytes count as the file's own. Nothing is
+written, not even bytecode.
 """
 
-import contextlib
 import inspect
 import os
-import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from pipeline.biases.introspection import name_counts, set_name_counts
 from pipeline.config.schema import expand_home
 from pipeline.config.user_classes import UserClass, add_user_class
 from pipeline.errors import ConfigError, one_line
-from pipeline.installation import PACKAGE
 from pipeline.models.class_digest import class_digest
+from pipeline.models.user_imports import OURS, as_script, importer, is_inside, named_files
 from pipeline.runtime.hashing import digest
 
 ALLOWED = "a Python file"
-OURS = "pipeline"  # the package under which this project registers its own classes
 
 
 @dataclass(frozen=True)
@@ -146,9 +142,10 @@ def _run_file(given: str, path: Path) -> tuple[list[tuple[Path, str]], CodeFile]
     before, numbers, counted = dict(objects), _numbers(), name_counts()
     set_name_counts({})  # so that layers are called the same in every process, whatever it has made before
     sys.modules[module.__name__] = module  # where dataclasses and typing look for it
-    helpers = list[Path]()
+    modules = dict[str, ModuleType]()
+    vars(module)["__builtins__"] = importer(path.parent, modules)
     try:
-        with _as_script(path.parent, helpers):
+        with as_script(path.parent, modules):
             exec(compile(source, str(path), "exec"), vars(module))
         changed = [name for name, value in _numbers().items() if value != numbers[name]]
         if changed:
@@ -168,6 +165,8 @@ def _run_file(given: str, path: Path) -> tuple[list[tuple[Path, str]], CodeFile]
         raise ConfigError(_explain(given, path, error)) from error
     finally:
         set_name_counts(counted)
+    helpers = {Path(str(helper.__file__)) for helper in modules.values() if getattr(helper, "__file__", None)}
+    helpers |= {file for file in named_files(path) if is_inside(file, path.parent)}
     read = [(path, digest(source)), *((helper, _digest(helper)) for helper in sorted(helpers))]
     contents = [content for _, content in read]
     code_digest = contents[0] if len(contents) == 1 else digest(contents)
@@ -189,44 +188,6 @@ def _explain(given: str, path: Path, error: BaseException) -> str:
     what = error.msg if isinstance(error, SyntaxError) else str(error)
     where = f" in line {line}" if line is not None else ""
     return f"code: {given} given, which raises {type(error).__name__}{where}: {one_line(what)}; allowed: code that runs"
-
-
-@contextlib.contextmanager
-def _as_script(folder: Path, helpers: list[Path]) -> Iterator[None]:
-    """Within the context, modules in a folder can be imported, anew; their files are added to `helpers` at the end.
-
-    Random states and the search path are afterwards as before. The modules are forgotten, so that files in different
-    folders may import different ones by the same name.
-    """
-    states = random.getstate(), np.random.get_state(), sys.dont_write_bytecode, sys.path[:]
-    aside = {name: sys.modules.pop(name) for name in _modules_in(folder)}
-    known = set(sys.modules)
-    sys.path.insert(0, str(folder))
-    sys.dont_write_bytecode = True
-    try:
-        yield
-    finally:
-        for name in _modules_in(folder):
-            if name not in known:
-                helpers.append(Path(str(sys.modules.pop(name).__file__)))
-        sys.modules.update(aside)
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        sys.dont_write_bytecode, sys.path[:] = states[2:]
-
-
-def _modules_in(folder: Path) -> list[str]:
-    """The names of the imported modules whose files lie in a folder, but for installed packages and this project."""
-    names = []
-    for name, module in list(sys.modules.items()):
-        place = getattr(module, "__file__", None)
-        if place is None or name.partition(".")[0] in (OURS, "__main__") or "@" in name:
-            continue
-        path = Path(place)
-        inside = path.is_relative_to(folder) and not path.is_relative_to(PACKAGE)
-        if inside and not {"site-packages", "dist-packages"} & set(path.relative_to(folder).parts):
-            names.append(name)
-    return names
 
 
 def _numbers() -> dict[str, Any]:

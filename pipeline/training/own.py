@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError, one_line
 from pipeline.training.metrics import StackedMetric, Sums, mean_metric
 
 ROWS = 12  # made, to try a loss or a metric on
+SEEDS = 2  # to try it on: TensorFlow vectorizes nothing for a single one
 
 
 def own_object(group: str, entry: Any) -> Any:
@@ -53,10 +54,10 @@ def check_own(loss: Any, entries: Any, task: str, units: int) -> None:
     import tensorflow as tf
 
     random = np.random.default_rng(0)
-    y = random.integers(0, max(units, 2), (1, ROWS, 1))
-    outputs = random.dirichlet(np.ones(units + 1), (1, ROWS))[..., :units].astype(np.float32)
+    y = random.integers(0, max(units, 2), (SEEDS, ROWS, 1))
+    outputs = random.dirichlet(np.ones(units + 1), (SEEDS, ROWS))[..., :units].astype(np.float32)
     if task == "regression":
-        y, outputs = (random.normal(size=(1, ROWS, units)).astype(np.float32) for _ in range(2))
+        y, outputs = (random.normal(size=(SEEDS, ROWS, units)).astype(np.float32) for _ in range(2))
     rows, first, ones = (tf.constant(y), tf.constant(outputs)), slice(0, ROWS // 3), tf.ones(ROWS)
     if own_class_name(loss):
         _try(lambda: _check_loss(own_loss(loss), rows, first), "training.loss", loss)
@@ -84,7 +85,7 @@ def _check_loss(loss: Any, rows: Any, first: slice) -> str:
         return "which no file of code registers as a loss"
     loss = _traced(loss)
     values = np.asarray(loss(*rows))
-    if values.shape != (1, ROWS):
+    if values.shape != (SEEDS, ROWS):
         return f"which gives an array of shape {values.shape[1:]} for {ROWS} rows"
     alone = np.asarray(loss(*(part[:, first] for part in rows)))
     return "" if np.allclose(values[:, first], alone, 1e-4, 1e-6) else "which mixes the rows of a batch"
@@ -104,7 +105,7 @@ def _check_metric(metric: StackedMetric | None, rows: Any, first: slice, ones: A
         return "which does not leave out rows whose sample_weight is 0"
     if not np.allclose(whole, alone + rest, 1e-4, 1e-5):
         return "whose variables are no sums over rows"
-    return "" if np.shape(metric.result(whole, ROWS)) == (1,) else "whose result is not one number"
+    return "" if np.shape(metric.result(whole, ROWS)) == (SEEDS,) else "whose result is not one number"
 
 
 def _traced(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,7 +122,20 @@ def _for_each_seed(function: Any, y: Any, outputs: Any) -> Any:
     def call(seed: tuple[Any, Any]) -> Any:
         return tf.cast(function(*seed), tf.float32)
 
-    return tf.vectorized_map(call, (y, outputs), fallback_to_while_loop=False)
+    return _mapped(call, y, outputs)
+
+
+def _mapped(call: Callable[[tuple[Any, Any]], Any], y: Any, outputs: Any) -> Any:
+    """`call` of each seed's y and outputs, stacked: vectorized, or seed after seed where it uses what cannot be.
+
+    TensorFlow vectorizes no `argmax` of Keras, for one. A loop here leaves the model itself vectorized.
+    """
+    import tensorflow as tf
+
+    try:
+        return tf.vectorized_map(call, (y, outputs), fallback_to_while_loop=False)
+    except Exception:  # of many types; what the user's code itself raises, it raises again
+        return tf.stack([call((y[seed], outputs[seed])) for seed in range(outputs.shape[0])])
 
 
 def _summed(name: str, metric: Any, task: str, units: int) -> StackedMetric:
@@ -142,7 +156,7 @@ def _summed(name: str, metric: Any, task: str, units: int) -> StackedMetric:
             updated = metric.stateless_update_state(empty, *seed, sample_weight=counts)
             return tf.concat([tf.reshape(tf.cast(v, tf.float32), [-1]) for v in updated], 0)
 
-        return tf.vectorized_map(count, (y, outputs), fallback_to_while_loop=False)
+        return _mapped(count, y, outputs)
 
     def result(sums: np.ndarray, _: int) -> np.ndarray:
         by_seed = [

@@ -59,6 +59,24 @@ def test_what_a_file_imports_from_its_folder_is_part_of_it(tmp_path: Path) -> No
     assert len(set(digests)) == 3 and "nu_helper" not in sys.modules and not list(tmp_path.rglob("__pycache__"))
 
 
+def test_what_a_function_imports_is_part_of_it_too(tmp_path: Path) -> None:
+    """A module that is imported only when a function is called, and what that one imports so, of the same folder."""
+    lazy = "\ndef value():\n    import nu_lazy\n    return nu_lazy.value()\n"
+    digests, values = [], []
+    for folder, number in (("a", 1), ("b", 2), ("b", 3)):
+        (tmp_path / folder / "nu_parts").mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "nu_parts" / "__init__.py").write_text("")
+        (tmp_path / folder / "nu_parts" / "deep.py").write_text(f"VALUE = {number}")
+        (tmp_path / folder / "nu_lazy.py").write_text(
+            "def value():\n    from nu_parts import deep\n    return deep.VALUE\n"
+        )
+        (file,) = load_code([str(write(tmp_path / folder / "mine.py", "lazy", lazy))])
+        digests.append(file.digest)
+        values.append(vars(file.module)["value"]())
+    assert values == [1, 2, 3] and len(set(digests)) == 3 and not list(tmp_path.rglob("__pycache__"))
+    assert not {"nu_lazy", "nu_parts", "nu_parts.deep"} & set(sys.modules)
+
+
 def test_the_callers_state_is_as_before(tmp_path: Path) -> None:
     """Code that draws, or changes the search path, changes neither for the program that runs it."""
     states = random.getstate(), np.random.get_state()[1].tolist(), sys.path[:]  # type: ignore[union-attr]

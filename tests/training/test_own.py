@@ -63,6 +63,24 @@ class Largest(WithinOne):
 @keras.saving.register_keras_serializable("mine")
 def cubed(y_true, y_pred):
     return ops.mean(ops.abs(y_true - y_pred) ** 3, axis=-1)
+
+@keras.saving.register_keras_serializable("mine")
+def hit(y_true, y_pred):
+    return ops.cast(ops.cast(y_true[:, 0], "int64") == ops.cast(ops.argmax(y_pred, axis=-1), "int64"), "float32")
+
+@keras.saving.register_keras_serializable("mine")
+def wrapped(y_true, y_pred):
+    return keras.metrics.sparse_categorical_accuracy(y_true, y_pred)
+
+@keras.saving.register_keras_serializable("mine")
+class Hits(keras.metrics.SparseCategoricalAccuracy):
+    pass
+
+@keras.saving.register_keras_serializable("mine")
+def flip_aware(y_true, y_pred):
+    likeliest = ops.cast(ops.argmax(y_pred, axis=-1), "float32")
+    own = keras.losses.sparse_categorical_crossentropy(y_true, y_pred)
+    return ops.where(likeliest == ops.cast(y_true[:, 0], "float32"), own, 2 * own)
 """
 OWN = "{class_name: 'mine>WithinOne', config: {width: 50.0}, higher_is_better: true}"
 
@@ -103,6 +121,27 @@ def test_they_equal_fit(code):
     errors = (model.predict(x[split.test], verbose=0)[:, 0] - y[split.test]) * split.target_scale
     assert_close(trained[1].test["test_within_one"], np.mean(np.abs(errors) < 50), 1e-5)
     assert_close(trained[1].test["test_cubed"], np.mean(np.abs(errors) ** 3), 1e-4)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_vectorized_is_looped_over_seeds(code, capfd):
+    """`argmax` of Keras has no vectorized form: the metric is looped over seeds, with the same value; the model is not.
+
+    A loss with it trains too.
+    """
+    names = ["hit", "wrapped", "hits"]
+    entries = ",".join(f"'mine>{name}'" for name in ("hit", "wrapped", "Hits"))
+    config = compose_config(
+        "data=digits", "model=mlp", "seeds=[0,2]", "training.epochs=2", "training.loss='mine>flip_aware'",
+        f"training.metrics=[accuracy,{entries}]",
+    )  # fmt: skip
+    check_objective(config.training, "multiclass", 10)
+    check_outputs(config.training, "multiclass", 10)
+    _, trained = train(config)
+    assert "seed by seed" not in "".join(capfd.readouterr())
+    for run in trained:
+        assert run.test["test_accuracy"] > 0.5
+        assert_close([run.test[f"test_{name}"] for name in names], [run.test["test_accuracy"]] * 3, 1e-6)
 
 
 @pytest.mark.parametrize(
