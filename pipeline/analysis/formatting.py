@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline.stats.intervals import ALPHA
 
 Row = dict[str, Any]
+MORE_DIGITS = 2
 
 
 def plain_rows(frame: pd.DataFrame) -> list[Row]:
@@ -41,10 +42,28 @@ def number_format(rows: Iterable[Mapping[str, Any]]) -> Callable[..., str]:
     def write(value: float | None, sign: str = "") -> str:
         if value is None or not np.isfinite(value):
             return "–"
-        text = f"{value:{sign}.2e}" if scientific and value else f"{value:{sign}.{0 if scientific else digits}f}"
-        return text if float(text) else text.lstrip("+-")
+        if scientific and value:
+            return f"{value:{sign}.2e}"
+        return (
+            signed(value, 0 if scientific else digits)
+            if sign
+            else unsigned_zero(f"{value:.{0 if scientific else digits}f}")
+        )
 
     return write
+
+
+def signed(value: float, digits: int) -> str:
+    """Write a number with its sign, and with up to `MORE_DIGITS` more where it would be 0: a bound's sign decides."""
+    for more in range(MORE_DIGITS + 1):
+        if float(text := f"{value:+.{digits + more}f}"):
+            return text
+    return unsigned_zero(f"{value:+.{digits}f}")
+
+
+def unsigned_zero(text: str) -> str:
+    """The text of a number, of 0 without a sign."""
+    return text if float(text) else text.lstrip("+-")
 
 
 def p_value(p: float, equals: str = "") -> str:

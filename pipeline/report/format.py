@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pipeline.analysis.formatting import Row, number_format, p_value
+from pipeline.analysis.formatting import Row, number_format, p_value, signed
 from pipeline.analysis.verdict import verdict_word
 
 HEADINGS = ["arm", "seeds", "mean ± 95 %", "difference [95 %]", "p (Holm)", "verdict"]
@@ -43,8 +43,7 @@ def interval_text(value: float, low: float | None, high: float | None) -> str:
     if low is None or high is None or not low < high:
         return f"{value:+.3g}"
     digits = min(9, max(0, 1 - math.floor(math.log10((high - low) / 2))))
-    numbers = (f"{round(number, digits) + 0.0:+.{digits}f}" for number in (value, low, high))
-    middle, *ends = (text if float(text) else text.lstrip("+-") for text in numbers)
+    middle, *ends = (signed(number, digits) for number in (value, low, high))
     return f"{middle} [{', '.join(ends)}]"
 
 

@@ -54,7 +54,7 @@ def test_a_printed_command_is_accepted_and_gives_the_same_biases(
     words = spell_overrides(words, is_sweep=True)
     validate_overrides(words)
     (override,) = [o for o in parse_overrides(words) if o.key_or_group == "bias_initializer"]
-    swept = [getattr(value, "text", value) for value in override.value().list]
+    swept = [getattr(value, "text", value) for value in override.sweep_iterator(lambda value: value)]
     given = initializer_node(_node(str(swept[1])), [CONF])
     if stored.get("layers") and stored["class_name"] != "Zeros":
         stored = ZEROS | {"layers": {"hidden": ONES, "output": ONES} | stored["layers"]}

@@ -6,6 +6,8 @@ import pytest
 from factories import change_meta, put
 
 from pipeline.analysis.comparison import Comparison, compare_study
+from pipeline.analysis.formatting import number_format
+from pipeline.report.format import interval_text
 from pipeline.report.html import render_page
 from pipeline.report.methods import render_methods
 from pipeline.report.reviewer import reviewer_facts
@@ -82,3 +84,18 @@ def test_one_block_without_early_stopping_stays_simple(tmp_path: Path) -> None:
     assert (
         "those of the last epoch" in page and "Every arm trained with Adam at learning rate 0.1 for 2 epochs." in page
     )
+
+
+def test_every_table_of_the_page_scrolls_in_a_box_of_its_own(stopped: Comparison) -> None:
+    """A table is never wider than a narrow page; a box that scrolls holds each."""
+    page = render_page(stopped, {}, "")
+    before = [part.rstrip().rpartition("<div")[2] for part in page.split("<table")[:-1]]
+    assert len(before) > 4 and all('class="wide' in opening for opening in before)
+
+
+def test_a_bound_that_leaves_out_zero_is_not_shown_as_zero() -> None:
+    """The bound gets the digits that show its sign; 0 itself and rounding dust stay 0."""
+    number = number_format([{"mean": 0.5, "ci_low": 0.45, "ci_high": 0.55}])
+    shown = [number(bound, "+") for bound in (-0.05, -0.0002, 0.0, 1e-12)]
+    assert shown == ["-0.050", "-0.0002", "0.000", "0.000"] and number(0.0002) == "0.000"
+    assert interval_text(-0.025, -0.05, -0.0002) == "-0.025 [-0.050, -0.0002]"
