@@ -14,7 +14,7 @@ from pipeline.api.classes import pickled
 from pipeline.api.data import StagedData, stage_data
 from pipeline.api.models import read_model
 from pipeline.api.progress import Bar, progress_bar
-from pipeline.api.settings import Question, build_configs, check_names, standardizing_note
+from pipeline.api.settings import Question, build_configs, check_names, check_question, standardizing_note
 from pipeline.api.state import kept_state
 from pipeline.api.study import Study, make_study
 from pipeline.api.wording import in_python
@@ -104,6 +104,7 @@ def _compare(request: _Request, results: Path, study: str, aside: Path, bar: Bar
 
 
 def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, notes: list[str]) -> Study:
+    check_question(request.question, request.mlflow)
     bar.begin("reading the model and the data")
     model = read_model(request.model)
     arms, settings = in_layer_names(read_arms(request.arms), model.names), dict(request.settings)

@@ -109,6 +109,10 @@ def _compiled(model: Any) -> tuple[dict[str, dict[str, Any]], str]:
     except Exception as error:
         raise ConfigError(f"model: Keras cannot store what it was compiled with: {one_line(error)}; allowed: a model "
                           "that is not compiled, with optimizer=, loss= and metrics=") from error  # fmt: skip
+    if compiled.get("loss_weights") not in (None, 1, [1], (1,)):
+        raise ConfigError("loss_weights", compiled["loss_weights"], "none, as of a model with one output")
+    if compiled.get("weighted_metrics"):
+        raise ConfigError("weighted_metrics", compiled["weighted_metrics"], "none; metrics=[...] counts every row once")
     training: dict[str, Any] = {}
     logits = ""
     loss = model.loss

@@ -17,7 +17,7 @@ METRIC_NAMES = {
     "binary_accuracy": "accuracy", "mean_absolute_error": "mae", "mean_squared_error": "mse",
     "root_mean_squared_error": "rmse", "r2_score": "r2", "f1_score": "f1",
 }  # fmt: skip
-LOSS_NAMES = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
+NEUTRAL = {"thresholds": (0.5,), "threshold": (0.5,), "average": ("macro",)}  # what the table's metrics do
 
 
 def is_keras_object(value: Any) -> bool:
@@ -139,14 +139,23 @@ def metric_settings(values: Any) -> list[str] | str:
     return [_metric_name(value) for value in values] or "auto"
 
 
+def _refuse_metric_arguments(class_name: str, config: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an argument with which a metric is another than the table's."""
+    for name, value in without_defaults("metrics", class_name, config).items():
+        if name not in ("name", "dtype", "k") and value is not None and value not in NEUTRAL.get(name, ()):
+            given = f"{class_name}({name}={as_typed(value)!r})"
+            raise ConfigError("metrics", given, f"{class_name} with Keras' default of {name}, or a metric of your own")
+
+
 def _metric_name(value: Any) -> str:
     if isinstance(value, str):
         return METRIC_NAMES.get(value.lower(), value)
     if is_keras_object(value) or (isinstance(value, Mapping) and "class_name" in value):
         form = serialized(value, "metrics")
-        k = form["config"].get("k")
+        config = form["config"]
+        _refuse_metric_arguments(form["class_name"], config)
         if "TopK" in form["class_name"]:
-            return f"top_{k or 5}"
+            return f"top_{config.get('k') or 5}"
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", form["class_name"]).lower()
         return METRIC_NAMES.get(name, name)
     name = getattr(value, "__name__", None)

@@ -1,5 +1,6 @@
 """The settings of a comparison in Python: one `Config` per arm, checked like those of the command line."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,13 +15,22 @@ from pipeline.api.objects import loss_settings, metric_settings, optimizer_setti
 from pipeline.api.wording import argument_names
 from pipeline.config.load import file_stem, load_config
 from pipeline.config.made_options import initializer_node
-from pipeline.config.schema import CONF, Config
-from pipeline.errors import ConfigError, closest
+from pipeline.config.schema import CONF, Config, Tracking
+from pipeline.errors import ConfigError, closest, is_number, require
 from pipeline.experiment.validate import compose_jobs
 from pipeline.runtime.hashing import digest
+from pipeline.tracking.address import check_address
 
 NOT_HERE = ("name", "source", "path", "validation_path", "test_path", "target", "layers", "class_name", "schedule",
             "config", "function", "code")  # what other arguments say  # fmt: skip
+
+STOPPING = 'stop={"patience": 5}, with min_delta, monitor, ... as Keras\' EarlyStopping has them'
+FAMILIAR = {  # what users of Keras try first
+    "lr": "learning_rate", "verbose": "progress=False, which shows no bar", "validation_split": "validation_fraction",
+    "seed": "seeds", "random_state": "seeds", "n_seeds": "seeds", "callbacks": STOPPING, "early_stopping": STOPPING,
+    "patience": STOPPING, "initializers": "arms", "x": "data=(x, y)", "y": "data=(x, y)",
+    "shuffle": "none; every seed shuffles the rows in its own order",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,10 +55,22 @@ def setting_keys() -> dict[str, str]:
 
 def check_names(settings: Mapping[str, Any], arguments: Sequence[str]) -> None:
     """Raise ConfigError for an argument that does not exist."""
-    known = [*arguments, *setting_keys()]
+    known = list(dict.fromkeys([*arguments, *setting_keys()]))
     for name in settings:
         if name not in known:
-            raise ConfigError(f"{name}: no such argument; {closest(name, known)}")
+            hint = FAMILIAR.get(name)
+            raise ConfigError(f"{name}: no such argument; {f'allowed: {hint}' if hint else closest(name, known)}")
+
+
+def check_question(question: "Question", mlflow: Any) -> None:
+    """Raise ConfigError for what `pipeline.compare` would refuse, before anything is trained."""
+    margin = question.margin
+    require(margin is None or (is_number(margin) and 0 < margin < math.inf), "margin", margin, "a positive number")
+    require(question.threshold is None or is_number(question.threshold), "threshold", question.threshold, "a number")
+    require(isinstance(question.metric, str), "metric", question.metric, "the name of a metric")
+    require(isinstance(mlflow, (bool, str)), "mlflow", mlflow, "True, False or the address of a server")
+    if mlflow:
+        check_address(Tracking(True, mlflow if isinstance(mlflow, str) else None), "mlflow")
 
 
 def build_configs(

@@ -44,7 +44,7 @@ class Verdicts(Mapping[str, Verdict]):
         return len(self._verdicts)
 
     def __repr__(self) -> str:
-        return "\n".join(f"{name}: {verdict.sentence or verdict.verdict}" for name, verdict in self._verdicts.items())
+        return "\n".join(verdict.sentence or f"{name}: {verdict.verdict}" for name, verdict in self._verdicts.items())
 
 
 class Study:
@@ -152,7 +152,8 @@ class Study:
         notes = "".join(f"<li>{escape(note)}</li>" for note in self._remarks())
         return (
             f"<p><strong>{escape(self.headline)}</strong></p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f'<div style="overflow-x: auto; max-width: 100%"><table style="white-space: nowrap">'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
             f"{figure}{f'<ul>{notes}</ul>' if notes else ''}"
         )
 

@@ -9,8 +9,8 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.biases.variables import initializer_name
 from pipeline.config.keras_signatures import REQUIRED, class_names, constructor_arguments
+from pipeline.config.naming import initializer_name
 from pipeline.config.schema import Config
 from pipeline.config.user_classes import full_name
 from pipeline.errors import ConfigError, closest
@@ -96,12 +96,14 @@ def own_biases(config: Config) -> list[str]:
         if "bias_initializer" not in layer_arguments(layer):
             continue
         if layer["config"].get("use_bias") is False:
-            by_setting.setdefault("use_bias=false", []).append(path)
+            by_setting.setdefault("", []).append(path)
         elif own is not None:
-            by_setting.setdefault(initializer_name(own["class_name"], own["config"]), []).append(path)
+            defaults = constructor_arguments("initializers", own["class_name"])
+            by_setting.setdefault(initializer_name(own["class_name"], own["config"], defaults), []).append(path)
+    has = ("has no bias", "keeps its own bias"), ("have no bias", "keep their own bias")
     return [
-        f"model: {', '.join(paths)} {'keep their' if len(paths) > 1 else 'keeps its'} own bias in every arm: {setting}"
-        for setting, paths in by_setting.items()
+        f"model: {', '.join(paths)} {has[len(paths) > 1][bool(name)]} in every arm{name and f': {name}'}"
+        for name, paths in by_setting.items()
     ]
 
 

@@ -1,6 +1,7 @@
 """Models, optimizers, losses, metrics and initializers given as objects are the settings that YAML holds."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -12,7 +13,16 @@ from pipeline.api.classes import own_form
 from pipeline.api.data import stage_data
 from pipeline.api.models import read_model
 from pipeline.api.objects import loss_settings, metric_settings, optimizer_settings
-from pipeline.api.settings import build_configs, check_names, has_tokens, setting_keys, standardizing_note
+from pipeline.api.settings import (
+    Question,
+    build_configs,
+    check_names,
+    check_question,
+    has_tokens,
+    setting_keys,
+    standardizing_note,
+)
+from pipeline.api.study import Verdicts
 from pipeline.api.wording import in_python
 from pipeline.errors import ConfigError
 
@@ -238,3 +248,70 @@ def test_logits_of_a_functional_model_get_their_softmax() -> None:
         given = read_model(model)
         (last,) = [x for x in given.layers[0]["config"]["layers"] if x["config"]["name"] == "last"]
         assert last["config"]["activation"] == "softmax" and given.input_shape == (4,)
+
+
+@pytest.mark.parametrize(("name", "hint"), [
+    ("epoch", "nearest: epochs"), ("lr", "allowed: learning_rate"), ("verbose", "allowed: progress=False"),
+    ("patience", 'allowed: stop={"patience": 5}'), ("callbacks", 'allowed: stop={"patience": 5}'),
+])  # fmt: skip
+def test_what_keras_calls_otherwise_is_answered_with_the_name_here(name: str, hint: str) -> None:
+    """Each name once."""
+    with pytest.raises(ConfigError) as refusal:
+        check_names({name: 3}, ["epochs", "seeds"])
+    assert str(refusal.value).startswith(f"{name}: no such argument; {hint}")
+    assert str(refusal.value).count("epochs") <= 1
+
+
+@pytest.mark.parametrize("metric", [
+    keras.metrics.BinaryAccuracy(threshold=0.9), keras.metrics.Precision(thresholds=0.9),
+    keras.metrics.AUC(curve="PR"), keras.metrics.F1Score(average="micro"), keras.metrics.Recall(class_id=1),
+])  # fmt: skip
+def test_a_metric_with_arguments_that_make_it_another_is_refused(metric: Any) -> None:
+    """They would be dropped without a word."""
+    with pytest.raises(ConfigError, match=rf"^metrics: {type(metric).__name__}\(\w+=.* with Keras' default of "):
+        metric_settings([metric])
+
+
+def test_arguments_of_metrics_that_change_nothing_are_fine() -> None:
+    """Defaults, names, and what the table's metrics do."""
+    given = [keras.metrics.BinaryAccuracy("acc", threshold=0.5), keras.metrics.Precision(name="p"),
+             keras.metrics.F1Score(average="macro"), keras.metrics.AUC(), keras.metrics.R2Score()]  # fmt: skip
+    assert metric_settings(given) == ["accuracy", "precision", "f1", "auc", "r2"]
+
+
+@pytest.mark.parametrize(("more", "line"), [
+    ({"loss_weights": [3.0]}, "loss_weights: [3.0] given; allowed: none"),
+    ({"weighted_metrics": ["acc"]}, "weighted_metrics: "),
+])  # fmt: skip
+def test_what_compile_weights_is_refused(more: dict[str, Any], line: str) -> None:
+    """A weight of 1 is none."""
+    model = dense(keras.layers.Dense(1))
+    model.compile("adam", "mse", loss_weights=[1.0])
+    assert read_model(model).compiled["training"] == {"loss": "mse"}
+    model.compile("adam", "mse", **more)
+    with pytest.raises(ConfigError) as refusal:
+        read_model(model)
+    assert str(refusal.value).startswith(line)
+
+
+@pytest.mark.parametrize(("question", "mlflow", "line"), [
+    (Question(margin=-1), False, "margin: -1 given; allowed: a positive number"),
+    (Question(margin=float("nan")), False, "margin: "),
+    (Question(threshold="a"), False, "threshold: a given; allowed: a number"),  # pyright: ignore
+    (Question(), 3, "mlflow: 3 given; allowed: True, False or the address of a server"),
+    (Question(), "htp://x", "mlflow: htp://x given; allowed: "),
+])  # fmt: skip
+def test_a_question_is_checked_first(question: Question, mlflow: Any, line: str) -> None:
+    """By the rules of the commands."""
+    with pytest.raises(ConfigError) as refusal:
+        check_question(question, mlflow)
+    assert str(refusal.value).startswith(line)
+    check_question(Question(margin=0.1, threshold=0.9), True)
+
+
+def test_verdicts_name_each_arm_once() -> None:
+    """A sentence begins with its arm."""
+    verdict = SimpleNamespace(sentence="ones is worse.", verdict="worse")
+    bare = SimpleNamespace(sentence="", verdict="baseline")
+    shown = repr(Verdicts({"ones": verdict, "zeros": bare}, {}))  # pyright: ignore
+    assert shown == "ones is worse.\nzeros: baseline"
