@@ -5,8 +5,9 @@ Options, each `key=value`: study (one, or several with commas; default: the only
 difference of that metric that does not matter; 0.005, of an error in the target's unit 0.5 % of it), threshold (the
 level of epochs_to_val_accuracy; default: 95 % of the baseline's progress), figures (false: draw none, for a quick
 look), pdf (true: draw them as PDF too, as wide as a column of print), results (results), reports (reports), mlflow
-(false: do not upload the comparison to MLflow), wait (most seconds that the upload may take; 30). With -q, only what
-went wrong is printed. Exit code 1: a file cannot be read or written; 2: nothing to compare.
+(false: do not upload the comparison to MLflow), uri (of the MLflow store that has the study; default:
+MLFLOW_TRACKING_URI where it is set, else the embedded store), wait (most seconds that the upload may take; 30). With
+-q, only what went wrong is printed. Exit code 1: a file cannot be read or written; 2: nothing to compare.
 
 Writes into `<reports>/<study>/`: report.html (one file, works offline), answer.md, comparison.json (for programs),
 answer.tex, methods.md and references.bib (for a paper), figures/*.png and *.svg, summary.csv, differences.csv,
@@ -39,7 +40,7 @@ from pipeline.tracking.address import check_address
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """The options; an empty study or metric stands for the default."""
+    """The options; an empty study, metric or uri stands for the default."""
 
     study: str = ""
     baseline: str = "zeros"
@@ -51,6 +52,7 @@ class CompareOptions:
     results: str = "results"
     reports: str = "reports"
     mlflow: bool = True
+    uri: str = ""
     wait: float = 30
 
 
@@ -75,17 +77,19 @@ def _compare(arguments: Sequence[str]) -> int:
     check_wait("wait", options.wait)
     results, reports = PROJECT / expand_home(options.results), PROJECT / expand_home(options.reports)
     stores = choose_studies(results, options.study)
-    check_address(Tracking(options.mlflow), is_made=False)
+    tracking = Tracking(options.mlflow, options.uri or None, wait=options.wait)
+    check_address(tracking, "uri", is_made=False)
     with rendering(options.figures):
         from pipeline.report.write import report_studies
 
         question = {key: getattr(options, key) for key in ("baseline", "metric", "margin", "threshold")}
-        command = partial(command_line, "compare", replace(options, mlflow=True, wait=30))  # change no report
+        asked = replace(options, mlflow=True, uri="", wait=30)  # these change no report
+        command = partial(command_line, "compare", asked)
         written = list(report_studies(stores, reports, command, options.figures, options.pdf, **question))
         if options.mlflow:
             from pipeline.tracking.studies import publish_reports
 
-            if not publish_reports(written, results, reports, options.wait):
+            if not publish_reports(written, results, reports, tracking):
                 stop_renderer()  # the process ends without waiting for the upload, nor for anything else
     return 0
 

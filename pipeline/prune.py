@@ -1,8 +1,9 @@
 """Show what takes space without counting, and remove it: `python -m pipeline.prune --dry-run`.
 
-What: runs that others have replaced (`results/.replaced`), damaged runs, what killed processes left, data of the
-Python API that no run names, and the artifacts of runs that were deleted in the embedded MLflow store. Runs that count
-are never touched. Without --dry-run it is removed after a question, or at once with --yes; not while something trains.
+What: runs that others have replaced, and damaged ones in whose place others were trained (`results/.replaced`), what
+killed processes left, data of the Python API that no run names, and the artifacts of runs that were deleted in the
+embedded MLflow store. Runs in their place are never touched: damaged ones and copies there are named only. Without
+--dry-run it is removed after a question, or at once with --yes; not while something trains.
 Options, each `key=value`: results (results), uri (default: MLFLOW_TRACKING_URI where it is set, else the embedded
 store), logs (true: also Hydra's logs of earlier commands, `outputs` and `multirun`).
 Exit code 1: something could not be removed; 2: refused.
@@ -26,6 +27,7 @@ from pipeline.report.console import print_table, short_path
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
 from pipeline.store.space import Waste, find_logs, find_waste, hold_results, remove_waste
+from pipeline.store.studies import all_studies, group_damaged
 from pipeline.tracking.client import store_uri
 from pipeline.tracking.deleted import deleted_runs, remove_deleted_runs
 
@@ -63,6 +65,8 @@ def _prune(arguments: Sequence[str]) -> int:
     deleted = deleted_runs(uri)
     folders = tuple(path for path in deleted.values() if path.is_dir())
     in_mlflow = [Waste("runs that were deleted in MLflow", "they cannot be restored", folders)] if deleted else []
+    for line in _damaged_in_place(results):
+        print(line)
     if not waste and not in_mlflow:
         print("Nothing to remove.")
         return 0
@@ -79,6 +83,15 @@ def _prune(arguments: Sequence[str]) -> int:
         remove_deleted_runs(uri, results)
     print("Removed.")
     return 0
+
+
+def _damaged_in_place(results: Path) -> list[str]:
+    """A line per damaged run, or copied folder, among the runs of a study; these may hold what cannot be had again."""
+    return [
+        f"Not removed: {store.study}/{group.sentence}, and does not count: {group.reason}; {group.advice}."
+        for store in all_studies(results)
+        for group in group_damaged(store.damaged())
+    ]
 
 
 def _show(waste: Sequence[Waste], counts: dict[str, int]) -> None:

@@ -36,6 +36,9 @@ def parse_options(arguments: Sequence[str], options_class: type[Options]) -> Opt
         if not equals and "study" in names and not argument.startswith("-"):
             key, equals, value = "study", "=", ",".join(filter(None, [str(options["study"] or ""), argument]))
         if key not in names or not equals:
+            last = key.rpartition(".")[2]
+            if last != key and last in names:  # under the name that training has for it
+                raise ConfigError(f"{key}: no such option; allowed: {last}=...")
             raise ConfigError(f"{argument}: no such option; allowed: {', '.join(f'{name}=...' for name in names)}")
         if not value:
             continue

@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
-from pipeline.config.schema import PROJECT
+from pipeline.config.schema import PROJECT, Tracking
 from pipeline.experiment.ablation import ablate_studies
 from pipeline.experiment.hydra_callback import Request, current_request
 from pipeline.experiment.isolation import stop_trainer
@@ -53,7 +53,7 @@ def finish_request(request: Request, error: Exception | None) -> int:
     for line in upload_problems:
         print(line, file=sys.stderr)
     if any(outcome.runs for outcome in outcomes):
-        _print_next_steps(outcomes, all_uploaded=not upload_problems)
+        print_next_steps(outcomes, all_uploaded=not upload_problems)
     failures = [outcome.problem for outcome in outcomes if outcome.problem]
     if error is not None and not any(outcome.failure for outcome in outcomes):
         failures.append(describe_with_log(error, request.log))
@@ -133,7 +133,7 @@ def _array_text(values: np.ndarray) -> str:
     return np.array2string(values, precision=3, suppress_small=True, threshold=60, max_line_width=27)
 
 
-def _print_next_steps(outcomes: Sequence[Outcome], all_uploaded: bool) -> None:
+def print_next_steps(outcomes: Sequence[Outcome], all_uploaded: bool) -> None:
     """Print where MLflow shows the runs, and the command that compares the arms."""
     tracking = outcomes[0].plan.config.tracking
     if tracking.enabled and all_uploaded:
@@ -142,4 +142,6 @@ def _print_next_steps(outcomes: Sequence[Outcome], all_uploaded: bool) -> None:
     studies = ",".join(sorted({outcome.plan.config.study for outcome in outcomes}))
     results = outcomes[0].plan.store.results
     options = [f"study={studies}", *([] if results == PROJECT / "results" else [f"results={results}"])]
+    if tracking.enabled and (uri := store_uri(tracking)) != store_uri(Tracking()):
+        options.append(f"uri={hide_passwords(uri)}")
     print(f"The answer: {command_text('compare', uv=True)} {shlex.join(options)}")

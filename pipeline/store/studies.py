@@ -82,6 +82,12 @@ class DamagedRuns(NamedTuple):
         return self.runs[0].reason.removeprefix(COPY)
 
     @property
+    def advice(self) -> str:
+        """What to do about them, as the end of a sentence."""
+        other = "give it the name that it says" if self.are_copies else "train the arm again if it asks for that seed"
+        return f"remove the folder, or {other}"
+
+    @property
     def sentence(self) -> str:
         """Their name and what they are: "zeros/seed=1 is damaged", "zeros-old (20 seeds) is a copy"."""
         if not self.are_copies:

@@ -1,42 +1,65 @@
 """The note of an experiment in MLflow: the answer, links, and as many tables as MLflow takes."""
 
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from pipeline.config.metrics import is_in_unit
+from pipeline.config.schema import PROJECT
 from pipeline.installation import command_text
 from pipeline.tracking.pages import view_path
 
 LONGEST_NOTE = 5000  # characters that every MLflow 3 takes as the value of an experiment's tag
 
 
-def render_note(document: Mapping[str, Any], report: str, experiment_id: str) -> str:
-    """The headline, which alone is seen while the note is folded, links, all sentences, and the tables."""
+def render_note(document: Mapping[str, Any], report: str, experiment_id: str, results: Path) -> str:
+    """The headline, which alone is seen while the note is folded, links, the verdict's table, all sentences, and the
+    other tables.
+    """
     from pipeline.report.format import HEADINGS, rows_by_metric, table_cells
     from pipeline.report.markdown import NOTE as TABLE_NOTE
     from pipeline.report.markdown import markdown_table
 
     headline, *sentences = document["sentences"]
     view = view_path(experiment_id)
-    command = f"{command_text('compare')} study={document['study']}"
+    command = _compare_command(document, results)
     links = f"[The arms, a row each]({view}) · [The whole report]({report}) · `{command}`"
-    blocks = [f"{headline}\n\n{links}\n", *(f"- {sentence}" for sentence in sentences)]
+    tables = dict[str, str]()
     for metric, rows in rows_by_metric(document["tables"]["summary"]).items():
         lines = markdown_table(HEADINGS, table_cells(rows))
         # MLflow leaves no space between the columns of a note's table.
         spaced = [line.replace(" |", "&emsp; |") if "---" not in line else line for line in lines]
-        blocks.append("\n".join(["", f"**{metric}**", "", *spaced]))
-    blocks.append(f"\n{TABLE_NOTE}")
-    return _joined(blocks)
+        tables[metric] = "\n".join(["", f"**{metric}**", "", *spaced])
+    verdict = tables.pop(document["metric"])
+    listed = [f"- {sentence}" for sentence in sentences]
+    return _joined([f"{headline}\n\n{links}", verdict, f"\n{TABLE_NOTE}\n", *listed, *tables.values()])
+
+
+def _compare_command(document: Mapping[str, Any], results: Path) -> str:
+    """What to type for the same question; what is the default of every study is left out."""
+    from pipeline.analysis.study import MARGIN
+
+    metric, margin = document["metric"], document["margin"]
+    options = [f"study={document['study']}"]
+    if document["baseline"] != "zeros":
+        options.append(f"baseline={document['baseline']}")
+    if metric != document["tables"]["summary"][0]["metric"]:  # else the model's first, which is the default
+        options.append(f"metric={metric}")
+    if margin != MARGIN or is_in_unit(metric):
+        options.append(f"margin={margin!r}")
+    if results != PROJECT / "results":
+        options.append(f"results={results.relative_to(PROJECT) if results.is_relative_to(PROJECT) else results}")
+    return f"{command_text('compare')} {shlex.join(options)}"
 
 
 def _joined(blocks: Sequence[str]) -> str:
-    """The blocks as one note; of those that are too much none is cut in two, as a table without its rows would be."""
+    """The blocks as one note. Those that are too much are left out whole: a table without its rows says nothing."""
     text, ending = "\n".join(blocks), "\n\nThe rest is in the report."
     if len(text) <= LONGEST_NOTE:
         return text
     kept = list[str]()
     for block in blocks:
-        if len("\n".join([*kept, block])) > LONGEST_NOTE - len(ending):
-            break
-        kept.append(block)
+        if len("\n".join([*kept, block])) <= LONGEST_NOTE - len(ending):
+            kept.append(block)
     return ("\n".join(kept) or blocks[0][: LONGEST_NOTE - len(ending)]) + ending

@@ -24,7 +24,7 @@ def ui_command(uri: str) -> str:
 
 
 def verdict_page(uri: str, study: str) -> str:
-    """Where to look for a study's verdict, in one line; "" where MLflow has none."""
+    """Where to look for a study's verdict, in one line; "" where MLflow has none. Raises OSError where a store is busy."""
     experiment_id = _experiment_id(uri, study)
     if experiment_id is None:
         return ""
@@ -36,8 +36,10 @@ def verdict_page(uri: str, study: str) -> str:
 def _experiment_id(uri: str, study: str) -> str | None:
     query = """SELECT experiments.experiment_id FROM experiments JOIN experiment_tags USING (experiment_id)
                WHERE experiments.name = ? AND experiments.lifecycle_stage = 'active' AND experiment_tags.key = ?"""
-    if database_file(uri) is not None:  # without MLflow, which would make the store where there is none
+    if (database := database_file(uri)) is not None:  # without MLflow, which would make the store where there is none
         rows = read_sqlite(uri, query, [study, VIEW_TAG])
+        if rows is None and database.is_file():
+            raise OSError(f"{database} cannot be read at present")
         return str(rows[0][0]) if rows else None
     experiment: Any = open_client(uri).get_experiment_by_name(study)
     return experiment.experiment_id if experiment is not None and VIEW_TAG in experiment.tags else None

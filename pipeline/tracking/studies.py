@@ -74,26 +74,20 @@ def _missing_arms(
         by_arm = [(arm, list(runs)) for arm, runs in groupby(stored, key=lambda run: run.arm)]
         missing += [(store, arm, runs) for arm, runs in by_arm if not up_to_date(tracking, store, arm, runs)]
         for group in group_damaged(damaged):
-            advice = (
-                "give it the name that it says" if group.are_copies else "train the arm again if it asks for that seed"
-            )
-            lines.append(
-                f"{store.study}/{group.sentence} and not sent: {group.reason}. MLflow keeps what it has; "
-                f"remove the folder, or {advice}."
-            )
+            kept = f"{store.study}/{group.sentence} and not sent: {group.reason}. MLflow keeps what it has"
+            lines.append(f"{kept}; {group.advice}.")
     return missing, lines
 
 
-def publish_reports(written: Sequence[tuple[RunStore, Path]], results: Path, reports: Path, wait: float) -> bool:
+def publish_reports(written: Sequence[tuple[RunStore, Path]], results: Path, reports: Path, tracking: Tracking) -> bool:
     """Upload the reports that a comparison wrote, and print what is unsent and the command that sends it.
 
-    written: studies and the folders of their reports. wait: seconds. Returns whether the upload is over; if not, it
-    goes on in a thread.
+    written: studies and the folders of their reports. Returns whether the upload is over; if not, it goes on in a
+    thread.
     """
-    tracking = Tracking(wait=wait)
     uri = store_uri(tracking)
     retry = f"To send it: {sync_command(uri, results, reports)}"
-    unsent, pages = [store.study for store, _ in written], list[str]()
+    unsent, pages, unknown = [store.study for store, _ in written], list[str](), list[str]()
 
     def publish() -> None:
         for store, folder in written:
@@ -105,14 +99,19 @@ def publish_reports(written: Sequence[tuple[RunStore, Path]], results: Path, rep
                 print(f"The report of {store.study} is not at {arms}. {retry}", file=sys.stderr)
             with contextlib.suppress(Exception):  # a line less, where MLflow has gone away since
                 pages.append(verdict_page(uri, store.study))
+                if not (pages[-1] or problem or other_means):
+                    unknown.append(store.study)
             unsent.remove(store.study)
 
     try:
-        wait_for_server(hide_passwords(uri), wait, "wait", publish)
+        wait_for_server(hide_passwords(uri), tracking.wait, "wait", publish)
     except NoAnswerError as error:
         late = f"Could not upload to MLflow at {hide_passwords(uri)}{error}"
         print(f"{late}: the report of {', '.join(unsent)} is unsent. {retry}", file=sys.stderr)
         return False
     for page in filter(None, pages):
         print(page)
+    if unknown:
+        none = f"{hide_passwords(uri)} has no runs of {', '.join(unknown)}"
+        print(f"Not sent to MLflow: {none}. If another store has them, name it with uri=... {retry}")
     return True

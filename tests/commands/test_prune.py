@@ -80,6 +80,23 @@ def test_data_that_a_run_names_stays(results: Path) -> None:
     assert [len(kind.paths) for kind in find_waste(results) if "data" in kind.what] == [2]
 
 
+def test_damaged_runs_in_their_place_are_named_and_stay(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So is a copied folder, in the words of `compare`; --yes removes neither."""
+    assert command(results, "--yes") == 0
+    shutil.copytree(results / "s" / "zeros", results / "s" / "zeros-old")
+    (results / "s" / "zeros" / "seed=1" / "history.csv").write_text("edited")
+    before = stored(results / "s")
+    capsys.readouterr()
+    for flag in ("--dry-run", "--yes"):
+        assert command(results, flag) == 0
+        damaged, copy, last = capsys.readouterr().out.splitlines()
+        assert damaged.startswith("Not removed: s/zeros/seed=1 is damaged, and does not count: history.csv ")
+        assert damaged.endswith("remove the folder, or train the arm again if it asks for that seed.")
+        assert copy.startswith("Not removed: s/zeros-old (2 seeds) is a copy, and does not count: run.json says arm")
+        assert last == "Nothing to remove."
+    assert stored(results / "s") == before
+
+
 @pytest.mark.slow
 def test_deleted_runs_of_mlflow(trained_study: TrainedStudy, mlflow_store: str, tmp_path: Path) -> None:
     """Their artifacts are removed, and those of other runs stay."""

@@ -43,6 +43,7 @@ def test_help_gives_none(word: str) -> None:
     ("argument", "line"),
     [
         ("nam=a", "nam=a: no such option; allowed: name=..., count=..., margin=..., threshold=..., follow=..."),
+        ("tracking.name=a:b@c", "tracking.name: no such option; allowed: name=..."),
         ("name", "name: no such option; allowed: name=..., count=..., margin=..., threshold=..., follow=..."),
         ("count=1.5", "count: 1.5 given; allowed: a whole number"),
         ("margin=abc", "margin: abc given; allowed: a number"),

@@ -1,6 +1,7 @@
 """What a sweep ends with: the table of its arms, and weights before and after training."""
 
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from factories import CommandResult, change_config, compose_config
 
 from pipeline.config.schema import Config
+from pipeline.experiment.outcome import Outcome
+from pipeline.experiment.plan import plan_job
 from pipeline.experiment.run import run_arm
-from pipeline.experiment.summary import print_outcomes
+from pipeline.experiment.summary import print_next_steps, print_outcomes
 from pipeline.store.runs import Run, RunStore
 
 ARMS = ("zeros", "ones", "glorot_uniform")
@@ -61,6 +64,25 @@ def test_weights_and_biases_are_printed_where_they_are_asked_for(
     print_outcomes([run_arm(change_config(config, show_weights=False)) for config in lesson])
     without = capsys.readouterr().out
     assert "what it is" in printed and "what it is" not in without
+
+
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [
+        ("tracking.uri=http://me:secret@host", ["uri=http://me:***@host"]),
+        ("seeds=1", []),
+        ("tracking=none", []),
+    ],
+)
+def test_the_next_command_names_the_store_that_was_given(
+    setting: str, shown: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`compare` has to send the verdict where the runs are; it finds the default store by itself."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    config = compose_config("data=iris", "model=linear", f"results={tmp_path}", setting)
+    print_next_steps([Outcome(plan_job(config), [], ())], all_uploaded=True)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("The answer: ")]
+    assert shlex.split(line)[-2 - len(shown) :] == ["study=iris-linear", f"results={tmp_path}", *shown]
 
 
 @pytest.mark.slow
