@@ -24,7 +24,7 @@ def ui_command(uri: str) -> str:
 
 
 def verdict_page(uri: str, study: str) -> str:
-    """Where to look for a study's verdict, in one line; "" where MLflow has none. Raises OSError where a store is busy."""
+    """Where to look for a study's verdict, in a line; "" where MLflow has none. Raises OSError for a busy store."""
     experiment_id = _experiment_id(uri, study)
     if experiment_id is None:
         return ""
