@@ -1,6 +1,7 @@
 """Classes of the user's own, defined in a notebook or a module: made known here and in the process that trains."""
 
 import pickle
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +36,10 @@ def own_form(value: Any, argument: str) -> tuple[dict[str, Any], UserClass]:
         what = one_line(f"{type(error).__name__}: {error}")
         line = f"{argument}: {cls.__name__} cannot be made again from its config ({what}); {_ALLOWED}"
         raise ConfigError(line) from error
-    lost = [name for name in vars(value) if name not in vars(again) or not _equal(vars(again)[name], vars(value)[name])]
+    given = vars(value)
+    if known.group in ("losses", "metrics"):  # Keras keeps much in them that no argument sets
+        given = [name for name in given if name in user_arguments(cls) and name != "name"]
+    lost = [name for name in given if name not in vars(again) or not _equal(vars(again)[name], vars(value)[name])]
     if lost:
         name = lost[0].lstrip("_")
         raise ConfigError(f"{argument}: {cls.__name__} loses its {name}, which is not in its config; {_ALLOWED}")
@@ -46,11 +50,19 @@ _ALLOWED = "allowed: a get_config that returns the arguments of its constructor"
 
 
 def _config(value: Any) -> dict[str, Any]:
+    """The arguments of an object: what its `get_config` returns, or else attributes of their names."""
     import keras
 
-    if type(value).get_config is not keras.initializers.Initializer.get_config:
-        return dict(value.get_config())
-    return {name: getattr(value, name) for name in user_arguments(type(value)) if hasattr(value, name)}
+    cls = type(value)
+    bases = (keras.initializers.Initializer, keras.losses.Loss, keras.metrics.Metric, keras.metrics.MeanMetricWrapper)
+    if cls.get_config in [base.get_config for base in bases]:
+        config = {name: getattr(value, name) for name in user_arguments(cls) if hasattr(value, name)}
+    else:
+        config = dict(value.get_config())
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+    if isinstance(value, bases[1:]) and re.fullmatch(rf"{snake}(_\d+)?", str(config.get("name"))):
+        del config["name"]  # Keras' automatic one, which counts up
+    return {name: given for name, given in config.items() if name != "dtype" or isinstance(given, str)}
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pipeline.api.study import Study, make_study
 from pipeline.api.wording import in_python
 from pipeline.api.worker import ablate, check, define, send
 from pipeline.config.schema import Config, Tracking
+from pipeline.config.user_classes import used_classes
 from pipeline.errors import ConfigError, PipelineError, one_line
 from pipeline.experiment.isolation import JobError, call_isolated, start_trainer, stop_trainer, train_isolated
 from pipeline.experiment.outcome import Outcome, plans_by_arm
@@ -120,7 +121,9 @@ def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, no
     if any(plan.missing for plan in plans):
         start_trainer()
         bar.begin("starting TensorFlow")
-        if classes := dict.fromkeys([*model.classes, *(known for arm in arms for known in arm.classes)]):
+        own = used_classes(asdict(plans[0].config.training))
+        given = [*model.classes, *(known for arm in arms for known in arm.classes), *own]
+        if classes := dict.fromkeys(given):
             runtime = plans[0].config.runtime
             _isolated(define, pickled(list(classes)), runtime.device, plans[0].portable, log=log)
         notes += _isolated(check, plans, log=log)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.api.classes import is_own
-from pipeline.api.objects import loss_settings, metric_settings, optimizer_settings
-from pipeline.biases.introspection import flatten_layers, is_keras_layer
+from pipeline.api.losses import loss_settings, metric_settings
+from pipeline.api.objects import optimizer_settings
+from pipeline.biases.introspection import compile_arguments, flatten_layers, is_keras_layer
 from pipeline.config.schema import CONF
 from pipeline.config.user_classes import UserClass
 from pipeline.errors import ConfigError, PipelineError, closest, one_line
@@ -122,7 +123,7 @@ def _compiled(model: Any) -> tuple[dict[str, dict[str, Any]], str]:
         training["loss"], is_logits = loss_settings(loss)
         logits = type(loss).__name__ if is_logits else ""
     if compiled.get("metrics"):
-        training["metrics"] = metric_settings(compiled["metrics"])
+        training["metrics"] = metric_settings(compile_arguments(model)["metrics"])
     return {"optimizer": optimizer_settings(compiled["optimizer"]), "training": training}, logits
 
 

@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 
 from pipeline.api.arms import GivenArm
 from pipeline.api.data import StagedData, check_no_file_settings
+from pipeline.api.losses import loss_settings, metric_settings
 from pipeline.api.models import GivenModel
-from pipeline.api.objects import loss_settings, metric_settings, optimizer_settings, plain
+from pipeline.api.objects import optimizer_settings, plain
 from pipeline.api.wording import argument_names
 from pipeline.config.load import file_stem, load_config
 from pipeline.config.made_options import initializer_node

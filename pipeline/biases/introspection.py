@@ -111,6 +111,11 @@ def set_name_counts(counts: Mapping[str, int]) -> None:
     set_global_attribute("object_name_uids", defaultdict(int, counts))
 
 
+def compile_arguments(model: Any) -> dict[str, Any]:
+    """What a model was compiled with, as it was given; Keras' public `get_compile_config` has only names of classes."""
+    return dict(model._compile_config.config)
+
+
 def loss_arguments(loss: Any) -> dict[str, Any]:
     """What a loss of Keras passes to its function; `get_config` leaves out some of it, such as Huber's delta."""
     return dict(getattr(loss, "_fn_kwargs", {}))

@@ -254,6 +254,39 @@ def test_layers_are_called_as_in_the_model(iris: tuple[np.ndarray, np.ndarray]) 
     assert f"model: {first} is called dense, {last} is called dense_1 here" in repr(answer)
 
 
+class Squares(keras.losses.Loss):
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.factor * keras.ops.mean((y_true - y_pred) ** 2, -1)
+
+
+class Near(keras.metrics.MeanMetricWrapper):
+    higher_is_better = True
+
+    def __init__(self, width: float = 1.0, **more: Any) -> None:
+        super().__init__(lambda y, z: keras.ops.cast(keras.ops.abs(y - z) < width, "float32"), **more)
+        self.width = width
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "width": self.width}
+
+
+def test_a_loss_and_a_metric_of_ones_own_train() -> None:
+    """A class that computes what Keras' does gives its numbers."""
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    settings = SETTINGS | {"arms": ["zeros"], "seeds": 1, "ablation": False}
+    answers = []
+    for loss, metrics in ((Squares(), [Near(0.5), "mse"]), ("mse", ["mse"])):
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("adam", loss, metrics=metrics)
+        answers.append(compare_initializers(model, (x, x[:, 0]), **settings).runs[0].meta["metrics"])
+    assert 0 <= answers[0]["test_near"] <= 1
+    assert answers[0]["test_mse"] == pytest.approx(answers[1]["test_mse"], rel=1e-5)
+
+
 def test_the_library_has_one_base_of_errors() -> None:
     """Whoever catches it catches all."""
     assert issubclass(DataError, PipelineError) and issubclass(ConfigError, PipelineError)

@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.biases.introspection import (
     attribute_names,
+    compile_arguments,
     direct_state_variables,
     direct_sublayers,
     direct_trainable_variables,
@@ -98,3 +99,11 @@ def test_automatic_names_are_counted_from_where_they_are_told(keras):
     finally:
         set_name_counts(before)
     assert name_counts() == before
+
+
+def test_compile_arguments_are_the_objects_that_were_given(keras):
+    """Without `_compile_config`, a metric of the user's own class is known by its name alone."""
+    metric = keras.metrics.AUC()
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=[metric, "mae"])
+    assert compile_arguments(model)["metrics"] == [metric, "mae"]
