@@ -17,11 +17,11 @@ from pipeline.runtime.hashing import NUMERICS_VERSION
 # tables that are made from runs; each with its version, and with a hash of the code when that version was last settled.
 RUNS = ("config/schema.py", "runtime/device.py", "runtime/hashing.py", "biases/variables.py", "biases/extraction.py",
         "biases/introspection.py", "data", "models", "training", "experiment/check.py",
-        "experiment/run.py")  # fmt: skip
+        "experiment/run.py", "experiment/code.py")  # fmt: skip
 TABLES = ("analysis/ablation.py", "experiment/ablation.py", "experiment/evaluation.py")
 SUBJECTS = {
-    "NUMERICS_VERSION in pipeline/runtime/hashing.py": (RUNS, NUMERICS_VERSION, (1, "18c4accc10206ebd")),
-    "VERSION in pipeline/analysis/ablation.py": (TABLES, VERSION, ("1", "d573b526cd520649")),
+    "NUMERICS_VERSION in pipeline/runtime/hashing.py": (RUNS, NUMERICS_VERSION, (1, "805f150691c61ad5")),
+    "VERSION in pipeline/analysis/ablation.py": (TABLES, VERSION, ("1", "fbc2cadacae411df")),
 }
 
 
