@@ -49,7 +49,7 @@ def read_rows(value: Any, argument: str, target: Any, input_shape: Sequence[int 
     if target is not None:
         raise DataError("target", target, f"with a DataFrame or a file; this {argument} brings its target along")
     if is_dataset(value):
-        x, y = _of_dataset(value, argument, None if input_shape is None else len(input_shape))
+        x, y = _of_dataset(value, argument, input_shape)
         return _arrays(x, y, argument, input_shape)
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         given = f"{type(value).__name__}{f' of {len(value)}' if isinstance(value, (tuple, list)) else ''}"
@@ -148,6 +148,8 @@ def _arrays(x: Any, y: Any, argument: str, input_shape: Sequence[int | None] | N
         raise DataError(f"{argument}: x has {rows[0]} rows and y {rows[1]}; allowed: as many of both")
     if len(x) == 0:
         raise DataError(f"{argument}: x and y have no rows; allowed: at least 5")
+    if len(x) == 1 and argument == "data":
+        raise DataError(f"{argument}: x and y have one row; allowed: at least 5")
     x = x[:, None] if x.ndim == 1 else x
     if input_shape is not None and x.ndim == len(input_shape) and input_shape[-1] == 1:
         x = x[..., None]  # pictures without their one channel, as Keras takes them
@@ -155,15 +157,15 @@ def _arrays(x: Any, y: Any, argument: str, input_shape: Sequence[int | None] | N
     return Arrays(x, y)
 
 
-def _of_dataset(dataset: Any, argument: str, rank: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """(x, y) of a finite dataset of rows or batches. rank: axes of a row, where the model says it."""
+def _of_dataset(dataset: Any, argument: str, row: Sequence[int | None] | None) -> tuple[np.ndarray, np.ndarray]:
+    """(x, y) of a finite dataset of rows or batches. row: the shape of one, where the model says it."""
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) != 2 or not all(hasattr(part, "shape") for part in spec):
         raise DataError(f"{argument}: a Dataset whose elements are no pairs of tensors; allowed: elements (x, y)")
     count = int(dataset.cardinality())
     if count == -1:  # tf.data.INFINITE_CARDINALITY
         raise DataError(f"{argument}: a Dataset that never ends; allowed: a finite one, as dataset.take(n) makes it")
-    batched = _is_batched(spec, argument, rank)
+    batched = _is_batched(spec, argument, row)
     most = MOST_ROWS if count < 0 else np.inf
     pieces: list[tuple[np.ndarray, np.ndarray]] = []
     rows = size = 0
@@ -186,13 +188,20 @@ def _of_dataset(dataset: Any, argument: str, rank: int | None) -> tuple[np.ndarr
     return x, np.char.decode(y.astype(bytes), "utf-8", "replace") if y.dtype.kind in "OS" else y
 
 
-def _is_batched(spec: tuple[Any, Any], argument: str, rank: int | None) -> bool:
-    """Whether elements are batches: by the model's input, else by the targets, and where these agree in length."""
+def _is_batched(spec: tuple[Any, Any], argument: str, row: Sequence[int | None] | None) -> bool:
+    """Whether elements are batches: by the shape of the model's input, else by a length that is left open, as `batch`
+    leaves it, or that inputs of several axes share with the targets, as batches of one size do."""
     x, y = (part.shape for part in spec)
     if x.rank is None or y.rank is None:
         raise DataError(f"{argument}: a Dataset whose elements have no known number of axes; allowed: known shapes")
-    if rank is not None and x.rank in (rank, rank + 1):
-        return x.rank == rank + 1
-    if y.rank == 0:
+    if y.rank == 0 or x.rank == 0:
         return False
-    return x.rank > 0 and (x[0] is None or x[0] == y[0])
+    if row is not None and _fits(x, row) != _fits(x[1:], row):
+        return _fits(x[1:], row)
+    return x[0] is None or y[0] is None or (x.rank > 1 and x[0] == y[0])
+
+
+def _fits(shape: Any, row: Sequence[int | None]) -> bool:
+    """Whether a row of this shape is one of the model's, perhaps without its one channel."""
+    forms = [tuple(row), tuple(row[:-1])] if row and row[-1] == 1 else [tuple(row)]
+    return any(shape.is_compatible_with(form) for form in forms)

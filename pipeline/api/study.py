@@ -68,12 +68,14 @@ class Study:
     @cached_property
     def verdicts(self) -> Verdicts:
         """The verdict on each arm: `study.verdicts["ones"].verdict` is a word, `.sentence` says it all."""
-        return Verdicts({verdict.setting: verdict for verdict in self.comparison.verdicts}, self._names)
+        verdicts = sorted(self.comparison.verdicts, key=lambda verdict: self._place(verdict.setting))
+        return Verdicts({verdict.setting: verdict for verdict in verdicts}, self._names)
 
     @property
     def table(self) -> "DataFrame":
-        """A row per arm by the metric of the verdict: means, intervals, differences, p and verdict."""
-        return self.comparison.chosen.reset_index(drop=True)
+        """A row per arm, as they were given, by the metric of the verdict: means, differences, verdict."""
+        chosen = self.comparison.chosen
+        return chosen.sort_values("arm", key=lambda arms: arms.map(self._place), kind="stable", ignore_index=True)
 
     @property
     def summary(self) -> "DataFrame":
@@ -157,6 +159,11 @@ class Study:
             f"{figure}{f'<ul>{notes}</ul>' if notes else ''}"
         )
 
+    def _place(self, arm: str) -> int:
+        """Where an arm was among those that were given."""
+        arms = list(self._names.values())
+        return arms.index(arm) if arm in arms else len(arms)
+
     def _remarks(self) -> list[str]:
         """What is to be known about the runs, then about the data."""
         return [*(in_python(warning.text) for warning in self.comparison.warnings), *self.notes]
@@ -165,7 +172,7 @@ class Study:
         from pipeline.analysis.formatting import plain_rows
         from pipeline.report.format import HEADINGS, table_cells
 
-        return list(HEADINGS), table_cells(plain_rows(self.comparison.chosen))
+        return list(HEADINGS), table_cells(plain_rows(self.table))
 
 
 def make_study(

@@ -11,6 +11,16 @@ ARGUMENTS = {
     "model.function": "model", "optimizer.class_name": "optimizer", "tracking.uri": "mlflow",
     "bias_initializer": "arms", "runtime.device": "device",
 }  # fmt: skip
+# Sentences of the engine that speak of what only its files and keys have.
+SENTENCES = (
+    (r"^code: the initializer", "arms: the initializer"),
+    (r"functions that a file of code=\[\.\.\.\] registers", "a layer of your own class"),
+    (r"^bias_layers: all given, but no layer of (\S+) takes the choice: .*",
+     "model: no layer leaves its bias open; allowed: one with a bias and without a bias_initializer of its own"),
+    (r"^missing: refuse given, but (\w+) (?:holds|has) ", r"\1: "),
+    (r"\bmissing=(drop|impute)\b", r"missing='\1'"),
+    (r"\b(of|but) arrays\b", r"\1 data"),
+)  # fmt: skip
 VALUES = {"null": "None", "true": "True", "false": "False"}
 
 
@@ -29,5 +39,7 @@ def in_python(line: str, files: Mapping[str, str] | None = None) -> str:
     keys = sorted(argument_names().items(), key=lambda item: -len(item[0]))
     for key, argument in keys:
         line = re.sub(rf"(?<![\w./-]){re.escape(key)}(?![\w])", argument, line)
+    for pattern, words in SENTENCES:
+        line = re.sub(pattern, words, line)
     line = re.sub(r"(?<![\w/-])(use_bias=false)\b", "the arm no_bias", line)
     return re.sub(r"(?<=[ =])(null|true|false)(?=[,;. )]|$)", lambda match: VALUES[match[1]], line)

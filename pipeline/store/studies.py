@@ -38,6 +38,10 @@ def choose_studies(results: Path, requested: str) -> list[RunStore]:
         if name in original:
             raise ConfigError(f"study: {name} is a copy: its runs say study {original[name]}; {closest(name, stored)}")
     if not stored:
+        if stored_studies(Path(results.name)):  # of the working directory, where one would be written from Python
+            beside = Path(results.name).absolute()
+            line = f"results: no study in {results}, but there are some in {beside}; allowed: results={beside}"
+            raise ConfigError(line)
         raise ConfigError(f"results: no study in {results}; train one first: {command_text('train')} -m")
     if not requested and len(stored) > 1:
         raise ConfigError(f"study: there are several; name one, or more with commas: {', '.join(stored)}")

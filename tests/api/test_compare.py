@@ -103,6 +103,11 @@ def test_a_second_call_trains_nothing(study: Study, iris: tuple[np.ndarray, np.n
     again = compare_initializers(network(), iris, results=results, study="flowers", **fewer)
     assert {path: path.stat().st_mtime_ns for path in results.rglob("run.json")} == files
     assert list(again.verdicts) == ["zeros", "ones"]
+    backwards = compare_initializers(
+        network(), iris, results=results, study="flowers", **fewer | {"arms": ARMS[2:0:-1]}
+    )
+    assert list(backwards.verdicts) == list(backwards.table["arm"]) == ["ones", "zeros"]
+    assert repr(backwards).index("\nones") < repr(backwards).index("\nzeros")
     assert {(run.arm, run.seed) for run in again.runs} == {(arm, seed) for arm in ("zeros", "ones") for seed in (0, 1)}
 
 
@@ -167,8 +172,8 @@ class Wrong(keras.initializers.Initializer):
 
 @pytest.mark.parametrize(("data", "change", "words"), [
     (lambda x, y: (x, np.zeros(len(x))), {}, ("data: ", "one class only")),
-    (lambda x, y: (x[:1], y[:1]), {}, ("class",)),
-    (lambda x, y: (np.where(x > 5, np.nan, x), y), {}, ("missing: ", "missing values")),
+    (lambda x, y: (x[:1], y[:1]), {}, ("one row",)),
+    (lambda x, y: (np.where(x > 5, np.nan, x), y), {}, ("data: ", "missing values")),
     (lambda x, y: (x, y), {"arms": [Wrong()]}, ("bias", "nan")),
     (lambda x, y: (x, y), {"arms": [Wrong(0.0, 1)]}, ("shape",)),
 ])  # fmt: skip
@@ -188,7 +193,7 @@ def test_an_input_of_another_shape_is_refused(iris: tuple[np.ndarray, np.ndarray
     """The model is the user's: it is not built anew for other rows."""
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, activation="softmax")])
     with pytest.raises(
-        ConfigError, match=r"^model: sequential takes rows of shape \(5,\), but arrays has rows of shape \(4,\)"
+        ConfigError, match=r"^model: sequential takes rows of shape \(5,\), but data has rows of shape \(4,\)"
     ):
         compare_initializers(model, iris, **SETTINGS)
 

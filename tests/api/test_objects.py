@@ -219,9 +219,7 @@ def test_messages_speak_of_arguments() -> None:
     line = "training.epochs: 0 given; allowed: a whole number from 1 up"
     assert in_python(line) == "epochs: 0 given; allowed: a whole number from 1 up"
     line = "data.missing: refuse given, but 1f.npz holds 3 missing values (NaN); allowed: data.missing=drop or null"
-    assert in_python(line, {"1f.npz": "data"}) == (
-        "missing: refuse given, but data holds 3 missing values (NaN); allowed: missing=drop or None"
-    )
+    assert in_python(line, {"1f.npz": "data"}) == ("data: 3 missing values (NaN); allowed: missing='drop' or None")
     assert in_python("bias_initializer: x given; allowed: use_bias=false") == "arms: x given; allowed: the arm no_bias"
 
 
@@ -352,3 +350,15 @@ def test_losses_and_metrics_of_ones_own() -> None:
         loss_settings(broken)
     with pytest.raises(ConfigError, match=r"^metrics: broken given; allowed: names such as accuracy, .* subclass"):
         metric_settings([broken])
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ("code: the initializer of dense/bias draws values of shape (3,)", "arms: the initializer of dense/bias draws"),
+    ("data: the target of arrays has one class only", "data: the target of data has one class only"),
+    ("bias_layers: all given, but no layer of net takes the choice: x; y", "model: no layer leaves its bias"),
+    ("model: code; allowed: what Keras has by name, and functions that a file of code=[...] registers",
+     "model: code; allowed: what Keras has by name, and a layer of your own class"),
+])  # fmt: skip
+def test_messages_know_no_command_line(line: str, said: str) -> None:
+    """A program has no files of code, and no bias_layers that it did not give."""
+    assert in_python(line).startswith(said)

@@ -82,13 +82,25 @@ def test_a_dataset_of_rows_or_batches(batched: bool) -> None:
     np.testing.assert_array_equal(read.y, Y)
 
 
-def test_a_row_as_wide_as_its_one_hot_target_is_told_from_a_batch_by_the_model() -> None:
-    """Without a model, elements of one length each are taken for batches."""
+@pytest.mark.parametrize(("shape", "target", "row", "batch"), [
+    ((3,), (3,), None, 0), ((3,), (3,), (3,), 0), ((3,), (3,), None, 4), ((4, 3), (), None, 4),
+    ((4, 3), (4,), (4, 3), 0),
+    ((8, 8), (), (8, 8, 1), 5), ((8, 8), (), (8, 8, 1), 0), ((8, 8, 1), (), (8, 8, 1), 5), ((), (), None, 4),
+    ((2,), (), (2,), 5), ((2,), (), (None,), 5),
+])  # fmt: skip
+@pytest.mark.parametrize("whole", [False, True])
+def test_rows_are_told_from_batches(shape: Any, target: Any, row: Any, batch: int, whole: bool) -> None:
+    """As wide as their one-hot targets, without a channel, of batches that may or must be whole."""
     import tensorflow as tf
 
-    dataset = tf.data.Dataset.from_tensor_slices((X, np.eye(2)[np.arange(20) % 2]))
-    read = read_rows(dataset, "data", None, (2,))
-    assert isinstance(read, Arrays) and read.x.shape == (20, 2)
+    if (shape, target, row, batch, whole) == ((), (), None, 4, True):
+        return  # 4 numbers with 4 targets: one row of 4 as much as a batch
+    dataset = tf.data.Dataset.from_tensor_slices((np.zeros((20, *shape), np.float32), np.zeros((20, *target))))
+    if batch:
+        dataset = dataset.batch(batch, drop_remainder=whole)
+    read = read_rows(dataset, "data", None, row)
+    assert isinstance(read, Arrays)
+    assert len(read.x) == len(read.y) == 20
 
 
 def endless() -> Iterator[tuple[np.ndarray, int]]:
@@ -117,6 +129,7 @@ def test_a_dataset_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -
     ((X, Y[:9]), None, "data: x has 20 rows and y 9; allowed: as many of both"),
     ((X[:0], Y[:0]), None, "data: x and y have no rows; allowed: at least 5"),
     ((Y, Y), None, "data: x holds text; allowed: numbers, or a DataFrame"),
+    ((X[:1], Y[:1]), None, "data: x and y have one row; allowed: at least 5"),
     (({"a": X}, Y), None, "data: x is a dict; allowed: one array, for a model with one input and one output"),
     ((X, None), None, "data: y holds NoneType; allowed: numbers, truth values or text, without gaps"),
     ((X, Y, X), None, "data: tuple of 3 given; allowed: (x, y)"),
