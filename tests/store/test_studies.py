@@ -58,3 +58,11 @@ def test_a_renamed_arm_is_named_once(results: Path) -> None:
     (results / "s" / "zeros" / "seed=0" / "biases.npz").unlink()
     names = [name for name, _ in group_damaged(RunStore(results, "s").damaged())]
     assert names == ["twos (2 seeds)", "zeros/seed=0"]
+
+
+def test_studies_in_the_working_directory_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative folder lies in the clone for the commands, and in the working directory for Python."""
+    (tmp_path / "res" / "study" / "ones" / "seed=0").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=rf"^results: no study in /clone/res, .*; allowed: results={tmp_path}/res$"):
+        choose_studies(Path("/clone/res"), "")
