@@ -5,8 +5,8 @@ import pytest
 from factories import compose_config
 
 from pipeline.biases.extraction import extract_biases
-from pipeline.models.architecture import architecture_of_config
 from pipeline.models.build import build_model
+from pipeline.models.live import architecture_of_model
 from pipeline.models.spec import complete_layers
 
 
@@ -49,7 +49,7 @@ def test_the_bias_of_an_own_layer_is_swept(shift):
     inputs = keras.Input((4,))
     branches = keras.layers.Add()([shift()(inputs), keras.layers.Dense(4)(inputs)])
     model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(branches))
-    layers = architecture_of_config(keras.saving.serialize_keras_object(model))
+    layers = architecture_of_model(model)[0]
     ones = biases(layers, "bias_initializer=ones")
     assert sorted(ones) == ["dense/bias", "dense_1/bias", "shift/bias"]
     assert all(np.all(values == 1) for values in ones.values())
@@ -61,5 +61,5 @@ def test_a_bias_that_an_own_layer_sets_itself_is_kept(shift):
     import keras
 
     model = keras.Sequential([shift(bias_initializer=keras.initializers.Constant(0.5)), keras.layers.Dense(3)])
-    kept = biases(architecture_of_config(model.get_config()), "bias_initializer=ones")
+    kept = biases(architecture_of_model(model)[0], "bias_initializer=ones")
     assert np.all(kept["shift/bias"] == 0.5) and np.all(kept["dense/bias"] == 1)
