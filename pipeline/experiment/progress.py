@@ -212,8 +212,10 @@ class SweepView:
         print(self.line(80, is_start), flush=True)
 
     def watch(self) -> None:
-        """Count, in a thread, the runs that other processes store, until `stop`."""
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        """Count, in a thread, the runs that other processes store from now on, until `stop`."""
+        stored = {(i, seed): _version(plan.store, plan.arm, seed)
+                  for i, (plan, seeds) in enumerate(self._work) for seed in seeds}  # fmt: skip
+        self._watcher = threading.Thread(target=self._watch, args=[stored], daemon=True)
         self._watcher.start()
 
     def stop(self) -> None:
@@ -222,9 +224,7 @@ class SweepView:
         if self._watcher is not None:
             self._watcher.join()
 
-    def _watch(self) -> None:
-        open_runs = {(i, seed): _version(plan.store, plan.arm, seed)
-                     for i, (plan, seeds) in enumerate(self._work) for seed in seeds}  # fmt: skip
+    def _watch(self, open_runs: dict[tuple[int, int], int | None]) -> None:
         runs, began, arms_told = len(open_runs), self._clock(), 0
         with _bar() as bar:
             task = bar.add_task("", total=max(1, runs), visible=False)

@@ -8,7 +8,6 @@ from pipeline.analysis.arms import Arm
 from pipeline.models.functional import source_names, top_layers
 
 BIAS_SETTINGS = ("bias_setting", "use_bias", "bias_initializer", "bias_layers")  # what distinguishes arms of a block
-NO_ENVIRONMENT = ("overrides", "seconds", "peak_memory_bytes", "peak_gpu_memory_bytes", "user")  # see `reviewer`
 NO_SETTINGS = ("block",)  # entries of a run's configuration that are derived from others
 
 Pairs = list[tuple[str, str]]
@@ -40,8 +39,6 @@ def describe_environments(arms: Sequence[Arm]) -> Pairs:
     values: dict[str, dict[str, None]] = {}
     for run in (run for arm in arms for run in arm.runs):
         for key, value in (run.meta["environment"] if run.portable else run.environment).items():
-            if key in NO_ENVIRONMENT:
-                continue
             name = "Python" if key == "python" else key.replace("_", " ")
             nested: dict[str, Any] = value if key == "packages" else {name: value}
             for name, text in nested.items():

@@ -48,7 +48,7 @@ from pipeline.store.meta import (
 FILES = (BIASES, HISTORY, WEIGHTS, ROWS, MODEL, RUN)  # of a run; only machine.json is free
 
 # Of machine.json, what differs from run to run on one machine: see `runtime.machine`.
-CIRCUMSTANCES = ("seconds", "peak_memory_bytes", "peak_gpu_memory_bytes", "git_commit", "user")
+CIRCUMSTANCES = ("overrides", "seconds", "peak_memory_bytes", "peak_gpu_memory_bytes", "git_commit", "user")
 
 
 @dataclass(frozen=True)

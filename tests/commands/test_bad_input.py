@@ -150,7 +150,7 @@ BAD = [
     Bad("data.target", "label", "null", ("data.target", "label"), CSV),
     Bad("data.path", "good.csv", "dates.csv", ("data.path", "born", "data.drop=[born]"), FILE),
     Bad("data.path", "good.csv", "holes.csv", ("data.missing", "holes.csv", "NaN", "height", "impute"), FILE),
-    Bad("data.path", "good.csv", "infinite.csv", ("data.path", "infinite.csv", "infinite"), FILE),
+    Bad("data.path", "good.csv", "infinite.csv", ("data.path", "height", "infinite"), FILE),
     Bad("data.path", "good.csv", "gone.csv", ("data.path", "gone.csv"), FILE),
     Bad("data.path", "good.csv", "notes.xlsx", ("data.path", "notes.xlsx", "allowed", ".csv, .parquet, .npz"), FILE),
     Bad("data.path", "good.csv", "null", ("data.path", "null given", "allowed", ".csv, .parquet, .npz"),

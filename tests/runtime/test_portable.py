@@ -73,7 +73,7 @@ def test_the_machine_stands_apart_from_the_run(tmp_path: Path) -> None:
     machine = json.loads((run.path / "machine.json").read_text())
     stays = {name: machine.pop(name) for name in ("python", "platform", "instruction_sets", "threads", "processor")}
     assert run.environment == run.meta["environment"] | stays
-    assert set(machine) - {"git_commit", "user"} == {"seconds", "peak_memory_bytes"}
+    assert set(machine) - {"git_commit", "user"} == {"overrides", "seconds", "peak_memory_bytes"}
     assert 0 < machine["seconds"] < 60 and 10**8 < machine["peak_memory_bytes"] < 10**11
     assert run.machine == stays | machine
     assert run.meta["parameters"] == 4 * 3 + 3
