@@ -53,6 +53,8 @@ def _run() -> int:
         arguments = read_arguments(sys.argv[1:])
     except ConfigError as error:
         return report_error(error)
+    except SystemExit as stop:  # of --version
+        return int(stop.code or 0)
     with silent_output(arguments.quiet):
         return _run_request(arguments)
 

@@ -5,6 +5,7 @@ What is forked is the real `python -m pipeline.train`, from its first line on; i
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -18,6 +19,11 @@ from pathlib import Path
 from pipeline.config.schema import PROJECT
 
 CODE = ".code"  # suffix of the file that gets a command's exit code
+
+# What `pipeline/experiment/progress.py` prints.
+PROGRESS = re.compile(
+    r"\d+ arms?: .* to train.*|arm \d+ of \d+: .*|\d+ of \d+ arms trained, .*|[^ ]+, \d+ seeds?(, .* left)?"
+)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 120) -> float:
@@ -45,8 +51,8 @@ class Command:
 
     @property
     def lines(self) -> list[str]:
-        """What it has printed, without Hydra's own lines."""
-        return [line for line in self.log.read_text().splitlines() if "[HYDRA]" not in line]
+        """What it has printed, without the lines that say how far it is."""
+        return [line for line in self.log.read_text().splitlines() if not PROGRESS.fullmatch(line)]
 
     def send(self, number: int) -> None:
         os.kill(self.pid, number)

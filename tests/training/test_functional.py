@@ -102,7 +102,7 @@ def test_a_softmax_of_its_own_is_left_out_of_the_loss(kind, tmp_path):
 
     config = config_of(ending(keras, kind), tmp_path, "training.xla=false")
     assert_equal(config)
-    assert train(config)[1][0].history["loss"][0] > 20
+    assert train(config)[1][0].history["loss"][0] > 17  # clipped probabilities allow 16.1
 
 
 @pytest.mark.slow
