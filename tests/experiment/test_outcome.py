@@ -199,9 +199,8 @@ def test_workers_of_another_launcher_report_through_the_store(tmp_path: Path) ->
     with blocked_arm(store, ARMS[1]):
         done = subprocess.run(command, cwd=PROJECT, env=os.environ, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
-    (row,) = [
-        text.split("│") for text in done.stdout.splitlines() if text.startswith(f"│ {ARMS[0].partition(',')[0]} ")
-    ]
+    shown = ARMS[0].partition(",")[0]
+    (row,) = [text.split("│") for text in done.stdout.splitlines() if text.startswith(f"│ {shown} ")]
     assert [cell.strip() for cell in row[2:5]] == ["2", "2", "0"]
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
     assert "bias_initializer=ones" in line and "Error: " in line
@@ -214,4 +213,4 @@ def test_workers_of_another_launcher_report_through_the_store(tmp_path: Path) ->
     experiment = client.get_experiment_by_name("iris-linear")
     assert experiment is not None
     names = {run.info.run_name for run in client.search_runs([experiment.experiment_id])}
-    assert names == {ARMS[0], f"{ARMS[0]}-s0", f"{ARMS[0]}-s1"}
+    assert names == {shown, f"{shown}-s0", f"{shown}-s1"}
