@@ -1,6 +1,7 @@
 """Fixtures for all tests: the command line run in this process, results trained once per session, an MLflow server."""
 
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -48,7 +49,9 @@ def _as_a_new_command() -> Iterator[None]:
     GlobalHydra.instance().clear()
     forget_told()
     forget_user_classes()
+    tracking = os.environ.get("MLFLOW_TRACKING_URI")
     yield
+    assert os.environ.get("MLFLOW_TRACKING_URI") == tracking, "later tests would find this test's store"
     GlobalHydra.instance().clear()
     forget_user_classes()
 

@@ -62,10 +62,13 @@ def test_the_same_training_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_best_seed_is_a_logged_model(tmp_path: Path, mlflow_store: str) -> None:
+def test_the_best_seed_is_a_logged_model(
+    tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """mlflow.keras.load_model and pyfunc load it from the arm's run; when the arm changes, it follows."""
     import mlflow
 
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)  # set_tracking_uri would leave it to later tests
     results = tmp_path / "results"
     store, runs = RunStore(results, "iris-mlp"), train(results)
     tracking = Tracking(True, mlflow_store)
@@ -79,7 +82,6 @@ def test_the_best_seed_is_a_logged_model(tmp_path: Path, mlflow_store: str) -> N
         assert best.meta["metrics"]["val_loss"] == min(run.meta["metrics"]["val_loss"] for run in chosen)
         mirrored = MLflowStore(mlflow_store)
         arm = mirrored.by_name("iris-mlp")[runs[0].arm]
-        mlflow.set_tracking_uri(mlflow_store)
         model = mlflow.keras.load_model(f"runs:/{arm.info.run_id}/model")
         after = [values for name, values in best.weights().items() if name.startswith("after/")]
         assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), after, strict=True))
