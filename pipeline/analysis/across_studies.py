@@ -123,9 +123,11 @@ def _test_sentences(arms: list[str], n: int, tests: dict) -> list[str]:
     apart = [(i, j) for i, j in combinations(order, 2) if mean_ranks[j] - mean_ranks[i] >= critical]
     fewest = fewest_studies(k)
     if n < fewest:
-        answer = f"Undecided: {n} studies can never show that two of {k} arms differ, {fewest} are the fewest"
+        answer = (
+            f"Undecided: {n} studies are too few to show that any two of {k} arms differ; it takes {fewest} or more"
+        )
     elif p > ALPHA:
-        answer = f"Undecided: the mean ranks of {k} arms over {n} studies are no further apart than chance puts them"
+        answer = f"Undecided: over {n} studies the mean ranks of {k} arms differ no more than by chance"
     elif not apart:
         answer = f"The arms differ over {n} studies, but no two by as much as the critical difference"
     else:

@@ -91,7 +91,8 @@ def _about_stopping(study: Study) -> Iterator[RunWarning]:
 def _about_own_biases(study: Study) -> Iterator[RunWarning]:
     """Name the layers whose bias is no part of the comparison, since they set their own."""
     runs = [run for arm in study.arms for run in arm.runs]
-    for remark in dict.fromkeys(remark for run in runs for remark in run.meta.get("model_remarks", ())):
+    remarks = (remark for run in runs for remark in run.meta.get("model_remarks", ()))
+    for remark in dict.fromkeys(remark.replace("no bias in every arm", "no bias in any arm") for remark in remarks):
         yield RunWarning("own bias", None, f"{remark}.")
 
 

@@ -65,8 +65,10 @@ def _headline(family: list[Verdict]) -> Headline:
     """What to do about arms that are compared with one baseline."""
     first = family[0]
     decision, sentence = _decide(family)
-    if first.pooled:
-        sentence = f"On average over {first.block}: {sentence[0].lower()}{sentence[1:]}"
+    if first.pooled and decision == "undecided":
+        sentence = f"Undecided on average over {first.block}{sentence.removeprefix('Undecided')}"
+    elif first.pooled:
+        sentence = f"On average over {first.block}, {sentence[0].lower()}{sentence[1:]}"
     better = tuple(verdict.arm for verdict in family if verdict.verdict == "better")
     return Headline(first.block, str(first.baseline), decision, better, sentence)
 
@@ -77,21 +79,16 @@ def _decide(family: list[Verdict]) -> tuple[str, str]:
     arms = {word: [verdict.short_name for verdict in family if verdict.verdict == word] for word in COMPARED}
     better = arms["better"]
     if len(arms["undecided"]) == len(family):
-        fewest = fewest_seeds(ALPHA / (family[0].family or 1))
-        if all(0 < (verdict.pairs or 0) < fewest for verdict in family):
-            reason = f"with fewer than {fewest} seeds no other choice can be shown to differ from {base} by {metric}"
-        else:
-            reason = f"these seeds tell no other choice from {base} by {metric}"
-        return "undecided", f"Undecided: {reason}."
+        return "undecided", f"Undecided: {_why_undecided(family)}."
     if len(better) == 1:
-        decision, answer = "take", f"Take {better[0]}: it is better than {base} by {metric}"
+        decision, answer = "take", f"Take {better[0]}: it is better than {base} in {metric}"
     elif better:
-        answer = f"Take one of {', '.join(better)}: each is better than {base} by {metric}"
-        decision, answer = "take", f"{answer}, which is best was not tested"
+        answer = f"Take one of {', '.join(better)}: each is better than {base} in {metric}"
+        decision, answer = "take", f"{answer}; which of them is best was not tested"
+    elif any(v.verdict == "equivalent" and _differs(v) for v in family) and (arms["worse"] or arms["undecided"]):
+        decision, answer = "keep", f"Keep {base}: no other choice is clearly better by more than {margin:g} {metric}"
     elif arms["worse"] or arms["undecided"]:
-        decision, answer = "keep", f"Keep {base}: no other choice is shown to be better by {metric}"
-        if any(v.verdict == "equivalent" and _differs(v) for v in family):
-            answer += f" by more than {margin:g}"
+        decision, answer = "keep", f"Keep {base}: no other choice is clearly better in {metric}"
     else:
         decision, answer = "keep", f"Keep {base}: no other choice differs from it by more than {margin:g} {metric}"
     for verdict in family:
@@ -100,6 +97,17 @@ def _decide(family: list[Verdict]) -> tuple[str, str]:
             answer += f", but {verdict.arm} diverged on {verdict.diverged} of {total} seeds"
     rest = "; ".join(f"{word}: {_names(arms[word])}" for word in OTHERS if arms[word])
     return decision, f"{answer} ({rest})." if rest else f"{answer}."
+
+
+def _why_undecided(family: Sequence[Verdict]) -> str:
+    """Why there is no answer where every arm is undecided: too few seeds for any, or no clear difference."""
+    base, metric, fewest = family[0].short_baseline, family[0].metric, fewest_seeds(ALPHA / (family[0].family or 1))
+    seeds = max(verdict.pairs or verdict.seeds for verdict in family)
+    if all(0 < (verdict.pairs or 0) < fewest for verdict in family):
+        few = f"{seeds} seeds are too few" if seeds > 1 else "one seed is too little"
+        return f"{few} to call any choice better or worse than {base} in {metric}; it takes {fewest} or more"
+    after = f"after {seeds} seeds" if seeds > 1 else "after one seed"
+    return f"{after} no choice is clearly better or worse than {base} in {metric}"
 
 
 def _names(arms: list[str]) -> str:
@@ -125,9 +133,9 @@ def arm_sentence(verdict: Verdict, number: Number) -> str:
     if verdict.verdict == "equivalent":
         if _differs(verdict):
             evidence += f"; that they differ at all has p {p_value(verdict.p_holm or 0, '= ')}{_correction(verdict)}"
-        return f"{arm}: equivalent to {base} within {verdict.margin:g}: {evidence}."
+        return f"{arm}: equivalent to {base} within {verdict.margin:g}: {evidence}{_passed_margin(verdict)}."
     if verdict.verdict in ("better", "worse"):
-        return f"{arm}: {verdict.verdict} than {base}: {evidence}."
+        return f"{arm}: {verdict.verdict} than {base}: {evidence}{_included_zero(verdict)}."
     return f"{arm}: undecided against {base}: {evidence}{_excluded_zero(verdict)}; {_what_would_decide(verdict)}."
 
 
@@ -147,6 +155,28 @@ def _evidence(verdict: Verdict, number: Number) -> str:
 def _correction(verdict: Verdict) -> str:
     """What p is corrected for, where it is."""
     return f" after Holm's correction for {verdict.family} arms" if (verdict.family or 1) > 1 else ""
+
+
+def _included_zero(verdict: Verdict) -> str:
+    """Why an arm is better or worse although its interval holds 0, if it is so."""
+    low, high = verdict.difference_ci_low, verdict.difference_ci_high
+    if low is None or high is None or not low <= 0 <= high:
+        return ""
+    return (
+        "; the interval holds 0 because few or uneven seeds make it wide, but the test of p, which decides, "
+        "rules out chance"
+    )
+
+
+def _passed_margin(verdict: Verdict) -> str:
+    """Why an arm is equivalent although its interval reaches beyond the margin, if it does."""
+    low, high = verdict.difference_ci_low, verdict.difference_ci_high
+    if low is None or high is None or max(-low, high) <= verdict.margin:
+        return ""
+    return (
+        "; the interval reaches beyond the margin because it leaves out 2.5 % at each end, whereas each of the two "
+        "tests, which decide, allows for 5 %"
+    )
 
 
 def _excluded_zero(verdict: Verdict) -> str:

@@ -7,7 +7,7 @@ Where scikit-learn needs to be told what a score of several classes is, it is th
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,14 @@ METRICS = {
         Metric("r2", ("regression",), True, "share of the variance that is explained; the mean of several targets"),
     )
 }
+
+
+def first_metric(entries: Any, measured: Collection[str]) -> str:
+    """The first of `training.metrics` that was measured, of `auto` the default of a task; "" for none."""
+    listed = entries if isinstance(entries, list) else [entries]
+    if listed == ["auto"]:
+        listed = [metrics_of(task)[0] for task in (*CLASSES, "regression")]
+    return next((name for name in map(metric_name, listed) if name in measured), "")
 
 
 def metrics_of(task: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
+from pipeline.config.metrics import first_metric
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.experiment.ablation import ablate_studies
 from pipeline.experiment.hydra_callback import Request, current_request
@@ -26,8 +27,6 @@ from pipeline.store.failures import read_beside_logs
 from pipeline.tracking.background import finish_uploads, queue_arm, stop_uploads
 from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.pages import ui_command
-
-SHOWN_METRICS = ("test_accuracy", "test_mae", "test_loss")
 
 
 def finish_request(request: Request, error: Exception | None) -> int:
@@ -87,8 +86,7 @@ def finish_interrupted(interrupt: Interrupted) -> int:
 
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     """Print a row per arm: seeds, how many are new since the command started, how many diverged, test metrics."""
-    runs_of = [[run.meta["metrics"] for run in outcome.runs] for outcome in outcomes]
-    metrics = [name for name in SHOWN_METRICS if any(name in values for runs in runs_of for values in runs)]
+    metrics = _shown_metrics(outcomes)
     several = len({outcome.plan.store for outcome in outcomes}) > 1
     headings = ["arm", "seeds", "new", "diverged", *(f"{name} (mean ± std)" for name in metrics)]
     rows = []
@@ -104,6 +102,17 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
         if outcome.plan.config.show_weights and outcome.runs:
             _print_weights(outcome)
     print(f"Results: {', '.join(sorted({short_path(outcome.plan.store.folder) for outcome in outcomes}))}")
+
+
+def _shown_metrics(outcomes: Sequence[Outcome]) -> list[str]:
+    """The first metric of `training.metrics` of each arm, and the loss, of the test rows."""
+    names = dict[str, None]()
+    for outcome in outcomes:
+        measured = {name.removeprefix("test_") for run in outcome.runs for name in run.meta["metrics"]
+                    if name.startswith("test_")}  # fmt: skip
+        first = first_metric(outcome.plan.settings["training"]["metrics"], measured)
+        names |= dict.fromkeys(name for name in (first, *({"loss"} & measured)) if name)
+    return [f"test_{name}" for name in sorted(names, key=lambda name: name == "loss")]
 
 
 def _spread_text(mean: float, std: float) -> str:

@@ -89,7 +89,7 @@ def full_layers(config: Config) -> list[Layer]:
 
 
 def own_biases(config: Config) -> list[str]:
-    """Name the layers that set their own bias, which they keep in every arm: a sentence per setting."""
+    """Name the layers that set their own bias, or none, whatever the arm: a sentence per setting."""
     by_setting: dict[str, list[str]] = {}
     for layer, path in walk_layers(full_layers(config)):
         own = layer["config"].get("bias_initializer")
@@ -100,9 +100,9 @@ def own_biases(config: Config) -> list[str]:
         elif own is not None:
             defaults = constructor_arguments("initializers", own["class_name"])
             by_setting.setdefault(initializer_name(own["class_name"], own["config"], defaults), []).append(path)
-    has = ("has no bias", "keeps its own bias"), ("have no bias", "keep their own bias")
+    has = ("has no bias in any arm", "keeps its own bias"), ("have no bias in any arm", "keep their own bias")
     return [
-        f"model: {', '.join(paths)} {has[len(paths) > 1][bool(name)]} in every arm{name and f': {name}'}"
+        f"model: {', '.join(paths)} {has[len(paths) > 1][bool(name)]}{name and f' in every arm: {name}'}"
         for name, paths in by_setting.items()
     ]
 

@@ -31,8 +31,8 @@ def _other_arms(family: Sequence[Verdict], margin: float) -> list[str]:
         sentences.append(f"As good as {base}, to within {margin:g}: {_names(arms['equivalent'])}.")
     if 0 < len(arms.get("undecided", ())) < len(family):
         seeds = max(verdict.pairs or 0 for verdict in family)
-        few = f"{seeds} seeds do" if seeds > 1 else "so few seeds do"
-        sentences.append(f"Open, since {few} not tell {base} from them: {_names(arms['undecided'])}.")
+        after = f"{seeds} seeds" if seeds > 1 else "so few seeds"
+        sentences.append(f"Not clearly better or worse than {base} after {after}: {_names(arms['undecided'])}.")
     return [" ".join(sentences)] if sentences else []
 
 

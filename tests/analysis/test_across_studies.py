@@ -94,7 +94,10 @@ def test_equal_and_diverged_arms_have_their_places(tmp_path: Path) -> None:
 def test_too_few_studies_are_said_to_be_too_few(tmp_path: Path) -> None:
     """Two studies that agree prove nothing, although F is infinite."""
     ranking = ranked(tmp_path, put_table(tmp_path, np.tile([0.9, 0.8, 0.7], (2, 1)), ARMS[:3]))
-    assert ranking.sentences[0] == "Undecided: 2 studies can never show that two of 3 arms differ, 3 are the fewest."
+    assert (
+        ranking.sentences[0]
+        == "Undecided: 2 studies are too few to show that any two of 3 arms differ; it takes 3 or more."
+    )
     assert "F = infinite, as all studies rank alike, p = 0.17" in ranking.sentences[2]  # 1 in 3!
 
 

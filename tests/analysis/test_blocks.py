@@ -54,7 +54,7 @@ def test_over_all_blocks_a_seed_counts_once(tmp_path: Path) -> None:
     assert (ones["family"], ones["p_holm"]) == (2, 2 * 2 / 2**8)  # of the two overall comparisons, not of all eight
     assert row(comparison, "zeros over all 3 blocks")["mean"] == pytest.approx(EIGHT.mean())
     assert comparison.sentences[0] == (
-        "On average over all 3 blocks: take ones: it is better than zeros by test_accuracy (worse: he_normal)."
+        "On average over all 3 blocks, take ones: it is better than zeros in test_accuracy (worse: he_normal)."
     )
     sentence = "ones over all 3 blocks: better than zeros: +0.017 test_accuracy"
     assert any(answer.startswith(sentence) for answer in comparison.sentences)
@@ -77,7 +77,7 @@ def test_an_answer_that_depends_on_the_block_says_so(tmp_path: Path) -> None:
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT - APART]})
     answer = compared(tmp_path).sentences
     assert answer[0].startswith(
-        "On average over both blocks: keep zeros: no other choice differs from it by more than 0.005"
+        "On average over both blocks, keep zeros: no other choice differs from it by more than 0.005"
     )
     assert answer[1] == (
         f"The answer for ones depends on optimizer.learning_rate (p = 0.0078): better with {RATES[0]} (+0.020); "

@@ -104,7 +104,7 @@ def test_the_measures_are_compared_like_test_metrics(tmp_path: Path) -> None:
     assert row(comparison, "ones", "initial_loss")["difference"] == pytest.approx(0.1)
     chosen = compared(tmp_path, metric="best_val_accuracy")
     assert not np.isnan(row(chosen, "ones", "best_val_accuracy")["p_equivalent"])
-    assert compared(tmp_path, metric="initial_loss").sentences[0].startswith("Undecided: with fewer than 6 seeds")
+    assert compared(tmp_path, metric="initial_loss").sentences[0].startswith("Undecided: 2 seeds are too few")
 
 
 def test_a_run_that_never_got_there_is_censored(tmp_path: Path) -> None:

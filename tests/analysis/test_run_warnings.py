@@ -175,10 +175,11 @@ def test_runs_without_a_seal_count_and_are_counted(tmp_path: Path) -> None:
 def test_layers_that_keep_their_own_bias_are_named_once(tmp_path: Path) -> None:
     """The answer is not about them, whatever the arms are."""
     remark = "model: out keeps its own bias in every arm: Ones"
-    for arm in ("zeros", "ones"):
-        write_run(RunStore(tmp_path, "s"), made_meta(arm, 0, model_remarks=[remark]), ARRAYS, CURVES)
+    for arm, none in (("zeros", "every"), ("ones", "any")):  # as earlier versions said it, and as this one does
+        remarks = [remark, f"model: nb has no bias in {none} arm"]
+        write_run(RunStore(tmp_path, "s"), made_meta(arm, 0, model_remarks=remarks), ARRAYS, CURVES)
     warnings = [(w.arm, w.text) for w in compared(tmp_path).warnings if w.kind == "own bias"]
-    assert warnings == [(None, f"{remark}.")]
+    assert warnings == [(None, f"{remark}."), (None, "model: nb has no bias in any arm.")]
 
 
 def test_runs_that_were_tested_on_their_training_rows_are_counted(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_each_verdict_is_said(tmp_path: Path) -> None:
     assert [verdicts[arm].p for arm in ("ones", "he_normal", "lecun_normal")] == pytest.approx([2 / 256] * 3)
     assert verdicts["ones"].p_holm == pytest.approx(4 * 2 / 256)
     assert comparison.answer == [
-        "Take ones: it is better than zeros by test_accuracy "
+        "Take ones: it is better than zeros in test_accuracy "
         "(worse: he_normal; equivalent: lecun_normal; undecided: glorot_normal)."
     ]
     texts = {arm: verdict.sentence for arm, verdict in verdicts.items()}
@@ -71,7 +71,7 @@ def test_the_answer_for_many_arms_stays_a_sentence(tmp_path: Path) -> None:
     texts = sentences(tmp_path)
     assert (
         texts[0]
-        == "Keep zeros: no other choice is shown to be better by test_accuracy (identical: ones; undecided: 9 arms)."
+        == "Keep zeros: no other choice is clearly better in test_accuracy (identical: ones; undecided: 9 arms)."
     )
     assert len(texts) >= 1 + 10
 
@@ -82,7 +82,7 @@ def test_of_several_better_arms_none_is_the_winner(tmp_path: Path) -> None:
     put_all(tmp_path, "ones", [*(EIGHT + APART)])
     put_all(tmp_path, "he_normal", [*(EIGHT + 2 * APART)])
     first = sentences(tmp_path)[0]
-    assert first.startswith("Take one of ones, he_normal: each is better than zeros by test_accuracy")
+    assert first.startswith("Take one of ones, he_normal: each is better than zeros in test_accuracy")
 
 
 def test_equal_arms_have_no_winner(tmp_path: Path) -> None:
@@ -107,9 +107,9 @@ def test_one_seed_on_which_arms_agree_shows_nothing(tmp_path: Path) -> None:
     put(tmp_path, "zeros", 0, 0.5)
     put(tmp_path, "ones", 0, 0.5, bend=0.1)
     first, ones = sentences(tmp_path)
-    assert (
-        first
-        == "Undecided: with fewer than 6 seeds no other choice can be shown to differ from zeros by test_accuracy."
+    assert first == (
+        "Undecided: one seed is too little to call any choice better or worse than zeros in test_accuracy; it takes 6 "
+        "or more."
     )
     assert ones.startswith("ones: undecided against zeros: 0.0000 test_accuracy, 1 pair of seeds; one seed says")
 
@@ -136,7 +136,7 @@ def test_a_difference_within_the_margin_is_not_denied(tmp_path: Path) -> None:
     first, *texts = sentences(tmp_path)
     ones = next(sentence for sentence in texts if sentence.startswith("ones"))
     assert first == (
-        "Keep zeros: no other choice is shown to be better by test_accuracy by more than 0.005 "
+        "Keep zeros: no other choice is clearly better by more than 0.005 test_accuracy "
         "(worse: he_normal; equivalent: ones)."
     )
     assert ones.endswith("8 pairs of seeds; that they differ at all has p = 0.016 after Holm's correction for 2 arms.")
@@ -148,7 +148,7 @@ def test_the_headline_says_that_a_better_arm_diverged(tmp_path: Path) -> None:
     put_all(tmp_path, "ones", [*(EIGHT + APART)])
     put(tmp_path, "ones", 8, 0.1, status="diverged")
     first = sentences(tmp_path)[0]
-    assert first == "Take ones: it is better than zeros by test_accuracy, but ones diverged on 1 of 9 seeds."
+    assert first == "Take ones: it is better than zeros in test_accuracy, but ones diverged on 1 of 9 seeds."
 
 
 def test_too_few_seeds_are_said_to_be_too_few(tmp_path: Path) -> None:
@@ -156,9 +156,9 @@ def test_too_few_seeds_are_said_to_be_too_few(tmp_path: Path) -> None:
     put_all(tmp_path, "zeros", [*EIGHT[:5]])
     put_all(tmp_path, "ones", [*(EIGHT + APART)[:5]])
     first, ones = sentences(tmp_path)
-    assert (
-        first
-        == "Undecided: with fewer than 6 seeds no other choice can be shown to differ from zeros by test_accuracy."
+    assert first == (
+        "Undecided: 5 seeds are too few to call any choice better or worse than zeros in test_accuracy; it takes 6 or "
+        "more."
     )
     assert "p = 0.062, 5 pairs" in ones  # 2 / 2^5
     assert "so few seeds can never show a difference, 6 are the fewest; about 6 seeds would decide" in ones
@@ -168,7 +168,10 @@ def test_enough_seeds_without_a_difference_are_undecided(tmp_path: Path) -> None
     """No arm is recommended where none is decided."""
     put_all(tmp_path, "zeros", [*EIGHT])
     put_all(tmp_path, "ones", [*EIGHT[::-1]])
-    assert sentences(tmp_path)[0] == "Undecided: these seeds tell no other choice from zeros by test_accuracy."
+    assert (
+        sentences(tmp_path)[0]
+        == "Undecided: after 8 seeds no choice is clearly better or worse than zeros in test_accuracy."
+    )
 
 
 def test_nothing_is_compared_with_a_single_arm(tmp_path: Path) -> None:
@@ -195,10 +198,10 @@ def test_each_block_has_its_own_answer(tmp_path: Path) -> None:
         put_all(tmp_path, f"zeros{block}", [*EIGHT])
         put_all(tmp_path, f"ones{block}", [*(EIGHT + sign * APART)])
     comparison = compared(tmp_path)
-    assert comparison.headlines[0].sentence.startswith("On average over both blocks: ")
+    assert comparison.headlines[0].sentence.startswith("On average over both blocks, keep zeros: ")
     assert [headline.sentence for headline in comparison.headlines[1:]] == [
-        "Take ones: it is better than zeros by test_accuracy.",
-        "Keep zeros,optimizer=sgd: no other choice is shown to be better by test_accuracy (worse: ones,optimizer=sgd).",
+        "Take ones: it is better than zeros in test_accuracy.",
+        "Keep zeros,optimizer=sgd: no other choice is clearly better in test_accuracy (worse: ones,optimizer=sgd).",
     ]
     assert [headline.block for headline in comparison.headlines] == ["both blocks", "", "optimizer=sgd"]
 
@@ -207,9 +210,9 @@ def test_metric_and_margin_change_the_verdict(tmp_path: Path) -> None:
     """`metric` decides what is better, and `margin` which differences do not matter."""
     put_all(tmp_path, "zeros", [*EIGHT])
     put_all(tmp_path, "ones", [*(EIGHT + APART)])  # their loss is 1 - accuracy
-    assert sentences(tmp_path, metric="test_loss")[0] == "Take ones: it is better than zeros by test_loss."
+    assert sentences(tmp_path, metric="test_loss")[0] == "Take ones: it is better than zeros in test_loss."
     assert compared(tmp_path, "ones", metric="test_loss").answer == [
-        "Keep ones: no other choice is shown to be better by test_loss (worse: zeros)."
+        "Keep ones: no other choice is clearly better in test_loss (worse: zeros)."
     ]
     wide = sentences(tmp_path, metric="test_loss", margin=0.1)
     assert wide[1].startswith("ones: equivalent to zeros within 0.1: -0.020 test_loss")
@@ -249,4 +252,40 @@ def test_an_undecided_arm_whose_interval_leaves_out_0_says_why(tmp_path: Path) -
     assert verdict.verdict == "undecided" and (verdict.difference_ci_low or 0) > 0
     assert "the interval leaves out 0 because it is for this arm alone, whereas p allows for all 5 arms" in (
         verdict.sentence
+    )
+
+
+def test_a_decided_arm_whose_interval_holds_0_says_why(tmp_path: Path) -> None:
+    """All eight differences are positive, which is no chance; one of them is so large that the interval holds 0."""
+    put_all(tmp_path, "zeros", [*EIGHT])
+    put_all(tmp_path, "ones", [*(EIGHT + np.array([1, 2, 1, 2, 1, 2, 1, 100]) / 1000)])
+    (verdict,) = compared(tmp_path).compared
+    assert verdict.verdict == "better" and (verdict.difference_ci_low or 0) < 0
+    assert verdict.sentence.endswith(
+        "; the interval holds 0 because few or uneven seeds make it wide, but the test of p, which decides, rules out "
+        "chance."
+    )
+
+
+def test_an_equivalent_arm_whose_interval_passes_the_margin_says_why(tmp_path: Path) -> None:
+    """Two one-sided tests at 5 % are an interval of 90 %, and the one that is shown is of 95 %."""
+    differences = np.array([1, -1] * 4) * 0.01
+    margin = 2.1 * differences.std(ddof=1) / np.sqrt(8)  # between the quantiles of t with 7 degrees, 1.89 and 2.36
+    put_all(tmp_path, "zeros", [*EIGHT])
+    put_all(tmp_path, "ones", [*(EIGHT + differences)])
+    (verdict,) = compared(tmp_path, margin=float(margin)).compared
+    assert verdict.verdict == "equivalent" and (verdict.difference_ci_high or 0) > margin
+    assert "the interval reaches beyond the margin because it leaves out 2.5 % at each end" in verdict.sentence
+    inner = next(v for v in compared(tmp_path, margin=0.05).compared)
+    assert inner.verdict == "equivalent" and "reaches beyond" not in inner.sentence
+
+
+def test_an_undecided_average_over_blocks_says_so_first(tmp_path: Path) -> None:
+    """It reads like the headline of one block."""
+    for block in ("", ",optimizer=sgd"):
+        put_all(tmp_path, f"zeros{block}", [*EIGHT])
+        put_all(tmp_path, f"ones{block}", [*EIGHT[::-1]])
+    assert sentences(tmp_path)[0] == (
+        "Undecided on average over both blocks: after 8 seeds no choice is clearly better or worse than zeros in "
+        "test_accuracy."
     )

@@ -76,7 +76,7 @@ def test_layers_that_keep_their_own_bias_are_named(saved):
     """With what they set, layers of one setting together."""
     layers = [dense(4, use_bias=False), dense(4, use_bias=False), dense(2, bias_initializer="ones"), dense(3)]
     assert own_biases(compose_config("data=iris", *saved(*layers))) == [
-        "model: dense, dense_1 have no bias in every arm",
+        "model: dense, dense_1 have no bias in any arm",
         "model: dense_2 keeps its own bias in every arm: ones",
     ]
 

@@ -62,9 +62,7 @@ def test_the_same_training_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_best_seed_is_a_logged_model(
-    tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_seed_is_a_logged_model(tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """mlflow.keras.load_model and pyfunc load it from the arm's run; when the arm changes, it follows."""
     import mlflow
 

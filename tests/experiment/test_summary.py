@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import CommandResult, change_config, compose_config
+from factories import CommandResult, change_config, compose_config, put
 
 from pipeline.config.schema import Config
 from pipeline.experiment.outcome import Outcome
@@ -64,6 +64,26 @@ def test_weights_and_biases_are_printed_where_they_are_asked_for(
     print_outcomes([run_arm(change_config(config, show_weights=False)) for config in lesson])
     without = capsys.readouterr().out
     assert "what it is" in printed and "what it is" not in without
+
+
+@pytest.mark.parametrize(
+    ("asked", "measured", "columns"),
+    [
+        ("[f1]", {"test_loss": 0.4, "test_f1": 0.9}, ["test_f1", "test_loss"]),
+        ("[top_2,f1]", {"test_loss": 0.4, "test_f1": 0.9, "test_top_2": 1.0}, ["test_top_2", "test_loss"]),
+        ("auto", {"test_accuracy": 0.9, "test_loss": 0.4}, ["test_accuracy", "test_loss"]),
+    ],
+)
+def test_the_table_has_the_metric_that_the_study_is_about(
+    asked: str, measured: dict[str, float], columns: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first of `training.metrics`, and the loss."""
+    config = compose_config("data=iris", "model=linear", f"training.metrics={asked}", f"results={tmp_path}")
+    plan = plan_job(config)
+    run = put(tmp_path, plan.arm, 0, 0.5, study=config.study, metrics=measured)
+    print_outcomes([Outcome(plan, [Run(run.path, run.meta | {"metrics": measured})], ())])
+    heading = next(line for line in capsys.readouterr().out.splitlines() if "arm" in line)
+    assert re.findall(r"test_\w+", heading) == columns
 
 
 @pytest.mark.parametrize(

@@ -50,5 +50,5 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     shown = [output["data"] for output in outputs(executed) if output["output_type"] == "execute_result"]
     (answer,) = ["".join(data["text/html"]) for data in shown if "verdict" in "".join(data.get("text/html", ""))]
-    assert "no other choice is shown to be better" in answer
+    assert "no other choice is clearly better" in answer
     assert [path.name for path in tmp_path.iterdir()] == ["lesson.ipynb"]
