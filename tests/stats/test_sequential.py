@@ -1,0 +1,150 @@
+"""The sign-flip test over several looks: exact, and the ordinary one where there is one look."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from pipeline.stats.permutation import sign_flip
+from pipeline.stats.sequential import (
+    Design,
+    Paths,
+    ending_looks,
+    judge_look,
+    repeated_interval,
+    sequential_p,
+    stagewise_p,
+    toss_signs,
+    unbiased_mean,
+    undeclared_looks_p,
+)
+
+DESIGN = Design((5, 8, 12), spending="pocock")
+
+
+def all_paths(differences: np.ndarray, looks: tuple[int, ...]) -> Paths:
+    """Every choice of signs once, that of no change first."""
+    choices = np.array(list(itertools.product((1, -1), repeat=len(differences))))
+    sums = np.stack([choices[:, :n] @ differences[:n] for n in looks], axis=1)
+    signs = np.stack([choices[:, :n].sum(1) for n in looks], axis=1).astype(float)
+    return Paths(sums, signs, np.full(len(looks), 1e-12))
+
+
+@pytest.mark.parametrize("name", ["normal", "discrete", "heavy"])
+def test_no_more_than_alpha_of_all_signs_end_by_chance(name: str) -> None:
+    """Of all 4,096 choices of signs, those that end by each look are never more than was spent, ties or not."""
+    rng = np.random.default_rng(3)
+    differences = {"normal": rng.normal(size=12), "discrete": rng.integers(-3, 4, 12) / 360.0,
+                   "heavy": rng.standard_cauchy(12)}[name]  # fmt: skip
+    paths = all_paths(differences, DESIGN.looks)
+    for alpha in (0.05, 0.2):
+        spent = DESIGN.spent(alpha, 3)
+        ends, _ = ending_looks(np.abs(paths.sums), spent, paths.tolerance)
+        shares = np.array([np.mean(ends <= k) for k in range(3)])
+        assert np.all(shares <= spent + 1e-12)
+        if name != "discrete":
+            assert shares[-1] == pytest.approx(alpha, abs=2 / 4096)
+
+
+def test_p_holds_at_every_look() -> None:
+    """Over all choices of signs, p is at most a with probability a, for the smallest p over the looks too."""
+    differences = np.random.default_rng(5).normal(size=9)
+    design = Design((5, 7, 9), spending="pocock")
+    paths = all_paths(differences, design.looks)
+    smallest = np.ones(len(paths.sums))
+    for k in (1, 2, 3):
+        evidence = np.abs(paths.sums[:, :k])
+        for row in range(len(smallest)):
+            first = np.roll(evidence, -row, axis=0)  # each choice in turn is the observed one
+            p = sequential_p(first, lambda level, k=k: design.spent(level, k), paths.tolerance[:k])
+            smallest[row] = min(smallest[row], p)
+    for level in (0.02, 0.05, 0.1, 0.3):
+        assert np.mean(smallest <= level) <= level + 1e-9
+
+
+def test_one_look_is_the_sign_flip_test() -> None:
+    """p_stagewise of one look is that of `sign_flip`, p the next level; the interval ends where p is alpha."""
+    differences = np.random.default_rng(2).normal(0.6, 1, 11)
+    result = judge_look(differences, (11,), Design((11,)))
+    assert 0.95 * sign_flip(differences) < result.p < 1.3 * sign_flip(differences)
+    assert result.p_stagewise == pytest.approx(sign_flip(differences), abs=0.003)
+    for end in (result.low, result.high):
+        assert sign_flip(differences - end) == pytest.approx(0.05, abs=0.005)
+
+
+def test_a_look_does_not_change_what_earlier_ones_said() -> None:
+    """Signs of a seed are the same at every look, so the boundary of a past look is the same later."""
+    differences = np.random.default_rng(0).normal(size=30)
+    for n in (12, 20):
+        early, late = toss_signs(differences, (10, n), paths=500), toss_signs(differences, (10, n, 30), paths=500)
+        assert np.array_equal(early.sums, late.sums[:, :2])
+
+
+def test_a_look_that_may_spend_nothing_excludes_nothing() -> None:
+    """O'Brien and Fleming's first look at a sixteenth of the seeds: no p below 1, an interval without ends."""
+    result = judge_look(np.full(10, 1.0), (10,), Design((10, 20, 40, 80, 160)))
+    assert (result.low, result.high) == (-np.inf, np.inf)
+    assert result.p > 0.05
+
+
+def test_equal_differences_are_decided() -> None:
+    """They have an interval of no width, and p as small as the level that may be spent."""
+    result = judge_look(np.full(12, -0.1), (5, 8, 12), DESIGN, margin=0.2)
+    assert result.p < 0.01 and result.p_equivalent < 0.01
+    assert -0.2 < result.low <= -0.1 <= result.high < 0.0
+
+
+@pytest.mark.slow
+def test_repeated_intervals_hold_the_true_difference() -> None:
+    """All looks together, in at least 94.5 % of studies: heavy tails, and whole numbers of 360 rows."""
+    rng, design = np.random.default_rng(1), Design((10, 20, 40), spending="pocock")
+    for draw in (lambda: 0.4 + rng.standard_t(3, 40), lambda: 2 / 360 + rng.integers(-4, 5, 40) / 360):
+        truth = 0.4 if draw().max() > 0.1 else 2 / 360
+        held = 0
+        for _ in range(200):
+            differences = draw()
+            intervals = [
+                repeated_interval(toss_signs(differences, design.looks[:k], paths=400), design.spent(0.05, k))
+                for k in (1, 2, 3)
+            ]
+            held += all(low <= truth <= high for low, high in intervals)
+        assert held >= 200 * 0.905  # 0.945 less three standard errors of 200 studies
+
+
+@pytest.mark.slow
+def test_stopping_overstates_and_the_unbiased_mean_does_not() -> None:
+    """Over studies that end where they cross, the mean at the end is too large; the corrected one is not."""
+    rng, design, truth = np.random.default_rng(4), Design((10, 20, 40), spending="pocock"), 0.35
+    ends = []
+    for _ in range(250):
+        differences = rng.normal(truth, 1, 40)
+        tossed = toss_signs(differences, design.looks, paths=400)
+        look = ending_looks(np.abs(tossed.sums), design.spent(0.05, 3), tossed.tolerance)[0][0]
+        ends.append(differences[: design.looks[min(look, 2)]])
+    plain = np.array([part.mean() for part in ends])
+    corrected = np.array([unbiased_mean(part, design, 0.05) for part in ends])
+    error = plain.std() / np.sqrt(len(plain))
+    assert plain.mean() > truth + 2 * error
+    assert abs(corrected.mean() - truth) < abs(plain.mean() - truth) / 2
+
+
+def test_undeclared_looks_cost_what_they_add_by_chance() -> None:
+    """One look costs nothing; of each further one, the corrected p is the chance that any would have shown it."""
+    differences = np.random.default_rng(1).normal(0.5, 1, 20)
+    p, level = undeclared_looks_p(differences[:12], (12,))
+    assert p == pytest.approx(sign_flip(differences[:12]), abs=0.003) and level == pytest.approx(0.05, abs=0.001)
+    twice, lower = undeclared_looks_p(differences[:12], (10, 12))
+    assert p < twice < 2 * p and 0.025 < lower < 0.05
+    many, lowest = undeclared_looks_p(differences, tuple(range(5, 21, 5)))
+    assert lowest < lower and many > sign_flip(differences)
+
+
+def test_stagewise_p_counts_what_ended_before() -> None:
+    """It is at least the share that had ended before, and that share more than among those alone."""
+    differences = np.random.default_rng(1).normal(0.2, 1, 12)
+    paths = all_paths(differences, DESIGN.looks)
+    spent = DESIGN.spent(0.05, 3)
+    ends, _ = ending_looks(np.abs(paths.sums), spent, paths.tolerance)
+    p = stagewise_p(np.abs(paths.sums), spent, paths.tolerance)
+    extreme = np.abs(paths.sums[:, -1]) >= abs(differences.sum()) - 1e-12
+    assert p == pytest.approx(np.mean((ends < 2) | extreme))
