@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.api.arms import DEFAULT, GivenArm, in_layer_names, read_arms
+from pipeline.api.beside import as_refusal, isolated
 from pipeline.api.classes import pickled
 from pipeline.api.data import StagedData, stage_data
 from pipeline.api.models import read_model
@@ -17,12 +18,13 @@ from pipeline.api.progress import Bar, progress_bar
 from pipeline.api.settings import Question, build_configs, check_names, check_question, standardizing_note
 from pipeline.api.state import kept_state
 from pipeline.api.study import Study, make_study
+from pipeline.api.uploads import Uploads
 from pipeline.api.wording import in_python
-from pipeline.api.worker import ablate, check, define, send
-from pipeline.config.schema import Config, Tracking
+from pipeline.api.worker import ablate, check, define, train
+from pipeline.config.schema import Config
 from pipeline.config.user_classes import used_classes
 from pipeline.errors import ConfigError, PipelineError, one_line
-from pipeline.experiment.isolation import JobError, call_isolated, start_trainer, stop_trainer, train_isolated
+from pipeline.experiment.isolation import JobError, start_trainer, stop_trainer, train_isolated
 from pipeline.experiment.outcome import Outcome, plans_by_arm
 from pipeline.experiment.plan import plan_job
 from pipeline.experiment.run import run_arm
@@ -30,9 +32,6 @@ from pipeline.experiment.validate import refuse_conflicting
 from pipeline.models.stable_names import in_stable_names
 from pipeline.runtime.logs import forget_told, told_to
 from pipeline.store.files import check_writable
-from pipeline.store.runs import Run, RunStore
-
-REFUSALS = ("ConfigError: ", "DataError: ", "ModelFileError: ")
 
 
 def compare_initializers(
@@ -66,16 +65,17 @@ def compare_initializers(
     seeds: a count or a list. baseline: the arm that others are compared with; "zeros" by default, or the first arm.
     metric, margin, threshold: what the verdict is about, as in `pipeline.compare`. results: a folder that keeps the
     runs, so that a second call trains only what is missing and the commands see them; without it they are temporary.
-    study: a name for it. progress: show a bar. mlflow: True, or the address of a server, uploads the runs.
-    settings: any other setting by the last word of its key (conf/README.md): batch_size, optimizer, learning_rate,
-    loss, metrics, class_weight, stop, bias_layers, test_fraction, standardize, missing, device, and so on.
+    study: a name for it. progress: show a bar. mlflow: True, or the address of a server, uploads the runs and the
+    verdict. settings: any other setting by the last word of its key (conf/README.md): batch_size, optimizer,
+    learning_rate, loss, metrics, class_weight, stop, bias_layers, test_fraction, standardize, missing, and so on.
 
     The caller's random state, log levels, warnings, environment and signals are as before afterwards. Raises
     PipelineError, in one line, for whatever cannot be done.
     """
     given = {"data": data, "validation_data": validation_data, "test_data": test_data}
     question = Question(baseline, metric, margin, threshold)
-    request = _Request(model, given, target, arms, settings | {"seeds": seeds, "epochs": epochs}, question, mlflow)
+    settings_given = settings | {"seeds": seeds, "epochs": epochs}
+    request = _Request(model, given, target, arms, settings_given, question, mlflow, is_kept=results is not None)
     check_names(settings, list(compare_initializers.__kwdefaults__ or ()))
     with kept_state(), _told() as notes, _in_python_words(request), _results_folder(results) as folder:
         with tempfile.TemporaryDirectory(prefix="bias-") as aside, progress_bar(progress) as bar:
@@ -85,7 +85,11 @@ def compare_initializers(
 
 @dataclass
 class _Request:
-    """What a call asks for. files: the names of the files made of what is in memory -> the argument they stand for."""
+    """What a call asks for.
+
+    is_kept: whether the results stay. files: the names of the files made of what is in memory -> the argument they
+    stand for.
+    """
 
     model: Any
     data: Mapping[str, Any]
@@ -94,6 +98,7 @@ class _Request:
     settings: Mapping[str, Any]
     question: Question
     mlflow: bool | str
+    is_kept: bool
     files: dict[str, str] = field(default_factory=dict)
 
 
@@ -125,24 +130,29 @@ def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, no
         given = [*model.classes, *(known for arm in arms for known in arm.classes), *own]
         if classes := dict.fromkeys(given):
             runtime = plans[0].config.runtime
-            _isolated(define, pickled(list(classes)), runtime.device, plans[0].portable, log=log)
-        notes += _isolated(check, plans, log=log)
-    outcomes = _train(build(data=_kept(data, results)), request.mlflow, log, bar, notes)
+            isolated(define, pickled(list(classes)), runtime.device, plans[0].portable, log=log)
+        notes += isolated(check, plans, log=log)
+    uploads = Uploads(request.mlflow, log)
+    outcomes = _train(build(data=_kept(data, results)), uploads, log, bar)
     trained = [outcome.plan for outcome in outcomes if outcome.trained]
     if trained and trained[0].config.ablation:
         bar.begin("testing the models with other biases")
-        notes += _isolated(ablate, [outcome.plan for outcome in outcomes], log=log)
+        notes += isolated(ablate, [outcome.plan for outcome in outcomes], log=log)
     bar.begin("comparing")
     notes += standardizing_note(model, data, plans[0].config)
     names = dict(zip([str(arm.given) for arm in arms], [plan.bias_setting for plan in plans], strict=True))
     notes[:] = [in_python(line, request.files) for line in notes]
-    return make_study([outcome.plan for outcome in outcomes], request.question, baseline, names, tuple(notes))
+    answer = make_study([outcome.plan for outcome in outcomes], request.question, baseline, names, notes)
+    answer.is_kept = request.is_kept
+    if request.mlflow:
+        bar.begin("sending the verdict to MLflow")
+    answer.notes += tuple(uploads.send_verdict(answer, aside / "report"))
+    return answer
 
 
-def _train(configs: Sequence[Config], mlflow: bool | str, log: Path, bar: Bar, notes: list[str]) -> list[Outcome]:
+def _train(configs: Sequence[Config], uploads: Uploads, log: Path, bar: Bar) -> list[Outcome]:
     """Train what is missing of each arm."""
     plans = plans_by_arm([plan_job(config) for config in configs])
-    tracking = Tracking(bool(mlflow), mlflow if isinstance(mlflow, str) else None)
     outcomes = []
     for i, plan in enumerate(plans):
         where = f"arm {i + 1} of {len(plans)}, {plan.arm}"
@@ -150,16 +160,12 @@ def _train(configs: Sequence[Config], mlflow: bool | str, log: Path, bar: Bar, n
         def show(arm: str, done: int, total: int, i: int = i, where: str = where) -> None:
             bar.show(f"{where}: epoch {done} of {total}", (i + done / max(total, 1)) / len(plans))
 
-        def upload(_: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> str:
-            return _isolated(send, tracking, store, arm, log=log) if tracking.enabled else ""
-
         try:
-            outcome = run_arm(plan.config, show, upload, partial(train_isolated, job_log=log))
+            outcomes.append(
+                run_arm(plan.config, show, uploads.send_arm, partial(train_isolated, job_log=log, work=train))
+            )
         except JobError as error:
-            raise _as_refusal(error, f"arms: {plan.arm}: ") from error
-        if outcome.upload_problem:
-            notes.append(outcome.upload_problem)
-        outcomes.append(outcome)
+            raise as_refusal(error, f"arms: {plan.arm}: ") from error
     return outcomes
 
 
@@ -169,22 +175,6 @@ def _kept(data: StagedData, results: Path) -> StagedData:
         return data.keep_files(results)
     except OSError as error:
         raise ConfigError(f"results: {results} cannot be written: {error.strerror or error}") from error
-
-
-def _isolated(work: Any, *arguments: Any, log: Path) -> Any:
-    try:
-        return call_isolated(work, *arguments, job_log=log)
-    except JobError as error:
-        raise _as_refusal(error) from error
-
-
-def _as_refusal(error: JobError, prefix: str = "") -> PipelineError:
-    """The error of the process beside: a refusal as it was, whatever else with the name of its class."""
-    line = str(error)
-    for start in REFUSALS:
-        if line.startswith(start):
-            return ConfigError(line.removeprefix(start))
-    return PipelineError(one_line(prefix + line))
 
 
 def _baseline(given: Any, arms: Sequence[GivenArm], settings: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """The answer of a comparison in Python: what a notebook shows, and what a program reads."""
 
+import shlex
 import shutil
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,8 +15,8 @@ from pipeline.api.settings import Question
 from pipeline.api.wording import in_python
 from pipeline.errors import ConfigError, closest
 from pipeline.experiment.plan import Plan
-from pipeline.installation import command_text
-from pipeline.store.runs import Run
+from pipeline.installation import command_words
+from pipeline.store.runs import Run, RunStore
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -51,14 +52,39 @@ class Study:
     """A comparison. In a notebook, a cell that ends in it shows the verdict, the table and the forest plot.
 
     headline: the answer in a sentence or a few. notes: how the data were read, and whatever else is to be known.
-    folder: where the runs are stored.
+    mlflow_link: with `mlflow`, the address of the verdict there, else "". is_kept: whether the runs stay.
     """
 
     def __init__(
-        self, comparison: "Comparison", folder: Path, names: Mapping[str, str], notes: Sequence[str] = ()
+        self,
+        comparison: "Comparison",
+        store: RunStore,
+        names: Mapping[str, str],
+        notes: Sequence[str] = (),
+        threshold: float | None = None,
     ) -> None:
-        self.comparison, self.folder, self.notes = comparison, folder, tuple(notes)
+        self.comparison, self.store, self.notes = comparison, store, tuple(notes)
+        self.mlflow_link, self.is_kept = "", True
+        self._threshold = threshold
         self._names = dict(names)
+
+    @property
+    def folder(self) -> Path:
+        """Where the runs are stored."""
+        return self.store.folder
+
+    @property
+    def command(self) -> str:
+        """What to type in a shell, in any folder, for the same question of all that the study holds; "" where the runs
+        are temporary."""
+        if not self.is_kept:
+            return ""
+        study = self.comparison.study
+        options = {"study": study.name, "baseline": study.baseline, "metric": study.metric, "margin": study.margin,
+                   "results": self.store.results}  # fmt: skip
+        if self._threshold is not None:
+            options["threshold"] = self._threshold
+        return shlex.join([*command_words("compare", uv=False), *(f"{key}={value}" for key, value in options.items())])
 
     @property
     def headline(self) -> str:
@@ -123,9 +149,8 @@ class Study:
         from pipeline.report.write import write_report
 
         folder = Path(folder).expanduser()
-        study = self.comparison.study.name
         try:
-            write_report(self.comparison, folder, f"{command_text('compare')} study={study}", figures)
+            write_report(self.comparison, folder, self.command, figures)
         except OSError as error:
             raise ConfigError(f"folder: {folder} cannot be written: {error.strerror or error}") from error
         finally:
@@ -190,7 +215,7 @@ def make_study(
     metric = _full_metric(question.metric, plans[0], by_arm)
     store = plans[0].store
     comparison = compare_study(store, baseline, metric, question.margin, question.threshold, keep=is_asked_for)
-    return Study(comparison, store.folder, names, notes)
+    return Study(comparison, store, names, notes, question.threshold)
 
 
 def _full_metric(metric: str, plan: Plan, arms: Collection[str]) -> str:

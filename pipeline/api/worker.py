@@ -3,6 +3,7 @@
 import pickle
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -14,8 +15,12 @@ from pipeline.errors import printable
 from pipeline.experiment.ablation import ablate_studies
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.plan import Plan
+from pipeline.experiment.run import Progress, train_and_store
 from pipeline.runtime.device import start_tensorflow
 from pipeline.store.runs import RunStore
+from pipeline.tracking.client import store_uri
+
+PROGRAM = "pipeline.api.compare_initializers"
 
 
 def define(content: bytes, device: str, portable: bool, progress: Any) -> None:
@@ -38,9 +43,29 @@ def check(plans: Sequence[Plan], progress: Any) -> list[str]:
     return list(dict.fromkeys(remarks))
 
 
+def train(plan: Plan, seeds: Sequence[int], progress: Progress) -> None:
+    """Train and store, for a report that then names no command line."""
+    train_and_store(plan, seeds, progress, PROGRAM)
+
+
 def ablate(plans: Sequence[Plan], progress: Any) -> list[str]:
     """Test the trained models with other biases; returns what could not be done."""
     return ablate_studies(plans)
+
+
+def publish(tracking: Tracking, store: RunStore, folder: Path, is_kept: bool, progress: Any) -> list[str]:
+    """Upload the report in a folder; returns the address of the verdict, or "", where it is, and what went wrong."""
+    from pipeline.tracking.comparison import publish_comparison
+    from pipeline.tracking.pages import verdict_link, verdict_page
+
+    uri, other_means = store_uri(tracking), list[str]()
+    problem = publish_comparison(tracking, store, folder, other_means, is_kept)
+    if other_means:
+        problem = f"mlflow: {', '.join(other_means)} has the mean of other runs there, and not this report"
+    try:
+        return [verdict_link(uri, store.study), verdict_page(uri, store.study), problem]
+    except Exception:  # where MLflow has gone away since
+        return ["", "", problem]
 
 
 def send(tracking: Tracking, store: RunStore, arm: str, progress: Any) -> str:

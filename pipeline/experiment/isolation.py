@@ -50,11 +50,13 @@ def _no_progress(arm: str, done: int, total: int) -> None:
     """Show nothing."""
 
 
-def train_isolated(plan: Plan, seeds: Sequence[int], progress: Progress, job_log: Path) -> None:
-    """Do what `train_and_store` does, in the other process; its messages go to `job_log`. Raises JobError."""
+def train_isolated(
+    plan: Plan, seeds: Sequence[int], progress: Progress, job_log: Path, work: Work = train_and_store
+) -> None:
+    """Do what `train_and_store` does, or `work`, in the other process; messages go to `job_log`. Raises JobError."""
     config = replace(plan.config, results=str(plan.config.results_dir))  # a job may change the working directory
     plan = replace(plan, config=config)
-    call_isolated(train_and_store, plan, tuple(seeds), progress=progress, job_log=job_log)
+    call_isolated(work, plan, tuple(seeds), progress=progress, job_log=job_log)
 
 
 def call_isolated(work: Work, *arguments: Any, progress: Progress = _no_progress, job_log: Path) -> Any:

@@ -70,8 +70,11 @@ def run_arm(
         return Outcome(plan, list(stored_seeds(plan).values()), seeds, upload_problem=problem)
 
 
-def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress) -> None:
-    """Build one model per seed, train all of them together, and store each run as soon as its stack has ended."""
+def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress, program: str = "") -> None:
+    """Build one model per seed, train all of them together, and store each run as soon as its stack has ended.
+
+    program: what asked for it, where that is no command line.
+    """
     config = plan.config
     device = start_tensorflow(config.runtime.device, plan.portable)
     check_unchanged(config, plan.settings)
@@ -84,7 +87,8 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress) -> Non
     weights = [_moment("before", _weights(model)) if keep_weights else {} for model in models]
     kernel_digests = [initial_digest(model) for model in models]
 
-    machine = describe_machine() | {"overrides": [text for text in config.overrides if _is_about_training(text)]}
+    asked = {"overrides": [text for text in config.overrides if _is_about_training(text)]}
+    machine = describe_machine() | ({"program": program} if program else asked)
 
     def store_run(i: int, trained: Trained) -> None:
         arrays[i] |= _moment("after", extract_biases(models[i])) | _moment("trajectory", trained.trajectory)

@@ -17,13 +17,18 @@ LEFT_OUT = ("bias_initializer", "use_bias", "seeds", "results", "tracking")  # w
 
 
 def training_commands(arms: Sequence[Arm], study: str) -> list[str]:
-    """The commands that train the arms, one per block: those recorded, else what their names tell."""
+    """What trained the arms, one per block: the commands recorded, else what names tell; or the call in a program."""
     commands = []
     for block in dict.fromkeys(arm.runs[0].block for arm in arms):
         of_block = [arm for arm in arms if arm.runs[0].block == block]
         settings = [option_of(arm) for arm in of_block if arm.setting != "no_bias"]
         seeds = sorted({run.seed for arm in of_block for run in arm.runs})
         count = str(len(seeds)) if seeds == list(range(len(seeds))) else f"[{','.join(map(str, seeds))}]"
+        program = next(filter(None, (arm.runs[0].machine.get("program") for arm in of_block)), "")
+        if program:
+            given = [arm.setting if arm.setting == "no_bias" else option_of(arm) for arm in of_block]
+            commands.append(f"{program}(…, arms=[{', '.join(map(json.dumps, given))}], seeds={count})")
+            continue
         recorded = [words for arm in of_block if (words := recorded_of(arm.runs[0]).get("overrides")) is not None]
         others = _others(recorded[0]) if recorded else [f"study={study}", *block.split(",")[: bool(block)]]
         code = [shlex.quote(word) for words in recorded for word in words if word.startswith("code=")]

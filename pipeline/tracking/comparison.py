@@ -135,10 +135,13 @@ def _arm_upload(
     return ArmUpload(rows.get(shown_metric, {}).get("mean"), metrics, tags, "\n\n".join(sentences))
 
 
-def publish_comparison(target: Tracking, store: RunStore, folder: Path, other_means: list[str] | None = None) -> str:
+def publish_comparison(
+    target: Tracking, store: RunStore, folder: Path, other_means: list[str] | None = None, is_kept: bool = True
+) -> str:
     """Upload the report in `folder` to the study's experiment, if MLflow has one. Returns what went wrong, or "".
 
-    other_means: the arms without the report, since MLflow's mean of them is another one, are put there.
+    other_means: the arms without the report, since MLflow's mean of them is another one, are put there. is_kept:
+    whether the store stays, so that the note can name the command that compares it.
     MLflow is imported only when there is something to upload, or when only MLflow can tell (a server).
     """
     uri = store_uri(target)
@@ -158,7 +161,7 @@ def publish_comparison(target: Tracking, store: RunStore, folder: Path, other_me
             client = open_client(uri)
             experiment = client.get_experiment_by_name(store.study)
             if experiment is not None and experiment.lifecycle_stage == "active":
-                arms = _send(client, experiment, upload, store)
+                arms = _send(client, experiment, upload, store, is_kept)
                 (other_means if other_means is not None else []).extend(arms)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost the answer
         return one_line(hide_passwords(f"Could not upload the report to MLflow at {uri}: {explain(error)}."))
@@ -187,7 +190,7 @@ def _is_settled(upload: Upload, run: ArmRun) -> bool:
     return not isclose(arm_upload.mean, run.mean, rel_tol=1e-9)
 
 
-def _send(client: Any, experiment: Any, upload: Upload, store: RunStore) -> list[str]:
+def _send(client: Any, experiment: Any, upload: Upload, store: RunStore, is_kept: bool) -> list[str]:
     """Upload the report to each arm's run that it is about, then to the experiment. Returns the other arms."""
     address = f"#/experiments/{experiment.experiment_id}"
     page = max(upload.files, key=lambda path: path.endswith("report.html"))  # else another file
@@ -207,7 +210,7 @@ def _send(client: Any, experiment: Any, upload: Upload, store: RunStore) -> list
         baselines = [run_id for run_id, arm in arms.items() if upload.arms[arm].tags["verdict"] == "baseline"]
         run_id = next(iter([*baselines, *arms]))
         report = f"{address}/runs/{run_id}/artifacts/{page}?{ML_PAGES}"
-        note = render_note(upload.document, report, experiment.experiment_id, store.results)
+        note = render_note(upload.document, report, experiment.experiment_id, store.results if is_kept else None)
         client.set_experiment_tag(experiment.experiment_id, NOTE, note)
         client.set_experiment_tag(experiment.experiment_id, VIEW_TAG, _view(upload, experiment))
         rename_runs(client, experiment.experiment_id, store)

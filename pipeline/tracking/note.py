@@ -13,9 +13,9 @@ from pipeline.tracking.pages import view_path
 LONGEST_NOTE = 5000  # characters that every MLflow 3 takes as the value of an experiment's tag
 
 
-def render_note(document: Mapping[str, Any], report: str, experiment_id: str, results: Path) -> str:
+def render_note(document: Mapping[str, Any], report: str, experiment_id: str, results: Path | None) -> str:
     """The headline, which alone is seen while the note is folded, links, the verdict's table, all sentences, and the
-    other tables.
+    other tables. results: the folder that `compare` finds the study in; None for one that is removed.
     """
     from pipeline.report.format import HEADINGS, rows_by_metric, table_cells
     from pipeline.report.markdown import NOTE as TABLE_NOTE
@@ -23,8 +23,9 @@ def render_note(document: Mapping[str, Any], report: str, experiment_id: str, re
 
     headline, *sentences = document["sentences"]
     view = view_path(experiment_id)
-    command = _compare_command(document, results)
-    links = f"[The arms, a row each]({view}) · [The whole report]({report}) · `{command}`"
+    links = f"[The arms, a row each]({view}) · [The whole report]({report})"
+    if results is not None:
+        links += f" · `{_compare_command(document, results)}`"
     tables = dict[str, str]()
     for metric, rows in rows_by_metric(document["tables"]["summary"]).items():
         lines = markdown_table(HEADINGS, table_cells(rows))

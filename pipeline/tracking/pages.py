@@ -23,14 +23,21 @@ def ui_command(uri: str) -> str:
     return f"{'uv run ' * IS_CLONE}mlflow ui{option}"
 
 
-def verdict_page(uri: str, study: str) -> str:
-    """Where to look for a study's verdict, in a line; "" where MLflow has none. Raises OSError for a busy store."""
+def verdict_link(uri: str, study: str) -> str:
+    """The address of a study's verdict, which `ui_command` makes answer where the store is no server; "" where MLflow
+    has none. Raises OSError for a busy store."""
     experiment_id = _experiment_id(uri, study)
     if experiment_id is None:
         return ""
-    if uri.startswith("http"):
-        return f"In MLflow: {hide_passwords(uri).rstrip('/')}/{view_path(experiment_id)}"
-    return f"In MLflow: {ui_command(uri)}, then {LOCAL}/{view_path(experiment_id)}"
+    return f"{hide_passwords(uri).rstrip('/') if uri.startswith('http') else LOCAL}/{view_path(experiment_id)}"
+
+
+def verdict_page(uri: str, study: str) -> str:
+    """Where to look for a study's verdict, in a line; "" where MLflow has none. Raises OSError for a busy store."""
+    link = verdict_link(uri, study)
+    if not link:
+        return ""
+    return f"In MLflow: {link if uri.startswith('http') else f'{ui_command(uri)}, then {link}'}"
 
 
 def _experiment_id(uri: str, study: str) -> str | None:

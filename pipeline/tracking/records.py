@@ -110,7 +110,7 @@ def source_tags(run: Run) -> dict[str, str]:
     """What MLflow shows as Source, Git commit and Created by, of a run that recorded it."""
     machine = run.machine
     commit, user = (str(machine.get(name, "")) for name in ("git_commit", "user"))
-    tags = {"mlflow.source.name": "pipeline.train", "mlflow.source.type": "LOCAL"}
+    tags = {"mlflow.source.name": machine.get("program", "pipeline.train"), "mlflow.source.type": "LOCAL"}
     tags |= {"mlflow.source.git.commit": commit.partition("+")[0]} if commit else {}
     return tags | ({"mlflow.user": user} if user else {})
 

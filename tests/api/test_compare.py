@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from factories import compose_config
+from own_classes import Squares, Within, Wrong
 
 from pipeline.api import ConfigError, DataError, PipelineError, Study, compare_initializers
 from pipeline.config.schema import PROJECT
@@ -162,20 +163,12 @@ def test_what_cannot_be_done_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-class Wrong(keras.initializers.Initializer):
-    def __init__(self, value: float = float("nan"), more: int = 0) -> None:
-        self.value, self.more = value, more
-
-    def __call__(self, shape: Any, dtype: Any = None) -> Any:
-        return keras.ops.full([shape[0] + self.more, *shape[1:]], self.value, dtype=dtype)
-
-
 @pytest.mark.parametrize(("data", "change", "words"), [
     (lambda x, y: (x, np.zeros(len(x))), {}, ("data: ", "one class only")),
     (lambda x, y: (x[:1], y[:1]), {}, ("one row",)),
     (lambda x, y: (np.where(x > 5, np.nan, x), y), {}, ("data: ", "missing values")),
-    (lambda x, y: (x, y), {"arms": [Wrong()]}, ("bias", "nan")),
-    (lambda x, y: (x, y), {"arms": [Wrong(0.0, 1)]}, ("shape",)),
+    (lambda x, y: (x, y), {"arms": [Wrong()]}, ("arms: the initializer Wrong returns", "nan")),
+    (lambda x, y: (x, y), {"arms": [Wrong(0.0, 1)]}, ("initializer Wrong returns shape (7,) for a bias of shape (6,)",)),
 ])  # fmt: skip
 def test_bad_input_is_one_line(
     iris: tuple[np.ndarray, np.ndarray], tmp_path: Path, data: Any, change: dict[str, Any], words: tuple[str, ...]
@@ -259,36 +252,16 @@ def test_layers_are_called_as_in_the_model(iris: tuple[np.ndarray, np.ndarray]) 
     assert f"model: {first} is called dense, {last} is called dense_1 here" in repr(answer)
 
 
-class Squares(keras.losses.Loss):
-    def __init__(self, factor: float = 1.0) -> None:
-        super().__init__()
-        self.factor = factor
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self.factor * keras.ops.mean((y_true - y_pred) ** 2, -1)
-
-
-class Near(keras.metrics.MeanMetricWrapper):
-    higher_is_better = True
-
-    def __init__(self, width: float = 1.0, **more: Any) -> None:
-        super().__init__(lambda y, z: keras.ops.cast(keras.ops.abs(y - z) < width, "float32"), **more)
-        self.width = width
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "width": self.width}
-
-
 def test_a_loss_and_a_metric_of_ones_own_train() -> None:
     """A class that computes what Keras' does gives its numbers."""
     x = np.random.default_rng(0).normal(size=(60, 2))
     settings = SETTINGS | {"arms": ["zeros"], "seeds": 1, "ablation": False}
     answers = []
-    for loss, metrics in ((Squares(), [Near(0.5), "mse"]), ("mse", ["mse"])):
+    for loss, metrics in ((Squares(), [Within(0.5), "mse"]), ("mse", ["mse"])):
         model = keras.Sequential([keras.layers.Dense(1)])
         model.compile("adam", loss, metrics=metrics)
         answers.append(compare_initializers(model, (x, x[:, 0]), **settings).runs[0].meta["metrics"])
-    assert 0 <= answers[0]["test_near"] <= 1
+    assert 0 <= answers[0]["test_within"] <= 1
     assert answers[0]["test_mse"] == pytest.approx(answers[1]["test_mse"], rel=1e-5)
 
 

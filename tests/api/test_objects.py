@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from own_classes import Squares, Within
 
 from pipeline.api.arms import read_arms
 from pipeline.api.classes import own_form
@@ -316,35 +317,14 @@ def test_verdicts_name_each_arm_once() -> None:
     assert shown == "ones is worse.\nzeros: baseline"
 
 
-class Pinball(keras.losses.Loss):
-    def __init__(self, q: float = 0.5) -> None:
-        super().__init__()
-        self.q = q
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        error = y_true - y_pred
-        return keras.ops.mean(keras.ops.maximum(self.q * error, (self.q - 1) * error), -1)
-
-
-class Within(keras.metrics.MeanMetricWrapper):
-    higher_is_better = True
-
-    def __init__(self, width: float = 1.0, **more: Any) -> None:
-        super().__init__(lambda y, z: keras.ops.cast(keras.ops.abs(y - z) < width, "float32"), **more)
-        self.width = width
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "width": self.width}
-
-
 def test_losses_and_metrics_of_ones_own() -> None:
     """By their registered names, with their arguments, also where Keras counts their names up."""
-    loss = {"class_name": "Custom>Pinball", "config": {"q": 0.9}}
-    assert loss_settings(Pinball(0.9)) == (loss, False)
+    loss = {"class_name": "Custom>Squares", "config": {"factor": 0.9}}
+    assert loss_settings(Squares(0.9)) == (loss, False)
     metric = {"class_name": "Custom>Within", "config": {"width": 2.0}, "higher_is_better": True}
     assert metric_settings([Within(2.0)]) == metric_settings([Within(2.0)]) == [metric]
     model = dense(keras.layers.Dense(1))
-    model.compile("adam", Pinball(0.9), metrics=[Within(2.0), "mae"])
+    model.compile("adam", Squares(0.9), metrics=[Within(2.0), "mae"])
     assert read_model(model).compiled["training"] == {"loss": loss, "metrics": [metric, "mae"]}
     with pytest.raises(ConfigError, match=r"^loss: broken given; allowed: a loss of Keras, .* of your own subclass"):
         loss_settings(broken)

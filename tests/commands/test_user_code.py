@@ -130,9 +130,9 @@ def test_an_initializer_of_ones_own_is_an_arm(
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("WrongShape", "code: the initializer of output/bias draws values of shape (1,); allowed: the shape (3,)"),
-        ("NotANumber", "code: the initializer of output/bias draws values that are nan or infinite; allowed: finite"),
-        ("Entropy", "code: the initializer of output/bias draws other values when a model of the same seed is built"),
+        ("WrongShape", "code: the initializer WrongShape returns shape (1,) for a bias of shape (3,); allowed: "),
+        ("NotANumber", "code: the initializer NotANumber returns values that are nan or infinite; allowed: finite"),
+        ("Entropy", "code: the initializer Entropy of output/bias draws other values when a model of the same seed"),
         ("Raising", "code: the initializer Raising raises RuntimeError: oh no; allowed: one that draws values"),
         ("Seeded(valu=1)", "bias_initializer.config.valu: mine>Seeded has no such argument; nearest: value"),
         ("Sedeed", "bias_initializer.class_name: mine>Sedeed is not an initializer for biases; nearest: mine>Seeded"),

@@ -61,6 +61,15 @@ def test_a_printed_command_is_accepted_and_gives_the_same_biases(
     assert given == stored
 
 
+def test_a_study_of_a_program_names_the_call(tmp_path: Path) -> None:
+    """No command line trained it: one without its settings would train something else."""
+    for name in ("no_bias", "zeros"):
+        run = put(tmp_path, name, 0, 0.5, setting=name, bias_initializer=ZEROS)
+        (run.path / "machine.json").write_text(json.dumps({"program": "pipeline.api.compare_initializers"}))
+    (line,) = training_commands(compare_study(RunStore(tmp_path, "s"), "zeros").study.arms, "s")
+    assert line == 'pipeline.api.compare_initializers(…, arms=["no_bias", "zeros"], seeds=1)'
+
+
 def _node(option: str) -> Any:
     from pipeline.config.calls import is_mapping, read_mapping
 

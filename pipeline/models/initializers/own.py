@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from pipeline.biases.extraction import variable_paths
+from pipeline.biases.introspection import flatten_layers
 from pipeline.errors import ConfigError, one_line
 
 SEED = "_seed_of_draws"  # attribute of an initializer
@@ -55,10 +56,29 @@ def _seed_calls(cls: Any) -> None:
         if seed is None:  # another one than this project made
             return call(self, *args, **kwargs)
         with _seeded(seed), _named(cls):
-            return call(self, *args, **kwargs)
+            values = call(self, *args, **kwargs)
+        shape = args[0] if args else kwargs.get("shape")
+        if shape is not None:
+            _check_draw(cls.__name__, values, tuple(shape))
+        return values
 
     setattr(seeded_call, SEED, None)
     cls.__call__ = seeded_call
+
+
+def _check_draw(name: str, values: Any, shape: tuple[int, ...]) -> None:
+    """Raise ConfigError for what is no array of this shape, or of numbers that are not finite."""
+    try:
+        array = np.asarray(values)
+    except Exception:  # of a graph, whose values are seen in `check_repeatable`
+        return
+    if array.dtype.kind not in "biufcV":  # bfloat16 is of the last kind
+        raise _refused(name, f"returns {type(values).__name__}", f"an array of numbers of shape {shape}")
+    if array.shape != shape:
+        what = "bias" if len(shape) == 1 else "weight"
+        raise _refused(name, f"returns shape {array.shape} for a {what} of shape {shape}", f"the shape {shape}")
+    if np.issubdtype(array.dtype, np.number) and not np.isfinite(array).all():
+        raise _refused(name, "returns values that are nan or infinite", "finite numbers")
 
 
 @contextlib.contextmanager
@@ -92,7 +112,7 @@ def check_repeatable(model: Any, again: Any) -> None:
     """
     paths = variable_paths(model)
     for variable, twin in zip(model.variables, again.variables, strict=True):
-        name = paths.get(id(variable)) or str(variable.path)
+        name = _drawn_by(model, variable) + (paths.get(id(variable)) or str(variable.path))
         values, repeated = np.asarray(variable.value), np.asarray(twin.value)
         if values.shape != tuple(variable.shape):
             raise _refused(name, f"draws values of shape {values.shape}", f"the shape {tuple(variable.shape)}")
@@ -103,5 +123,14 @@ def check_repeatable(model: Any, again: Any) -> None:
             raise _refused(name, "draws other values when a model of the same seed is built again", allowed)
 
 
+def _drawn_by(model: Any, variable: Any) -> str:
+    """The class of the user's own whose initializer a variable has, for a message; "" where that is not known."""
+    for layer in flatten_layers(model):
+        initializer = getattr(layer, f"{variable.name}_initializer", None)
+        if hasattr(initializer, SEED) and any(variable is one for one in layer.variables):
+            return f"{type(initializer).__name__} of "
+    return "of "
+
+
 def _refused(name: str, what: str, allowed: str) -> ConfigError:
-    return ConfigError(f"code: the initializer of {name} {what}; allowed: {allowed}")
+    return ConfigError(f"code: the initializer {name} {what}; allowed: {allowed}")
