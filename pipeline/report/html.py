@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.analysis.arms import seed_spans
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.formatting import Row, percent, plain_rows
-from pipeline.report.figures.theme import theme
+from pipeline.report.figures.theme import line_pattern, theme
 from pipeline.report.format import HEADINGS, SORTED_BY, UNKNOWN, interval_text, rows_by_metric, table_cells
 from pipeline.report.plain import plain_answer
 from pipeline.report.reviewer import STATISTICS, reviewer_facts, statistics_cells
@@ -54,6 +54,7 @@ DEAD = LAYER | {
     "before": ("dead before", "share of units that are 0 for every row, before training"),
     "after": ("dead after", "the same after training"),
 }
+NARROW_LETTERS = 21  # of a line of a label beside an axis, on a phone
 FORMATS = {"mean": ".4g"}  # other columns: three significant digits
 
 
@@ -101,6 +102,7 @@ def render_page(comparison: Comparison, figures: Mapping[str, dict[str, Any]], s
             "figures": {name: {k: v for k, v in spec.items() if k != "title"} for name, spec in figures.items()},
             "themes": {"light": theme() | {"background": None}, "dark": theme(dark=True)},
             "longest": max(map(len, study.arm_names)),
+            "narrow": line_pattern(NARROW_LETTERS),
         },
         script=script.replace("</script", r"<\/script"),
         facts=_facts(comparison),
@@ -120,16 +122,23 @@ def _environment() -> Any:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["wrap"] = _wrap
+    environment.filters |= {"wrap": _wrap, "wrap_cell": _wrap_cell}
     return environment
 
 
 def _wrap(text: str) -> Any:
-    """Let long names of arms break after a comma, and keep `p = 0.07` and `95 %` on one line."""
+    """Let long names of arms break after their punctuation, and keep `p = 0.07` and `95 %` on one line."""
     from markupsafe import Markup, escape
 
-    html = re.sub(r",(?=\S)", ",<wbr>", str(escape(text)))
+    html = re.sub(r"([,/:+](?![\s\d]|$)|=(?=\S)|\.(?=[a-z]))", r"\1<wbr>", str(escape(text)))
     return Markup(re.sub(r" (?=%)|(?<=\bp) (?=[=<&])|(?<=[=<]) (?=[\d.])|(?<=&lt;) (?=[\d.])", "\u00a0", html))
+
+
+def _wrap_cell(text: str) -> Any:
+    """The same for a cell of a table, in which a name may break after an underscore too."""
+    from markupsafe import Markup
+
+    return Markup(re.sub(r"_(?=\w)", "_<wbr>", str(_wrap(text))))
 
 
 def _metric_sheet(metric: str, rows: Sequence[Row]) -> Sheet:

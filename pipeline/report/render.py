@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipeline.report.figures.column import COLUMN_WIDTH, column_spec
+from pipeline.report.figures.column import column_pages
 
 MAIN = "__main__"
 
@@ -78,7 +78,8 @@ def rendering(wanted: bool) -> Iterator[None]:
 def draw_figure(spec: dict[str, Any], path: Path, pdf: bool = False) -> None:
     """Have a Vega-Lite specification drawn as `path`.svg, and twice as large as `path`.png.
 
-    pdf: whether to draw it for a column of print too, as `path`.pdf, which takes longer than the other two.
+    pdf: whether to draw it for a column of print too, as `path`.pdf, and `path`-2.pdf and so on where a page does not
+    hold all of it. That takes longer than the other two.
 
     The files exist once `finish_figures` has returned.
     """
@@ -173,23 +174,9 @@ def _render(spec: dict[str, Any], path: str, pdf: bool) -> None:
     Path(path + ".svg").write_text(svg, encoding="utf-8")
     Path(path + ".png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
     if pdf:
-        Path(path + ".pdf").write_bytes(vl_convert.svg_to_pdf(_fitted(column_spec(spec))))
-
-
-def _fitted(spec: dict[str, Any]) -> str:
-    """Draw a figure for one column: its panels as wide as leaves the whole at `COLUMN_WIDTH`."""
-    import vl_convert
-
-    svg = vl_convert.vegalite_to_svg(spec)
-    for _ in range(2):
-        surplus = float(re.search(r'width="([\d.]+)', svg)[1]) - COLUMN_WIDTH  # pyright: ignore[reportOptionalSubscript]
-        if abs(surplus) < 1:
-            break
-        panels = spec.get("concat", [spec])
-        for panel in panels:
-            panel["width"] = max(60, panel["width"] - surplus / min(spec.get("columns", 1), len(panels)))
-        svg = vl_convert.vegalite_to_svg(spec)
-    return svg
+        for number, page in enumerate(column_pages(spec), 1):
+            name = f"{path}.pdf" if number == 1 else f"{path}-{number}.pdf"
+            Path(name).write_bytes(vl_convert.svg_to_pdf(page))
 
 
 def _renumber_definitions(svg: str) -> str:

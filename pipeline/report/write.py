@@ -90,6 +90,7 @@ def write_report(
     pdf: whether to draw them for a column of print too.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _delete_further_pages(folder / "figures")
     specs = _start_drawing(comparison, folder / "figures", pdf) if figures else {}
     _delete_other_figures(folder / "figures", specs, ENDINGS if pdf else ENDINGS[:2])
     write_document(comparison, folder)
@@ -132,6 +133,12 @@ def _start_drawing(comparison: Comparison, folder: Path, pdf: bool) -> dict[str,
         specs[name] = chart.to_dict(validate=False) | {"description": chart.title.text}
         draw_figure(for_print(specs[name]), folder / name, pdf)
     return specs
+
+
+def _delete_further_pages(folder: Path) -> None:
+    """Delete pages of an earlier report's PDFs, of which this one may have fewer."""
+    for page in [page for name in FIGURES for page in folder.glob(f"{name}-[0-9]*.pdf")]:
+        page.unlink(missing_ok=True)
 
 
 def _delete_other_figures(folder: Path, drawn: Mapping[str, Any], endings: Sequence[str]) -> None:

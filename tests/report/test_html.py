@@ -15,7 +15,7 @@ import pytest
 from factories import drift, found, put, put_all, quantiles, trajectories
 
 from pipeline.analysis.comparison import Comparison, compare_study
-from pipeline.report.html import render_page
+from pipeline.report.html import _wrap, _wrap_cell, render_page
 from pipeline.report.write import make_charts, write_report
 from pipeline.store.runs import RunStore
 
@@ -51,6 +51,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] in ("script", "style"):
             self.code.append(data)
+        elif self.get_starttag_text() == "<wbr>" and self.texts:  # where a line may end
+            self.texts[-1] = (self.texts[-1][0], self.texts[-1][1] + " ".join(data.split()))
         elif data.strip():
             self.texts.append((self.open[-1] if self.open else "", " ".join(data.split())))
 
@@ -214,6 +216,13 @@ def test_hostile_names_stay_text(written: Path, tmp_path: Path) -> None:
     assert not any(tag == "img" or any(name.startswith("on") for name in attrs) for tag, attrs in shown.tags)
     assert shown.text.count(HOSTILE) > 10
     assert HOSTILE in json.dumps(shown.island["figures"], ensure_ascii=False)
+
+
+def test_names_break_in_tables_and_numbers_do_not() -> None:
+    """After punctuation, in cells after underscores too; not within a number, and the text stays what it is."""
+    name = "mine.my_class(0.1)+output=b_c,rate=1e-05 & <b>"
+    assert str(_wrap(name)) == ("mine.<wbr>my_class(0.1)+<wbr>output=<wbr>b_c,<wbr>rate=<wbr>1e-05 &amp; &lt;b&gt;")
+    assert str(_wrap_cell("a_b, 5 %")) == "a_<wbr>b, 5\u00a0%"
 
 
 @pytest.mark.slow

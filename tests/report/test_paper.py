@@ -1,5 +1,6 @@
 """What a paper takes from a report: a table in LaTeX, figures as wide as a column, methods with their sources."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -7,11 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from factories import APART, EIGHT, put_all
+from factories import APART, EIGHT, drift, put_all, quantiles, trajectories
 
 from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.report.commands import training_commands
-from pipeline.report.figures.column import COLUMN_WIDTH
+from pipeline.report.figures.biases import bias_distributions, bias_trajectories
+from pipeline.report.figures.column import COLUMN_WIDTH, PAGE_HEIGHT, column_pages
+from pipeline.report.figures.theme import for_print
 from pipeline.report.latex import render_latex
 from pipeline.report.methods import REFERENCES, render_methods, render_references
 from pipeline.report.reviewer import reviewer_facts
@@ -97,14 +100,35 @@ def test_a_reviewer_finds_time_and_commit_unless_the_report_is_portable(comparis
 
 @pytest.mark.slow
 def test_figures_for_a_column_are_as_wide_as_one(comparison: Comparison, tmp_path: Path) -> None:
-    """Each PDF is 8.5 cm wide at most, and a report without `pdf` deletes them."""
-    write_report(comparison, tmp_path / "r", pdf=True)
+    """Each PDF is 8.5 cm wide, high ones have several pages, and a report without `pdf` deletes all of them."""
+    arms = [f"hidden=constant({i}.5)+output=random_normal" for i in range(9)]
+    many = dataclasses.replace(
+        comparison, drawn_trajectories=trajectories(arms, 3), drift=drift(arms, 3), quantiles=quantiles(arms),
+        study=dataclasses.replace(
+            comparison.study, arms=[dataclasses.replace(comparison.study.arms[0], name=arm) for arm in arms]
+        ),
+    )  # fmt: skip
+    write_report(many, tmp_path / "r", pdf=True)
     pages = {path.stem: path.read_bytes() for path in (tmp_path / "r" / "figures").glob("*.pdf")}
-    assert set(pages) == {path.stem for path in (tmp_path / "r" / "figures").glob("*.svg")}
+    figures = {path.stem for path in (tmp_path / "r" / "figures").glob("*.svg")}
+    assert {name.partition("-")[0] for name in pages} == figures
+    assert "trajectories-2" in pages
     for name, page in pages.items():
         box = re.search(rb"/MediaBox ?\[([\d. ]+)\]", page)
         assert box is not None, name
-        width = float(box[1].split()[2])
-        assert COLUMN_WIDTH - 12 <= width <= COLUMN_WIDTH + 1, (name, width)
+        width, height = map(float, box[1].split()[2:])
+        assert abs(width - COLUMN_WIDTH) <= 2 and height <= PAGE_HEIGHT + 1, (name, width, height)
     write_report(comparison, tmp_path / "r")
     assert not list((tmp_path / "r" / "figures").glob("*.pdf"))
+
+
+@pytest.mark.slow
+def test_letters_of_a_column_can_be_read() -> None:
+    """No text of a printed figure is smaller than six points once it has the width of a column, nor cut."""
+    arms = [f"hidden=constant({i}.5)+output=random_normal" for i in range(4)]
+    for chart in (bias_distributions(quantiles(arms), arms), bias_trajectories(trajectories(arms, 3), arms)):
+        for svg in column_pages(for_print(chart.to_dict(validate=False))):
+            width, drawn = re.findall(r'width="([\d.]+)".*?viewBox="0 0 ([\d.]+)', svg)[0]
+            sizes = {float(size) for size in re.findall(r'font-size="([\d.]+)px"', svg)}
+            assert min(sizes) * float(width) / float(drawn) >= 6
+            assert "…" not in svg

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from factories import TrainedStudy
+from factories import APART, EIGHT, TrainedStudy, put_all
 from servers import MLflowServer
 
 from pipeline import compare, sync
+from pipeline.analysis.comparison import compare_study
+from pipeline.report.html import NARROW_LETTERS
+from pipeline.report.write import write_report
+from pipeline.store.runs import RunStore
 
 STUDY, ARMS = TrainedStudy.name, [*TrainedStudy.arms]
 SHOWN = [arm.partition(",")[0] for arm in ARMS]  # without the setting that all arms share
@@ -210,3 +214,45 @@ def test_the_report_works_offline_and_without_errors(served: Served, page: Any) 
     assert page.locator("figure").count() >= 6
     assert errors == []
     assert [url for url in requests if not url.startswith(("data:", "blob:"))] == [address]
+
+
+LONG_NAMES = [
+    "hidden=zeros+output=class_prior",
+    "hidden=constant(0.01)+output=random_normal",
+    "mine_initializers.my_long_uniform_initializer(0.2)",
+]
+CUT = """texts => {
+  const right = document.documentElement.clientWidth;
+  return texts.filter((text) => text.textContent.includes("…") || text.getBoundingClientRect().right > right
+    || text.getBoundingClientRect().left < 0).map((text) => text.textContent);
+}"""
+
+
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a report whose arms have long names."""
+    tmp = tmp_path_factory.mktemp("names")
+    put_all(tmp, "zeros", [*EIGHT])
+    for number, name in enumerate(LONG_NAMES):
+        put_all(tmp, name, [*(EIGHT + APART * number)])
+    write_report(compare_study(RunStore(tmp, "s"), "zeros"), tmp / "report")
+    return (tmp / "report" / "report.html").as_uri()
+
+
+def test_long_names_leave_the_verdict_in_sight(long_names: str, page: Any) -> None:
+    """On a laptop no table scrolls; on a phone the first one does and says so, and no label of its figure is cut."""
+    tables = "boxes => boxes.filter((box) => box.scrollWidth > box.clientWidth + 1).map((box) => box.ariaLabel)"
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto(long_names)
+    page.locator("figure svg").first.wait_for()
+    assert page.locator(".wide:not(.chart)").evaluate_all(tables) == []
+    assert page.locator(".scrolls").count() == 0
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(long_names)
+    page.locator("[data-figure=intervals] svg").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert "test_accuracy" in page.locator(".wide:not(.chart)").evaluate_all(tables)
+    assert "scrolls" in page.locator("#answer .wide:not(.chart)").get_attribute("class")
+    assert page.locator("[data-figure=intervals] svg text").evaluate_all(CUT) == []
+    lines = page.locator("[data-figure=intervals] svg .role-axis-label tspan").all_text_contents()
+    assert "my_long_uniform_" in lines and max(map(len, lines)) <= NARROW_LETTERS  # which leaves most to the picture

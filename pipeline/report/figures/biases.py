@@ -6,15 +6,17 @@ from altair.typing import ChartType
 
 from pipeline.analysis.thinning import thin_out
 from pipeline.report.figures.theme import (
-    WRAP,
     by_arm,
     data_rows,
     data_series,
     figure_title,
     keep,
+    most_lines,
     scale_around,
     title_lines,
     tooltips,
+    wrap_labels,
+    wrapped,
 )
 
 # What is drawn at most; beyond, an evenly spaced choice that includes the first and the last.
@@ -33,7 +35,7 @@ def bias_distributions(quantiles: pd.DataFrame, arms: list[str]) -> ChartType:
     seeds. arms: all arms of the study, which decide the colours, whether they have biases or not.
     """
     layers, note = _choose_layers(quantiles, MAX_LAYERS)
-    return alt.concat(
+    chart = alt.concat(
         *(_distribution_panel(quantiles.loc[quantiles["layer"] == layer], layer, arms) for layer in layers),
         data=data_rows(quantiles.loc[quantiles["layer"].isin(layers)]),
         columns=2,
@@ -43,12 +45,13 @@ def bias_distributions(quantiles: pd.DataFrame, arms: list[str]) -> ChartType:
             f"before. Arms without a bias are absent.{note}",
         ),
     )
+    return wrap_labels(chart, _biased(arms, quantiles))
 
 
 def _distribution_panel(quantiles: pd.DataFrame, layer: str, arms: list[str]) -> ChartType:
     biased = _biased(arms, quantiles)
     base = alt.Chart().encode(
-        y=alt.Y("arm:N", sort=biased, title=None, axis=alt.Axis(labelExpr=WRAP, grid=False)),
+        y=alt.Y("arm:N", sort=biased, title=None, axis=alt.Axis(labelExpr=wrapped(), grid=False)),
         yOffset=alt.YOffset("moment:N", sort=MOMENTS, scale=alt.Scale(paddingInner=0.25)),
         tooltip=[
             *tooltips(["arm", "layer", "moment"]),
@@ -61,7 +64,7 @@ def _distribution_panel(quantiles: pd.DataFrame, layer: str, arms: list[str]) ->
         "moment:N", sort=MOMENTS, title=None, legend=None, scale=alt.Scale(domain=MOMENTS, range=[0.25, 0.85])
     )
     x = alt.X("q05:Q", title="bias", scale=scale_around(quantiles[["q05", "q95"]]), axis=alt.Axis(tickCount=5))
-    step = max(17, 7 * max(1 + arm.count(",") for arm in biased))  # room for the lines of a name
+    step = max(17, 7 * most_lines(biased))  # half of the room for the lines of a name
     return (
         alt.layer(
             base.mark_rule(strokeWidth=1.5).encode(x=x, x2="q95:Q", color=colour),
@@ -145,7 +148,7 @@ def drift_heatmap(drift: pd.DataFrame, arms: list[str]) -> ChartType:
         .encode(
             x=alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False), axis=epoch_axis),
             x2="until:Q",
-            y=alt.Y("layer:N", sort=layers, title=None, axis=alt.Axis(grid=False, labelLimit=260)),
+            y=alt.Y("layer:N", sort=layers, title=None, axis=alt.Axis(grid=False, labelExpr=wrapped())),
             color=alt.Color("drift:Q", scale=scale, legend=legend),
             tooltip=tooltips(["arm", "layer", "epoch"], ["drift", "low", "high"]),
         )
@@ -153,10 +156,10 @@ def drift_heatmap(drift: pd.DataFrame, arms: list[str]) -> ChartType:
     panels = [
         cell.transform_filter(keep(arm=arm))
         .transform_flatten(["epoch", "until", "drift", "low", "high"])
-        .properties(width=300, height=alt.Step(26), title=title_lines(arm))
+        .properties(width=300, height=alt.Step(max(26, 13 * most_lines(layers))), title=title_lines(arm))
         for arm in _biased(arms, drift)
     ]
-    return alt.concat(
+    chart = alt.concat(
         *panels,
         data=data_series(drawn, ["arm", "layer"], ["epoch", "until", "drift", "low", "high"]),
         columns=2,
@@ -165,6 +168,7 @@ def drift_heatmap(drift: pd.DataFrame, arms: list[str]) -> ChartType:
             "Euclidean distance over a layer's units, mean over seeds; it grows with the number of units.",
         ),
     )
+    return wrap_labels(chart, layers)
 
 
 def _biased(arms: list[str], frame: pd.DataFrame) -> list[str]:

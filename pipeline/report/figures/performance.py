@@ -14,18 +14,20 @@ from pipeline.report.figures.theme import (
     COLOURS,
     DASHES,
     TOOLTIP_POINT,
-    WRAP,
     by_arm,
     dash_by_arm,
     data_rows,
     data_series,
     figure_title,
     keep,
+    most_lines,
     opacity_if_selected,
     scale_around,
     select_arms,
     title_lines,
     tooltips,
+    wrap_labels,
+    wrapped,
 )
 
 # What is drawn at most; beyond, evenly spaced epochs, and the first seeds.
@@ -165,14 +167,14 @@ def forest(table: pd.DataFrame, arms: list[str], margin: float, more_is_better: 
     scale = _forest_scale(rows, margin)
     axis_title = f"difference in {metric} (better →)" if more_is_better else f"difference in {metric} (← better)"
     x = alt.X("difference:Q", scale=scale, title=axis_title, axis=alt.Axis(tickCount=8))
-    y = alt.Y("arm:N", sort=shown, title=None, axis=alt.Axis(labelExpr=WRAP, grid=False))
+    y = alt.Y("arm:N", sort=shown, title=None, axis=alt.Axis(labelExpr=wrapped(), grid=False))
     colour = by_arm([*arms, *(arm for arm in shown if arm not in arms)], legend=False)  # arms over blocks
     shapes = alt.Scale(domain=list(VERDICT_SHAPES), range=list(VERDICT_SHAPES.values()))
     base = alt.Chart().encode(
         y=y, color=colour, tooltip=tooltips(["arm", "baseline", "verdict", "pairs"], ["difference", "low", "high"])
     )
     interval = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
-    return alt.layer(
+    chart = alt.layer(
         alt.Chart(alt.Data(values=[{"from": -margin, "to": margin}]))
         .mark_rect(style="margin")
         .encode(x=alt.X("from:Q", scale=scale), x2="to:Q"),
@@ -184,13 +186,14 @@ def forest(table: pd.DataFrame, arms: list[str], margin: float, more_is_better: 
         alt.Chart().mark_text(align="left", dx=6, dy=-15).encode(y=y, x=alt.value(0), text="label:N"),
         data=data_rows(rows),
         width=620,
-        height=alt.Step(48),
+        height=alt.Step(max(48, 13 * most_lines(shown))),
         title=figure_title(
             f"Difference from {baselines[0] if len(baselines) == 1 else 'the baseline'} in {metric}",
             f"Mean difference over seeds with its 95 % interval. Shaded: the margin of {margin:g}, within which a "
             "difference does not matter.",
         ),
     )
+    return wrap_labels(chart, shown)
 
 
 def _forest_rows(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Chart theme: palette, dashes, light and dark Vega-Lite configs, and the encodings and data that charts share."""
 
+import json
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -14,8 +15,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 TOOLTIP_POINT = "tooltip-point"  # style of invisible points along a curve, which the pointer can find
 DIMMED = 0.12  # opacity of the arms that are not selected in the legend
-# Vega expression for a label: breaks the long name of an arm after a comma, and before the blocks that it is over.
-WRAP = "length(datum.label) > 24 ? split(replace(datum.label, /, ?| (?=over )/g, '$&\\n'), '\\n') : datum.label"
+LABEL_LETTERS, LEGEND_LETTERS = 24, 44  # of a line of a label beside an axis, and in a legend
+LABEL_LINE = "label_line"  # parameter of a figure: the regular expression for such a line, which a narrow page replaces
+BREAKS = ("[,/ ]|\\+(?!\\d)", "\\.(?!\\d)|[:>]", "=", "[_(]")  # after what a name may be broken, best first
+
 
 Spec = dict[str, Any]
 
@@ -80,7 +83,8 @@ def _without_tooltip_points(panel: Spec) -> Spec:
 
 def by_arm(arms: Sequence[str], legend: bool = True) -> alt.Color:
     """Colour by arm: an arm has the same colour in every figure that is made with the same arms."""
-    shown = alt.Legend(symbolType="stroke", symbolOpacity=1) if legend else None
+    lines = wrapped(json.dumps(line_pattern(LEGEND_LETTERS)))
+    shown = alt.Legend(symbolType="stroke", symbolOpacity=1, labelExpr=lines) if legend else None
     return alt.Color("arm:N", sort=list(arms), scale=alt.Scale(domain=list(arms)), title="arm", legend=shown)
 
 
@@ -148,14 +152,37 @@ def scale_around(columns: Any, **options: Any) -> alt.Scale:
     return alt.Scale(zero=False, **options)
 
 
-def title_lines(name: str, width: int = 26) -> list[str]:
-    """Break the name of an arm or a layer into lines of about `width` characters, after a comma or a slash."""
-    lines = [""]
-    for piece in re.split("(?<=[,/])", name):
-        if lines[-1] and len(lines[-1] + piece) > width:
-            lines.append("")
-        lines[-1] += piece
-    return lines
+def line_pattern(letters: int) -> str:
+    """Return a regular expression, of Python and of Vega, whose successive matches are the lines of a name.
+
+    A line has at most so many letters, and ends after the best of `BREAKS` that it can have.
+    """
+    ends = [f".{{0,{letters - 1}}}(?:{mark})" for mark in BREAKS]
+    return "|".join([f".{{1,{letters}}}$", *ends, f".{{{letters}}}"])
+
+
+def title_lines(name: str, letters: int = 26) -> list[str]:
+    """Break the name of an arm or a layer into lines of at most so many letters."""
+    return re.findall(line_pattern(letters), name) or [""]
+
+
+def most_lines(names: Iterable[str], letters: int = LABEL_LETTERS) -> int:
+    """Return how many lines the longest of the names takes."""
+    return max((len(title_lines(name, letters)) for name in names), default=1)
+
+
+def wrap_labels(chart: Any, names: Sequence[str]) -> Any:
+    """Give a figure whose axis has `wrapped()` labels what these need. names: those labels.
+
+    Whoever draws it narrower puts another pattern into the parameter, and counts the lines of the names in `usermeta`.
+    """
+    chart.usermeta = {"labels": list(names)}
+    return chart.add_params(alt.param(name=LABEL_LINE, value=line_pattern(LABEL_LETTERS)))
+
+
+def wrapped(pattern: str = LABEL_LINE) -> str:
+    """Return the Vega expression for a label in lines. pattern: an expression for the pattern of a line."""
+    return f"split(trim(replace(datum.label, regexp({pattern}, 'g'), '$&\\n')), '\\n')"
 
 
 def _plain_column(column: pd.Series) -> list[Any]:

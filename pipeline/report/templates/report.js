@@ -22,6 +22,7 @@ async function draw(box) {
   theme.legend.labelLimit = Math.min(theme.legend.labelLimit, available - 60);
   theme.axis.labelLimit = Math.min(theme.axis.labelLimit, available * 0.4);
   theme.padding = 4;
+  if (available < 640) narrowLabels(spec);
   if (touch.matches) dropZoom(spec); // or a finger on a figure could not scroll the page
   const options = {
     config: theme, renderer: "svg", tooltip: { theme: dark.matches ? "dark" : "light" },
@@ -34,6 +35,17 @@ async function draw(box) {
     done.finalize();
     fitPanels(spec, available, drawn);
   }
+}
+
+// Break labels into shorter lines, and make their rows as high as these need.
+function narrowLabels(spec) {
+  const line = (spec.params || []).find((param) => param.name === "label_line");
+  if (!line) return;
+  line.value = island.narrow;
+  const lines = Math.max(...spec.usermeta.labels.map((name) => name.match(new RegExp(island.narrow, "g")).length));
+  (spec.concat || [spec]).forEach(({ height }) => {
+    height.step = Math.max(height.step, (height.for === "offset" ? 7 : 13) * lines);
+  });
 }
 
 function dropZoom(spec) {

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report.figures.theme import dash_by_arm, data_rows, scale_around, theme, title_lines
+from pipeline.report.figures.theme import dash_by_arm, data_rows, most_lines, scale_around, theme, title_lines
 
 
 def test_no_two_of_many_arms_look_the_same():
@@ -66,10 +66,15 @@ def test_embedded_numbers_have_six_digits():
         ("bidirectional/forward_lstm/lstm_cell/bias", ["bidirectional/", "forward_lstm/lstm_cell/", "bias"]),
         (
             "constant(value=0.1),optimizer.learning_rate=0.001,training.batch_size=64",
-            ["constant(value=0.1),", "optimizer.learning_rate=0.001,", "training.batch_size=64"],
+            ["constant(value=0.1),", "optimizer.", "learning_rate=0.001,", "training.batch_size=64"],
         ),
+        ("hidden=constant(0.1)+output=random_normal", ["hidden=constant(0.1)+", "output=random_normal"]),
+        ("mine.my_very_long_initializer(1e+05)", ["mine.", "my_very_long_initializer(", "1e+05)"]),
+        ("a" * 30, ["a" * 26, "a" * 4]),
+        ("", [""]),
     ],
 )
-def test_a_long_name_is_broken_after_a_comma_or_slash(name, lines):
-    """Every character is kept, and short names are not broken."""
+def test_a_long_name_is_broken_after_its_punctuation(name, lines):
+    """Every character is kept, short names and numbers are not broken, and no line is too long."""
     assert title_lines(name) == lines
+    assert most_lines([name], 26) == len(lines)
