@@ -136,7 +136,7 @@ class Training:
     """Early stopping of each seed, `{patience: 5, monitor: val_loss, min_delta: 0}`, see below; null: train all
     epochs."""
     seeds_at_once: Any = "auto"
-    """Most seeds in memory at once, rounded up to whole stacks of 2 to 20; `auto`: as fit."""
+    """Seeds in memory at once: whole stacks of 2 to 20, at least one, which changes no number; `auto`: as fit."""
     xla: Any = "auto"
     """Compile the training program with XLA: `auto`, true or false."""
 

@@ -225,7 +225,7 @@ class SweepView:
             self._watcher.join()
 
     def _watch(self, open_runs: dict[tuple[int, int], int | None]) -> None:
-        runs, began, arms_told = len(open_runs), self._clock(), 0
+        runs, began, arms_told, told = len(open_runs), self._clock(), 0, self._clock()
         with _bar() as bar:
             task = bar.add_task("", total=max(1, runs), visible=False)
             while open_runs and not self._stop.wait(POLL):
@@ -238,9 +238,11 @@ class SweepView:
                 left = (self._clock() - began) / done * len(open_runs) if done else None
                 text = f"{arms} of {len(self._work)} arms trained, {done} of {runs} runs{describe_left(left)}"
                 bar.update(task, description=text, completed=done, visible=True)
-                may_tell = len(self._work) <= MANY_ARMS or self._clock() - self._told >= FIRST_INTERVAL
-                if bar.disable and open_runs and arms > arms_told and may_tell:
-                    arms_told, self._told = arms, self._clock()
+                waited = self._clock() - told
+                is_news = arms > arms_told and (len(self._work) <= MANY_ARMS or waited >= FIRST_INTERVAL)
+                if bar.disable and open_runs and (is_news or waited >= self._interval):
+                    self._interval = FIRST_INTERVAL if is_news else 2 * self._interval
+                    arms_told, told = arms, self._clock()
                     print(text, flush=True)
 
 

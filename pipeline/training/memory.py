@@ -34,9 +34,9 @@ def stacks_at_once(model: Any, training: Training) -> int:
     import tensorflow as tf
 
     width, asked = stack_width(model, training.batch_size), training.seeds_at_once
+    stacks = f"seeds train in stacks of {width}, which changes no number"
     if tf.config.get_visible_devices("GPU"):
-        if asked != "auto" and asked > width:
-            tell_once(f"training.seeds_at_once: {asked} given, but {width} train at once: a GPU takes one stack")
+        _tell_difference(asked, width, "a GPU takes one stack" if asked != "auto" and asked > width else stacks)
         return 1
     needed, free = stack_bytes(model, width, training.batch_size, bool(training.stop)), free_memory()
     if needed > free:
@@ -46,9 +46,14 @@ def stacks_at_once(model: Any, training: Training) -> int:
         )
     wanted = n_cores() if asked == "auto" else max(1, asked // width)
     fitting = int(min(wanted, free // needed))
-    if asked != "auto" and fitting < wanted:
-        tell_once(f"training.seeds_at_once: {asked} given, but {fitting * width} train at once: memory is short")
+    _tell_difference(asked, fitting * width, "memory is short" if fitting < wanted else stacks)
     return fitting
+
+
+def _tell_difference(asked: int | str, given: int, why: str) -> None:
+    """Tell where another number of seeds trains at once than was asked for."""
+    if asked not in ("auto", given):
+        tell_once(f"training.seeds_at_once: {asked} given, but {given} train at once: {why}")
 
 
 def memory_is_short(model: Any, training: Training) -> bool:

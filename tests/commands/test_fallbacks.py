@@ -84,6 +84,21 @@ def test_more_seeds_at_once_than_memory_holds(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("asked", "together", "stacks"), [(3, 20, 1), (30, 20, 1), (40, 40, 2)])
+def test_seeds_at_once_that_are_no_whole_stacks(
+    asked: int, together: int, stacks: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stacks of one width train, never less than one: where that is another number, it is said, in a line."""
+    from reference import stack
+
+    config = compose_config(*QUICK, f"training.seeds_at_once={asked}")
+    _, (model,), _ = stack(config)
+    monkeypatch.setattr("pipeline.training.memory.free_memory", lambda: 2**40)
+    assert stacks_at_once(model, config.training) == stacks
+    said = f"training.seeds_at_once: {asked} given, but {together} train at once: seeds train in stacks of 20, which "
+    assert capsys.readouterr().err == ("" if asked == together else f"{said}changes no number\n")
+
+
 @pytest.mark.parametrize(
     ("device", "hidden", "is_said"), [("auto", None, True), ("auto", "-1", False), ("cpu", None, False)]
 )

@@ -135,6 +135,26 @@ def test_runs_of_other_processes_are_counted(
     assert re.fullmatch(r"1 of 3 arms trained, 2 of 6 runs, about \d+ s left\n", said), said
 
 
+def test_a_log_hears_of_other_processes_within_a_minute(
+    plans: list[Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While no arm has ended, how many runs are stored is told after a minute, after two more, and so on."""
+    monkeypatch.setattr(progress, "POLL", 0.001)
+    clock = Clock()
+    view = SweepView(plans, [(0, 1)] * 3, clock)
+    view.watch()
+    put(tmp_path, plans[0].arm, 0, 0.5, study="s")
+    put(tmp_path, plans[1].arm, 0, 0.5, study="s")
+    for seconds, expected in ((59, ""), (1, "2 min"), (60, ""), (60, "6 min"), (120, "")):
+        clock.now += seconds
+        said, until = "", time.monotonic() + (20 if expected else 0.03)
+        while not said and time.monotonic() < until:
+            time.sleep(0.001)
+            said = capsys.readouterr().out
+        assert said == (expected and f"0 of 3 arms trained, 2 of 6 runs, about {expected} left\n")
+    view.stop()
+
+
 SWEEP = ("-m", "data=iris", "model=linear", "bias_initializer=zeros,ones", "seeds=22", "training.epochs=300",
          "training.xla=false", "ablation=false", "tracking=none")  # fmt: skip
 
