@@ -25,19 +25,25 @@ class ConfigError(PipelineError, ValueError):
     phrase, or a sequence of valid words, of which the message names those nearest to `given`. `reason` extends the
     first half of the line: `reason="but there are 3 classes"` makes it "seeds: 0 given, but there are 3 classes; ...".
     `ConfigError(line)` takes a finished line, for a message of another form. Whatever is given, the message is a line
-    that a terminal can show, see `one_line`.
+    that a terminal can show, see `one_line`; `to_type`, a command at its end, is never cut, so that it can be copied.
 
     Attributes: `key`, `given` and `allowed` as they were passed; all None where the line was passed finished.
     """
 
     def __init__(
-        self, key: str, given: Any = _ABSENT, allowed: str | Sequence[str] | None = None, *, reason: str = ""
+        self,
+        key: str,
+        given: Any = _ABSENT,
+        allowed: str | Sequence[str] | None = None,
+        *,
+        reason: str = "",
+        to_type: str = "",
     ) -> None:
+        line = key if given is _ABSENT else _format(key, given, allowed, reason)
+        super().__init__(one_line(line) + (f" {printable(to_type)}" if to_type else ""))
         if given is _ABSENT:
-            super().__init__(one_line(key))
             self.key = self.given = self.allowed = None
         else:
-            super().__init__(one_line(_format(key, given, allowed, reason)))
             self.key, self.given, self.allowed = key, given, allowed
 
 

@@ -19,6 +19,7 @@ SENTENCES = (
      "model: no layer leaves its bias open; allowed: one with a bias and without a bias_initializer of its own"),
     (r"^missing: refuse given, but (\w+) (?:holds|has) ", r"\1: "),
     (r"\bmissing=(drop|impute)\b", r"missing='\1'"),
+    (r"--help lists all; a class of your own: .*", "allowed: any of Keras, your own as MyInitializer(0.1)"),
     (r"\b(of|but) arrays\b", r"\1 data"),
 )  # fmt: skip
 VALUES = {"null": "None", "true": "True", "false": "False"}

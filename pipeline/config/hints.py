@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ SEVERAL = {  # what a word may stand for
     "tensorflow": "zeros, Keras' default",
     "default": "zeros, Keras' default",
 }
+ALL_INITIALIZERS = (
+    "--help lists all; a class of your own: code=[mine.py] 'bias_initializer=mine>MyInitializer()', see conf/README.md"
+)
 KERAS_GROUPS = {"bias_initializer": "initializers", "optimizer": "optimizers"}
 
 
@@ -48,6 +52,9 @@ def no_such_option(group: str, option: Any, options: Sequence[str]) -> ConfigErr
     hint = ""
     if group in KERAS_GROUPS:
         hint = _of_class(group, text, options)
+        if not hint and group == "bias_initializer" and not text.endswith((".yaml", ".yml")):
+            name = name_of_call(text) if is_call(text) else text
+            return ConfigError(f"{group}: {text} given; {near_initializers(name, options)}")
     elif group == "data":
         hint = _of_data(text)
     elif group == "model":
@@ -55,6 +62,12 @@ def no_such_option(group: str, option: Any, options: Sequence[str]) -> ConfigErr
     if not hint and text.endswith((".yaml", ".yml")):
         hint = _of_file(group, text)
     return ConfigError(group, option, hint or options)
+
+
+def near_initializers(name: str, known: Sequence[str]) -> str:
+    """The initializers of the nearest names, where all of them are listed, and how one of one's own is given."""
+    near = get_close_matches(name, known, n=5, cutoff=0.4)
+    return f"nearest: {', '.join(near)}; {ALL_INITIALIZERS}" if near else ALL_INITIALIZERS
 
 
 def _of_class(group: str, text: str, options: Sequence[str]) -> str:

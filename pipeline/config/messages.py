@@ -95,15 +95,14 @@ def without_sweep(key: str, value: str, command: str = "") -> ConfigError:
     """The error for several values of a key without `-m`. command: the whole command with `-m`, where it is known."""
     if key == "seeds":
         return ConfigError(key, value, "a count, seeds=10 for the seeds 0 to 9, or a list, seeds=[1,2,3]")
-    word = shlex.quote(f"{key}={value}")
+    to_type = command or "-m " + shlex.quote(f"{key}={value}")
     if key in NAMES:
         one = shlex.quote(f'{key}="{value}"')
-        allowed = f"a list, {key}=[{value}]; one name with commas, {one}; or a sweep, {command or f'-m {word}'}"
-        return ConfigError(key, value, allowed)
+        allowed = f"a list, {key}=[{value}]; one name with commas, {one}; or a sweep,"
+        return ConfigError(key, value, allowed, to_type=to_type)
     takes_list = is_open(key_types().get(key)) and key != "kernel_initializer" and "(" not in value
     as_list = f"; a list is {key}=[{value}]" if takes_list else ""
-    sweep = command or f"-m {word}"
-    return ConfigError(f"{key}: {value} given without -m; allowed: one value; a sweep is {sweep}{as_list}")
+    return ConfigError(f"{key}: {value} given without -m; allowed: one value{as_list}; a sweep is", to_type=to_type)
 
 
 def unreadable(override: str) -> ConfigError:

@@ -146,7 +146,7 @@ def test_the_process_is_as_it_was(iris: tuple[np.ndarray, np.ndarray], tmp_path:
 @pytest.mark.parametrize(("change", "line"), [
     ({"epochs": 0}, "epochs: 0 given; allowed: a whole number from 1 up"),
     ({"seeds": 0}, "seeds: 0 given; allowed: a count from 1 up"),
-    ({"arms": ["zeroes"]}, "arms: zeroes given; nearest: zeros"),
+    ({"arms": ["zeroes"]}, "arms: zeroes given; nearest: zeros, ones; allowed: any of Keras, your own as MyInitiali"),
     ({"arms": ["zeros", "ones"], "baseline": "glorot_uniform"}, "baseline: glorot_uniform given; allowed: zeros, ones"),
     ({"loss": "hinge"}, "loss: Hinge given for a multiclass target; allowed: auto, "),
     ({"optimizer": "adamm"}, "optimizer: adamm is no optimizer of Keras; nearest: "),

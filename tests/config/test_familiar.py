@@ -43,6 +43,11 @@ def check(line: str) -> None:
          "allowed: one value; a sweep is python -m pipeline.train -m kernel_initializer=he_normal,ones"),
         ("""-m 'bias_initializer="zeros,constant(0.1)"'""", "bias_initializer: zeros,constant(0.1) given, which is one "
          "name; allowed: 'bias_initializer=zeros,constant(0.1)' with -m, without quotes in the quotes"),
+        ("bias_initializer=glorott", "bias_initializer: glorott given; nearest: glorot, glorot_normal, glorot_uniform, "
+         "forget_gate, constant; --help lists all; a class of your own: code=[mine.py] "
+         "'bias_initializer=mine>MyInitializer()', see conf/README.md"),
+        ("bias_initializer=MyInitializer", "bias_initializer: MyInitializer given; --help lists all; a class of your "),
+        ("bias_initializer=nonesuch(1)", "bias_initializer: nonesuch(1) given; nearest: ones; --help lists all; a cla"),
         ("~bias_initializer", "~bias_initializer: a run needs one; allowed: use_bias=false for none"),
     ],
 )  # fmt: skip
@@ -51,6 +56,17 @@ def test_what_people_type_first_is_answered(line: str, refusal: str) -> None:
     with pytest.raises(ConfigError) as refused:
         check(line)
     assert str(refused.value).startswith(refusal)
+
+
+def test_the_command_that_sweeps_is_whole() -> None:
+    """However long the command is, it can be copied; the values before it are cut in their middle."""
+    words = [f"study={'s' * 150}", f"results={'r' * 150}", f"training.loss={'l' * 400},mse", "seeds=[1, 2]"]
+    with pytest.raises(ConfigError) as refused:
+        check(shlex.join(words))
+    line = str(refused.value)
+    assert line.startswith("training.loss: lll") and "\n" not in line
+    assert line.endswith(f"; a sweep is python -m pipeline.train -m {shlex.join(words)}")
+    assert len(line.removesuffix(shlex.join(words))) < 350
 
 
 @pytest.mark.parametrize(("name", "rate"), [("adamw", 0.001), ("Nadam", 0.001), ("lion", 0.001), ("adadelta", 0.001)])

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from pipeline import train
 from pipeline.config.schema import CONF, PROJECT, key_types
 from pipeline.errors import printable
+from pipeline.installation import command_text
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
@@ -168,7 +169,9 @@ def entries(folder: Path) -> set[Path]:
 
 def check_refusal(arguments: list[str], line: str) -> None:
     """Hold that a refusal is one line that a terminal can show, and that it names something of the command line."""
-    assert line.endswith("\n") and line[:-1].isprintable() and 0 < len(line) <= 301, line
+    assert line.endswith("\n") and line[:-1].isprintable() and line[:-1], line
+    message = line.partition(f"{command_text('train')} -m ")[0]  # the command to type instead is never cut
+    assert len(message) <= 301, line
     assert "Traceback" not in line and "(log: " not in line, line
     words = {word for argument in arguments for word in argument.lstrip("+~-").replace("=", " ").split()[:1]}
     heads = {word.split(".")[0].split("@")[0] for word in words} | {word[:20] for word in words}

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from pipeline.config.calls import arguments_of_call, is_call, name_of_call
+from pipeline.config.hints import near_initializers
 from pipeline.config.keras_signatures import (
     CUSTOM_INITIALIZERS,
     REQUIRED,
@@ -77,7 +78,7 @@ def initializer_defaults(class_name: str, key: str = KEY) -> dict[str, object]:
         if ">" in class_name and not any(">" in name for name in known):
             allowed = "code=[mine.py], the file that registers it"
             raise ConfigError(f"{key}.class_name", class_name, allowed, reason="which is no class of Keras")
-        near = closest(class_name, known)
+        near = near_initializers(class_name, known)
         raise ConfigError(f"{key}.class_name: {class_name} is not an initializer for biases; {near}")
     return constructor_arguments("initializers", class_name)
 
