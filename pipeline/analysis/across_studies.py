@@ -54,11 +54,11 @@ def names_across(comparisons: list[Comparison]) -> list[dict[str, str]]:
     That leaves out the overrides that all arms of all studies share, and those of data and model that all arms of its
     study share, in which studies differ anyway.
     """
-    shared = shared_overrides(arm.folder for c in comparisons for arm in c.study.arms)
+    shared = shared_overrides(arm.whole.text for c in comparisons for arm in c.study.arms)
     names = []
     for c in comparisons:
         left_out = shared | {text for text in c.study.shared if text.startswith(("data.", "model."))}
-        names.append({arm.name: without(arm.folder, left_out) for arm in c.study.arms})
+        names.append({arm.name: without(arm.whole.text, left_out) for arm in c.study.arms})
     return names
 
 

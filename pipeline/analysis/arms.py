@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError, is_number
 from pipeline.installation import command_text
 from pipeline.models.functional import is_functional_model
 from pipeline.store.runs import DamagedRun, Run, RunStore
+from pipeline.store.whole_names import WholeName, told_apart, whole_name
 
 EPOCHS_TO = "epochs_to_"  # prefix of the metrics that can be censored: a run may never reach the level
 FIRST_SETTINGS = ("no_bias", "zeros", "ones")  # their arms come first in every table
@@ -78,9 +79,9 @@ class ComparedArm(Protocol):
 class Arm:
     """The stored runs of one arm.
 
-    name: what is shown, without the overrides that all arms of the study share, which are `shared`. histories: seed ->
-    learning curves of the complete runs, see `carried_on`. derived: seed -> metrics computed from these curves, see
-    `curves.measure_curves`.
+    name: what is shown, without the overrides that all arms of the study share, which are `shared`. setting: as it is
+    shown. histories: seed -> learning curves of the complete runs, see `carried_on`. derived: seed -> metrics computed
+    from these curves, see `curves.measure_curves`. whole: its whole name, see `store.whole_names`.
     """
 
     name: str
@@ -89,16 +90,17 @@ class Arm:
     histories: Mapping[int, dict[str, list[float]]] = field(default_factory=dict)
     derived: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     shared: frozenset[str] = frozenset()
+    whole: WholeName = field(default=WholeName("", ""))
 
     @property
     def folder(self) -> str:
-        """Its whole name, which its folder in the results has."""
+        """The name that its folder in the results has, which may be cut."""
         return self.runs[0].arm if self.runs else self.name
 
     @property
     def block(self) -> str:
         """The overrides besides the bias setting, e.g. `optimizer=sgd`, without those that all arms share."""
-        return without(self.runs[0].block, self.shared) if self.runs else ""
+        return without(self.whole.whole_block, self.shared)
 
     @property
     def family(self) -> str:
@@ -178,8 +180,10 @@ def load_arms(store: RunStore, keep: Callable[[Run], bool] | None = None) -> tup
     """
     runs, damaged = store.read()
     runs = [run for run in runs if keep is None or keep(run)]
-    shared = shared_overrides(run.arm for run in runs)
-    arms = [_make_arm(list(of_arm), shared) for _, of_arm in groupby(runs, key=lambda run: run.arm)]
+    by_arm = {arm: list(of_arm) for arm, of_arm in groupby(runs, key=lambda run: run.arm)}
+    whole = told_apart({arm: whole_name(of[0].meta, (run.machine for run in of)) for arm, of in by_arm.items()})
+    shared = shared_overrides(name.text for name in whole.values())
+    arms = [_make_arm(of_arm, whole[arm], shared) for arm, of_arm in by_arm.items()]
     if not any(arm.complete for arm in arms):
         unusable = [f"{arm.name} (diverged: {seed_spans(arm.diverged)})" for arm in arms]
         unusable += [f"{run.name} ({'' if run.is_copy else 'damaged: '}{run.reason})" for run in damaged]
@@ -189,10 +193,11 @@ def load_arms(store: RunStore, keep: Callable[[Run], bool] | None = None) -> tup
     return sorted(arms, key=lambda arm: (arm.block, order.get(arm.setting, len(order)), arm.name)), damaged
 
 
-def _make_arm(runs: list[Run], shared: frozenset[str]) -> Arm:
+def _make_arm(runs: list[Run], whole: WholeName, shared: frozenset[str]) -> Arm:
     histories = {run.seed: carried_on(run) for run in runs if run.complete}
-    setting = runs[0].meta["config"]["bias_setting"]
-    return Arm(without(runs[0].arm, shared), setting, tuple(runs), histories, shared=shared)
+    stored = runs[0].meta["config"]["bias_setting"]
+    setting = stored if whole.name == whole.setting else whole.name
+    return Arm(without(whole.text, shared), setting, tuple(runs), histories, shared=shared, whole=whole)
 
 
 def carried_on(run: Run, epochs: int | None = None) -> dict[str, list[float]]:

@@ -140,8 +140,9 @@ def _baseline_setting(study: str, arms: Sequence[Arm], baseline: str) -> str:
     Raises ConfigError for another name, and for an arm of one block among several, which the others have none of.
     """
     settings = list(dict.fromkeys(arm.setting for arm in arms))
-    if baseline in settings:
-        return baseline
+    shown = {arm.runs[0].meta["config"]["bias_setting"]: arm.setting for arm in arms}
+    if baseline in settings or baseline in shown:
+        return baseline if baseline in settings else shown[baseline]
     named = next((arm for arm in arms if baseline in (arm.name, arm.folder)), None)
     if named is None:
         raise ConfigError(f"baseline: {study} has no arm {baseline}; {closest(baseline, settings)}")

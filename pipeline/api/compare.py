@@ -26,7 +26,7 @@ from pipeline.config.user_classes import used_classes
 from pipeline.errors import ConfigError, PipelineError, one_line
 from pipeline.experiment.isolation import JobError, start_trainer, stop_trainer, train_isolated
 from pipeline.experiment.outcome import Outcome, plans_by_arm
-from pipeline.experiment.plan import plan_job
+from pipeline.experiment.plan import plan_job, shown_names
 from pipeline.experiment.run import run_arm
 from pipeline.experiment.validate import refuse_conflicting
 from pipeline.models.stable_names import in_stable_names
@@ -154,8 +154,8 @@ def _train(configs: Sequence[Config], uploads: Uploads, log: Path, bar: Bar) -> 
     """Train what is missing of each arm."""
     plans = plans_by_arm([plan_job(config) for config in configs])
     outcomes = []
-    for i, plan in enumerate(plans):
-        where = f"arm {i + 1} of {len(plans)}, {plan.arm}"
+    for i, (plan, name) in enumerate(zip(plans, shown_names(plans), strict=True)):
+        where = f"arm {i + 1} of {len(plans)}, {name}"
 
         def show(arm: str, done: int, total: int, i: int = i, where: str = where) -> None:
             bar.show(f"{where}: epoch {done} of {total}", (i + done / max(total, 1)) / len(plans))

@@ -124,11 +124,11 @@ class Study:
         import pandas as pd
 
         parts = []
-        for run in self.runs:
+        for run, setting in [(run, arm.setting) for arm in self.comparison.study.arms for run in arm.runs]:
             arrays = run.biases(*MOMENTS)
             for name in [name.removeprefix("before/") for name in arrays if name.startswith("before/")]:
                 before, after = (arrays[f"{moment}/{name}"].ravel() for moment in MOMENTS)
-                columns = {"arm": run.meta["config"]["bias_setting"], "seed": run.seed, "bias": name,
+                columns = {"arm": setting, "seed": run.seed, "bias": name,
                            "index": np.arange(len(before)), "before": before, "after": after}  # fmt: skip
                 parts.append(pd.DataFrame(columns))
         columns = ["arm", "seed", "bias", "index", "before", "after"]
@@ -215,6 +215,8 @@ def make_study(
     metric = _full_metric(question.metric, plans[0], by_arm)
     store = plans[0].store
     comparison = compare_study(store, baseline, metric, question.margin, question.threshold, keep=is_asked_for)
+    shown = {arm.runs[0].meta["config"]["bias_setting"]: arm.setting for arm in comparison.study.arms}
+    names = {given: shown.get(setting, setting) for given, setting in names.items()} | shown
     return Study(comparison, store, names, notes, question.threshold)
 
 

@@ -1,15 +1,17 @@
 """Name arms and blocks by the overrides of a job."""
 
-import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 
 from pipeline.config.keras_signatures import constructor_arguments
 from pipeline.config.overrides import parse_overrides
 from pipeline.config.schema import Config
+from pipeline.config.short_names import CUT, LONGEST_BLOCK, LONGEST_SETTING, cut_name
+from pipeline.errors import ConfigError
 
 # Overrides that make no other arm: they name the study, choose seeds or the bias setting itself, or change no number.
 NOT_IN_ARM = (
@@ -31,7 +33,7 @@ FILES_OF_PARTS = ("data.validation_path", "data.test_path", "model.path")  # mak
 IN_STUDY = ("data", "data.name", "data.path", "model", "model.name", "model.path", "model.function")
 NOT_TYPED = ("seed", "fan_in", "fan_out", "gates", "values")  # arguments that come from the run or the layer
 REST = "Zeros"  # what layers get that have no initializer of their own, where others have
-LONGEST_SETTING, LONGEST_BLOCK = 90, 150  # characters; together they fit the 255 bytes of a folder name
+NO_PACKAGE = "Custom>"  # of a class that was registered without one
 
 
 def arm_name(config: Config, defaults: dict[str, object]) -> str:
@@ -45,9 +47,31 @@ def arm_name(config: Config, defaults: dict[str, object]) -> str:
 
 def block_name(config: Config) -> str:
     """The job's overrides except the bias setting, sorted; "" without any. Arms are compared within a block."""
-    others = [override for override in config.overrides if not _is_left_out(override, config)]
+    in_study = config.study == f"{config.data.name}-{config.model.name}"
+    return _folder_name(_block_text(config.overrides, in_study), LONGEST_BLOCK)
+
+
+def whole_block(block: str, recorded: Iterable[object], in_study: bool) -> str:
+    """The name of a block as it would be if it had not been cut, from the overrides that made it.
+
+    recorded: what runs of the block have kept as their overrides, which may be those of another block, or damaged; only
+    those whose block has this name count. in_study: whether the study's name tells data and model.
+    """
+    for overrides in recorded if CUT.search(block) else ():
+        if isinstance(overrides, Sequence) and all(isinstance(text, str) for text in overrides):
+            try:
+                text = _block_text(overrides, in_study)
+            except ConfigError:
+                continue
+            if _folder_name(text, LONGEST_BLOCK) == block:
+                return _folder_name(text, len(text))
+    return block
+
+
+def _block_text(overrides: Sequence[str], in_study: bool) -> str:
+    others = [override for override in overrides if not _is_left_out(override, in_study)]
     last = {override.get_key_element().lstrip("+~"): _spell(override) for override in parse_overrides(others)}
-    return _folder_name(",".join(sorted(last.values())), LONGEST_BLOCK)
+    return ",".join(sorted(last.values()))
 
 
 def bias_setting(config: Config, defaults: dict[str, object]) -> str:
@@ -72,6 +96,33 @@ def bias_setting(config: Config, defaults: dict[str, object]) -> str:
     return "+".join(f"{layer}={name}" for layer, name in (layers | others).items())
 
 
+def shown_setting(setting: str, initializer: Mapping[str, Any] | None) -> str:
+    """The bias setting as it is shown: an initializer of the user's own with its class and all arguments, as written.
+
+    setting: see `bias_setting`. initializer: of the stored settings, `{class_name, config}`, maybe with `layers`.
+    """
+    chosen: Mapping[str, Any] = initializer or {}
+    layers: Any = chosen.get("layers") or {}
+    if not layers:
+        return _shown_initializer(chosen, setting)
+    if not any(">" in one["class_name"] for one in (chosen, *layers.values())):
+        return setting
+    others = {} if (chosen["class_name"], chosen["config"]) == (REST, {}) else {"others": chosen}
+    shown = {layer: _shown_initializer(one) for layer, one in (dict(sorted(layers.items())) | others).items()}
+    return "+".join(f"{layer}={name}" for layer, name in shown.items())
+
+
+def _shown_initializer(initializer: Mapping[str, Any], setting: str = "") -> str:
+    """An initializer of a setting, which is the name of any but the user's own."""
+    class_name, config = str(initializer.get("class_name", "")), initializer.get("config") or {}
+    if ">" not in class_name:
+        return setting or initializer_name(class_name, config, constructor_arguments("initializers", class_name))
+    is_only = len(config) == 1 and f"({next(iter(config))}=" not in setting
+    arguments = [str(value) if is_only else f"{name}={value}" for name, value in config.items()]
+    name = class_name.removeprefix(NO_PACKAGE) + (f"({','.join(arguments)})" if arguments else "")
+    return cut_name(re.sub(r"[^\w.,=()+>-]", "_", name), LONGEST_SETTING)
+
+
 def initializer_name(class_name: str, config: Mapping[str, object], defaults: Mapping[str, object]) -> str:
     """An initializer with the arguments that differ from the defaults of its class: `random_normal(stddev=0.1)`."""
     differing = [f"{name}={value}" for name, value in sorted(config.items()) if value != defaults.get(name)]
@@ -93,16 +144,14 @@ def _spell(override: Override) -> str:
     return f"{override.get_key_element().lstrip('+')}={text}"
 
 
-def _is_left_out(override: str, config: Config) -> bool:
-    """Whether an override makes no other arm, or the study's name tells it already."""
+def _is_left_out(override: str, in_study: bool) -> bool:
+    """Whether an override makes no other arm, or the study's name tells it already, as it does data and model."""
     key = override.lstrip("+~").split("=")[0].split("@")[0]
     if key.partition(".")[0] in NOT_IN_ARM or key == "training.seeds_at_once":
         return True
-    is_data_or_model = key in IN_STUDY
-    return is_data_or_model and config.study == f"{config.data.name}-{config.model.name}"
+    return in_study and key in IN_STUDY
 
 
 def _folder_name(text: str, longest: int) -> str:
     """The text as a folder name: forbidden characters replaced, and cut with a hash at its end if it is too long."""
-    name = re.sub(r"[^\w.,=()+-]", "_", text.lstrip("+"))
-    return name if len(name) <= longest else f"{name[: longest - 20]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return cut_name(re.sub(r"[^\w.,=()+-]", "_", text.lstrip("+")), longest, text)

@@ -20,6 +20,7 @@ from pipeline.store.places import check_places
 from pipeline.store.replaced import adoptable_runs
 from pipeline.store.runs import WEIGHTS, DamagedRun, Run, RunStore, describe_unsealed
 from pipeline.store.studies import folders_of_arm, group_damaged
+from pipeline.store.whole_names import whole_names
 from pipeline.training.optimizers import check_optimizer
 
 
@@ -62,10 +63,12 @@ class Plan:
 
 def shown_names(plans: Sequence[Plan]) -> list[str]:
     """The name to show of each plan's arm: without what all arms share that its study has or gets."""
-    arms = {plan.store: set(plan.store.arm_names()) for plan in plans}
+    asked: dict[RunStore, dict[str, Any]] = {}
     for plan in plans:
-        arms[plan.store].add(plan.arm)
-    shown = {store: short_names(names) for store, names in arms.items()}
+        described = {"arm": plan.arm, "study": plan.config.study, "config": plan.settings}
+        asked.setdefault(plan.store, {})[plan.arm] = described | {"overrides": list(plan.config.overrides)}
+    whole = {store: whole_names(store, arms) for store, arms in asked.items()}
+    shown = {store: short_names(names, names) for store, names in whole.items()}
     return [shown[plan.store][plan.arm] for plan in plans]
 
 

@@ -115,6 +115,24 @@ def read_meta(folder: Path) -> Meta:
     return meta
 
 
+def peek_meta(folder: Path) -> Meta:
+    """Read a run.json for names alone, without holding the run's files against it; {} where it is unusable."""
+    try:
+        meta = _parse(folder)
+        check_meta(meta)
+    except (DamagedRunError, OSError, RecursionError):
+        return {}
+    return meta
+
+
+def block_of(meta: Meta) -> str:
+    """The overrides of a run besides the bias setting, e.g. `optimizer=sgd` of `zeros,optimizer=sgd`."""
+    block = meta["config"].get("block")
+    if block is None:  # runs stored before run.json named the block have it only in their arm's name
+        return meta["arm"].removeprefix(meta["config"]["bias_setting"]).lstrip(",")
+    return block
+
+
 def _parse(folder: Path) -> Meta:
     if not folder.is_dir():
         raise DamagedRunError(describe_file(folder))

@@ -41,6 +41,7 @@ from pipeline.store.meta import (
     SEAL,
     WEIGHTS,
     DamagedRunError,
+    block_of,
     read_machine,
     read_meta,
 )
@@ -91,10 +92,7 @@ class Run:
     @property
     def block(self) -> str:
         """The overrides besides the bias setting, e.g. `optimizer=sgd` of `zeros,optimizer=sgd`."""
-        block = self.meta["config"].get("block")
-        if block is None:  # runs stored before run.json named the block have it only in their arm's name
-            return self.arm.removeprefix(self.meta["config"]["bias_setting"]).lstrip(",")
-        return block
+        return block_of(self.meta)
 
     @property
     def best_epoch(self) -> int | None:
@@ -231,6 +229,10 @@ class RunStore:
     def arm_names(self) -> list[str]:
         """The whole names of the arms that have a folder, sorted."""
         return [path.name for path in _listed(self.folder, "") if path.is_dir()]
+
+    def run_folders(self, arm: str) -> list[Path]:
+        """The folders of an arm's runs, sorted by name."""
+        return _listed(self.folder / arm, "seed=")
 
     def runs(self, arm: str | None = None) -> list[Run]:
         """Read the finished runs of the study, or of one arm, sorted by arm and seed; damaged runs are left out."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.config.short_names import short_names
 from pipeline.store.runs import RunStore
+from pipeline.store.whole_names import whole_names
 
 MOST_RUNS = 50_000  # that MLflow returns at once
 
@@ -19,7 +20,8 @@ def seed_name(arm: str, seed: int | str) -> str:
 
 def stored_names(store: RunStore) -> dict[str, str]:
     """Whole name -> name to show, of the arms in a results folder."""
-    return short_names(store.arm_names())
+    whole = whole_names(store)
+    return short_names(whole, whole)
 
 
 def rename_runs(client: Any, experiment_id: str, store: RunStore) -> None:
@@ -29,7 +31,8 @@ def rename_runs(client: Any, experiment_id: str, store: RunStore) -> None:
     """
     found = client.search_runs([experiment_id], "tags.role = 'arm'", max_results=MOST_RUNS)
     arms = [(run, run.data.tags["arm"]) for run in found]
-    names = short_names(sorted({*store.arm_names(), *(arm for _, arm in arms)}))
+    whole = whole_names(store)
+    names = short_names(sorted({*whole, *(arm for _, arm in arms)}), whole)
     for run, arm in arms:
         if run.info.run_name != names[arm]:
             _rename_seeds(client, experiment_id, arm, names)
