@@ -13,14 +13,23 @@ SPECIAL = {
 }  # fmt: skip
 HEAD = "% The preamble needs \\usepackage{booktabs,graphicx}. A table wider than its column is scaled to it."
 
+PLACE = "% In a document of another folder, say where figures/ is: \\graphicspath{{path/to/this/report/}}"
+WITHOUT_PDF = (
+    "% With `pdf=true`, `compare` draws figures/intervals.pdf, as wide as a column, and puts this figure here:"
+)
 
-def render_latex(comparison: Comparison) -> str:
-    """Render answer.tex: a table of the verdict's metric, then one of every other test metric."""
+
+def render_latex(comparison: Comparison, pdf: bool = False) -> str:
+    """Render answer.tex: a table of the verdict's metric, then one of every other test metric, and the forest plot.
+
+    pdf: whether figures/intervals.pdf is there; else the figure is a comment.
+    """
     study = comparison.study
     by_metric = rows_by_metric(plain_rows(comparison.summary))
     shown = [study.metric, *(name for name in by_metric if name.startswith("test_") and name != study.metric)]
     tables = [_table(comparison, metric, table_cells(by_metric[metric])) for metric in shown if metric in by_metric]
-    return "\n".join([HEAD, *tables])
+    figure = [_figure(comparison, pdf)] if comparison.compared else []
+    return "\n".join([HEAD, *tables, *figure])
 
 
 def _table(comparison: Comparison, metric: str, rows: list[list[str]]) -> str:
@@ -36,12 +45,30 @@ def _table(comparison: Comparison, metric: str, rows: list[list[str]]) -> str:
         caption += f" Equivalence margin {study.margin:g}."
     return "\n".join([
         r"\begin{table}", r"\centering", r"\small", rf"\caption{{{caption}}}",
-        rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', f'{study.name}-{metric}'.lower())}}}",
+        rf"\label{{tab:{_label(study.name, metric)}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'c' * (len(kept) - 2)}l}}", r"\toprule",
         " & ".join(_heading(HEADINGS[i]) for i in kept) + r" \\", r"\midrule", *lines, r"\bottomrule",
         r"\end{tabular}}", r"\end{table}", "",
     ])  # fmt: skip
+
+
+def _figure(comparison: Comparison, pdf: bool) -> str:
+    """The forest plot, in a column of print."""
+    study = comparison.study
+    caption = f"Differences from {_escape(study.baseline)} in {_spell(study.metric)}, means over seeds with 95\\,\\% "
+    caption += f"bootstrap intervals (BCa). Shaded: the margin of {study.margin:g}, within which a difference does not "
+    lines = [
+        r"\begin{figure}", r"\centering", r"\includegraphics[width=\columnwidth]{figures/intervals.pdf}",
+        rf"\caption{{{caption}matter.}}", rf"\label{{fig:{_label(study.name, study.metric)}}}", r"\end{figure}",
+    ]  # fmt: skip
+    if pdf:
+        return "\n".join([PLACE, *lines, ""])
+    return "\n".join([WITHOUT_PDF, *(f"% {line}" for line in lines), ""])
+
+
+def _label(*names: str) -> str:
+    return re.sub("[^a-z0-9]+", "-", "-".join(names).lower())
 
 
 def _heading(text: str) -> str:

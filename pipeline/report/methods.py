@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pipeline.analysis.arms import EPOCHS_TO
 from pipeline.analysis.comparison import Comparison
-from pipeline.report.reviewer import reviewer_facts
+from pipeline.report.reviewer import MISSING, NOT_RECORDED, reviewer_facts
 from pipeline.report.training import describe_training
 from pipeline.stats.intervals import ALPHA, RESAMPLES
 
@@ -46,6 +46,8 @@ def render_methods(comparison: Comparison) -> str:
     blocks = f", in {training.blocks} blocks" if training.blocks > 1 else ""
     blocks += f" that differ in {training.differing}" if training.differing else ""
     ended = f"; {training.stopped}, and each was tested with the weights of its best epoch" if training.stopped else ""
+    missing = facts["missing values"]
+    gaps = "" if missing in (MISSING["refuse"], NOT_RECORDED) else f" Missing values: {missing}."
     unpaired = any(verdict.pairs == 0 for verdict in comparison.compared)
     alike = f"all arms{' of a block' if blocks else ''}{' that were compared in pairs' if unpaired else ''}"
     paragraphs = [
@@ -55,7 +57,7 @@ def render_methods(comparison: Comparison) -> str:
         f"{_counted(training.datasets, 'dataset', 'datasets')} (rows: {facts['rows']}){blocks}, with "
         f"{facts['seeds'].partition(' ')[0]} seeds, trained with {facts['optimizer']} for {training.epochs_text}"
         f"{ended}. For one seed {alike} shared the initial kernels, the split, the order of rows and dropout; only the "
-        "biases differed [@bouthillier2021].",
+        f"biases differed [@bouthillier2021].{gaps}",
         f"Arms were compared with {study.baseline} by {study.metric}. Means have Student's 95 % interval; the mean "
         f"paired difference has a BCa bootstrap interval of {RESAMPLES:,} resamples [@efron1987], expanded for few "
         "seeds [@hesterberg2015] and nowhere narrower than Student's. p is two-sided, from sign flips of the paired "

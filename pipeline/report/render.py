@@ -22,8 +22,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipeline.report.figures.column import column_pages
-
 MAIN = "__main__"
 
 
@@ -174,6 +172,8 @@ def _render(spec: dict[str, Any], path: str, pdf: bool) -> None:
     Path(path + ".svg").write_text(svg, encoding="utf-8")
     Path(path + ".png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
     if pdf:
+        from pipeline.report.figures.column import column_pages  # with pandas, which the main process need not wait for
+
         for number, page in enumerate(column_pages(spec), 1):
             name = f"{path}.pdf" if number == 1 else f"{path}-{number}.pdf"
             Path(name).write_bytes(vl_convert.svg_to_pdf(page))

@@ -14,11 +14,17 @@ from pipeline.store.runs import Run
 
 NOT_RECORDED = "not recorded"
 NOT_SHOWN = "not shown, since this report of portable runs is the same on any machine; each run's machine.json has it"
+MISSING = {
+    "refuse": "none, a table with any is refused (data.missing=refuse)",
+    "drop": "rows with any were left out (data.missing=drop)",
+    "impute": "filled for each seed from its training rows, numbers with the median, categories with the most frequent "
+    "one, and marked in features of their own (data.missing=impute; rows.npz has the values)",
+}
 STATISTICS = ("arm", "pairs", "difference [95 %]", "p", "p (Holm)", "effect size", "verdict")
 
 
 def reviewer_facts(comparison: Comparison) -> Pairs:
-    """Rows, seeds, parameters, epochs, time, hardware, versions, commit, the training command, the correction of p."""
+    """Data, seeds, parameters, epochs, time, hardware, versions, code, the training command, the correction of p."""
     study = comparison.study
     runs = [run for arm in study.arms for run in arm.runs]
     training = describe_training(study.arms)
@@ -26,6 +32,8 @@ def reviewer_facts(comparison: Comparison) -> Pairs:
     metrics = len(study.metrics)
     epochs = _by_arm(study.arms, lambda run: str(run.meta["config"].get("training", {}).get("epochs", "")))
     return [
+        ("data", _by_arm(study.arms, _data)),
+        ("missing values", _by_arm(study.arms, _missing_values)),
         ("rows", _rows(runs)),
         ("seeds", f"{len(seeds)} ({seed_spans(seeds)}); each draws split, kernels, order of rows and dropout"),
         ("parameters", _by_arm(study.arms, _parameters)),
@@ -35,6 +43,7 @@ def reviewer_facts(comparison: Comparison) -> Pairs:
         ("hardware", _either(runs, _hardware)),
         ("versions", _either(runs, _versions)),
         ("commit of the code", _either(runs, _commit)),
+        *([("code of the user", code)] if (code := _user_code(study.arms)) else []),
         ("trained with", "\n".join(training_commands(study.arms, study.name))),
         ("corrected", f"p (Holm) for the arms compared with one baseline, of one metric. Not across metrics: this "
          f"report shows {metrics}, and the verdict is about {study.metric} alone"),
@@ -53,6 +62,28 @@ def statistics_cells(comparison: Comparison, cells: Sequence[Sequence[str]]) -> 
         pairs = str(verdict.pairs or "unpaired")
         rows.append([verdict.arm, pairs, differences.get(verdict.arm, "–"), p, p_holm, shown, verdict.verdict])
     return rows
+
+
+def _missing_values(run: Run) -> str:
+    """How gaps in the data were treated; "" where the run does not say."""
+    return MISSING.get(run.meta["config"].get("data", {}).get("missing"), "")
+
+
+def _data(run: Run) -> str:
+    """Name of the data, and how their file was read."""
+    name = str(run.meta["config"].get("data", {}).get("name") or "")
+    return " | ".join(filter(None, [name, *run.meta.get("data_remarks", ())]))
+
+
+def _user_code(arms: Sequence[Arm]) -> str:
+    """Files and classes of the user's own that runs used, with the arms that did; "" for none."""
+    used: dict[str, list[str]] = {}
+    for arm in arms:
+        for entry in arm.runs[0].meta["config"].get("code") or ():
+            text = f"{entry['file'] or 'a class of the program'} (digest {entry['digest']}), {', '.join(entry['used'])}"
+            used.setdefault(text, []).append(arm.name)
+    return "; ".join(f"{text}: in {'all arms' if len(names) == len(arms) else ', '.join(names)}"
+                     for text, names in used.items())  # fmt: skip
 
 
 def _rows(runs: Sequence[Run]) -> str:

@@ -100,7 +100,7 @@ def write_report(
     (folder / "metrics.json").write_text(json.dumps(_dvc_metrics(comparison), indent=2) + "\n")
     _write_dvc_plots(comparison, folder / "plots")
     (folder / "answer.md").write_text(render_markdown(comparison, specs), encoding="utf-8")
-    (folder / "answer.tex").write_text(render_latex(comparison), encoding="utf-8")
+    (folder / "answer.tex").write_text(render_latex(comparison, pdf and figures), encoding="utf-8")
     (folder / "methods.md").write_text(render_methods(comparison), encoding="utf-8")
     (folder / "references.bib").write_text(render_references(), encoding="utf-8")
     html = render_page(comparison, specs, finish_figures() if figures else "", command)

@@ -21,7 +21,8 @@ from pipeline.report.reviewer import reviewer_facts
 from pipeline.report.write import write_report
 from pipeline.store.runs import RunStore
 
-DOCUMENT = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{answer}\end{document}"
+DOCUMENT = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{r/answer}\end{document}"
+PLACED = DOCUMENT.replace(r"\begin{doc", r"\graphicspath{{r/}}\begin{doc")
 
 
 @pytest.fixture
@@ -48,12 +49,23 @@ def test_the_table_is_one_of_booktabs(comparison: Comparison) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
 def test_latex_sets_the_table(comparison: Comparison, tmp_path: Path) -> None:
-    """pdflatex makes a page of it without an error or an overfull line."""
-    (tmp_path / "answer.tex").write_text(render_latex(comparison))
-    (tmp_path / "paper.tex").write_text(DOCUMENT)
+    """pdflatex makes pages of it, with and without the figure, without an error or an overfull line."""
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "Overfull" not in done.stdout
+    for pdf, document in ((False, DOCUMENT), (True, PLACED)):
+        write_report(comparison, tmp_path / "r", pdf=pdf)
+        (tmp_path / "paper.tex").write_text(document)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and "Overfull" not in done.stdout
+        assert ("intervals.pdf" in done.stdout) == pdf
+
+
+def test_the_figure_is_in_the_text_where_it_was_drawn(comparison: Comparison) -> None:
+    """With `pdf` answer.tex includes it; else the same lines are comments that say how to have it."""
+    include = r"\includegraphics[width=\columnwidth]{figures/intervals.pdf}"
+    drawn, not_drawn = (render_latex(comparison, pdf).splitlines() for pdf in (True, False))
+    assert include in drawn and r"\begin{figure}" in drawn and r"\end{figure}" in drawn
+    assert f"% {include}" in not_drawn and include not in not_drawn
+    assert any("pdf=true" in line for line in not_drawn)
 
 
 def test_the_methods_cite_what_the_list_has(comparison: Comparison) -> None:
@@ -71,6 +83,24 @@ def test_a_reviewer_finds_the_command_that_trained(comparison: Comparison) -> No
     facts = dict(reviewer_facts(comparison))
     assert facts["training time"] == facts["rows"] == "not recorded"
     assert facts["seeds"].startswith("8 (0 to 7)")
+
+
+def test_a_reviewer_finds_how_gaps_were_filled_and_whose_code_ran(tmp_path: Path) -> None:
+    """`data.missing` in words, the remarks on how the file was read, and files of code with who used them."""
+    code = {"file": "mine.py", "digest": "abc", "used": ["mine>Mine"]}
+    for arm, more in (("zeros", {}), ("mine.mine", {"code": [code]})):
+        put_all(tmp_path, arm, [*EIGHT], **more)
+    comparison = compare_study(RunStore(tmp_path, "s"), "zeros")
+    facts = dict(reviewer_facts(comparison))
+    assert facts["code of the user"] == "mine.py (digest abc), mine>Mine: in mine.mine"
+    assert facts["missing values"] == "not recorded" and "Missing values" not in render_methods(comparison)
+    for run in (run for arm in comparison.study.arms for run in arm.runs):
+        run.meta["config"]["data"]["missing"] = "impute"
+        run.meta["data_remarks"] = ["mine.csv: separator ;", "b: 27 missing values become the median"]
+    facts = dict(reviewer_facts(comparison))
+    assert facts["data"].endswith("mine.csv: separator ; | b: 27 missing values become the median")
+    assert "median" in facts["missing values"] and "data.missing=impute" in facts["missing values"]
+    assert "Missing values: filled for each seed" in render_methods(comparison)
 
 
 def test_a_reviewer_finds_time_and_commit_unless_the_report_is_portable(comparison: Comparison) -> None:

@@ -154,12 +154,12 @@ def test_the_tables_behind_dvc_plots_are_those_of_the_verdict(report: Path) -> N
 
 
 def test_names_may_break_and_numbers_stay_together(tmp_path: Path) -> None:
-    """Long names break after commas; `p = 0.07` and `95 %` do not break."""
+    """Long names break after their punctuation; `p = 0.07` and `95 %` do not break."""
     put_all(tmp_path, "zeros,optimizer=sgd", [*EIGHT])
     put_all(tmp_path, "ones,optimizer=sgd", [*(EIGHT + APART)])
     put_all(tmp_path, "zeros", [*EIGHT])
     html = render_page(compared(tmp_path), {}, script="")
-    assert "<span>ones,<wbr>optimizer=sgd: better than zeros,<wbr>optimizer=sgd: " in html
+    assert "<span>ones,<wbr>optimizer=<wbr>sgd: better than zeros,<wbr>optimizer=<wbr>sgd: " in html
     assert "95\u00a0% interval" in html and "p\u00a0=\u00a0" in html
 
 
