@@ -11,7 +11,8 @@ import pandas as pd
 from pipeline.analysis.arms import seed_spans
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.formatting import Row, percent, plain_rows
-from pipeline.report.figures.theme import line_pattern, theme
+from pipeline.report.figures.lines import line_pattern
+from pipeline.report.figures.theme import theme
 from pipeline.report.format import HEADINGS, SORTED_BY, UNKNOWN, interval_text, rows_by_metric, table_cells
 from pipeline.report.plain import plain_answer
 from pipeline.report.reviewer import STATISTICS, reviewer_facts, statistics_cells

@@ -5,15 +5,14 @@ import pandas as pd
 from altair.typing import ChartType
 
 from pipeline.analysis.thinning import thin_out
+from pipeline.report.figures.lines import most_lines, title_lines
 from pipeline.report.figures.theme import (
     by_arm,
     data_rows,
     data_series,
     figure_title,
     keep,
-    most_lines,
     scale_around,
-    title_lines,
     tooltips,
     wrap_labels,
     wrapped,

@@ -5,7 +5,7 @@ import math
 import re
 from typing import Any
 
-from pipeline.report.figures.theme import LABEL_LINE, line_pattern, most_lines, title_lines
+from pipeline.report.figures.lines import LABEL_LINE, line_pattern, most_lines, title_lines
 
 COLUMN_WIDTH = 241.0  # points: 8.5 cm
 PAGE_HEIGHT = 600.0  # points, at most

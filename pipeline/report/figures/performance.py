@@ -10,6 +10,7 @@ from altair.typing import ChartType
 
 from pipeline.analysis.formatting import number_format
 from pipeline.analysis.thinning import thin_out
+from pipeline.report.figures.lines import most_lines, title_lines
 from pipeline.report.figures.theme import (
     COLOURS,
     DASHES,
@@ -20,11 +21,9 @@ from pipeline.report.figures.theme import (
     data_series,
     figure_title,
     keep,
-    most_lines,
     opacity_if_selected,
     scale_around,
     select_arms,
-    title_lines,
     tooltips,
     wrap_labels,
     wrapped,

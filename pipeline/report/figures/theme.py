@@ -1,7 +1,6 @@
 """Chart theme: palette, dashes, light and dark Vega-Lite configs, and the encodings and data that charts share."""
 
 import json
-import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
@@ -10,14 +9,13 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from pipeline.report.figures.lines import LABEL_LETTERS, LABEL_LINE, LEGEND_LETTERS, line_pattern
+
 # Okabe and Ito's palette, which colour-blind readers can tell apart, in the order of the arms.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 TOOLTIP_POINT = "tooltip-point"  # style of invisible points along a curve, which the pointer can find
 DIMMED = 0.12  # opacity of the arms that are not selected in the legend
-LABEL_LETTERS, LEGEND_LETTERS = 24, 44  # of a line of a label beside an axis, and in a legend
-LABEL_LINE = "label_line"  # parameter of a figure: the regular expression for such a line, which a narrow page replaces
-BREAKS = ("[,/ ]|\\+(?!\\d)", "\\.(?!\\d)|[:>]", "=", "[_(]")  # after what a name may be broken, best first
 
 
 Spec = dict[str, Any]
@@ -150,25 +148,6 @@ def scale_around(columns: Any, **options: Any) -> alt.Scale:
         room = abs(float(values[0])) / 10 or 1.0
         options["domain"] = [float(f"{values[0] + sign * room:.6g}") for sign in (-1, 1)]
     return alt.Scale(zero=False, **options)
-
-
-def line_pattern(letters: int) -> str:
-    """Return a regular expression, of Python and of Vega, whose successive matches are the lines of a name.
-
-    A line has at most so many letters, and ends after the best of `BREAKS` that it can have.
-    """
-    ends = [f".{{0,{letters - 1}}}(?:{mark})" for mark in BREAKS]
-    return "|".join([f".{{1,{letters}}}$", *ends, f".{{{letters}}}"])
-
-
-def title_lines(name: str, letters: int = 26) -> list[str]:
-    """Break the name of an arm or a layer into lines of at most so many letters."""
-    return re.findall(line_pattern(letters), name) or [""]
-
-
-def most_lines(names: Iterable[str], letters: int = LABEL_LETTERS) -> int:
-    """Return how many lines the longest of the names takes."""
-    return max((len(title_lines(name, letters)) for name in names), default=1)
 
 
 def wrap_labels(chart: Any, names: Sequence[str]) -> Any:

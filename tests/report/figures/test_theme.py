@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report.figures.theme import dash_by_arm, data_rows, most_lines, scale_around, theme, title_lines
+from pipeline.report.figures.lines import most_lines, title_lines
+from pipeline.report.figures.theme import dash_by_arm, data_rows, scale_around, theme
 
 
 def test_no_two_of_many_arms_look_the_same():
