@@ -168,7 +168,7 @@ def test_what_cannot_be_done_is_refused(
     (lambda x, y: (x[:1], y[:1]), {}, ("one row",)),
     (lambda x, y: (np.where(x > 5, np.nan, x), y), {}, ("data: ", "missing values")),
     (lambda x, y: (x, y), {"arms": [Wrong()]}, ("arms: the initializer Wrong returns", "nan")),
-    (lambda x, y: (x, y), {"arms": [Wrong(0.0, 1)]}, ("initializer Wrong returns shape (7,) for a bias of shape (6,)",)),
+    (lambda x, y: (x, y), {"arms": [Wrong(0.0, 1)]}, ("Wrong returns shape (7,) for a bias of shape (6,)",)),
 ])  # fmt: skip
 def test_bad_input_is_one_line(
     iris: tuple[np.ndarray, np.ndarray], tmp_path: Path, data: Any, change: dict[str, Any], words: tuple[str, ...]
