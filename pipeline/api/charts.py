@@ -49,7 +49,8 @@ class Chart:
         """The figure as an element of a page."""
         width = int.from_bytes(self.png[16:20], "big") // SCALE
         content = base64.b64encode(_with_few_colours(self.png)).decode()
-        return f'<img alt="{self.name}" width="{width}" src="data:image/png;base64,{content}">'
+        style = f'width="{width}" style="max-width: 100%; height: auto"'  # no wider than the cell
+        return f'<img alt="{self.name}" {style} src="data:image/png;base64,{content}">'
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         width, height = (int.from_bytes(self.png[i : i + 4], "big") // SCALE for i in (16, 20))

@@ -172,16 +172,23 @@ class Study:
         return "\n".join([self.headline, "", lines[0], rule, *lines[1:], *(["", *more] if more else [])])
 
     def _repr_html_(self) -> str:
+        from pipeline.report.html import wrap_cell
+
         headings, rows = self._cells()
-        head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        left = 'style="text-align: left"'
+        head = "".join(f"<th {left}>{escape(heading)}</th>" for heading in headings)
+        body = "".join(
+            f'<tr><td style="text-align: left; white-space: normal; min-width: 12em">{wrap_cell(arm)}</td>'
+            f"{''.join(f'<td {left}>{escape(cell)}</td>' for cell in row)}</tr>"
+            for arm, *row in rows
+        )
         figure = self.chart("intervals").as_html() if self.comparison.compared else ""
         notes = "".join(f"<li>{escape(note)}</li>" for note in self._remarks())
         return (
-            f"<p><strong>{escape(self.headline)}</strong></p>"
+            f'<div style="overflow-wrap: anywhere"><p><strong>{escape(self.headline)}</strong></p>'
             f'<div style="overflow-x: auto; max-width: 100%"><table style="white-space: nowrap">'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-            f"{figure}{f'<ul>{notes}</ul>' if notes else ''}"
+            f"{figure}{f'<ul>{notes}</ul>' if notes else ''}</div>"
         )
 
     def _place(self, arm: str) -> int:

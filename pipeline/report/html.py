@@ -123,7 +123,7 @@ def _environment() -> Any:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"wrap": _wrap, "wrap_cell": _wrap_cell}
+    environment.filters |= {"wrap": _wrap, "wrap_cell": wrap_cell}
     return environment
 
 
@@ -131,11 +131,11 @@ def _wrap(text: str) -> Any:
     """Let long names of arms break after their punctuation, and keep `p = 0.07` and `95 %` on one line."""
     from markupsafe import Markup, escape
 
-    html = re.sub(r"([,/:+](?![\s\d]|$)|=(?=\S)|\.(?=[a-z]))", r"\1<wbr>", str(escape(text)))
+    html = re.sub(r"([,/:+](?![\s\d]|$)|=(?=\S)|\.(?=[a-z])|&gt;(?=\w))", r"\1<wbr>", str(escape(text)))
     return Markup(re.sub(r" (?=%)|(?<=\bp) (?=[=<&])|(?<=[=<]) (?=[\d.])|(?<=&lt;) (?=[\d.])", "\u00a0", html))
 
 
-def _wrap_cell(text: str) -> Any:
+def wrap_cell(text: str) -> Any:
     """The same for a cell of a table, in which a name may break after an underscore too."""
     from markupsafe import Markup
 

@@ -85,7 +85,7 @@ def test_biases_of_every_run(study: Study) -> None:
 def test_what_a_notebook_shows(study: Study, tmp_path: Path) -> None:
     """Verdict, table and figure, all in the page; the same as text; figures and the report as files."""
     html = study._repr_html_()
-    assert study.headline in html and "<td>ones</td>" in html and 'src="data:image/png;base64,' in html
+    assert study.headline in html and ">ones</td>" in html and 'src="data:image/png;base64,' in html
     assert "http" not in html
     text = repr(study)
     assert study.headline in text and "data: 150 rows" in text

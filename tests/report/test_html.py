@@ -15,7 +15,7 @@ import pytest
 from factories import drift, found, put, put_all, quantiles, trajectories
 
 from pipeline.analysis.comparison import Comparison, compare_study
-from pipeline.report.html import _wrap, _wrap_cell, render_page
+from pipeline.report.html import _wrap, render_page, wrap_cell
 from pipeline.report.write import make_charts, write_report
 from pipeline.store.runs import RunStore
 
@@ -220,9 +220,11 @@ def test_hostile_names_stay_text(written: Path, tmp_path: Path) -> None:
 
 def test_names_break_in_tables_and_numbers_do_not() -> None:
     """After punctuation, in cells after underscores too; not within a number, and the text stays what it is."""
-    name = "mine.my_class(0.1)+output=b_c,rate=1e-05 & <b>"
-    assert str(_wrap(name)) == ("mine.<wbr>my_class(0.1)+<wbr>output=<wbr>b_c,<wbr>rate=<wbr>1e-05 &amp; &lt;b&gt;")
-    assert str(_wrap_cell("a_b, 5 %")) == "a_<wbr>b, 5\u00a0%"
+    name = "mine.my_class(0.1)+output=b_c,rate=1e-05,a>B & <b>"
+    assert str(_wrap(name)) == (
+        "mine.<wbr>my_class(0.1)+<wbr>output=<wbr>b_c,<wbr>rate=<wbr>1e-05,<wbr>a&gt;<wbr>B &amp; &lt;b&gt;"
+    )
+    assert str(wrap_cell("a_b, 5 %")) == "a_<wbr>b, 5\u00a0%"
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from servers import MLflowServer
 
 from pipeline import compare, sync
 from pipeline.analysis.comparison import compare_study
+from pipeline.api.study import Study
 from pipeline.report.html import NARROW_LETTERS
 from pipeline.report.write import write_report
 from pipeline.store.runs import RunStore
@@ -229,26 +230,27 @@ CUT = """texts => {
 
 
 @pytest.fixture(scope="module")
-def long_names(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of a report whose arms have long names."""
+def long_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of results, in which the arms of study `s` have long names."""
     tmp = tmp_path_factory.mktemp("names")
     put_all(tmp, "zeros", [*EIGHT])
     for number, name in enumerate(LONG_NAMES):
         put_all(tmp, name, [*(EIGHT + APART * number)])
-    write_report(compare_study(RunStore(tmp, "s"), "zeros"), tmp / "report")
-    return (tmp / "report" / "report.html").as_uri()
+    return tmp
 
 
-def test_long_names_leave_the_verdict_in_sight(long_names: str, page: Any) -> None:
+def test_long_names_leave_the_verdict_in_sight(long_names: Path, page: Any) -> None:
     """On a laptop no table scrolls; on a phone the first one does and says so, and no label of its figure is cut."""
     tables = "boxes => boxes.filter((box) => box.scrollWidth > box.clientWidth + 1).map((box) => box.ariaLabel)"
+    write_report(compare_study(RunStore(long_names, "s"), "zeros"), long_names / "report")
+    address = (long_names / "report" / "report.html").as_uri()
     page.set_viewport_size({"width": 1280, "height": 800})
-    page.goto(long_names)
+    page.goto(address)
     page.locator("figure svg").first.wait_for()
     assert page.locator(".wide:not(.chart)").evaluate_all(tables) == []
     assert page.locator(".scrolls").count() == 0
     page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(long_names)
+    page.goto(address)
     page.locator("[data-figure=intervals] svg").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert "test_accuracy" in page.locator(".wide:not(.chart)").evaluate_all(tables)
@@ -256,3 +258,16 @@ def test_long_names_leave_the_verdict_in_sight(long_names: str, page: Any) -> No
     assert page.locator("[data-figure=intervals] svg text").evaluate_all(CUT) == []
     lines = page.locator("[data-figure=intervals] svg .role-axis-label tspan").all_text_contents()
     assert "my_long_uniform_" in lines and max(map(len, lines)) <= NARROW_LETTERS  # which leaves most to the picture
+
+
+@pytest.mark.parametrize("width", [900, 500])
+def test_a_notebook_cell_is_no_wider_than_the_notebook(long_names: Path, page: Any, width: int) -> None:
+    """What a cell shows of a study stays within it: long names and the figure shrink, the table scrolls in itself."""
+    comparison = compare_study(RunStore(long_names, "s"), "zeros")
+    shown = Study(comparison, long_names, {})._repr_html_()
+    page.set_viewport_size({"width": width, "height": 900})
+    page.set_content(f"<div style='display: flex'><b>Out[1]:</b><div style='min-width: 0'>{shown}</div></div>")
+    page.wait_for_function("document.querySelector('img').complete")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    scrolls = page.evaluate("(box => box.scrollWidth > box.clientWidth)(document.querySelector('table').parentElement)")
+    assert scrolls == (width == 500)
