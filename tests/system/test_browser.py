@@ -264,7 +264,7 @@ def test_long_names_leave_the_verdict_in_sight(long_names: Path, page: Any) -> N
 def test_a_notebook_cell_is_no_wider_than_the_notebook(long_names: Path, page: Any, width: int) -> None:
     """What a cell shows of a study stays within it: long names and the figure shrink, the table scrolls in itself."""
     comparison = compare_study(RunStore(long_names, "s"), "zeros")
-    shown = Study(comparison, long_names, {})._repr_html_()
+    shown = Study(comparison, RunStore(long_names, "s"), {})._repr_html_()
     page.set_viewport_size({"width": width, "height": 900})
     page.set_content(f"<div style='display: flex'><b>Out[1]:</b><div style='min-width: 0'>{shown}</div></div>")
     page.wait_for_function("document.querySelector('img').complete")
