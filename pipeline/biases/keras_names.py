@@ -10,6 +10,7 @@ from pipeline.biases import limits
 from pipeline.biases.older_layers import OLDER_CLASSES, current_class
 from pipeline.biases.safe_files import refuse_if
 from pipeline.biases.safe_hdf5 import child_group, read_texts
+from pipeline.biases.snake_case import older_snake_case, snake_case
 from pipeline.biases.variables import ROLES, WEIGHTS
 
 MODELS = ("Sequential", "Functional", "Model")
@@ -76,19 +77,6 @@ def class_of_name(name: str) -> str:
 def _classes_by_default_name() -> dict[str, str]:
     styles = (str.lower, older_snake_case, snake_case)  # of Keras 1, Keras 2 and Keras 3
     return {style(name): name for style in styles for name in sorted(KNOWN_CLASSES)}
-
-
-@cache
-def snake_case(name: str) -> str:
-    """Convert a class name to snake case by the rules of keras/src/utils/naming.py."""
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-def older_snake_case(name: str) -> str:
-    """Convert a class name to snake case by the rules of Keras 2, by which ConvLSTM2D is `conv_lst_m2d`."""
-    name = re.sub("(.)([A-Z][a-z0-9]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def natural_order(key: str) -> tuple[str, int]:

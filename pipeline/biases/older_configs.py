@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from pipeline.biases.keras_names import has_name, short_class_name, snake_case
+from pipeline.biases.keras_names import has_name, short_class_name
+from pipeline.biases.snake_case import snake_case
 
 
 def current_config(model: Any, by_keras_1: bool) -> Any:

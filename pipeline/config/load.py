@@ -69,6 +69,12 @@ def structured_schema(cls: type[Settings]) -> DictConfig:
     return schema
 
 
+@cache
+def _config_schema() -> DictConfig:
+    """The node of a finished config, made once for all jobs; to be merged with, which copies it."""
+    return structured_schema(Config)
+
+
 def load_config(composed: DictConfig, overrides: list[str]) -> Config:
     """Check the composed config of one Hydra job and freeze it, with the overrides that made it. Raises ConfigError."""
     tree = _resolve(composed)
@@ -77,7 +83,7 @@ def load_config(composed: DictConfig, overrides: list[str]) -> Config:
     for group in GROUPS:
         require(isinstance(tree.get(group), dict), group, tree.get(group), f"a name from conf/{group}")
     try:
-        config = OmegaConf.to_object(OmegaConf.merge(structured_schema(Config), _escape(tree)))
+        config = OmegaConf.to_object(OmegaConf.merge(_config_schema(), _escape(tree)))
     except OmegaConfBaseException as error:
         raise explain_omegaconf(error) from error
     assert isinstance(config, Config)

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from pipeline.biases.keras_names import snake_case as keras_snake_case
+from pipeline.biases.snake_case import snake_case as keras_snake_case
 from pipeline.errors import ConfigError
 
 NESTED = ("layer", "backward_layer", "layers", "cell", "cells")  # arguments that hold layers

@@ -238,7 +238,7 @@ def test_no_job_trains_without_the_check(
 
 @pytest.mark.slow
 def test_quick_answers_do_not_wait_for_tensorflow(small: list[str], tmp_path: Path) -> None:
-    """Help and plain refusals come without the many seconds of importing TensorFlow or MLflow."""
+    """Help and plain refusals come without the many seconds of importing TensorFlow or MLflow, or files of models."""
     codes = {
         "--help": 0,
         "--cfg job": 0,
@@ -255,7 +255,8 @@ def test_quick_answers_do_not_wait_for_tensorflow(small: list[str], tmp_path: Pa
         "    sys.argv[1:] = [*arguments.split(), *small]\n"
         "    try:\n        codes[arguments] = train.main()\n"
         "    except SystemExit as stop:\n        codes[arguments] = stop.code or 0\n"
-        "print(json.dumps(codes), [name for name in ('tensorflow', 'keras', 'mlflow') if name in sys.modules])\n"
+        "heavy = ('tensorflow', 'keras', 'mlflow', 'pandas', 'altair', 'h5py')\n"
+        "print(json.dumps(codes), [name for name in heavy if name in sys.modules])\n"
     )
     command = [sys.executable, "-c", script, json.dumps([dict.fromkeys(codes), small])]
     environment = {"PYTHONPATH": str(PROJECT), "PATH": "", "HOME": str(tmp_path)}
