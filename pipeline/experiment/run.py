@@ -59,6 +59,7 @@ def run_arm(
             SeedKeys(plan.recipe, plan.missing),
             {"arm": arm, "config": plan.settings},
             plan.required_files,
+            _asked(config) if config.overrides else None,
         )
         seeds = tuple(seed for seed in plan.missing if seed not in adopted)
         if seeds:
@@ -87,7 +88,7 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress, progra
     weights = [_moment("before", _weights(model)) if keep_weights else {} for model in models]
     kernel_digests = [initial_digest(model) for model in models]
 
-    asked = {"overrides": [text for text in config.overrides if _is_about_training(text)]}
+    asked = _asked(config)
     machine = describe_machine() | ({"program": program} if program else asked)
 
     def store_run(i: int, trained: Trained) -> None:
@@ -109,6 +110,11 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress, progra
         models, splits, dataset, config.optimizer, config.training, bias_variables,
         lambda done, total: progress(plan.arm, done, total), store_run,
     )  # fmt: skip
+
+
+def _asked(config: Config) -> dict[str, list[str]]:
+    """What machine.json keeps of the command that asked for a run."""
+    return {"overrides": [text for text in config.overrides if _is_about_training(text)]}
 
 
 def _is_about_training(override: str) -> bool:

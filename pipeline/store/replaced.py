@@ -33,6 +33,7 @@ from pipeline.store.meta import (
 from pipeline.store.runs import Run, RunStore, read_run
 
 REPLACED = ".replaced"
+WHO_ASKED = ("overrides", "program")  # entries of machine.json: what a run was asked for with
 
 
 def write_run(
@@ -82,13 +83,19 @@ def adopt_runs(
     keys: Mapping[int, Sequence[str]],
     arm_meta: dict[str, Any],
     required_files: tuple[str, ...] = (),
+    asked: Mapping[str, Any] | None = None,
 ) -> set[int]:
-    """Copy the `adoptable_runs` into an arm. arm_meta: what run.json says of it (arm, config). Returns their seeds."""
+    """Copy the `adoptable_runs` into an arm. Returns their seeds.
+
+    arm_meta: what run.json says of it (arm, config). asked: what machine.json is to say of `WHO_ASKED`.
+    """
     adopted = adoptable_runs(store, keys, required_files)
     for seed, run in adopted.items():
         meta = run.meta | arm_meta | {"seed": seed, "study": store.study}
         files = {name: (run.path / name).read_bytes() for name in run.meta["digests"]}
         machine = read_machine(run.path)
+        if asked:
+            machine = {name: value for name, value in machine.items() if name not in WHO_ASKED} | dict(asked)
         files |= {MACHINE: json_bytes(machine)} if machine else {}
         _place(store, seal_meta(meta) if run.sealed else meta, files)  # nobody vouches for what had no seal
     return set(adopted)

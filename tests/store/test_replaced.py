@@ -1,5 +1,6 @@
 """Runs on disk: whole or not at all, replaced and taken back, the same bytes everywhere."""
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -36,6 +37,18 @@ def test_a_damaged_replaced_run_does_not_come_back(tmp_path: Path) -> None:
     assert replaced_keys(tmp_path) == {"old", "new"}
     assert adopt_runs(RunStore(tmp_path, "s"), {0: ["old"]}, {"arm": "zeros"}) == {0}
     assert [run.meta for run in RunStore(tmp_path, "s").runs()] == [old.meta]
+
+
+def test_an_adopted_run_says_what_asked_for_it_where_it_is(tmp_path: Path) -> None:
+    """Names and commands are made of the overrides of a run; those of the arm that lent it are another's."""
+    lent = {"overrides": ["training.epochs=3"], "program": "notebook", "seconds": 1.5}
+    (put(tmp_path, "zeros", 0, 0.5).path / "machine.json").write_text(json.dumps(lent))
+    store = RunStore(tmp_path, "s")
+    asked = {"overrides": ["training={epochs:3}"]}
+    assert adopt_runs(store, {0: ["s-zeros-0"]}, {"arm": "ones"}, asked=asked) == {0}
+    assert adopt_runs(store, {0: ["s-zeros-0"]}, {"arm": "twos"}) == {0}
+    assert store.runs("ones")[0].machine == {"seconds": 1.5} | asked
+    assert store.runs("twos")[0].machine == lent
 
 
 def test_adoption_seals_nothing(tmp_path: Path) -> None:
