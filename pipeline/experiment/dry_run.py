@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Column, Table
 
 from pipeline.biases.extraction import bias_variables
 from pipeline.biases.introspection import following_layer, output_layer
@@ -14,12 +13,15 @@ from pipeline.experiment.check import first_model
 from pipeline.experiment.cost import estimate_time
 from pipeline.experiment.plan import Plan, shown_names
 from pipeline.models.initializers.distributions import expected_biases
+from pipeline.report.console import print_table
 from pipeline.runtime.hashing import digest
 from pipeline.training.cache import model_structure
 
 SHIFT = "since a constant added to all logits of a softmax changes nothing"
 MAX_SHIFT = 10.0  # a larger constant costs the logits digits
 WEIGHT_DEPENDENT_OPTIMIZERS = ("Ftrl",)  # their steps depend on the weights themselves
+WIDTH = 120  # columns of a table, where the output is not a terminal
+DISTRIBUTION = ["arm", "bias", "gate", "shape", "draws", "mean", "std", "from", "to"]
 BIAS_SETTINGS = ("bias_setting", "use_bias", "bias_initializer", "bias_layers", "model")
 
 
@@ -28,7 +30,7 @@ def show_plan(arms: Sequence[Plan], to_train: Sequence[Sequence[int]]) -> None:
 
     arms: one plan per arm. to_train: for each, the seeds to train.
     """
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False)
     first_models = [first_model(plan) for plan in arms]
     models = [model for model, _, _ in first_models]
     several = len({plan.store for plan in arms}) > 1
@@ -36,27 +38,26 @@ def show_plan(arms: Sequence[Plan], to_train: Sequence[Sequence[int]]) -> None:
     names = [f"{plan.config.study}/{name}" if several else name for name, plan in shown]
     missing = [len(seeds) for seeds in to_train]
 
-    runs = Table(Column("arm", overflow="fold"), "seeds", "done", "missing")
-    for name, plan, count in zip(names, arms, missing, strict=True):
-        runs.add_row(name, str(len(plan.keys)), str(len(plan.keys) - count), str(count))
-    console.print(runs)
+    rows = [[name, str(len(plan.keys)), str(len(plan.keys) - count), str(count)]
+            for name, plan, count in zip(names, arms, missing, strict=True)]  # fmt: skip
+    print_table("", ["arm", "seeds", "done", "missing"], rows, width=WIDTH)
     console.print(estimate_time(arms, first_models, missing))
-    console.print(_distributions(names, models))
+    print_table("", DISTRIBUTION, _distributions(names, models), width=WIDTH)
     for line in _remarks(names, arms, models):
         console.print(line)
 
 
-def _distributions(names: Sequence[str], models: Sequence[Any]) -> Table:
-    """A row per arm and bias (or gate): what its initializer draws there."""
-    table = Table(Column("arm", overflow="fold"), "bias", "gate", "shape", "draws", "mean", "std", "from", "to")
+def _distributions(names: Sequence[str], models: Sequence[Any]) -> list[list[str]]:
+    """A row per arm and bias (or gate), under `DISTRIBUTION`: what its initializer draws there."""
+    rows = []
     for name, model in zip(names, models, strict=True):
         label = name
         for bias, role, gate, expected, values in expected_biases(model):
             numbers = (f"{round(value, 12) + 0:.3g}" for value in expected.figures().values())  # no -0, no 1e-17
             gate_name = f"{role} {gate}".strip() if gate else ""
-            table.add_row(label, bias.path, gate_name, str(values.shape), expected.words, *numbers)
+            rows.append([label, bias.path, gate_name, str(values.shape), expected.words, *numbers])
             label = ""
-    return table
+    return rows
 
 
 def _remarks(names: Sequence[str], arms: Sequence[Plan], models: Sequence[Any]) -> Iterator[str]:

@@ -13,12 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.report.figures.lines import longest_piece, title_lines
+
 if TYPE_CHECKING:  # training prints tables too, and must not wait for pandas
     from pipeline.analysis.across_studies import Ranking
     from pipeline.analysis.comparison import Comparison
 
 WIDTH = 100  # columns, where the output is not a terminal
 NARROWEST = 14  # columns that the names in a table have at least, before it becomes a list
+LONGEST_WORD = 24  # letters of a name that are kept in one line, if another form of the table has room for them
 
 Rows = Sequence[Sequence[str]]
 
@@ -55,17 +58,18 @@ def print_table(title: str, headings: Sequence[str], rows: Rows, narrow: Rows = 
     broken, *broken_rows = [list(map(_broken, row)) for row in [headings, *rows]]
     forms = (([headings, *rows], True), ([broken, *rows], True), ([broken, *rows], False),
              ([broken, *broken_rows], False), (narrow, False))  # fmt: skip
-    for cells, framed in forms:
+    word = min(LONGEST_WORD, max((longest_piece(row[0]) for row in rows), default=0))
+    for (cells, framed), narrowest in [(form, least) for least in (max(NARROWEST, word), NARROWEST) for form in forms]:
         widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*cells, strict=True)]
-        if widths:
-            widths[0] = min(widths[0], NARROWEST)
         between = 3 * len(widths) + 1 if framed else 2 * (len(widths) - 1)
-        if widths and sum(widths) + between <= columns:
-            console.print(_table(title, cells, widths, framed))
+        room = columns - sum(widths[1:]) - between
+        if widths and room >= min(widths[0], narrowest):
+            cells = [["\n".join(_name_lines(first, room)), *others] for first, *others in cells]
+            console.print(_table(title, cells, [min(widths[0], narrowest), *widths[1:]], framed))
             return
     print_sentences([title] if title else [])
     for first, *cells in rows:
-        print(*textwrap.wrap(first, columns, break_on_hyphens=False), sep="\n")
+        print(*_name_lines(first, columns), sep="\n")
         print_sentences([f"  {heading}: {cell}" for heading, cell in zip(headings[1:], cells, strict=True)])
 
 
@@ -79,6 +83,11 @@ def _table(title: str, cells: Rows, widths: Sequence[int], framed: bool) -> Tabl
     for row in rows:
         table.add_row(*map(escape, row))
     return table
+
+
+def _name_lines(name: str, width: int) -> list[str]:
+    """A name in lines of at most `width`, broken at its punctuation."""
+    return [line.rstrip() for given in name.split("\n") for line in title_lines(given, width)]
 
 
 def _broken(cell: str) -> str:

@@ -1,7 +1,9 @@
 """What the terminal shows at any width: names are folded, numbers never broken, sentences broken between words."""
 
 import io
+import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from factories import APART, EIGHT, put_all
 
 from pipeline.analysis.comparison import compare_study
 from pipeline.report.console import print_comparison, print_table
+from pipeline.report.format import HEADINGS, narrow_cells
 from pipeline.store.runs import RunStore
 
 
@@ -63,6 +66,20 @@ def test_a_long_name_is_folded_and_a_narrow_terminal_gets_a_list(monkeypatch: py
     assert any("0.9736 ± 0.0025" in line for line in lines) and max(map(len, lines)) <= 60
     lines = on_terminal(monkeypatch, 24, lambda: print_table("t", ["arm", "seeds", "mean (std)"], [row]))
     assert "  seeds: 10" in lines and max(map(len, lines)) <= 24
+
+
+@pytest.mark.parametrize("columns", [110, 100, 80, 72, 60, 40])
+def test_a_name_is_broken_at_its_punctuation(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No word and no number of it is broken while there is another way; the name is all there."""
+    name = "zeros,kernel_initializer=glorot_uniform,optimizer.learning_rate=0.001,data.path=rates/a.csv"
+    row = [name, "10", "0.9736 ± 0.0025", "-0.0042 [-0.0081, -0.0009]", "0.07", "undecided"]
+    show = partial(print_table, "", HEADINGS, [row], narrow_cells([row]))
+    cells = [re.split(r" {2,}| ?│ ?", line.strip("│ "))[0] for line in on_terminal(monkeypatch, columns, show)]
+    lines = [cell.strip() for cell in cells if re.search(r"[a-z0]", cell)]
+    lines = lines[next(i for i, line in enumerate(lines) if line.startswith("zeros")) :]
+    lines = lines[: next(i for i, line in enumerate(lines) if line.endswith("csv")) + 1]
+    assert "".join(lines) == name
+    assert all(line[-1] in ",=./" for line in lines[:-1])
 
 
 def test_a_pipe_gets_a_sentence_per_line(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
