@@ -1,4 +1,4 @@
-"""Names in several lines: in the labels, legends and titles of figures. Imports nothing that takes a while."""
+"""Names in several lines: in figures, and in tables on the terminal. Imports nothing that takes a while."""
 
 import re
 from collections.abc import Iterable
@@ -25,3 +25,8 @@ def title_lines(name: str, letters: int = 26) -> list[str]:
 def most_lines(names: Iterable[str], letters: int = LABEL_LETTERS) -> int:
     """Return how many lines the longest of the names takes."""
     return max((len(title_lines(name, letters)) for name in names), default=1)
+
+
+def longest_piece(name: str) -> int:
+    """Return how many letters a line needs to have if no word of a name is to be broken."""
+    return max(map(len, re.findall(r".+?(?:[,/ =:>]|[.+](?!\d)|$)", name)), default=0)
