@@ -17,6 +17,7 @@ from pipeline.api.models import read_model
 from pipeline.api.progress import Bar, progress_bar
 from pipeline.api.settings import Question, build_configs, check_names, check_question, standardizing_note
 from pipeline.api.state import kept_state
+from pipeline.api.stopping import with_callbacks
 from pipeline.api.study import Study, make_study
 from pipeline.api.uploads import Uploads
 from pipeline.api.wording import in_python
@@ -67,15 +68,18 @@ def compare_initializers(
     runs, so that a second call trains only what is missing and the commands see them; without it they are temporary.
     study: a name for it. progress: show a bar. mlflow: True, or the address of a server, uploads the runs and the
     verdict. settings: any other setting by the last word of its key (conf/README.md): batch_size, optimizer,
-    learning_rate, loss, metrics, class_weight, stop, bias_layers, test_fraction, standardize, missing, and so on.
+    learning_rate, loss, metrics, class_weight, bias_layers, test_fraction, standardize, missing, and so on; stop takes
+    {"patience": 5}, or a `keras.callbacks.EarlyStopping` that restores the best weights, as `callbacks` does too.
 
     The caller's random state, log levels, warnings, environment and signals are as before afterwards. Raises
     PipelineError, in one line, for whatever cannot be done.
     """
     given = {"data": data, "validation_data": validation_data, "test_data": test_data}
     question = Question(baseline, metric, margin, threshold)
-    settings_given = settings | {"seeds": seeds, "epochs": epochs}
-    request = _Request(model, given, target, arms, settings_given, question, mlflow, is_kept=results is not None)
+    settings = with_callbacks(settings)
+    request = _Request(
+        model, given, target, arms, settings | {"seeds": seeds, "epochs": epochs}, question, mlflow, results is not None
+    )
     check_names(settings, list(compare_initializers.__kwdefaults__ or ()))
     with kept_state(), _told() as notes, _in_python_words(request), _results_folder(results) as folder:
         with tempfile.TemporaryDirectory(prefix="bias-") as aside, progress_bar(progress) as bar:

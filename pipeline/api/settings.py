@@ -13,6 +13,7 @@ from pipeline.api.data import StagedData, check_no_file_settings
 from pipeline.api.losses import loss_settings, metric_settings
 from pipeline.api.models import GivenModel
 from pipeline.api.objects import optimizer_settings, plain
+from pipeline.api.stopping import stop_settings
 from pipeline.api.wording import argument_names
 from pipeline.config.load import file_stem, load_config
 from pipeline.config.made_options import initializer_node
@@ -28,7 +29,7 @@ NOT_HERE = ("name", "source", "path", "validation_path", "test_path", "target", 
 STOPPING = 'stop={"patience": 5}, with min_delta, monitor, ... as Keras\' EarlyStopping has them'
 FAMILIAR = {  # what users of Keras try first
     "lr": "learning_rate", "verbose": "progress=False, which shows no bar", "validation_split": "validation_fraction",
-    "seed": "seeds", "random_state": "seeds", "n_seeds": "seeds", "callbacks": STOPPING, "early_stopping": STOPPING,
+    "seed": "seeds", "random_state": "seeds", "n_seeds": "seeds", "early_stopping": STOPPING,
     "patience": STOPPING, "initializers": "arms", "x": "data=(x, y)", "y": "data=(x, y)",
     "shuffle": "none; every seed shuffles the rows in its own order",
 }  # fmt: skip
@@ -139,6 +140,8 @@ def _set(tree: dict[str, Any], name: str, value: Any) -> None:
         tree["training"]["loss"], logits = loss_settings(value)
         if logits:
             raise ConfigError("loss", "from_logits=True", "it in model.compile, or a model that ends in probabilities")
+    elif name == "stop":
+        tree["training"]["stop"] = plain(stop_settings(value))
     elif name == "metrics":
         tree["training"]["metrics"] = metric_settings(value)
     else:

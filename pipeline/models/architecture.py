@@ -169,8 +169,10 @@ def _argument(class_name: str, name: str, value: Any, key: str) -> Any:
     if name in ("layer", "backward_layer", "cell") and isinstance(value, Mapping):
         inner = _clean_layer(value, key)
         arguments = inner["config"]
-        if class_name == "Bidirectional" and isinstance(arguments.get("name"), str):  # to which Keras adds this
-            arguments["name"] = arguments["name"].removeprefix("forward_" if name == "layer" else "backward_")
+        if class_name == "Bidirectional":
+            arguments.pop("zero_output_for_mask", None)  # which the wrapper sets, and the constructor does not name
+            if isinstance(arguments.get("name"), str):  # to which Keras adds this
+                arguments["name"] = arguments["name"].removeprefix("forward_" if name == "layer" else "backward_")
         is_stack = inner["class_name"] == "StackedRNNCells" and set(arguments) <= {"name", "cells"}
         is_implied = is_stack and is_automatic(arguments.get("name", "stacked_rnn_cells"), "StackedRNNCells")
         return arguments["cells"] if is_implied else inner

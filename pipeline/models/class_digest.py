@@ -4,7 +4,6 @@ A notebook's class has no file, and is changed by running a cell again. What it 
 modules that it reads, may stand elsewhere in the program. All of this decides its numbers.
 """
 
-import dis
 import functools
 import importlib.util
 import inspect
@@ -18,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ConfigError
+from pipeline.models.named_imports import call_candidates, global_names, statement_imports
 from pipeline.runtime.hashing import digest
+from pipeline.runtime.logs import tell_once
 
 OURS = "pipeline"  # counts by its name: `experiment.identity` knows its version
 SCALARS = (bool, int, float, complex, str, bytes, type(None), type(...))
@@ -140,7 +141,7 @@ def _of_function(function: types.FunctionType, seen: _Seen) -> Iterator[str]:
     for name, value in inspect.getclosurevars(function).nonlocals.items():
         if name != "__class__":
             yield from _named(name, value, seen)
-    names = _global_names(function.__code__)
+    names = global_names(function.__code__)
     for name in sorted(names):
         if name in function.__globals__:
             value = function.__globals__[name]
@@ -150,8 +151,24 @@ def _of_function(function: types.FunctionType, seen: _Seen) -> Iterator[str]:
                 yield from _named(name, value, seen)
         elif _is_users_module(module := sys.modules.get(name)):
             yield from _of_module(module, names, seen)
-    for name in sorted(_imported_names(function.__code__)):
+    for name in sorted(statement_imports(function.__code__)):
         yield from _of_file(name)
+    yield from _of_called_imports(function, names, seen)
+
+
+def _of_called_imports(function: types.FunctionType, names: set[str], seen: _Seen) -> Iterator[str]:
+    """The modules that a function imports by calls; says so where none of its texts is the name of one."""
+    candidates = call_candidates(function.__code__)
+    found = False
+    for name in sorted(candidates or ()):
+        if _is_users_module(module := sys.modules.get(name)):
+            yield from _of_module(module, names, seen)
+        texts = list(_of_file(name))
+        yield from texts
+        found = found or bool(texts) or name in sys.modules
+    if candidates is not None and not found:
+        tell_once(f"{function.__qualname__}: it imports a module by a computed name, which is not part of the runs' "
+                  "identity; after a change of that module, take another folder of results")  # fmt: skip
 
 
 def _of_module(module: Any, names: set[str], seen: _Seen) -> Iterator[str]:
@@ -250,24 +267,6 @@ def _of_code(code: types.CodeType, seen: _Seen) -> Iterator[str]:
     yield f"{code.co_code.hex()}{code.co_names}{code.co_varnames}"
     for constant in code.co_consts:
         yield from _of_code(constant, seen) if isinstance(constant, types.CodeType) else _texts(constant, seen)
-
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """The code of a function, and of the functions within it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
-
-
-def _global_names(code: types.CodeType) -> set[str]:
-    return {name for part in _codes(code) for name in part.co_names}
-
-
-def _imported_names(code: types.CodeType) -> set[str]:
-    """The modules that a function imports when it is called."""
-    instructions = (instruction for part in _codes(code) for instruction in dis.get_instructions(part))
-    return {str(i.argval) for i in instructions if i.opname == "IMPORT_NAME" and i.argval}
 
 
 def _is_users_module(module: Any) -> bool:

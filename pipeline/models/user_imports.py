@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 
 from pipeline.installation import PACKAGE
+from pipeline.models.named_imports import called_imports
+from pipeline.runtime.logs import tell_once
 
 OURS = "pipeline"  # the package under which this project registers its own classes
 _active: list[Path] = []  # the folders whose modules are the ones that are imported now
 
 
 def named_files(path: Path) -> set[Path]:
-    """The files in a file's folder that its source, or theirs, names in any `import`, also inside functions."""
+    """The files in a file's folder that its source, or theirs, names in any `import`, or call that imports,
+    also inside functions."""
     folder, found, todo = path.parent, set[Path](), [path]
     while todo:
         file = todo.pop()
@@ -44,6 +47,12 @@ def _named_in(file: Path, folder: Path) -> Iterator[Path]:
             start = node.module.split(".") if node.module else []
             for alias in node.names:
                 yield from _files_of(base, [*start, alias.name])
+    for name, line in called_imports(tree):
+        if name is None:
+            tell_once(f"code: {file.name} imports a module by a computed name in line {line}, which is not part of the "
+                      "runs' identity; after a change of that module, take another folder of results")  # fmt: skip
+        else:
+            yield from _files_of(file.parent if name.startswith(".") else folder, name.lstrip(".").split("."))
 
 
 def _files_of(folder: Path, parts: list[str]) -> Iterator[Path]:

@@ -24,8 +24,10 @@ from pipeline.api.settings import (
     setting_keys,
     standardizing_note,
 )
+from pipeline.api.stopping import stop_settings, with_callbacks
 from pipeline.api.study import Verdicts
 from pipeline.api.wording import in_python
+from pipeline.config.stopping import complete_stop
 from pipeline.errors import ConfigError
 
 
@@ -252,7 +254,7 @@ def test_logits_of_a_functional_model_get_their_softmax() -> None:
 
 @pytest.mark.parametrize(("name", "hint"), [
     ("epoch", "nearest: epochs"), ("lr", "allowed: learning_rate"), ("verbose", "allowed: progress=False"),
-    ("patience", 'allowed: stop={"patience": 5}'), ("callbacks", 'allowed: stop={"patience": 5}'),
+    ("patience", 'allowed: stop={"patience": 5}'), ("early_stopping", 'allowed: stop={"patience": 5}'),
 ])  # fmt: skip
 def test_what_keras_calls_otherwise_is_answered_with_the_name_here(name: str, hint: str) -> None:
     """Each name once."""
@@ -260,6 +262,30 @@ def test_what_keras_calls_otherwise_is_answered_with_the_name_here(name: str, hi
         check_names({name: 3}, ["epochs", "seeds"])
     assert str(refusal.value).startswith(f"{name}: no such argument; {hint}")
     assert str(refusal.value).count("epochs") <= 1
+
+
+def test_early_stopping_of_keras_is_a_setting() -> None:
+    """As `stop` or among the callbacks, with its arguments."""
+    callback = keras.callbacks.EarlyStopping("val_accuracy", 0.01, 3, mode="max", restore_best_weights=True)
+    assert with_callbacks({"callbacks": [callback], "lr": 1}) == {"stop": callback, "lr": 1}
+    assert with_callbacks({"callbacks": []}) == {}
+    stop = {"patience": 3, "monitor": "val_accuracy", "min_delta": 0.01, "mode": "max", "start_from_epoch": 0}
+    assert stop_settings(callback) == complete_stop(stop) == stop
+    assert stop_settings({"patience": 1}) == {"patience": 1}
+
+
+@pytest.mark.parametrize(("settings", "line"), [
+    ({"callbacks": keras.callbacks.TerminateOnNaN()}, "callbacks: TerminateOnNaN given; allowed: one keras.callbacks."),
+    ({"callbacks": [keras.callbacks.EarlyStopping()] * 2}, "callbacks: several ways to stop given"),
+    ({"callbacks": [keras.callbacks.EarlyStopping()], "stop": {"patience": 3}}, "callbacks: several ways to stop"),
+    ({"callbacks": [keras.callbacks.EarlyStopping()]}, "stop: EarlyStopping(restore_best_weights=False) given"),
+    ({"stop": keras.callbacks.EarlyStopping(baseline=1, restore_best_weights=True)}, "stop: EarlyStopping(baseline=1)"),
+])  # fmt: skip
+def test_a_callback_that_would_do_otherwise_is_refused(settings: dict[str, Any], line: str) -> None:
+    """In one line."""
+    with pytest.raises(ConfigError) as refusal:
+        stop_settings(with_callbacks(settings)["stop"])
+    assert str(refusal.value).startswith(line)
 
 
 @pytest.mark.parametrize("metric", [

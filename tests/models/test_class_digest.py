@@ -16,6 +16,7 @@ import pytest
 from pipeline.config.schema import PROJECT
 from pipeline.errors import ConfigError
 from pipeline.models.class_digest import class_digest
+from pipeline.runtime.logs import forget_told, told_to
 
 SOURCE = """
 import keras
@@ -87,9 +88,15 @@ def test_a_module_of_the_users_is_followed() -> None:
     assert class_digest(own(changed, ".factor()")) == digests[0]
 
 
+STATEMENT = "from late_helper import factor"
+
+
+@pytest.mark.parametrize(
+    "code", [STATEMENT, "import importlib; factor = importlib.import_module('late_helper').factor"]
+)
 @pytest.mark.parametrize("imported", [True, False])
 def test_a_module_that_is_imported_in_a_call_is_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imported: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imported: bool, code: str
 ) -> None:
     """Whether the program has it already or not."""
     monkeypatch.syspath_prepend(tmp_path)
@@ -103,14 +110,26 @@ def test_a_module_that_is_imported_in_a_call_is_followed(
             made.__file__ = str(tmp_path / "late_helper.py")
             vars(made)["factor"] = eval(f"lambda: {value}")
             monkeypatch.setitem(sys.modules, "late_helper", made)
-        exec("def own():\n    from late_helper import factor\n    return factor()", namespace)
+        exec(f"def own():\n    {code}\n    return factor()", namespace)
         digests.append(class_digest(namespace["own"]))
     assert digests[0] != digests[1]
+
+
+def test_a_module_of_a_computed_name_is_said_not_to_be_followed() -> None:
+    """What it is, only the call knows."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec("def own(name):\n    return __import__(name).factor()", namespace)
+    lines = list[str]()
+    forget_told()
+    with told_to(lines.append):
+        class_digest(namespace["own"])
+    assert [line.partition(", which")[0] for line in lines] == ["own: it imports a module by a computed name"]
 
 
 PRINTED = """
 import keras
 from pipeline.models.class_digest import class_digest
+from pipeline.runtime.logs import forget_told, told_to
 NAMES = {"a", "bb", "ccc", "dddd"}
 TABLE = {"x": frozenset(NAMES), "y": [NAMES]}
 class Own(keras.initializers.Initializer):

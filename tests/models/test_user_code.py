@@ -11,6 +11,7 @@ from pipeline.config.keras_signatures import class_names, constructor_arguments
 from pipeline.config.user_classes import user_class
 from pipeline.errors import ConfigError
 from pipeline.models.user_code import find_function, load_code, register_class
+from pipeline.runtime.logs import told_to
 
 MINE = """
 import keras
@@ -75,6 +76,28 @@ def test_what_a_function_imports_is_part_of_it_too(tmp_path: Path) -> None:
         values.append(vars(file.module)["value"]())
     assert values == [1, 2, 3] and len(set(digests)) == 3 and not list(tmp_path.rglob("__pycache__"))
     assert not {"nu_lazy", "nu_parts", "nu_parts.deep"} & set(sys.modules)
+
+
+@pytest.mark.parametrize("call", ["importlib.import_module('nu_called')", "__import__('nu_called')"])
+def test_what_a_call_imports_is_part_of_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Where its name stands there as text; of a computed one the user is told."""
+    lines = list[str]()
+    monkeypatch.syspath_prepend(tmp_path)
+    body = "\nimport importlib\ndef value():\n    return {}.VALUE\n"
+    digests = []
+    for number in (1, 22):
+        (tmp_path / "nu_called.py").write_text(f"VALUE = {number}")
+        with told_to(lines.append):
+            (file,) = load_code([str(write(tmp_path / "mine.py", "called", body.format(call)))])
+        sys.modules.pop("nu_called", None)
+        assert vars(file.module)["value"]() == number
+        digests.append(file.digest)
+    assert digests[0] != digests[1] and lines == []
+    sys.modules.pop("nu_called", None)
+    computed = call.replace("'nu_called'", "'nu_' + str(0)")
+    with told_to(lines.append):
+        load_code([str(write(tmp_path / "mine.py", "called", body.format(computed)))])
+    assert [line.partition(" by ")[0] for line in lines] == ["code: mine.py imports a module"]
 
 
 def test_the_callers_state_is_as_before(tmp_path: Path) -> None:

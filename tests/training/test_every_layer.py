@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from factories import compose_config
+from layer_forms import live, spelled
 
 from pipeline.config.keras_signatures import class_names
 from pipeline.models.build import build_model
@@ -55,28 +56,6 @@ NOT_ON_ROWS = {
 }  # fmt: skip
 AUGMENTATION = ("Rand", "Aug", "Mix", "Auto", "Cut", "Equalization", "Solarization", "Contrast", "MaxNumBounding")
 NAMES = [*CASES, *OTHERS]
-
-
-def live(value):
-    """A live layer of (class, arguments), also within lists; other values as they are."""
-    import keras
-
-    if isinstance(value, list):
-        return [live(v) for v in value]
-    if not isinstance(value, tuple):
-        return value
-    return getattr(keras.layers, value[0])(**{k: live(v) for k, v in value[1].items()})
-
-
-def spelled(value):
-    """The same as a command line writes it."""
-    if isinstance(value, list):
-        return f"[{','.join(map(spelled, value))}]"
-    if isinstance(value, tuple):
-        return f"{{class_name: {value[0]}, config: {spelled(value[1])}}}"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{k}: {spelled(v)}' for k, v in value.items())}}}"
-    return f"'{value}'" if isinstance(value, str) else str(value).lower()
 
 
 def test_every_public_layer_is_tried_or_has_a_reason():
