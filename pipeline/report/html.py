@@ -136,10 +136,10 @@ def _wrap(text: str) -> Any:
 
 
 def wrap_cell(text: str) -> Any:
-    """The same for a cell of a table, in which a name may break after an underscore too."""
+    """The same for a cell of a table, in which a name may break after an underscore, and before a capital, too."""
     from markupsafe import Markup
 
-    return Markup(re.sub(r"_(?=\w)", "_<wbr>", str(_wrap(text))))
+    return Markup(re.sub(r"_(?=\w)|[a-z](?=[A-Z])", r"\g<0><wbr>", str(_wrap(text))))
 
 
 def _metric_sheet(metric: str, rows: Sequence[Row]) -> Sheet:

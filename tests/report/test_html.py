@@ -224,7 +224,7 @@ def test_names_break_in_tables_and_numbers_do_not() -> None:
     assert str(_wrap(name)) == (
         "mine.<wbr>my_class(0.1)+<wbr>output=<wbr>b_c,<wbr>rate=<wbr>1e-05,<wbr>a&gt;<wbr>B &amp; &lt;b&gt;"
     )
-    assert str(wrap_cell("a_b, 5 %")) == "a_<wbr>b, 5\u00a0%"
+    assert str(wrap_cell("a_b, MyClass, 5 %")) == "a_<wbr>b, My<wbr>Class, 5\u00a0%"
 
 
 @pytest.mark.slow

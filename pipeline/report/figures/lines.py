@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 LABEL_LETTERS, LEGEND_LETTERS = 24, 44  # of a line of a label beside an axis, and in a legend
 LABEL_LINE = "label_line"  # parameter of a figure: the regular expression for such a line, which a narrow page replaces
-BREAKS = ("[,/ ]|\\+(?!\\d)", "\\.(?!\\d)|[:>]", "=", "[_(]")  # after what a name may be broken, best first
+# After what a name may be broken, best first.
+BREAKS = ("[,/ ]|\\+(?!\\d)", "\\.(?!\\d)|[:>]", "=", "[_(]|[a-z](?=[A-Z])")
 
 
 def line_pattern(letters: int) -> str:

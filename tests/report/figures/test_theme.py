@@ -71,6 +71,7 @@ def test_embedded_numbers_have_six_digits():
         ),
         ("hidden=constant(0.1)+output=random_normal", ["hidden=constant(0.1)+", "output=random_normal"]),
         ("mine.my_very_long_initializer(1e+05)", ["mine.", "my_very_long_initializer(", "1e+05)"]),
+        ("MyVeryLongUniformInitializer(0.2)", ["MyVeryLongUniform", "Initializer(0.2)"]),
         ("a" * 30, ["a" * 26, "a" * 4]),
         ("", [""]),
     ],
