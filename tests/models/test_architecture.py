@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from factories import compose_config
+from factories import change_config, compose_config
 
 from pipeline.errors import ConfigError
 from pipeline.models.architecture import architecture_of_config, read_architecture
@@ -190,17 +190,15 @@ def test_what_adapt_found_is_kept_or_missed():
     kept, _ = architecture_of_model(keras.Sequential([keras.Input((4,)), given, bins, layers.Dense(3)]))
     (boundaries,) = [layer["config"]["bin_boundaries"] for layer in kept if layer["class_name"] == "Discretization"]
     assert len(boundaries) == 2
-    config = compose_config("data=iris")
-    object.__setattr__(config.model, "layers", kept)
+    config = change_config(compose_config("data=iris"), model={"layers": kept})
     built = build_model(complete_layers(config), (4,), "multiclass", 3, 0)
     np.testing.assert_array_equal(built.layers[0](rows), given(rows))
     np.testing.assert_array_equal(built.layers[1](rows), bins(rows))
     adapted = layers.Normalization()
     adapted.adapt(rows)
     missed, _ = architecture_of_model(keras.Sequential([keras.Input((4,)), adapted, layers.Dense(3)]))
-    object.__setattr__(config.model, "layers", missed)
     with pytest.raises(ConfigError, match="Normalization without mean and variance, and what adapt"):
-        complete_layers(config)
+        complete_layers(change_config(config, model={"layers": missed}))
 
 
 def test_files_that_hold_no_model_are_refused(tmp_path):

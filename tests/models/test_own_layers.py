@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from factories import compose_config
+from factories import change_config, compose_config
 
 from pipeline.biases.extraction import extract_biases
 from pipeline.models.build import build_model
@@ -37,8 +37,7 @@ def shift():
 
 
 def biases(layers, *overrides):
-    config = compose_config("model.name=mine", *overrides)
-    object.__setattr__(config.model, "layers", layers)
+    config = change_config(compose_config("model.name=mine", *overrides), model={"layers": layers})
     return extract_biases(build_model(complete_layers(config), (4,), "multiclass", 3, 0))
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from factories import compose_config
+from factories import change_config, compose_config
 from layer_forms import live, spelled
 
 from pipeline.config.keras_signatures import class_names
@@ -81,8 +81,7 @@ def test_a_live_layer_is_the_layer_of_yaml(name):
     rows = np.random.default_rng(0).random((5, *shape), np.float32)
     for bias in (["bias_initializer=zeros"], ["bias_initializer=glorot"], ["use_bias=false"]):
         typed = compose_config(yaml, *bias)
-        taken = compose_config("model.name=mine", *bias)
-        object.__setattr__(taken.model, "layers", mine)
+        taken = change_config(compose_config("model.name=mine", *bias), model={"layers": mine})
         one, other = (build_model(complete_layers(c), shape, "multiclass", 3, 7) for c in (typed, taken))
         for a, b in zip(one.variables, other.variables, strict=True):
             assert "seed_generator" in a.path or a.path == b.path  # Keras counts generators within a program
