@@ -1,8 +1,9 @@
 """Options of `bias_initializer` that are no file of conf/: made when they are named, and stored with Hydra.
 
 They have arguments in brackets, `constant(0.1)`; or are a name that other libraries use, `xavier`; or a class of the
-user's own, `mine>MyInitializer(value=0.1)`; or named values: `{class_name: ..., config: ...}`, or an initializer for
-each of some layers, `{hidden: zeros, output: constant(0.1)}`. All can be swept over like the options of conf/.
+user's own, `mine>MyInitializer(value=0.1)`; or named values: `{class_name: ..., config: ...}`, an initializer for each
+of some layers, `{hidden: zeros, output: constant(0.1)}`, or both, `{class_name: Ones, layers: {output: zeros}}`. All
+can be swept over like the options of conf/.
 """
 
 from collections.abc import Sequence
@@ -71,12 +72,15 @@ def make_optimizer(option: str, options: Sequence[str]) -> bool:
 
 def initializer_node(value: Any, folders: Sequence[Path]) -> dict[str, Any]:
     """What a file of the group would hold for an option, named values, or a mapping of layers. Raises ConfigError."""
-    if not isinstance(value, dict) or "class_name" in value or not value:
+    rest, named = REST, value
+    if isinstance(value, dict) and "class_name" in value and isinstance(value.get("layers"), dict):
+        rest, named = {key: inner for key, inner in value.items() if key != "layers"}, value["layers"]
+    elif not isinstance(value, dict) or "class_name" in value or not value:
         return initializer_content(value, folders, GROUP)
     layers = {
-        str(name): initializer_content(inner, folders, f"{GROUP}: of layer {name}") for name, inner in value.items()
+        str(name): initializer_content(inner, folders, f"{GROUP}: of layer {name}") for name, inner in named.items()
     }
-    return initializer_content(REST, folders, GROUP) | {"layers": layers}
+    return initializer_content(rest, folders, GROUP) | ({"layers": layers} if layers else {})
 
 
 def initializer_content(value: Any, folders: Sequence[Path], key: str) -> dict[str, Any]:

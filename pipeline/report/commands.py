@@ -10,7 +10,6 @@ from pipeline.analysis.arms import Arm
 from pipeline.config.keras_signatures import class_names, constructor_arguments
 from pipeline.config.naming import REST, initializer_name
 from pipeline.installation import command_text
-from pipeline.models.initializers.per_layer import ROLES
 from pipeline.store.runs import Run
 
 LEFT_OUT = ("bias_initializer", "use_bias", "seeds", "results", "tracking")  # what the command has of its own, or not
@@ -58,9 +57,10 @@ def option_of(arm: Arm) -> str:
     rest = {"class_name": initializer["class_name"], "config": initializer.get("config") or {}}
     if not (layers := initializer.get("layers")):
         return arm.setting if _is_option(arm.setting, rest) else _spell(rest)
-    if rest != {"class_name": REST, "config": {}}:  # a mapping has no word for the rest but these two
-        layers = dict.fromkeys(ROLES, rest) | layers
-    return f"{{{','.join(f'{name}:{_spell(one)}' for name, one in layers.items())}}}"
+    mapping = f"{{{','.join(f'{name}:{_spell(one)}' for name, one in layers.items())}}}"
+    if rest == {"class_name": REST, "config": {}}:
+        return mapping
+    return f"{_named_values(rest)[:-1]},layers:{mapping}}}"
 
 
 def _is_option(setting: str, initializer: Mapping[str, Any]) -> bool:
@@ -69,15 +69,26 @@ def _is_option(setting: str, initializer: Mapping[str, Any]) -> bool:
 
 def _spell(initializer: Mapping[str, Any]) -> str:
     """`constant(3)`, `mine>MyInitializer(value=0.3)`, or named values where an argument has brackets or commas."""
-    name, config = initializer["class_name"], initializer.get("config") or {}
-    texts = {key: value if _is_word(value) else json.dumps(value) for key, value in config.items()}
+    name, config, texts = initializer["class_name"], initializer.get("config") or {}, _texts(initializer)
     if any(re.search(r"[(),\[\]{}\"]", text) for text in texts.values()):
-        return f'{{class_name:"{name}",config:{{{",".join(f"{key}:{text}" for key, text in texts.items())}}}}}'
+        return _named_values(initializer)
     if ">" in name:
         arguments = ",".join(f"{key}={text}" for key, text in texts.items())
         return f"{name}({arguments})" if arguments else name
     defaults = constructor_arguments("initializers", name) if name in class_names("initializers") else {}
     return initializer_name(name, config, defaults)
+
+
+def _texts(initializer: Mapping[str, Any]) -> dict[str, str]:
+    """The arguments of an initializer, each as the command line takes it."""
+    config = initializer.get("config") or {}
+    return {key: value if _is_word(value) else json.dumps(value) for key, value in config.items()}
+
+
+def _named_values(initializer: Mapping[str, Any]) -> str:
+    arguments = ",".join(f"{key}:{text}" for key, text in _texts(initializer).items())
+    config = f",config:{{{arguments}}}" if arguments else ""
+    return f'{{class_name:"{initializer["class_name"]}"{config}}}'
 
 
 def _is_word(value: Any) -> bool:

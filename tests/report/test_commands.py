@@ -6,19 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import put
+from factories import compose_config, last_of_each, put, share
 
+from pipeline.analysis.arms import load_arms
 from pipeline.analysis.comparison import compare_study
 from pipeline.config.made_options import initializer_node
 from pipeline.config.overrides import parse_overrides, validate_overrides
 from pipeline.config.schema import CONF
 from pipeline.config.spelling import spell_overrides
+from pipeline.experiment.plan import plan_job
+from pipeline.experiment.validate import compose_jobs
 from pipeline.report.commands import training_commands
 from pipeline.store.runs import RunStore
 
 ZEROS = {"class_name": "Zeros", "config": {}}
 CONSTANT, PRIOR = {"class_name": "Constant", "config": {"value": 3}}, {"class_name": "ClassPrior", "config": {}}
 ONES = {"class_name": "Ones", "config": {}}
+
+
+def named(*names: str) -> str:
+    """A model of Dense layers of these names; the one called `nb` has no bias."""
+    layers = [f"{{class_name:Dense,config:{{name:{n},units:4{',use_bias:false' * (n == 'nb')}}}}}" for n in names[:-1]]
+    return f"model.layers=[{','.join(layers)},{{class_name:Dense,config:{{name:{names[-1]}}}}}]"
 
 
 @pytest.mark.parametrize(
@@ -30,7 +39,8 @@ ONES = {"class_name": "Ones", "config": {}}
          "random_normal(stddev=0.5)"),
         ("hidden=constant(3)+output=class_prior", ZEROS | {"layers": {"hidden": CONSTANT, "output": PRIOR}},
          "{hidden:constant(3),output:class_prior}"),
-        ("a=constant(3)+others=ones", ONES | {"layers": {"a": CONSTANT}}, "{hidden:ones,output:ones,a:constant(3)}"),
+        ("a=constant(3)+others=ones", ONES | {"layers": {"a": CONSTANT}},
+         '{class_name:"Ones",layers:{a:constant(3)}}'),
         ("mine.my_initializer", {"class_name": "mine>MyInitializer", "config": {}}, "mine>MyInitializer"),
         ("mine.my_initializer(0.3)", {"class_name": "mine>MyInitializer", "config": {"value": 0.3, "how": "fast"}},
          "mine>MyInitializer(value=0.3,how=fast)"),
@@ -56,8 +66,6 @@ def test_a_printed_command_is_accepted_and_gives_the_same_biases(
     (override,) = [o for o in parse_overrides(words) if o.key_or_group == "bias_initializer"]
     swept = [getattr(value, "text", value) for value in override.sweep_iterator(lambda value: value)]
     given = initializer_node(_node(str(swept[1])), [CONF])
-    if stored.get("layers") and stored["class_name"] != "Zeros":
-        stored = ZEROS | {"layers": {"hidden": ONES, "output": ONES} | stored["layers"]}
     assert given == stored
 
 
@@ -68,6 +76,35 @@ def test_a_study_of_a_program_names_the_call(tmp_path: Path) -> None:
         (run.path / "machine.json").write_text(json.dumps({"program": "pipeline.api.compare_initializers"}))
     (line,) = training_commands(compare_study(RunStore(tmp_path, "s"), "zeros").study.arms, "s")
     assert line == 'pipeline.api.compare_initializers(…, arms=["no_bias", "zeros"], seeds=1)'
+
+
+@pytest.mark.parametrize(
+    ("model", "layers"),
+    share([
+        (["model=linear"], "{output:constant(3)}"),
+        (["model=mlp"], "{output:constant(3)}"),
+        (["model=mlp"], "{dense:constant(3)}"),
+        ([named("hidden", "b", "c")], "{b:constant(3)}"),
+        ([named("hidden", "output", "c")], "{c:constant(3)}"),
+        ([named("a", "b", "output")], "{a:constant(3)}"),
+        ([named("a", "nb", "hidden", "c")], "{output:constant(3)}"),
+        (["model=mlp", "bias_initializer=random_normal(stddev=0.1)"], "{dense:constant(3)}"),
+    ], every=9),
+)  # fmt: skip
+def test_a_command_for_initializers_of_layers_composes_to_the_same_model(
+    model: list[str], layers: str, tmp_path: Path
+) -> None:
+    """Whatever its layers are called, one with a bias or several, when the others have another than zeros."""
+    given = ["data=iris", "study=s", "bias_initializer=ones", *model, f"bias_initializer.layers={layers}"]
+    config = compose_config(*given)
+    plan = plan_job(config)
+    more = {name: plan.settings[name] for name in ("bias_initializer", "model")}
+    put(tmp_path, plan.arm, 0, 0.5, setting=plan.bias_setting, **more)
+    (line,) = training_commands(load_arms(RunStore(tmp_path, "s"))[0], "s")
+    (option,) = [word for word in shlex.split(line) if word.startswith("bias_initializer=")]
+    (again,) = compose_jobs(last_of_each(["data=iris", "study=s", *model, option]))
+    assert plan_job(again).settings == plan.settings and plan_job(again).arm == plan.arm
+    assert plan_job(again).keys[0] == plan.keys[0]
 
 
 def _node(option: str) -> Any:
