@@ -28,7 +28,7 @@ from pipeline.errors import ConfigError
 from pipeline.experiment.hydra_callback import begin_request, current_request
 from pipeline.experiment.hydra_settings import check_callbacks
 from pipeline.experiment.job import train_job
-from pipeline.experiment.summary import finish_interrupted, finish_request
+from pipeline.experiment.summary import finish_interrupted, finish_look, finish_request
 from pipeline.runtime.gate import guard, report_error
 from pipeline.runtime.logs import silent_output
 from pipeline.runtime.signals import as_interrupted, raise_swallowed, run_command
@@ -70,9 +70,13 @@ def _run_request(arguments: Arguments) -> int:
         refuse_unswept(arguments)
         refuse_listed_defaults(arguments)
         check_callbacks(arguments)
-        begin_request(arguments.plan_only)
         sys.argv[1:] = arguments.ordered
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(train_job)()
+        goes_on = True
+        while goes_on:  # of `until=decided` one look after the other, of any other request once
+            begin_request(arguments.plan_only)
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(train_job)()
+            request = current_request()
+            goes_on = request is not None and finish_look(request)
     except SystemExit as stop:
         if current_request() is None:
             return 2 if stop.code == 1 else int(stop.code or 0)  # 1: Hydra found no such --package

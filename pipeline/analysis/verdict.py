@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.stats.intervals import ALPHA
+from pipeline.stats.paired import excludes_failures
 from pipeline.stats.power import seeds_to_decide
 
 COMPARED = ("better", "worse", "equivalent", "identical", "undecided")
@@ -108,6 +109,11 @@ def judge(
     verdict = direction(float(np.mean(differences)) if n else np.nan, p_holm, higher_is_better)
     needed = seeds_to_decide(differences, margin, ALPHA / family) if n and verdict == "undecided" else None
     return verdict, needed
+
+
+def is_equivalent(differences: np.ndarray, p_equivalent: float, margin: float) -> bool:
+    """Whether an arm is equivalent: within the margin beyond chance, and rare failures excluded."""
+    return p_equivalent <= ALPHA and excludes_failures(differences, margin)
 
 
 def direction(difference: float, p: float, higher_is_better: bool) -> str:

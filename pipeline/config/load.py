@@ -14,6 +14,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.designs import complete_design
 from pipeline.config.interpolation import resolve_settings
 from pipeline.config.messages import explain_omegaconf
 from pipeline.config.schema import CONF, DEVICES, LONGEST_WAIT, TASKS, Config, Settings
@@ -89,7 +90,8 @@ def load_config(composed: DictConfig, overrides: list[str]) -> Config:
     assert isinstance(config, Config)
     _check_values(config)
     training = replace(config.training, stop=complete_stop(config.training.stop))
-    return replace(config, training=training, seeds=parse_seeds(config.seeds), overrides=tuple(overrides))
+    config = replace(config, training=training, seeds=parse_seeds(config.seeds), overrides=tuple(overrides))
+    return replace(config, design=complete_design(config))
 
 
 def null_initializer() -> ConfigError:

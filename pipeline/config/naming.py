@@ -17,6 +17,8 @@ from pipeline.errors import ConfigError
 NOT_IN_ARM = (
     "study",
     "seeds",
+    "until",
+    "design",
     "use_bias",
     "bias_initializer",
     "code",

@@ -167,6 +167,26 @@ class Tracking:
 
 
 @dataclass(frozen=True)
+class DesignSettings:
+    """What `until=decided` declares before the first run; it stays as it is in `design.json` of the study."""
+
+    looks: Any = MISSING
+    """Seeds of each look at the answer, ascending."""
+    most_seeds: int | None = None
+    """Seeds of the last look, in place of the looks from there on."""
+    spending: str = "obrien_fleming"
+    """How the chance of a false positive is spent on the looks: `obrien_fleming`, late; `pocock`, evenly."""
+    alpha: float = 0.05
+    """That chance, over all looks and all arms compared with one baseline."""
+    margin: float | None = None
+    """Largest difference of the metric that does not matter; null: 0.005, for a metric without a unit."""
+    metric: str | None = None
+    """Metric of the verdict, such as `test_f1`; null: the model's first test metric."""
+    baseline: str = "zeros"
+    """Bias setting that the others are compared with."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Every key of the configuration."""
 
@@ -178,6 +198,8 @@ class Settings:
     """Layers that the bias setting applies to: `all`, `hidden`, `output` or `[names]`."""
     seeds: Any = MISSING
     """A count (10: the seeds 0 to 9) or a list such as `[3,7]`."""
+    until: str | None = None
+    """`decided`: train more seeds, look by look, until every arm is decided, see below; null: train `seeds`."""
     keep_model: bool = False
     """Keep each run's trained model as `after.keras`, and the arm's best seed's in MLflow."""
     show_weights: bool = False
@@ -198,6 +220,7 @@ class Settings:
     training: Training = field(default_factory=Training)
     runtime: Runtime = field(default_factory=Runtime)
     tracking: Tracking = field(default_factory=Tracking)
+    design: DesignSettings = field(default_factory=DesignSettings)
 
     @property
     def code_paths(self) -> tuple[str, ...]:

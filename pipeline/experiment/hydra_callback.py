@@ -29,6 +29,7 @@ from pipeline.experiment.hydra_settings import LOG, JobChecker
 from pipeline.experiment.outcome import plans_by_arm
 from pipeline.experiment.plan import Plan, explain_retraining, plan_job, seeds_to_train, shown_names
 from pipeline.experiment.progress import SweepView, describe_start, passing_line
+from pipeline.experiment.until import declare_designs
 from pipeline.experiment.validate import refuse_conflicting
 from pipeline.runtime.gate import report_error
 from pipeline.runtime.logs import forget_told, redirect_stderr
@@ -159,6 +160,9 @@ class ValidateJobs(Callback):
             noise = Path(aside) / "noise"
             with redirect_stderr(noise):
                 isolate = self._check(plans)
+                declared = declare_designs(arms, is_written=not self.plan_only)
+                for line in declared:
+                    print(line, flush=True)
                 if self.plan_only:
                     show_plan(arms, to_train)
             messages = noise.read_text(encoding="utf-8", errors="replace")

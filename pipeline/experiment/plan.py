@@ -15,6 +15,7 @@ from pipeline.models.source import in_layer_names
 from pipeline.models.spec import bias_initializers, complete_layers
 from pipeline.runtime.environment import package_versions
 from pipeline.runtime.portable import is_portable
+from pipeline.store.designs import seeds_now
 from pipeline.store.meta import MODEL
 from pipeline.store.places import check_places
 from pipeline.store.replaced import adoptable_runs
@@ -99,8 +100,11 @@ def plan_job(config: Config) -> Plan:
     portable = is_portable(config.runtime.portable, config.runtime.device)
     recipe = identify(layers, data, config.optimizer, config.training, package_versions(), portable,
                       [entry["digest"] for entry in code])  # fmt: skip
+    arm = arm_name(named, defaults)
+    if config.until is not None:
+        config = replace(config, seeds=seeds_now(RunStore(config.results_dir, config.study), arm, config.design.looks))
     keys = SeedKeys(recipe, config.seeds)
-    plan = Plan(config, arm_name(named, defaults), settings, recipe, keys, config.seeds)
+    plan = Plan(config, arm, settings, recipe, keys, config.seeds)
     covered = stored_seeds(plan)
     plan = replace(plan, missing=tuple(seed for seed in config.seeds if seed not in covered))
     check_places(plan.store, plan.arm, plan.missing)

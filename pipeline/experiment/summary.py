@@ -16,6 +16,7 @@ from pipeline.experiment.hydra_callback import Request, current_request
 from pipeline.experiment.isolation import stop_trainer
 from pipeline.experiment.outcome import Outcome, read_outcome
 from pipeline.experiment.plan import shown_names
+from pipeline.experiment.until import take_looks
 from pipeline.installation import command_text
 from pipeline.report.console import print_table, short_path
 from pipeline.runtime.early import KEPT
@@ -27,6 +28,18 @@ from pipeline.store.failures import read_beside_logs
 from pipeline.tracking.background import finish_uploads, queue_arm, stop_uploads
 from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.pages import ui_command
+
+
+def finish_look(request: Request) -> bool:
+    """Judge the arms, where the request is one look of `until=decided` and is whole; whether another look follows."""
+    request.view.stop()
+    plans = [plan for plan in request.plans if plan.config.until is not None]
+    if not plans:
+        return False
+    lines, goes_on = take_looks(plans)
+    for line in lines:
+        print(line, flush=True)
+    return goes_on and bool(lines)
 
 
 def finish_request(request: Request, error: Exception | None) -> int:

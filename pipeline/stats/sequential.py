@@ -24,7 +24,7 @@ import numpy as np
 from pipeline.stats.intervals import ALPHA
 from pipeline.stats.spending import boundaries, spent, unbiased_drift
 
-PATHS = 100_000  # the observed one among them
+PATHS = 50_000  # the observed one among them
 LEVELS = np.unique([*np.geomspace(1e-5, 1.0, 51), *(ALPHA / np.arange(1, 21))])  # the values that p can have
 
 
@@ -124,27 +124,23 @@ class LookResult:
 
     p, p_equivalent: the smallest of `LEVELS` at which the design would have ended by now, with a difference, and with
     one that is shown to lie within the margin; valid at every look. p_stagewise: of a difference, among the paths that
-    had not ended before. low, high: the repeated interval of the mean difference, at the design's level; infinite where
-    this look can exclude nothing yet.
+    had not ended before.
     """
 
     p: float
     p_equivalent: float
     p_stagewise: float
-    low: float
-    high: float
 
 
 def judge_look(
     differences: np.ndarray, looks: Sequence[int], design: Design, margin: float = 0.0, resolution: float = 0.0,
-    paths: int = PATHS,
 ) -> LookResult:  # fmt: skip
     """Judge paired differences [n], in the order of their seeds, by a design.
 
     looks: how many of them each look of the design so far had; fewer than the design's where runs diverged. margin: 0
     for none. resolution: rounding error of a difference.
     """
-    tossed, k = toss_signs(differences, looks, resolution, paths), len(looks)
+    tossed, k = toss_signs(differences, looks, resolution), len(looks)
     evidence = np.abs(tossed.sums)
     p_equivalent = np.nan
     if margin:
@@ -152,21 +148,19 @@ def judge_look(
         p_equivalent = max(
             sequential_p(side, lambda level: design.spent(level, k, sides=1), tossed.tolerance) for side in sides
         )
-    low, high = repeated_interval(tossed, design.spent(design.alpha, k))
-    return LookResult(
-        sequential_p(evidence, lambda level: design.spent(level, k), tossed.tolerance),
-        p_equivalent,
-        stagewise_p(evidence, design.spent(design.alpha, k), tossed.tolerance),
-        low,
-        high,
-    )
+    p = sequential_p(evidence, lambda level: design.spent(level, k), tossed.tolerance)
+    return LookResult(p, p_equivalent, stagewise_p(evidence, design.spent(design.alpha, k), tossed.tolerance))
 
 
-def repeated_interval(tossed: Paths, spent: np.ndarray) -> tuple[float, float]:
-    """Return the differences (low, high) that the design does not exclude at the last look.
+def repeated_interval(
+    differences: np.ndarray, looks: Sequence[int], design: Design, resolution: float = 0.0, paths: int = PATHS
+) -> tuple[float, float]:
+    """Return the mean differences (low, high) that the design does not exclude at the last look.
 
-    An interval at every look, valid together: with probability 1 - alpha, all of them hold the true difference.
+    An interval at every look, valid together: with probability 1 - alpha, all of them hold the true difference. It is
+    infinite where the look may spend too little to exclude anything. For the arguments, see `judge_look`.
     """
+    tossed, spent = toss_signs(differences, looks, resolution, paths), design.spent(design.alpha, len(looks))
     n = tossed.signs[0, -1]
     if not n:
         return -np.inf, np.inf

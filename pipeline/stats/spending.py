@@ -19,7 +19,6 @@ from functools import lru_cache
 
 import numpy as np
 
-SPENDING = ("obrien_fleming", "pocock")
 NODES = 401  # points of the grid between two boundaries; an odd number, for Simpson's rule
 WIDEST = 9.0  # standard deviations beyond which a normal density is left out
 

@@ -1,0 +1,161 @@
+"""`until=decided`: train look by look until every arm is decided, each look as a sweep of its own.
+
+A job asks `store.designs.seeds_now` how many seeds its arm is to have, which follows from the design and the looks that
+were taken. So a look is the same command under any launcher, and a command that was interrupted goes on when it is
+typed again. `declare_designs` writes the design before the first run; `take_looks` judges the arms of a complete look.
+"""
+
+from collections.abc import Sequence
+
+from pipeline.analysis.formatting import p_value
+from pipeline.analysis.looks import LookedArm, judge_looks
+from pipeline.analysis.study import MARGIN, load_study
+from pipeline.config.metrics import METRICS, RUN_LENGTHS, first_metric, fits_task, is_in_unit, metric_name
+from pipeline.data.sources import load_dataset
+from pipeline.errors import ConfigError
+from pipeline.experiment.plan import Plan
+from pipeline.store.designs import (
+    DeclaredArm,
+    DeclaredDesign,
+    Look,
+    Progress,
+    declare_design,
+    read_design,
+    read_progress,
+    refuse_change,
+    write_looks,
+)
+from pipeline.store.runs import RunStore
+
+
+def by_store(plans: Sequence[Plan]) -> dict[RunStore, list[Plan]]:
+    """The plans of each study that is trained until it is decided."""
+    stores: dict[RunStore, list[Plan]] = {}
+    for plan in plans:
+        if plan.config.until is not None:
+            stores.setdefault(plan.store, []).append(plan)
+    return stores
+
+
+def declare_designs(plans: Sequence[Plan], is_written: bool) -> list[str]:
+    """Write the design of each study before its first run, or hold it against the one that is there.
+
+    is_written: whether to write it, not only to check. Returns lines for the user. Raises ConfigError.
+    """
+    lines = []
+    for store, of_study in by_store(plans).items():
+        design = _asked(store, of_study)
+        declared = read_design(store)
+        if declared is not None:
+            refuse_change(store, declared, design)
+            continue
+        lines += describe_design(design)
+        if is_written:
+            declare_design(store, design)
+    return lines
+
+
+def _asked(store: RunStore, plans: Sequence[Plan]) -> DeclaredDesign:
+    """The design that these jobs ask for. Raises ConfigError where they cannot be compared, or ask for several."""
+    settings = {plan.config.design for plan in plans}
+    if len(settings) > 1:
+        raise ConfigError(f"design: the jobs of {store.study} ask for several; allowed: one for the whole study")
+    (design,) = settings
+    arms = tuple(DeclaredArm(plan.arm, plan.bias_setting, plan.settings["block"]) for plan in plans)
+    for block in dict.fromkeys(arm.block for arm in arms):
+        names = [arm.setting for arm in arms if arm.block == block]
+        if design.baseline not in names or len(names) < 2:
+            raise ConfigError(
+                "until", "decided", f"a sweep (-m) with the arm {design.baseline} (design.baseline) and another one",
+                reason=f"but there is only {', '.join(names)}",
+            )  # fmt: skip
+    metric, margin = _metric(plans[0], design.metric), design.margin
+    if margin is None and is_in_unit(metric):
+        line = f"design.margin: {metric} is in a unit, so say which difference does not matter: design.margin=NUMBER"
+        raise ConfigError(line)
+    margin = margin or (1.0 if metric in RUN_LENGTHS else MARGIN)
+    stored = max(len(store.runs(plan.arm)) for plan in plans)
+    return DeclaredDesign(metric, design.baseline, margin, design.looks, design.spending, design.alpha, arms, stored)
+
+
+def _metric(plan: Plan, asked: str | None) -> str:
+    """The metric of the verdict, which must be one that the runs will have."""
+    training, task = plan.config.training, load_dataset(plan.config.data).task
+    entries = training.metrics if isinstance(training.metrics, list) else [training.metrics]
+    names = [metric_name(entry) for entry in entries if entry != "auto"]
+    if "auto" in entries:
+        names.insert(0, first_metric("auto", [name for name in METRICS if fits_task(name, task)]))
+    known = [*(f"test_{name}" for name in names), "test_loss", *(RUN_LENGTHS if training.stop else ())]
+    if asked is not None and asked not in known:
+        raise ConfigError("design.metric", asked, known)
+    return asked or known[0]
+
+
+def describe_design(design: DeclaredDesign) -> list[str]:
+    """Say what was declared, and what it cannot do: looks so early that no difference can be decided there."""
+    family = max(len(design.arms_of(block)) for block in {arm.block for arm in design.arms})
+    spent = design.tests.spent(design.alpha / family, len(design.looks))
+    able = [n for n, level in zip(design.looks, spent, strict=True) if level >= 2.0 ** (1 - n)]
+    looks = ", ".join(map(str, design.looks))
+    lines = [
+        f"Looks with {looks} seeds; {design.metric}, against {design.baseline}, margin {design.margin:g}, level "
+        f"{design.alpha:g} over all looks and arms ({design.spending})."
+    ]
+    if able and able[0] != design.looks[0]:
+        lines.append(f"Earlier looks than that with {able[0]} seeds may spend too little to decide a difference.")
+    if not able:
+        lines.append("No look can decide a difference: even the last has too few seeds for its level.")
+    if design.seeds_before:
+        lines.append(f"{design.seeds_before} seeds of an arm were stored before this design was declared.")
+    return lines
+
+
+def take_looks(plans: Sequence[Plan]) -> tuple[list[str], bool]:
+    """Judge the arms of each study whose look is complete, and record what is decided.
+
+    Returns a line per look, and whether any study goes on.
+    """
+    lines, goes_on = [], False
+    for store, of_study in by_store(plans).items():
+        with store.lock("design"):
+            progress = read_progress(store)
+            assert progress is not None
+            if not progress.finished and _is_complete(progress, store):
+                progress, judged = _take_look(store, progress)
+                names = {plan.arm: plan.bias_setting for plan in of_study}
+                lines.append(describe_look(progress, judged, names, store.study if len(by_store(plans)) > 1 else ""))
+            goes_on |= not progress.finished
+    return lines, goes_on
+
+
+def _is_complete(progress: Progress, store: RunStore) -> bool:
+    """Whether every arm has the seeds of the look that comes next."""
+    return all(
+        {run.seed for run in store.runs(arm.arm)} >= set(range(progress.seeds(arm.arm))) for arm in progress.design.arms
+    )
+
+
+def _take_look(store: RunStore, progress: Progress) -> tuple[Progress, dict[str, LookedArm]]:
+    design, k = progress.design, len(progress.looks)
+    declared = {arm.arm for arm in design.arms}
+    study = load_study(store, design.baseline, design.metric, design.margin, keep=lambda run: run.arm in declared)
+    judged = judge_looks(study, design, k + 1)
+    decided = {arm: one.verdict for arm, one in judged.items() if not one.is_open and arm not in progress.decided}
+    looks = (*progress.looks, Look(design.looks[k], decided))
+    write_looks(store, design, looks)
+    return Progress(design, looks), judged
+
+
+def describe_look(progress: Progress, judged: dict[str, LookedArm], names: dict[str, str], study: str) -> str:
+    """Say what a look has decided, and what goes on."""
+    look, design = progress.looks[-1], progress.design
+    of = f" of {study}" if study else ""
+    decided = [f"{names.get(arm, arm)} {verdict} ({_why(judged[arm])})" for arm, verdict in look.decided.items()]
+    still = [names.get(arm.arm, arm.arm) for arm in progress.open_arms]
+    parts = [*decided, *([f"{', '.join(still)} open"] if still else [])]
+    return f"look {len(progress.looks)} of {len(design.looks)}{of}, {look.seeds} seeds: {'; '.join(parts)}"
+
+
+def _why(looked: LookedArm) -> str:
+    p = looked.p_equivalent_holm if looked.verdict == "equivalent" else looked.p_holm
+    return "the same on every seed" if looked.verdict == "identical" else f"p {p_value(p, '= ')}"

@@ -1,0 +1,206 @@
+"""The design of a study, declared before its first run, and what each look at it has decided.
+
+    <results>/<study>/design.json    looks, spending, alpha, margin, metric, baseline, arms; its digest
+    <results>/<study>/looks.json     per look that was taken: the seeds, and the arms that it decided
+
+A design is what makes an answer at several looks as safe as one at a single look, so it does not change once it is
+declared: `declare_design` refuses another one. Both files follow from the settings and the runs, not from the clock.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ConfigError
+from pipeline.runtime.hashing import digest
+from pipeline.stats.sequential import Design
+from pipeline.store.files import json_bytes, read_small, replace_file
+from pipeline.store.runs import RunStore
+
+DESIGN, LOOKS = "design.json", "looks.json"
+OPEN = ""  # the verdict on an arm that is not decided yet
+
+
+@dataclass(frozen=True)
+class DeclaredArm:
+    """An arm of a design: its folder, bias setting and block."""
+
+    arm: str
+    setting: str
+    block: str
+
+
+@dataclass(frozen=True)
+class DeclaredDesign:
+    """What a study declares before it begins.
+
+    metric, margin, baseline: what `compare` asks, see `analysis.study.Study`. looks: seeds at each, ascending. arms:
+    all that will be compared. seeds_before: the most seeds of any arm that were stored already: an answer may have
+    rested on them.
+    """
+
+    metric: str
+    baseline: str
+    margin: float
+    looks: tuple[int, ...]
+    spending: str
+    alpha: float
+    arms: tuple[DeclaredArm, ...]
+    seeds_before: int = 0
+
+    @property
+    def tests(self) -> Design:
+        """Looks, level and spending."""
+        return Design(self.looks, self.alpha, self.spending)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of everything that was declared."""
+        return digest(asdict(self))
+
+    def arms_of(self, block: str) -> list[DeclaredArm]:
+        """The arms of a block that are compared with its baseline."""
+        return [arm for arm in self.arms if arm.block == block and arm.setting != self.baseline]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look that was taken: seeds of each arm that was open; arm -> verdict of those that it decided."""
+
+    seeds: int
+    decided: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a design has come: the looks that were taken."""
+
+    design: DeclaredDesign
+    looks: tuple[Look, ...] = ()
+
+    @cached_property
+    def decided(self) -> dict[str, int]:
+        """Arm -> index of the look that decided it."""
+        return {arm: k for k, look in enumerate(self.looks) for arm in look.decided}
+
+    @property
+    def open_arms(self) -> list[DeclaredArm]:
+        """The arms that no look has decided; a baseline is never open by itself."""
+        return [arm for arm in self.design.arms if arm.setting != self.design.baseline and arm.arm not in self.decided]
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing more to train: every arm is decided, or the last look was taken."""
+        return len(self.looks) == len(self.design.looks) or not self.open_arms
+
+    def seeds(self, arm: str) -> int:
+        """The number of seeds that an arm is to have now: a baseline's is that of any open arm of its block."""
+        declared = next(one for one in self.design.arms if one.arm == arm)
+        compared = [declared] if declared.setting != self.design.baseline else self.design.arms_of(declared.block)
+        current = min(len(self.looks), len(self.design.looks) - 1)
+        return self.design.looks[max(self.decided.get(one.arm, current) for one in compared)]
+
+
+def seeds_now(store: RunStore, arm: str, looks: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the seeds that an arm is to have now: those of the first look, before the design is declared.
+
+    Raises ConfigError for an arm that the study did not declare.
+    """
+    progress = read_progress(store)
+    if progress is None:
+        return tuple(range(looks[0]))
+    if arm not in {declared.arm for declared in progress.design.arms}:
+        raise _undeclared(store, [arm], "without")
+    return tuple(range(progress.seeds(arm)))
+
+
+def read_design(store: RunStore) -> DeclaredDesign | None:
+    """The design of a study; None where there is none. Raises ConfigError for a file that is not as it was written."""
+    content = _read(store.folder / DESIGN)
+    if content is None:
+        return None
+    try:
+        arms = tuple(DeclaredArm(**arm) for arm in content.pop("arms"))
+        written = content.pop("digest")
+        design = DeclaredDesign(**content | {"looks": tuple(content["looks"]), "arms": arms})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise _changed(store, DESIGN) from error
+    if design.digest != written:
+        raise _changed(store, DESIGN)
+    return design
+
+
+def declare_design(store: RunStore, design: DeclaredDesign) -> None:
+    """Write the design of a study before its first run. Raises ConfigError if another one was declared."""
+    with store.lock(DESIGN):
+        declared = read_design(store)
+        if declared is not None:
+            refuse_change(store, declared, design)
+            return
+        store.folder.mkdir(parents=True, exist_ok=True)
+        content = asdict(design) | {"digest": design.digest}
+        replace_file(store.results, store.folder / DESIGN, json_bytes(content))
+
+
+def refuse_change(store: RunStore, declared: DeclaredDesign, asked: DeclaredDesign) -> None:
+    """Raise ConfigError, naming the first entry in which a design differs from the declared one."""
+    for name in ("looks", "spending", "alpha", "margin", "metric", "baseline"):
+        before, now = getattr(declared, name), getattr(asked, name)
+        if before != now:
+            before, now = (list(one) if isinstance(one, tuple) else one for one in (before, now))
+            raise ConfigError(
+                f"design.{name}", now, f"{before}, as {store.study} declared before its first run, or a new study=NAME"
+            )
+    before, now = ({arm.arm for arm in one.arms} for one in (declared, asked))
+    if before != now:
+        odd = sorted(now - before) or sorted(before - now)
+        raise _undeclared(store, odd, "without" if now - before else "with")
+
+
+def _undeclared(store: RunStore, arms: Sequence[str], how: str) -> ConfigError:
+    line = f"until: {store.study} declared its arms before its first run, {how} {', '.join(arms)}"
+    return ConfigError(f"{line}; allowed: the same arms, or a new study=NAME")
+
+
+def read_progress(store: RunStore) -> Progress | None:
+    """How far the design of a study has come; None for a study without one. Raises ConfigError for an odd file."""
+    design = read_design(store)
+    if design is None:
+        return None
+    content = _read(store.folder / LOOKS)
+    if content is None:
+        return Progress(design)
+    try:
+        looks = tuple(Look(look["seeds"], dict(look["decided"])) for look in content["looks"])
+        fits = content["design"] == design.digest and tuple(look.seeds for look in looks) == design.looks[: len(looks)]
+    except (TypeError, KeyError, ValueError) as error:
+        raise _changed(store, LOOKS) from error
+    if not fits:
+        raise _changed(store, LOOKS)
+    return Progress(design, looks)
+
+
+def write_looks(store: RunStore, design: DeclaredDesign, looks: Iterable[Look]) -> None:
+    """Write what the looks taken so far have decided."""
+    taken = [{"seeds": look.seeds, "decided": dict(look.decided)} for look in looks]
+    replace_file(store.results, store.folder / LOOKS, json_bytes({"design": design.digest, "looks": taken}))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The content of a file; None where there is none."""
+    try:
+        content = json.loads(read_small(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"until: {path} cannot be read: {getattr(error, 'strerror', None) or 'not JSON'}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _changed(store: RunStore, name: str) -> ConfigError:
+    return ConfigError(
+        f"until: {store.folder / name} was changed after it was written; allowed: its backup, or study=NAME"
+    )
