@@ -40,10 +40,10 @@ from pipeline.tracking.address import check_address
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """The options; an empty study, metric or uri stands for the default."""
+    """The options; an empty study, baseline, metric or uri stands for the default."""
 
     study: str = ""
-    baseline: str = "zeros"
+    baseline: str = ""
     metric: str = ""
     margin: float | None = None
     threshold: float | None = None

@@ -25,13 +25,15 @@ UNDECIDED = "undecided"
 class LookedArm:
     """An arm as the looks so far judge it.
 
-    look: index of the last look that it took part in. seeds, differences: of that look; counts: how many of them each
-    look had; resolution: rounding error of a difference. result: what the design says of them; p and p_equivalent after
-    Holm's correction: p_holm, p_equivalent_holm. low, high: the repeated interval of the mean difference. unbiased:
-    that mean without what ending early adds, see `stats.sequential.unbiased_mean`; nan where none has ended it.
+    family: how many arms are corrected together. look: index of the last look that it took part in. seeds, differences:
+    of that look; counts: how many of them each look had; resolution: rounding error of a difference. result: what the
+    design says of them; p and p_equivalent after Holm's correction: p_holm, p_equivalent_holm. low, high: the repeated
+    interval of the mean difference. unbiased: that mean without what ending early adds, see
+    `stats.sequential.unbiased_mean`; nan where none has ended it.
     """
 
     arm: str
+    family: int
     verdict: str = UNDECIDED
     look: int = -1
     seeds: tuple[int, ...] = ()
@@ -69,7 +71,7 @@ def judge_looks(study: Study, design: DeclaredDesign, n_looks: int) -> dict[str,
 def _judge_family(
     study: Study, design: DeclaredDesign, n_looks: int, family: Sequence[ComparedArm]
 ) -> list[LookedArm]:  # fmt: skip
-    arms = [LookedArm(arm.parts[0].folder) for arm in family]
+    arms = [LookedArm(arm.parts[0].folder, len(family)) for arm in family]
     for k in range(n_looks):
         for looked, arm in zip(arms, family, strict=True):
             if looked.is_open:

@@ -12,6 +12,7 @@ from pipeline.analysis.curves import different_epochs, higher_is_better, measure
 from pipeline.analysis.pairing import mismatches
 from pipeline.config.metrics import RUN_LENGTHS, is_in_unit
 from pipeline.errors import ConfigError, closest, require
+from pipeline.store.designs import DeclaredDesign, Progress, read_progress
 from pipeline.store.runs import DamagedRun, Run, RunStore
 
 MARGIN = 0.005  # default of the largest difference of the metric that does not matter
@@ -22,7 +23,9 @@ class Study:
     """The arms of a study and the question they are asked.
 
     baseline: the bias setting that arms are compared with. metric: what the verdict is about. margin: the largest
-    difference of it that does not matter. damaged: the runs that do not count.
+    difference of it that does not matter. damaged: the runs that do not count. progress: how far the declared design
+    has come whose question this is; None without a design, or for another question. design: the declared one, whatever
+    is asked. undeclared: the arms that it leaves out.
     """
 
     name: str
@@ -31,6 +34,9 @@ class Study:
     margin: float
     arms: Sequence[Arm]
     damaged: Sequence[DamagedRun] = ()
+    progress: Progress | None = None
+    design: DeclaredDesign | None = None
+    undeclared: Sequence[str] = ()
 
     @property
     def arm_names(self) -> list[str]:
@@ -59,7 +65,12 @@ class Study:
 
     @cached_property
     def pooled_arms(self) -> list[PooledArm]:
-        """Each setting over the blocks it can be compared in; empty where there is one block, see `blocks`."""
+        """Each setting over the blocks it can be compared in; empty where there is one block, see `blocks`.
+
+        A design judges the arms of each block alone, so then there are none either.
+        """
+        if self.progress is not None:
+            return []
         return pool_arms(list(self.arms), self.baseline)
 
     @cached_property
@@ -115,13 +126,24 @@ def load_study(
 ) -> Study:
     """Read a study and measure its learning curves.
 
-    metric: empty for the model's first test metric. margin: None for the default, see `_default_margin`. threshold: see
+    baseline, metric, margin: empty or None for those that the study declared in a design; without one for zeros, the
+    model's first test metric and the default, see `_default_margin`. threshold: see
     `curves.measure_curves`. keep: which runs to take; None: all.
     Raises ConfigError when there is no complete run, no arm with the setting `baseline`, no
     run with the metric, or no seed in common.
     """
     require(math.isfinite(threshold or 0), "threshold", threshold, "a number")
+    progress = read_progress(store)
+    design = progress.design if progress else None
+    is_asked = design is not None and design.answers(baseline, metric, margin)
+    undeclared: list[str] = []
+    if design is not None and is_asked:
+        baseline, metric, margin = design.baseline, design.metric, design.margin
+        declared = {arm.arm for arm in design.arms}
+        undeclared = sorted({*store.arm_names()} - declared)
+        keep = _both(keep, lambda run: run.arm in declared)
     arms, damaged = load_arms(store, keep)
+    baseline = baseline or "zeros"
     baseline = _baseline_setting(store.study, arms, baseline)
     arms = measure_curves(store.study, arms, baseline, metric, threshold)
     metrics = final_metrics(arms)
@@ -129,9 +151,14 @@ def load_study(
     if metric not in metrics:
         raise ConfigError(f"metric: no run of {store.study} has {metric}; {closest(metric, metrics)}")
     margin = _default_margin(arms, baseline, metric) if margin is None else margin
-    study = Study(store.study, baseline, metric, margin, arms, damaged)
+    asked = progress if is_asked else None
+    study = Study(store.study, baseline, metric, margin, arms, damaged, asked, design, undeclared)
     _require_common_seed(study)
     return study
+
+
+def _both(first: Callable[[Run], bool] | None, second: Callable[[Run], bool]) -> Callable[[Run], bool]:
+    return second if first is None else lambda run: first(run) and second(run)
 
 
 def _baseline_setting(study: str, arms: Sequence[Arm], baseline: str) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from pipeline.analysis.arms import EPOCHS_TO, ComparedArm
 from pipeline.analysis.curves import INITIAL, higher_is_better
+from pipeline.analysis.looks import LookedArm, judge_looks
 from pipeline.analysis.pairing import have_same_curves
 from pipeline.analysis.study import Study
 from pipeline.analysis.verdict import direction, judge
@@ -26,8 +27,13 @@ def summarize(study: Study) -> pd.DataFrame:
     `stats.paired.compare_paired` (pairs is 0 where the arms were compared unpaired), p_holm and p_equivalent (corrected
     over the arms of a block), family (their number), verdict, seeds_needed, same_curves. Arms are tested for
     equivalence by `study.metric` alone, since the margin is in its unit.
+
+    Where that is the metric of a declared design, its arms are compared by the seeds of the looks they took part in,
+    and p, p_holm, p_equivalent, the interval and the verdict are those of the design, see `looks`. Then there are
+    besides: look (1 for the first), p_stagewise, p_uncorrected, difference_unbiased.
     """
     rows = []
+    looked = judge_looks(study, study.progress.design, len(study.progress.looks)) if study.progress else {}
     for metric in study.metrics:
         families: dict[str, list[dict[str, Any]]] = {}
         for arm in study.compared_arms:
@@ -37,12 +43,19 @@ def summarize(study: Study) -> pd.DataFrame:
             row = _describe(arm, metric)
             rows.append(row)
             if base is not None and values and base.values(metric):
-                row |= _compare(study, arm, base, metric)
+                is_declared = study.progress is not None and metric == study.metric
+                seeds = looked[arm.parts[0].folder].seeds if is_declared else study.paired_seeds(arm, metric)
+                row |= _compare(arm, base, metric, list(seeds))
                 families.setdefault(arm.family, []).append(row)
+        if study.progress and metric == study.metric:
+            folders = {arm.name: arm.parts[0].folder for arm in study.arms}
+            for row in (row for family in families.values() for row in family):
+                _judge_by_design(row, looked[folders[row["arm"]]])
+            continue
         for family in families.values():
             _judge_family(family, higher_is_better(metric), study.margin if metric == study.metric else 0.0)
     table = pd.DataFrame(rows)
-    whole_numbers = [name for name in ("censored", "pairs", "seeds_needed", "family") if name in table]
+    whole_numbers = [name for name in ("censored", "pairs", "seeds_needed", "family", "look") if name in table]
     return table.astype(dict.fromkeys(whole_numbers, "Int64"))
 
 
@@ -55,9 +68,12 @@ def _describe(arm: ComparedArm, metric: str) -> dict[str, Any]:
     return row | {OVER_SEEDS.get(k, k): v for k, v in describe_sample(np.array(list(values.values()))).items()}
 
 
-def _compare(study: Study, arm: ComparedArm, base: ComparedArm, metric: str) -> dict[str, Any]:
-    """The columns that compare an arm with its baseline, and `differences` [pairs] for `_judge_family`."""
-    values, base_values, seeds = arm.values(metric), base.values(metric), study.paired_seeds(arm, metric)
+def _compare(arm: ComparedArm, base: ComparedArm, metric: str, seeds: list[int]) -> dict[str, Any]:
+    """The columns that compare an arm with its baseline, and `differences` [pairs] for `_judge_family`.
+
+    seeds: the pairs; where there are none, the arms are compared unpaired.
+    """
+    values, base_values = arm.values(metric), base.values(metric)
     compare = compare_paired if seeds else compare_unpaired
     sample = np.array([values[seed] for seed in seeds or values])
     base_sample = np.array([base_values[seed] for seed in seeds or base_values])
@@ -83,6 +99,30 @@ def _judge_family(family: list[dict[str, Any]], higher_is_better: bool, margin: 
         row |= {
             "p_holm": p, "p_equivalent": p_equal, "family": len(family), "verdict": verdict, "seeds_needed": seeds,
         }  # fmt: skip
+
+
+def _judge_by_design(row: dict[str, Any], looked: LookedArm) -> None:
+    """Replace what a row says of chance by what the looks of the design say."""
+    del row["differences"]
+    result = looked.result
+    row |= {
+        "p_uncorrected": row["p"],
+        "p": result.p if result else np.nan,
+        "p_stagewise": result.p_stagewise if result else np.nan,
+        "p_holm": looked.p_holm,
+        "p_equivalent": looked.p_equivalent_holm,
+        "difference_ci_low": _finite(looked.low),
+        "difference_ci_high": _finite(looked.high),
+        "difference_unbiased": looked.unbiased,
+        "family": looked.family,
+        "verdict": looked.verdict,
+        "seeds_needed": None,
+        "look": looked.look + 1,
+    }
+
+
+def _finite(end: float) -> float:
+    return end if np.isfinite(end) else np.nan
 
 
 def seed_differences(study: Study) -> pd.DataFrame:

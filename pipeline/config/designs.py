@@ -19,7 +19,7 @@ def complete_design(config: Config) -> DesignSettings:
     require(config.until in (None, DECIDED), "until", config.until, "decided, or null")
     given = [override.partition("=")[0].lstrip("+") for override in config.overrides]
     for key in given if config.until is None else ():
-        if key == "design" or key.startswith("design."):
+        if key.startswith("design."):
             raise ConfigError(f"{key}: given without until=decided, which alone has a design; allowed: with it")
     if config.until is not None and "seeds" in given:
         line = "seeds: given with until=decided, which finds out how many it takes; allowed: design.most_seeds"

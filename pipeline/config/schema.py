@@ -170,7 +170,7 @@ class Tracking:
 class DesignSettings:
     """What `until=decided` declares before the first run; it stays as it is in `design.json` of the study."""
 
-    looks: Any = MISSING
+    looks: Any = (10, 20, 40, 80, 160)
     """Seeds of each look at the answer, ascending."""
     most_seeds: int | None = None
     """Seeds of the last look, in place of the looks from there on."""
@@ -199,7 +199,7 @@ class Settings:
     seeds: Any = MISSING
     """A count (10: the seeds 0 to 9) or a list such as `[3,7]`."""
     until: str | None = None
-    """`decided`: train more seeds, look by look, until every arm is decided, see below; null: train `seeds`."""
+    """`decided`: train more seeds, look by look, until every arm is decided, see `design`; null: train `seeds`."""
     keep_model: bool = False
     """Keep each run's trained model as `after.keras`, and the arm's best seed's in MLflow."""
     show_weights: bool = False

@@ -61,6 +61,10 @@ class DeclaredDesign:
         """Of everything that was declared."""
         return digest(asdict(self))
 
+    def answers(self, baseline: str, metric: str, margin: float | None) -> bool:
+        """Whether a question is the one that was declared; empty and None stand for whatever was."""
+        return baseline in ("", self.baseline) and metric in ("", self.metric) and margin in (None, self.margin)
+
     def arms_of(self, block: str) -> list[DeclaredArm]:
         """The arms of a block that are compared with its baseline."""
         return [arm for arm in self.arms if arm.block == block and arm.setting != self.baseline]
