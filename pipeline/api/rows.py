@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.errors import DataError, describe_size
 from pipeline.runtime.device import free_memory
 
-MOST_ROWS = 10**6  # of a Dataset that does not say how many it has
+MOST_ROWS = 3 * 10**5  # of a Dataset that does not say how many it has
 ALLOWED = (
     "(x, y), a DataFrame with target=, a finite tf.data.Dataset of (x, y), the path of a file or of a folder of "
     "pictures, or a name of conf/data"
