@@ -71,9 +71,10 @@ def _run_request(arguments: Arguments) -> int:
         refuse_listed_defaults(arguments)
         check_callbacks(arguments)
         sys.argv[1:] = arguments.ordered
-        goes_on = True
+        goes_on, looks = True, 0
         while goes_on:  # of `until=decided` one look after the other, of any other request once
-            begin_request(arguments.plan_only)
+            begin_request(arguments.plan_only, is_next_look=looks > 0)
+            looks += 1
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(train_job)()
             request = current_request()
             goes_on = request is not None and finish_look(request)

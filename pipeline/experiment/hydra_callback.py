@@ -74,12 +74,17 @@ def current_request() -> Request | None:
     return _requests[-1] if _requests else None
 
 
-def begin_request(plan_only: bool = False) -> None:
-    """Forget the request of an earlier command in this process. plan_only: show the next one, and train nothing."""
+def begin_request(plan_only: bool = False, is_next_look: bool = False) -> None:
+    """Forget the request of an earlier command in this process.
+
+    plan_only: show the next one, and train nothing. is_next_look: it is the next look of the same command, so what was
+    told stays told.
+    """
     _requests.clear()
-    forget_told()
-    forget_user_classes()
-    ValidateJobs.plan_only = plan_only
+    if not is_next_look:
+        forget_told()
+        forget_user_classes()
+    ValidateJobs.plan_only, ValidateJobs.is_next_look = plan_only, is_next_look
     JobRuntime.instance().set(VALIDATED, "")
 
 
@@ -103,10 +108,11 @@ def _as_typed(overrides: Any) -> list[str]:
 class ValidateJobs(Callback):
     """Plan all jobs of a request, and end the process with exit code 2 where one of them is invalid.
 
-    plan_only: show the plan and end the process with exit code 0.
+    plan_only: show the plan and end the process with exit code 0. is_next_look: say nothing that the look before said.
     """
 
     plan_only = False
+    is_next_look = False
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Validate the single job of a run."""
@@ -145,7 +151,8 @@ class ValidateJobs(Callback):
                 plans.append(plan_job(load_config(composed, job)))
         refuse_conflicting(plans)
         check_code([(plan.config, plan.settings) for plan in plans])
-        _report_redundant(plans)
+        if not self.is_next_look:
+            _report_redundant(plans)
         arms = plans_by_arm(plans)
         for plan in {(plan.store, plan.config.tracking.uri): plan for plan in arms}.values():
             check_address(plan.config.tracking)
@@ -153,7 +160,7 @@ class ValidateJobs(Callback):
             if plan.config.tracking.enabled and not self.plan_only:
                 forget_dead_holder(lock_file(store_uri(plan.config.tracking), plan.store.results))
         to_train = [seeds_to_train(plan) for plan in arms]
-        if not self.plan_only and (start := describe_start(arms, to_train)):
+        if not self.plan_only and (start := describe_start(arms, to_train, has_tensorflow=self.is_next_look)):
             print(start, flush=True)
         failures = tuple(read_failure(plan.store, plan.arm) for plan in arms)
         with tempfile.TemporaryDirectory() as aside:

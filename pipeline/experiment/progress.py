@@ -66,15 +66,19 @@ def passing_line(text: str) -> Iterator[None]:
             sys.stdout.flush()
 
 
-def describe_start(plans: Sequence[Plan], to_train: Sequence[Sequence[int]]) -> str:
-    """What a request begins with: how many runs there are to train, and what is waited for first. "" where none."""
+def describe_start(plans: Sequence[Plan], to_train: Sequence[Sequence[int]], has_tensorflow: bool = False) -> str:
+    """What a request begins with: how many runs there are to train, and what is waited for first. "" where none.
+
+    has_tensorflow: whether it is loaded already.
+    """
     missing, wanted = sum(map(len, to_train)), sum(len(plan.keys) for plan in plans)
     if not missing:
         return ""
     arms = "1 arm" if len(plans) == 1 else f"{len(plans)} arms"
     stored = f", {wanted - missing} stored" if wanted > missing else ""
     runs = "1 run" if missing == 1 else f"{missing} runs"
-    return f"{arms}: {runs} to train{stored}; loading TensorFlow takes some seconds"
+    wait = "" if has_tensorflow else "; loading TensorFlow takes some seconds"
+    return f"{arms}: {runs} to train{stored}{wait}"
 
 
 def describe_left(seconds: float | None) -> str:

@@ -151,8 +151,9 @@ def describe_look(progress: Progress, judged: dict[str, LookedArm], names: dict[
     look, design = progress.looks[-1], progress.design
     of = f" of {study}" if study else ""
     decided = [f"{names.get(arm, arm)} {verdict} ({_why(judged[arm])})" for arm, verdict in look.decided.items()]
-    still = [names.get(arm.arm, arm.arm) for arm in progress.open_arms]
-    parts = [*decided, *([f"{', '.join(still)} open"] if still else [])]
+    still = ", ".join(names.get(arm.arm, arm.arm) for arm in progress.open_arms)
+    end = "undecided at the end" if progress.finished else "undecided yet"
+    parts = [*decided, *([f"{still} {end}"] if still else [])]
     return f"look {len(progress.looks)} of {len(design.looks)}{of}, {look.seeds} seeds: {'; '.join(parts)}"
 
 
