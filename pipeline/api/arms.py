@@ -86,5 +86,9 @@ def _initializer(value: Any) -> tuple[Any, tuple[UserClass, ...]]:
     if is_keras_object(value) and is_own(value):
         form, known = own_form(value, "arms")
         return form, (known,)
+    if not is_keras_object(value):
+        shown = getattr(value, "__name__", None) or type(value).__name__
+        raise ConfigError("arms", shown, "names, initializers of Keras, or an object of your own subclass of "
+                          "keras.initializers.Initializer")  # fmt: skip
     form = serialized(value, "arms")
     return form | {"config": without_defaults("initializers", form["class_name"], form["config"])}, ()

@@ -230,4 +230,4 @@ def make_study(
 def _full_metric(metric: str, plan: Plan, arms: Collection[str]) -> str:
     """The name of a stored metric: `accuracy` is that of the test."""
     stored = {name for run in plan.store.runs(plan.arm) for name in run.meta["metrics"]}
-    return f"test_{metric}" if metric and metric not in stored and f"test_{metric}" in stored else metric
+    return f"test_{metric}" if f"test_{metric}" in stored else metric

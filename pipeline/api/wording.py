@@ -18,9 +18,11 @@ SENTENCES = (
     (r"^bias_layers: all given, but no layer of (\S+) takes the choice: .*",
      "model: no layer leaves its bias open; allowed: one with a bias and without a bias_initializer of its own"),
     (r"^missing: refuse given, but (\w+) (?:holds|has) ", r"\1: "),
+    (r"; allowed: softmax, or a last Dense layer without units, which then follow from the data$",
+     "; allowed: softmax, or from_logits=True in the loss that the model is compiled with"),
     (r"\bmissing=(drop|impute)\b", r"missing='\1'"),
     (r"--help lists all; a class of your own: .*", "allowed: any of Keras, your own as MyInitializer(0.1)"),
-    (r"\b(of|but) arrays\b", r"\1 data"),
+    (r"\b(of|but) arrays\b(?!-)", r"\1 data"),
 )  # fmt: skip
 VALUES = {"null": "None", "true": "True", "false": "False"}
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import cloudpickle
 
+from pipeline.analysis.arms import EPOCHS_TO
+from pipeline.analysis.curves import INITIAL
+from pipeline.config.metrics import RUN_LENGTHS, metric_part
 from pipeline.config.schema import Tracking
 from pipeline.config.user_classes import UserClass, add_user_class
 from pipeline.data.sources import load_dataset
-from pipeline.errors import printable
+from pipeline.errors import ConfigError, printable
 from pipeline.experiment.ablation import ablate_studies
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.plan import Plan
@@ -19,6 +22,7 @@ from pipeline.experiment.run import Progress, train_and_store
 from pipeline.runtime.device import start_tensorflow
 from pipeline.store.runs import RunStore
 from pipeline.tracking.client import store_uri
+from pipeline.training.objectives import metric_names
 
 PROGRAM = "pipeline.api.compare_initializers"
 
@@ -36,11 +40,24 @@ def define(content: bytes, device: str, portable: bool, progress: Any) -> None:
         add_user_class(UserClass(name, group, cls, digest))
 
 
-def check(plans: Sequence[Plan], progress: Any) -> list[str]:
-    """Check what only TensorFlow can tell; returns how the data were read, in sentences. Raises ConfigError."""
+def check(plans: Sequence[Plan], metric: str, progress: Any) -> list[str]:
+    """Check what only TensorFlow can tell, and that the runs will have the metric; returns how the data were read, in
+    sentences. Raises ConfigError."""
+    check_metric(plans[0], metric)
     check_plans(plans)
     remarks = [printable(line) for plan in plans if plan.missing for line in load_dataset(plan.config.data).remarks]
     return list(dict.fromkeys(remarks))
+
+
+def check_metric(plan: Plan, metric: str) -> None:
+    """Raise ConfigError for a verdict's metric that no run of the plan will have."""
+    training = plan.config.training
+    of_others = metric == INITIAL or metric.startswith(EPOCHS_TO)
+    if not metric or of_others or (training.stop and metric in RUN_LENGTHS):
+        return
+    names = [*metric_names(training, load_dataset(plan.config.data).task), "loss"]
+    if metric_part(metric) not in names:
+        raise ConfigError("metric", metric, f"{', '.join(names)}; others where metrics= names them")
 
 
 def train(plan: Plan, seeds: Sequence[int], progress: Progress) -> None:

@@ -109,7 +109,7 @@ def higher_is_better(measure: str) -> bool:
 
     Losses, and whatever is not in the table, are better lower, unless the name ends in accuracy or auc.
     """
-    metric, name = _metric(measure), _metric_part(measure)
+    metric, name = _metric(measure), metric_part(measure)
     if metric is None and name in _own_directions:
         return _own_directions[name]
     return metric.higher if metric else measure.endswith(("accuracy", "auc"))
@@ -122,10 +122,11 @@ def is_in_unit(measure: str) -> bool:
 
 
 def _metric(measure: str) -> Metric | None:
-    name = _metric_part(measure)
+    name = metric_part(measure)
     return METRICS.get("top_5" if top_k(name) else name)
 
 
-def _metric_part(measure: str) -> str:
+def metric_part(measure: str) -> str:
+    """The metric that a run's measure is of: `f1` for `test_f1` or `best_val_f1`."""
     match = _MEASURE.fullmatch(measure)
     return match[1] if match else measure

@@ -104,6 +104,9 @@ def test_a_second_call_trains_nothing(study: Study, iris: tuple[np.ndarray, np.n
     again = compare_initializers(network(), iris, results=results, study="flowers", **fewer)
     assert {path: path.stat().st_mtime_ns for path in results.rglob("run.json")} == files
     assert list(again.verdicts) == ["zeros", "ones"]
+    for metric in ("accuracy", "loss", "best_val_loss"):
+        named = compare_initializers(network(), iris, results=results, study="flowers", metric=metric, **fewer)
+        assert named.comparison.study.metric == (metric if "_" in metric else f"test_{metric}")
     backwards = compare_initializers(
         network(), iris, results=results, study="flowers", **fewer | {"arms": ARMS[2:0:-1]}
     )

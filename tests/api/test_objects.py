@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from factories import compose_config
 from own_classes import Squares, Within
 
 from pipeline.api.arms import read_arms
@@ -27,8 +28,10 @@ from pipeline.api.settings import (
 from pipeline.api.stopping import stop_settings, with_callbacks
 from pipeline.api.study import Verdicts
 from pipeline.api.wording import in_python
+from pipeline.api.worker import check_metric
 from pipeline.config.stopping import complete_stop
 from pipeline.errors import ConfigError
+from pipeline.experiment.plan import plan_job
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -190,7 +193,7 @@ def test_arms() -> None:
     ([], "arms: [] given; allowed: a list of names"),
     ([0.1], 'arms: 0.1 given; allowed: "constant(0.1)"'),
     ([None], "arms: NoneType given; allowed: names"),
-    ([np.zeros], "arms: zeros given; allowed: a name that Keras knows, an object of Keras"),
+    ([np.zeros], "arms: zeros given; allowed: names, initializers of Keras, or an object of your own subclass"),
     ([Forgetful(0.3)], "arms: Forgetful loses its step, which is not in its config; allowed: a get_config"),
 ])  # fmt: skip
 def test_what_are_no_arms_is_refused(arms: Any, line: str) -> None:
@@ -360,6 +363,9 @@ def test_losses_and_metrics_of_ones_own() -> None:
 
 @pytest.mark.parametrize(("line", "said"), [
     ("code: the initializer of dense/bias draws values of shape (3,)", "arms: the initializer of dense/bias draws"),
+    ("model: its output layer is linear; allowed: softmax, or a last Dense layer without units, which then follow from "
+     "the data", "model: its output layer is linear; allowed: softmax, or from_logits=True"),
+    ("metric: no run of arrays-mlp-1 has it", "metric: no run of arrays-mlp-1 has it"),
     ("data: the target of arrays has one class only", "data: the target of data has one class only"),
     ("bias_layers: all given, but no layer of net takes the choice: x; y", "model: no layer leaves its bias"),
     ("model: code; allowed: what Keras has by name, and functions that a file of code=[...] registers",
@@ -368,3 +374,17 @@ def test_losses_and_metrics_of_ones_own() -> None:
 def test_messages_know_no_command_line(line: str, said: str) -> None:
     """A program has no files of code, and no bias_layers that it did not give."""
     assert in_python(line).startswith(said)
+
+
+@pytest.mark.parametrize(("metric", "known"), [
+    ("", True), ("accuracy", True), ("best_val_accuracy", True), ("test_loss", True), ("initial_loss", True),
+    ("nope", False), ("test_f1", False), ("epochs_run", False), ("r2", False),
+])  # fmt: skip
+def test_a_metric_that_no_run_will_have_is_refused_before_training(metric: str, known: bool) -> None:
+    """Afterwards, all that was trained would be lost with a temporary folder."""
+    plan = plan_job(compose_config("data=iris", "model=linear"))
+    if known:
+        check_metric(plan, metric)
+        return
+    with pytest.raises(ConfigError, match=rf"^metric: {metric} given; allowed: accuracy, loss; others where metrics="):
+        check_metric(plan, metric)
