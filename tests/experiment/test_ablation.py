@@ -65,13 +65,18 @@ def ablate(*outcomes: Outcome) -> list[str]:
         ("data=diabetes", "model=linear", "training.metrics=[mae,mse]", "training.batch_size=94"),
         ("data=breast_cancer", "model=linear", "training.metrics=[accuracy,auc]", "training.batch_size=91",
          "bias_initializer=class_prior"),
-        ("data=digits", "model=cnn", "training.epochs=1", "training.batch_size=383",
-         "bias_initializer=random_asymmetric"),
+        pytest.param(
+            ("data=digits", "model=cnn", "training.epochs=1", "training.batch_size=383",
+             "bias_initializer=random_asymmetric"), marks=pytest.mark.slow
+        ),
         pytest.param(
             ("data=digits", "model=lstm", "training.epochs=1", "bias_initializer=chrono"), marks=pytest.mark.slow
         ),
         pytest.param(("data.standardize=false", *MASKED), marks=pytest.mark.slow),
-        ("data=wine", "training.class_weight=balanced", "training.batch_size=113", "optimizer=sgd", *NESTED),
+        pytest.param(
+            ("data=wine", "training.class_weight=balanced", "training.batch_size=113", "optimizer=sgd", *NESTED),
+            marks=pytest.mark.slow
+        ),
     ],
     ids=["mlp", "regression", "binary", "convolution", "recurrent", "masked", "nested"],
 )  # fmt: skip

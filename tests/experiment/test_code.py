@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from factories import compose_config
+from factories import change_config, compose_config
 
 from pipeline.errors import ConfigError
 from pipeline.experiment.code import used_code
@@ -22,11 +22,10 @@ def test_a_misspelt_loss_or_metric_is_named_with_the_nearest(tmp_path: Path) -> 
     """Its key and value, and not the file, which is right."""
     (tmp_path / "mine.py").write_text(CODE)
     files = load_code([str(tmp_path / "mine.py")])
-    for key, value in (
-        ("training.loss", "'codetest>my_los'"),
-        ("training.metrics", "[{class_name: 'codetest>my_los'}]"),
-    ):
+    config = compose_config("data=iris", "model=linear")
+    for key, value in (("loss", "codetest>my_los"), ("metrics", [{"class_name": "codetest>my_los"}])):
         with pytest.raises(ConfigError) as refusal:
-            used_code(compose_config(f"{key}={value}"), [], files)
-        assert str(refusal.value).startswith(f"{key}: codetest>my_los given; nearest: codetest>my_loss")
-    assert used_code(compose_config("training.loss='codetest>my_loss'"), [], files)[0]["used"] == ["codetest>my_loss"]
+            used_code(change_config(config, training={key: value}), [], files)
+        assert str(refusal.value).startswith(f"training.{key}: codetest>my_los given; nearest: codetest>my_loss")
+    right = change_config(config, training={"loss": "codetest>my_loss"})
+    assert used_code(right, [], files)[0]["used"] == ["codetest>my_loss"]

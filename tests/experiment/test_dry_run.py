@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from factories import CommandResult, TrainedStudy, change_config, compose_config
+from factories import CommandResult, TrainedStudy, change_config, compose_config, share
 from reference import train
 
 from pipeline import train as cli_train
@@ -196,7 +196,7 @@ def test_the_plan_refuses_what_cannot_work(cli: Callable[..., CommandResult]) ->
 
 
 @pytest.mark.parametrize(
-    "command", [("--plan", "-m", "bias_initializer=zeros,ones"), ("-m", "bias_initializer=ones", "--plan")]
+    "command", share([(("-m", "bias_initializer=ones", "--plan"),), (("--plan", "-m", "bias_initializer=zeros,ones"),)])
 )
 def test_the_flag_may_stand_anywhere(
     command: tuple[str, ...], small: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,

@@ -71,6 +71,7 @@ def test_a_failed_job_is_named_and_the_others_are_kept(cli: Callable[..., Comman
     assert read_failure(store, ARMS[1]) is None
 
 
+@pytest.mark.slow
 def test_batches_after_a_failed_job_are_started(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
     """With jobs in batches of one, the failure of the first stops no other."""
     store = RunStore(tmp_path / "results", "iris-linear")
@@ -127,6 +128,7 @@ def test_the_failure_of_another_sweep_is_not_this_ones(
     assert (result.code, result.err) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_sweep_that_starts_keeps_the_failures_of_others(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
     """Another sweep, which may be running, has yet to report it: only training what it lacks clears it."""
     quick = ("data=iris", "model=linear", "training.epochs=1")
