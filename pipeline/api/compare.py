@@ -130,7 +130,7 @@ def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, no
     if any(plan.missing for plan in plans):
         start_trainer()
         bar.begin("starting TensorFlow")
-        own = used_classes(asdict(plans[0].config.training))
+        own = used_classes([asdict(plans[0].config.training), plans[0].config.kernel_initializer])
         given = [*model.classes, *(known for arm in arms for known in arm.classes), *own]
         if classes := dict.fromkeys(given):
             runtime = plans[0].config.runtime

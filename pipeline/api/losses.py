@@ -16,6 +16,7 @@ METRIC_NAMES = {
     "acc": "accuracy", "sparse_categorical_accuracy": "accuracy", "categorical_accuracy": "accuracy",
     "binary_accuracy": "accuracy", "mean_absolute_error": "mae", "mean_squared_error": "mse",
     "root_mean_squared_error": "rmse", "r2_score": "r2", "f1_score": "f1",
+    **dict.fromkeys(("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy"), "log_loss"),
 }  # fmt: skip
 NEUTRAL = {"thresholds": (0.5,), "threshold": (0.5,), "average": ("macro",)}  # what the table's metrics do
 OWN = "an object of your own subclass of keras.{}"

@@ -9,10 +9,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pipeline.api.arms import GivenArm
+from pipeline.api.classes import is_own, own_form
 from pipeline.api.data import StagedData, check_no_file_settings
 from pipeline.api.losses import loss_settings, metric_settings
 from pipeline.api.models import GivenModel
-from pipeline.api.objects import optimizer_settings, plain
+from pipeline.api.objects import is_keras_object, optimizer_settings, plain, serialized, without_defaults
 from pipeline.api.stopping import stop_settings
 from pipeline.api.wording import argument_names
 from pipeline.config.load import file_stem, load_config
@@ -144,6 +145,13 @@ def _set(tree: dict[str, Any], name: str, value: Any) -> None:
         tree["training"]["stop"] = plain(stop_settings(value))
     elif name == "metrics":
         tree["training"]["metrics"] = metric_settings(value)
+    elif name == "kernel_initializer" and is_keras_object(value):
+        form = own_form(value, name)[0] if is_own(value) else serialized(value, name)
+        tree[name] = form | {"config": without_defaults("initializers", form["class_name"], form["config"])}
+    elif is_keras_object(value) or callable(value):
+        raise ConfigError(
+            name, getattr(value, "__name__", type(value).__name__), "a number, a text, or a list of these"
+        )
     else:
         group, _, inner = setting_keys()[name].rpartition(".")
         (tree[group] if group else tree)[inner] = plain(list(value) if isinstance(value, (range, set)) else value)

@@ -304,8 +304,9 @@ def test_a_metric_with_arguments_that_make_it_another_is_refused(metric: Any) ->
 def test_arguments_of_metrics_that_change_nothing_are_fine() -> None:
     """Defaults, names, and what the table's metrics do."""
     given = [keras.metrics.BinaryAccuracy("acc", threshold=0.5), keras.metrics.Precision(name="p"),
-             keras.metrics.F1Score(average="macro"), keras.metrics.AUC(), keras.metrics.R2Score()]  # fmt: skip
-    assert metric_settings(given) == ["accuracy", "precision", "f1", "auc", "r2"]
+             keras.metrics.F1Score(average="macro"), keras.metrics.AUC(), keras.metrics.R2Score(),
+             keras.metrics.SparseCategoricalCrossentropy()]  # fmt: skip
+    assert metric_settings(given) == ["accuracy", "precision", "f1", "auc", "r2", "log_loss"]
 
 
 @pytest.mark.parametrize(("more", "line"), [
@@ -388,3 +389,18 @@ def test_a_metric_that_no_run_will_have_is_refused_before_training(metric: str, 
         return
     with pytest.raises(ConfigError, match=rf"^metric: {metric} given; allowed: accuracy, loss; others where metrics="):
         check_metric(plan, metric)
+
+
+@pytest.mark.slow
+def test_a_kernel_initializer_may_be_an_object(tmp_path: Path) -> None:
+    """Of Keras or of the user's own; of another setting, an object is refused in a line."""
+    data = stage_data({"data": "iris"}, None, None, tmp_path)
+
+    def kernel(**given: Any) -> Any:
+        (config,) = build_configs(read_model(dense()), data, read_arms(["zeros"]), given, tmp_path, "")
+        return config.kernel_initializer
+
+    assert kernel(kernel_initializer=keras.initializers.HeNormal()) == {"class_name": "HeNormal", "config": {}}
+    assert kernel(kernel_initializer=Steps(0.5)) == {"class_name": "tests>Steps", "config": {"step": 0.5}}
+    with pytest.raises(ConfigError, match=r"^batch_size: HeNormal given; allowed: a number, a text"):
+        kernel(batch_size=keras.initializers.HeNormal())
