@@ -63,9 +63,37 @@ def run_warnings(study: Study) -> list[RunWarning]:
         warnings.append(RunWarning("different epochs", None, f"{block or 'with the defaults'}: {sentence}", True))
     for group in group_damaged(study.damaged):
         warnings.append(RunWarning(DAMAGED, None, f"{group.sentence} and left out: {group.reason}.", True))
-    warnings += [*_about_test_rows(study), *_about_stopping(study), *_about_own_biases(study),
+    warnings += [*_about_looks(study), *_about_test_rows(study), *_about_stopping(study), *_about_own_biases(study),
                  *_about_seals(study)]  # fmt: skip
     return warnings
+
+
+def _about_looks(study: Study) -> Iterator[RunWarning]:
+    """Answers that were looked at before, and a design that asks another question or has other arms."""
+    design = study.design
+    if design is not None and study.progress is None:
+        sentence = (
+            f"{study.name} declared another question before its first run: {design.metric} against {design.baseline}, "
+            f"margin {design.margin:g}; what follows is not covered by its level, and only explores."
+        )
+        yield RunWarning("other question than declared", None, sentence, True)
+    if study.undeclared:
+        sentence = f"left out, since the study did not declare it before its first run: {', '.join(study.undeclared)}."
+        yield RunWarning("not declared", None, sentence)
+    if study.progress is not None and study.progress.design.seeds_before:
+        n = study.progress.design.seeds_before
+        sentence = f"{n} seeds of an arm were stored before the looks were declared; an answer may have rested on them."
+        yield RunWarning("looks", None, sentence)
+    counts = {tuple(study.earlier_looks(arm, seeds)[1]) for arm in study.compared_arms
+              if len(seeds := study.paired_seeds(arm, study.metric)) > 1}  # fmt: skip
+    looks = max(counts, key=len, default=())
+    if len(looks) > 1:
+        seeds = f"{', '.join(map(str, looks[:-1]))} and {looks[-1]} seeds"
+        sentence = (
+            f"the answer was looked at with {seeds}, and a p that knows of one look only is too optimistic: those of "
+            f"{study.metric} allow for all {len(looks)} looks, the others do not. `until=decided` declares its looks first."
+        )
+        yield RunWarning("looked before", None, sentence, True)
 
 
 def _about_test_rows(study: Study) -> Iterator[RunWarning]:

@@ -1,7 +1,7 @@
 """A study as it is compared: its arms, their baselines and pairs, each computed once."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -9,9 +9,11 @@ from statistics import fmean
 from pipeline.analysis.arms import EPOCHS_TO, Arm, ComparedArm, final_metrics, load_arms, seed_spans
 from pipeline.analysis.blocks import PooledArm, pool_arms
 from pipeline.analysis.curves import different_epochs, higher_is_better, measure_curves
+from pipeline.analysis.earlier import looks_at
 from pipeline.analysis.pairing import mismatches
 from pipeline.config.metrics import RUN_LENGTHS, is_in_unit
 from pipeline.errors import ConfigError, closest, require
+from pipeline.store.answers import read_answers
 from pipeline.store.designs import DeclaredDesign, Progress, read_progress
 from pipeline.store.runs import DamagedRun, Run, RunStore
 
@@ -25,7 +27,8 @@ class Study:
     baseline: the bias setting that arms are compared with. metric: what the verdict is about. margin: the largest
     difference of it that does not matter. damaged: the runs that do not count. progress: how far the declared design
     has come whose question this is; None without a design, or for another question. design: the declared one, whatever
-    is asked. undeclared: the arms that it leaves out.
+    is asked. undeclared: the arms that it leaves out. answers: the seeds of each arm in the answers that were given
+    before, see `earlier`.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Study:
     progress: Progress | None = None
     design: DeclaredDesign | None = None
     undeclared: Sequence[str] = ()
+    answers: Sequence[Mapping[str, Sequence[int]]] = ()
 
     @property
     def arm_names(self) -> list[str]:
@@ -52,6 +56,11 @@ class Study:
     def shared(self) -> list[str]:
         """The overrides that all arms share, which their names leave out."""
         return sorted(self.arms[0].shared)
+
+    @property
+    def seeds(self) -> dict[str, list[int]]:
+        """The complete seeds of each arm, by its folder: what an answer rests on."""
+        return {arm.folder: sorted(arm.complete_seeds) for arm in self.arms}
 
     @property
     def higher_is_better(self) -> bool:
@@ -92,6 +101,17 @@ class Study:
         """The arm that `arm` is compared with; None for a baseline, and in a block without one."""
         baseline = self.baselines.get(arm.block)
         return None if baseline is arm else baseline
+
+    def earlier_looks(self, arm: ComparedArm, seeds: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Order an arm's paired seeds by the answers that had them before, see `earlier.looks_at`.
+
+        An arm over several blocks has had a seed where all its arms had it.
+        """
+        base = self.baseline_of(arm)
+        if base is None or not self.answers or self.progress is not None:
+            return list(seeds), [len(seeds)]
+        names = [part.folder for side in (arm, base) for part in side.parts]
+        return looks_at(seeds, [set.intersection(*(set(one.get(name, ())) for name in names)) for one in self.answers])
 
     def mismatches(self, arm: ComparedArm) -> dict[int, list[str]]:
         """The seeds on which an arm and its baseline started differently, see `pairing.mismatches`."""
@@ -152,7 +172,7 @@ def load_study(
         raise ConfigError(f"metric: no run of {store.study} has {metric}; {closest(metric, metrics)}")
     margin = _default_margin(arms, baseline, metric) if margin is None else margin
     asked = progress if is_asked else None
-    study = Study(store.study, baseline, metric, margin, arms, damaged, asked, design, undeclared)
+    study = Study(store.study, baseline, metric, margin, arms, damaged, asked, design, undeclared, read_answers(store))
     _require_common_seed(study)
     return study
 

@@ -7,11 +7,12 @@ import pandas as pd
 
 from pipeline.analysis.arms import EPOCHS_TO, ComparedArm
 from pipeline.analysis.curves import INITIAL, higher_is_better
+from pipeline.analysis.earlier import correct_for_looks, corrected_equivalence
 from pipeline.analysis.looks import LookedArm, judge_looks
 from pipeline.analysis.pairing import have_same_curves
 from pipeline.analysis.study import Study
 from pipeline.analysis.verdict import direction, judge
-from pipeline.stats.intervals import describe_sample
+from pipeline.stats.intervals import ALPHA, describe_sample
 from pipeline.stats.paired import compare_paired, compare_unpaired, equivalence, holm, paired_differences
 
 # Name in `stats` -> column of the table.
@@ -46,6 +47,8 @@ def summarize(study: Study) -> pd.DataFrame:
                 is_declared = study.progress is not None and metric == study.metric
                 seeds = looked[arm.parts[0].folder].seeds if is_declared else study.paired_seeds(arm, metric)
                 row |= _compare(arm, base, metric, list(seeds))
+                if metric == study.metric and not is_declared and seeds:
+                    _account_for_looks(study, row, arm, base)
                 families.setdefault(arm.family, []).append(row)
         if study.progress and metric == study.metric:
             folders = {arm.name: arm.parts[0].folder for arm in study.arms}
@@ -84,9 +87,21 @@ def _compare(arm: ComparedArm, base: ComparedArm, metric: str, seeds: list[int])
     return {"baseline": base.name} | columns | {"same_curves": same_curves, "differences": differences}
 
 
+def _account_for_looks(study: Study, row: dict[str, Any], arm: ComparedArm, base: ComparedArm) -> None:
+    """Correct a row for the answers that were given before seeds were added, see `earlier`."""
+    seeds, looks = study.earlier_looks(arm, study.paired_seeds(arm, study.metric))
+    if len(looks) > 1:
+        values, base_values = arm.values(study.metric), base.values(study.metric)
+        pairs = paired_differences(np.array([values[s] for s in seeds]), np.array([base_values[s] for s in seeds]))
+        correct_for_looks(row, *pairs, looks)
+
+
 def _judge_family(family: list[dict[str, Any]], higher_is_better: bool, margin: float) -> None:
     """Correct the p of the arms compared together, and add what follows from it to their rows."""
-    p_equivalent = [equivalence(row["differences"], margin) if margin else np.nan for row in family]
+    p_equivalent = [
+        corrected_equivalence(equivalence(row["differences"], margin), row.pop("level", ALPHA)) if margin else np.nan
+        for row in family
+    ]
     corrected = zip(family, holm([row["p"] for row in family]), holm(p_equivalent), strict=True)
     for row, p, p_equal in corrected:
         differences = row.pop("differences")
@@ -117,6 +132,7 @@ def _judge_by_design(row: dict[str, Any], looked: LookedArm) -> None:
         "family": looked.family,
         "verdict": looked.verdict,
         "seeds_needed": None,
+        "looks": ", ".join(map(str, looked.counts)),
         "look": looked.look + 1,
     }
 

@@ -28,10 +28,12 @@ class Verdict:
     p: two-sided, that there is no difference. p_equivalent: of two one-sided tests against the margin, after Holm.
     p_holm: p after Holm's correction for the `family` arms that were compared together. seeds_needed: how many seeds
     would decide an undecided arm with 80 % power if differences stay as they are. same_curves: whether the learning
-    curves equal the baseline's on every pair, bit for bit. Of a declared design: look: the last one that the arm took
-    part in, from 1; p, p_holm and p_equivalent hold at every look, the interval is the repeated one; p_stagewise: among
-    the studies that had not ended at an earlier look; p_uncorrected: as if these seeds had been the only look;
-    difference_unbiased: without what ending early adds. sentence: all of this in words.
+    curves equal the baseline's on every pair, bit for bit.
+    looks: the numbers of pairs that answers rested on, this one last, where p and the interval account for them;
+    p_uncorrected: as if this were the only look. Of a declared design: look: the last one that the arm took part in,
+    from 1; p, p_holm and p_equivalent hold at every look, the interval is the repeated one; p_stagewise: among the
+    studies that had not ended at an earlier look; difference_unbiased: without what ending early adds.
+    sentence: all of this in words.
     """
 
     arm: str
@@ -59,6 +61,7 @@ class Verdict:
     family: int | None
     seeds_needed: int | None
     same_curves: bool | None
+    looks: str | None = None
     look: int | None = None
     p_stagewise: float | None = None
     p_uncorrected: float | None = None
@@ -86,7 +89,7 @@ def numbers_of(row: dict[str, Any]) -> dict[str, Any]:
     names = (
         "seeds", "diverged", "censored", "mean", "std", "ci_low", "ci_high", "baseline", "pairs", "difference",
         "difference_ci_low", "difference_ci_high", "p", "p_holm", "p_equivalent", "family", "seeds_needed",
-        "same_curves", "look", "p_stagewise", "p_uncorrected", "difference_unbiased",
+        "same_curves", "looks", "look", "p_stagewise", "p_uncorrected", "difference_unbiased",
     )  # fmt: skip
     return {name: row.get(name) for name in names}
 

@@ -212,6 +212,7 @@ def make_study(
 ) -> Study:
     """Compare the runs that the plans ask for, and no others of the same study."""
     from pipeline.analysis.comparison import compare_study
+    from pipeline.store.answers import record_answer
 
     by_arm = {plan.arm: plan for plan in plans}
 
@@ -222,6 +223,7 @@ def make_study(
     metric = _full_metric(question.metric, plans[0], by_arm)
     store = plans[0].store
     comparison = compare_study(store, baseline, metric, question.margin, question.threshold, keep=is_asked_for)
+    record_answer(store, comparison.study.seeds)
     shown = {arm.runs[0].meta["config"]["bias_setting"]: arm.setting for arm in comparison.study.arms}
     names = {given: shown.get(setting, setting) for given, setting in names.items()} | shown
     return Study(comparison, store, names, notes, question.threshold)

@@ -22,6 +22,7 @@ from pipeline.report.methods import render_methods, render_references
 from pipeline.report.ranking import FILES as RANKING_FILES
 from pipeline.report.ranking import write_ranking
 from pipeline.report.render import draw_figure, finish_figures
+from pipeline.store.answers import record_answer
 from pipeline.store.files import check_writable
 from pipeline.store.places import check_file
 from pipeline.store.runs import RunStore
@@ -54,8 +55,9 @@ def report_studies(
     _check_places([reports / store.study for store in stores])
     comparisons = [compare_study(store, **question) for store in stores]
     ranking = rank_arms(comparisons) if len(comparisons) > 1 else None
-    for comparison in comparisons:
+    for comparison, store in zip(comparisons, stores, strict=True):
         name = comparison.study.name
+        record_answer(store, comparison.study.seeds)
         write_report(comparison, reports / name, command(name), figures, pdf)
         print_comparison(comparison)
         print(f"Report: {short_path(reports / name / 'report.html')}")

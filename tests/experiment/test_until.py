@@ -168,7 +168,8 @@ def test_looks_decide_arms_for_good(tmp_path: Path) -> None:
 
 
 QUICK = ("-m", "data=iris", "model=linear", "training.epochs=1", "training.xla=false", "ablation=false",
-         "until=decided", "bias_initializer=zeros,ones", "use_bias=true", "design.looks=[4,8,12]", "design.spending=pocock")  # fmt: skip
+         "until=decided", "bias_initializer=zeros,ones", "use_bias=true", "design.looks=[4,8,12]",
+         "design.spending=pocock")  # fmt: skip
 
 
 @pytest.mark.slow
