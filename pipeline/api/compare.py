@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pipeline.api.classes import pickled
 from pipeline.api.data import StagedData, stage_data
 from pipeline.api.models import read_model
 from pipeline.api.progress import Bar, progress_bar
-from pipeline.api.settings import Question, build_configs, check_names, check_question, standardizing_note
+from pipeline.api.settings import Question, build_configs, check_design, check_names, check_question, standardizing_note
 from pipeline.api.state import kept_state
 from pipeline.api.stopping import with_callbacks
 from pipeline.api.study import Study, make_study
@@ -29,6 +29,7 @@ from pipeline.experiment.isolation import JobError, start_trainer, stop_trainer,
 from pipeline.experiment.outcome import Outcome, plans_by_arm
 from pipeline.experiment.plan import plan_job, shown_names
 from pipeline.experiment.run import run_arm
+from pipeline.experiment.until import declare_designs, take_looks
 from pipeline.experiment.validate import refuse_conflicting
 from pipeline.models.stable_names import in_stable_names
 from pipeline.runtime.logs import forget_told, told_to
@@ -43,7 +44,8 @@ def compare_initializers(
     target: Any = None,
     validation_data: Any = None,
     test_data: Any = None,
-    seeds: Any = 10,
+    seeds: Any = None,
+    until: str | None = None,
     epochs: int = 20,
     baseline: Any = None,
     metric: str = "",
@@ -63,9 +65,11 @@ def compare_initializers(
     the same form, else rows are held out per seed. arms: names, calls such as "constant(0.1)", initializers of Keras or
     of your own, mappings of layers to these; "no_bias" builds the layers without biases.
 
-    seeds: a count or a list. baseline: the arm that others are compared with; "zeros" by default, or the first arm.
-    metric, margin, threshold: what the verdict is about, as in `pipeline.compare`. results: a folder that keeps the
-    runs, so that a second call trains only what is missing and the commands see them; without it they are temporary.
+    seeds: a count or a list; 10 by default. until: "decided" trains as many as it takes to decide every arm, in looks
+    that are declared beforehand (looks, most_seeds, spending, alpha: conf/README.md, design). baseline: the arm that
+    others are compared with; "zeros" by default, or the first arm. metric, margin, threshold: what the verdict is
+    about, as in `pipeline.compare`. results: a folder that keeps the runs, so that a second call trains only what is
+    missing and the commands see them; without it they are temporary.
     study: a name for it. progress: show a bar. mlflow: True, or the address of a server, uploads the runs and the
     verdict. settings: any other setting by the last word of its key (conf/README.md): batch_size, optimizer,
     learning_rate, loss, metrics, class_weight, bias_layers, test_fraction, standardize, missing, and so on; stop takes
@@ -77,9 +81,9 @@ def compare_initializers(
     given = {"data": data, "validation_data": validation_data, "test_data": test_data}
     question = Question(baseline, metric, margin, threshold)
     settings = with_callbacks(settings)
-    request = _Request(
-        model, given, target, arms, settings | {"seeds": seeds, "epochs": epochs}, question, mlflow, results is not None
-    )
+    check_design(until, seeds, settings)
+    settings |= {"seeds": 10 if seeds is None else seeds, "epochs": epochs, "until": until}
+    request = _Request(model, given, target, arms, settings, question, mlflow, results is not None)
     check_names(settings, list(compare_initializers.__kwdefaults__ or ()))
     with kept_state(), _told() as notes, _in_python_words(request), _results_folder(results) as folder:
         with tempfile.TemporaryDirectory(prefix="bias-") as aside, progress_bar(progress) as bar:
@@ -137,7 +141,7 @@ def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, no
             isolated(define, pickled(list(classes)), runtime.device, plans[0].portable, log=log)
         notes += isolated(check, plans, request.question.metric, log=log)
     uploads = Uploads(request.mlflow, log)
-    outcomes = _train(build(data=_kept(data, results)), uploads, log, bar)
+    outcomes = _train_looks(build(data=_kept(data, results)), baseline, request.question, uploads, log, bar, notes)
     trained = [outcome.plan for outcome in outcomes if outcome.trained]
     if trained and trained[0].config.ablation:
         bar.begin("testing the models with other biases")
@@ -152,6 +156,23 @@ def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, no
         bar.begin("sending the verdict to MLflow")
     answer.notes += tuple(uploads.send_verdict(answer, aside / "report"))
     return answer
+
+
+def _train_looks(
+    configs: Sequence[Config], baseline: str, question: Question, uploads: Uploads, log: Path, bar: Bar,
+    notes: list[str],
+) -> list[Outcome]:  # fmt: skip
+    """Train what is missing; with until="decided", look by look. notes: gets what each look has decided."""
+    design = replace(configs[0].design, baseline=baseline, metric=question.metric or None, margin=question.margin)
+    configs = [replace(config, design=design) for config in configs]
+    if configs[0].until is not None:
+        notes += declare_designs([plan_job(config) for config in configs], is_written=True)
+    while True:
+        outcomes = _train(configs, uploads, log, bar)
+        lines, goes_on = take_looks([outcome.plan for outcome in outcomes])
+        notes += lines
+        if not (lines and goes_on):
+            return outcomes
 
 
 def _train(configs: Sequence[Config], uploads: Uploads, log: Path, bar: Bar) -> list[Outcome]:

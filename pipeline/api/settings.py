@@ -25,7 +25,7 @@ from pipeline.runtime.hashing import digest
 from pipeline.tracking.address import check_address
 
 NOT_HERE = ("name", "source", "path", "validation_path", "test_path", "target", "layers", "class_name", "schedule",
-            "config", "function", "code")  # what other arguments say  # fmt: skip
+            "baseline", "metric", "margin", "config", "function", "code")  # what other arguments say  # fmt: skip
 
 STOPPING = 'stop={"patience": 5}, with min_delta, monitor, ... as Keras\' EarlyStopping has them'
 FAMILIAR = {  # what users of Keras try first
@@ -50,10 +50,10 @@ def setting_keys() -> dict[str, str]:
     """The key of the settings behind each argument that is a value of its own."""
     keys = {}
     for key, argument in argument_names().items():
-        if argument not in NOT_HERE and key.partition(".")[0] in ("data", "training", "optimizer", "runtime"):
+        if argument not in NOT_HERE and key.partition(".")[0] in ("data", "training", "optimizer", "runtime", "design"):
             keys[argument] = key
     return keys | {name: name for name in ("bias_layers", "ablation", "seeds", "show_weights", "kernel_initializer",
-                                           "keep_model")}  # fmt: skip
+                                           "keep_model", "until")}  # fmt: skip
 
 
 def check_names(settings: Mapping[str, Any], arguments: Sequence[str]) -> None:
@@ -63,6 +63,15 @@ def check_names(settings: Mapping[str, Any], arguments: Sequence[str]) -> None:
         if name not in known:
             hint = FAMILIAR.get(name)
             raise ConfigError(f"{name}: no such argument; {f'allowed: {hint}' if hint else closest(name, known)}")
+
+
+def check_design(until: Any, seeds: Any, settings: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a number of seeds beside a design, and for arguments of a design without one."""
+    if until is not None and seeds is not None:
+        raise ConfigError('seeds: given with until="decided", which finds out how many it takes; allowed: most_seeds')
+    for name in ("looks", "most_seeds", "spending", "alpha") if until is None else ():
+        if name in settings:
+            raise ConfigError(f'{name}: given without until="decided", which alone has a design; allowed: with it')
 
 
 def check_question(question: "Question", mlflow: Any) -> None:

@@ -22,6 +22,7 @@ SENTENCES = (
      "; allowed: softmax, or from_logits=True in the loss that the model is compiled with"),
     (r"\bmissing=(drop|impute)\b", r"missing='\1'"),
     (r"--help lists all; a class of your own: .*", "allowed: any of Keras, your own as MyInitializer(0.1)"),
+    (r"a sweep \(-m\) with the arm (\S+) \(\S+\) and another one", r"arms=[\1, ...] with another one"),
     (r"\b(of|but) arrays\b(?!-)", r"\1 data"),
 )  # fmt: skip
 VALUES = {"null": "None", "true": "True", "false": "False"}

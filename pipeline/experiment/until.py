@@ -86,6 +86,8 @@ def _metric(plan: Plan, asked: str | None) -> str:
     if "auto" in entries:
         names.insert(0, first_metric("auto", [name for name in METRICS if fits_task(name, task)]))
     known = [*(f"test_{name}" for name in names), "test_loss", *(RUN_LENGTHS if training.stop else ())]
+    if asked is not None and f"test_{asked}" in known:
+        return f"test_{asked}"
     if asked is not None and asked not in known:
         raise ConfigError("design.metric", asked, known)
     return asked or known[0]
