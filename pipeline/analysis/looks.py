@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.analysis.arms import ComparedArm
 from pipeline.analysis.pairing import have_same_curves
 from pipeline.analysis.study import Study
-from pipeline.analysis.verdict import direction, is_equivalent
+from pipeline.analysis.verdict import verdict_of
 from pipeline.stats.paired import holm, paired_differences
 from pipeline.stats.sequential import LookResult, judge_look, repeated_interval, unbiased_mean
 from pipeline.store.designs import DeclaredDesign
@@ -116,8 +116,7 @@ def _verdict(looked: LookedArm, arm: ComparedArm, study: Study) -> str:
         return UNDECIDED
     base = study.baseline_of(arm)
     assert base is not None
-    if not np.any(looked.differences) and have_same_curves(arm, base, list(looked.seeds)):
-        return "identical"
-    if is_equivalent(looked.differences, looked.p_equivalent_holm, study.margin):
-        return "equivalent"
-    return direction(float(looked.differences.mean()), looked.p_holm, study.higher_is_better)
+    same_curves = have_same_curves(arm, base, list(looked.seeds))
+    return verdict_of(
+        looked.differences, looked.p_holm, looked.p_equivalent_holm, study.higher_is_better, study.margin, same_curves
+    )

@@ -26,7 +26,8 @@ def summarize(study: Study) -> pd.DataFrame:
     Columns: arm, block, metric, seeds, diverged, censored (seeds that never reached the level, of `epochs_to_` metrics
     only); over seeds mean, median, iqm, std, ci_low, ci_high; and, for arms with a baseline, baseline, the columns of
     `stats.paired.compare_paired` (pairs is 0 where the arms were compared unpaired), p_holm and p_equivalent (corrected
-    over the arms of a block), family (their number), verdict, seeds_needed, same_curves. Arms are tested for
+    over the arms of a block), family (their number), verdict, seeds_needed, same_curves, and largest_difference (of a
+    pair, without its sign). Arms are tested for
     equivalence by `study.metric` alone, since the margin is in its unit.
 
     Where that is the metric of a declared design, its arms are compared by the seeds of the looks they took part in,
@@ -84,7 +85,9 @@ def _compare(arm: ComparedArm, base: ComparedArm, metric: str, seeds: list[int])
     columns = {AGAINST_BASELINE.get(name, name): value for name, value in statistics.items()}
     differences = paired_differences(sample, base_sample)[0] if seeds else np.array([])
     same_curves = have_same_curves(arm, base, seeds)
-    return {"baseline": base.name} | columns | {"same_curves": same_curves, "differences": differences}
+    largest = float(np.abs(differences).max()) if seeds else np.nan
+    columns |= {"largest_difference": largest, "same_curves": same_curves}
+    return {"baseline": base.name} | columns | {"differences": differences}
 
 
 def _account_for_looks(study: Study, row: dict[str, Any], arm: ComparedArm, base: ComparedArm) -> None:

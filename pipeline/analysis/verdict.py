@@ -18,13 +18,15 @@ class Verdict:
     """What the runs show about one arm of one block, by the study's metric. None: not known, or does not apply.
 
     verdict: one of `COMPARED`: identical (same metric and learning curves on every seed), equivalent (within the
-    margin, whether or not there is a difference), better, worse, undecided; or of `NOT_COMPARED`: baseline, diverged
-    (on every seed), not compared (its block has no baseline, or no run has the metric).
+    margin, whether or not there is a difference, and rare failures excluded), better, worse, undecided; or of
+    `NOT_COMPARED`: baseline, diverged (on every seed), not compared (its block has no baseline, or no run has the
+    metric).
     baseline: the arm it is compared with. block: the overrides besides the bias setting, or the blocks it is pooled
     over. pooled: whether it stands for several blocks.
     seeds: complete runs that have the metric. diverged: seeds that diverged. censored: see `curves`.
     mean, std, ci_low, ci_high: over these seeds, with Student's 95 % interval. pairs: seeds paired with the baseline; 0
     where the arms are compared unpaired. difference: mean difference from the baseline, with its 95 % interval.
+    largest_difference: of a pair, without its sign.
     p: two-sided, that there is no difference. p_equivalent: of two one-sided tests against the margin, after Holm.
     p_holm: p after Holm's correction for the `family` arms that were compared together. seeds_needed: how many seeds
     would decide an undecided arm with 80 % power if differences stay as they are. same_curves: whether the learning
@@ -54,6 +56,7 @@ class Verdict:
     difference: float | None
     difference_ci_low: float | None
     difference_ci_high: float | None
+    largest_difference: float | None
     p: float | None
     p_holm: float | None
     p_equivalent: float | None
@@ -67,6 +70,13 @@ class Verdict:
     p_uncorrected: float | None = None
     difference_unbiased: float | None = None
     sentence: str = ""
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether the arm is undecided only since rare failures are not excluded: its mean is within the margin."""
+        if self.verdict != "undecided" or self.p_equivalent is None or self.difference is None:
+            return False
+        return self.p_equivalent <= ALPHA and abs(self.difference) < self.margin
 
     @property
     def compared(self) -> bool:
@@ -88,8 +98,8 @@ def numbers_of(row: dict[str, Any]) -> dict[str, Any]:
     """Those entries of a row of the summary that a `Verdict` holds under the same name; None for what the row lacks."""
     names = (
         "seeds", "diverged", "censored", "mean", "std", "ci_low", "ci_high", "baseline", "pairs", "difference",
-        "difference_ci_low", "difference_ci_high", "p", "p_holm", "p_equivalent", "family", "seeds_needed",
-        "same_curves", "looks", "look", "p_stagewise", "p_uncorrected", "difference_unbiased",
+        "difference_ci_low", "difference_ci_high", "largest_difference", "p", "p_holm", "p_equivalent", "family",
+        "seeds_needed", "same_curves", "looks", "look", "p_stagewise", "p_uncorrected", "difference_unbiased",
     )  # fmt: skip
     return {name: row.get(name) for name in names}
 
@@ -107,23 +117,30 @@ def judge(
 ) -> tuple[str, int | None]:  # fmt: skip
     """Judge an arm by its paired differences [n] from the baseline: the verdict, and how many seeds an undecided needs.
 
-    identical takes the same learning curves too: equal metrics alone, such as counts of right answers, can be chance.
     p_holm, p_equivalent: corrected for the `family`, the number of arms compared with the baseline. The number of seeds
     is the one that decides with 80 % power if differences stay as they are; None where that is too many or unknown.
     """
     n = len(differences)
-    if n and same_curves and not np.any(differences):
-        return "identical", None
-    if p_equivalent <= ALPHA:
-        return "equivalent", None
-    verdict = direction(float(np.mean(differences)) if n else np.nan, p_holm, higher_is_better)
+    verdict = verdict_of(differences, p_holm, p_equivalent, higher_is_better, margin, same_curves)
     needed = seeds_to_decide(differences, margin, ALPHA / family) if n and verdict == "undecided" else None
     return verdict, needed
 
 
-def is_equivalent(differences: np.ndarray, p_equivalent: float, margin: float) -> bool:
-    """Whether an arm is equivalent: within the margin beyond chance, and rare failures excluded."""
-    return p_equivalent <= ALPHA and excludes_failures(differences, margin)
+def verdict_of(
+    differences: np.ndarray, p_holm: float, p_equivalent: float, higher_is_better: bool, margin: float,
+    same_curves: bool,
+) -> str:  # fmt: skip
+    """The verdict of `judge`, and of each look at a declared design.
+
+    An arm whose mean is within the margin beyond chance is equivalent if rare failures are excluded as well, and
+    undecided otherwise: that its mean differs by so little, better or worse, is no answer.
+    """
+    mean = float(np.mean(differences)) if len(differences) else np.nan
+    if len(differences) and same_curves and not np.any(differences):
+        return "identical"
+    if p_equivalent <= ALPHA and abs(mean) < margin:  # p of a design is the smallest of all looks so far
+        return "equivalent" if excludes_failures(differences, margin) else "undecided"
+    return direction(mean, p_holm, higher_is_better)
 
 
 def direction(difference: float, p: float, higher_is_better: bool) -> str:

@@ -10,6 +10,7 @@ from pipeline.analysis.formatting import p_value
 from pipeline.analysis.interactions import BlockInteraction
 from pipeline.analysis.verdict import COMPARED, Verdict
 from pipeline.stats.intervals import ALPHA
+from pipeline.stats.paired import FAILURE, FEWEST_EQUIVALENT, shows_failure
 from pipeline.stats.power import MOST_SEEDS, POWER, fewest_seeds
 
 MOST_NAMED = 8  # arms of one verdict that a headline names before it only counts them
@@ -85,7 +86,7 @@ def _decide(family: list[Verdict]) -> tuple[str, str]:
     elif better:
         answer = f"Take one of {', '.join(better)}: each is better than {base} in {metric}"
         decision, answer = "take", f"{answer}; which of them is best was not tested"
-    elif any(v.verdict == "equivalent" and _differs(v) for v in family) and (arms["worse"] or arms["undecided"]):
+    elif any(_differs_within(v) for v in family) and (arms["worse"] or arms["undecided"]):
         decision, answer = "keep", f"Keep {base}: no other choice is clearly better by more than {margin:g} {metric}"
     elif arms["worse"] or arms["undecided"]:
         decision, answer = "keep", f"Keep {base}: no other choice is clearly better in {metric}"
@@ -107,6 +108,11 @@ def _why_undecided(family: Sequence[Verdict]) -> str:
         few = f"{seeds} seeds are too few" if seeds > 1 else "one seed is too little"
         return f"{few} to call any choice better or worse than {base} in {metric}; it takes {fewest} or more"
     after = f"after {seeds} seeds" if seeds > 1 else "after one seed"
+    margin = f"by more than {family[0].margin:g} {metric}"
+    if all(verdict.may_fail for verdict in family):
+        return f"{after} no choice differs from {base} {margin} on average, but rare failures are not excluded"
+    if any(_differs_within(verdict) for verdict in family):
+        return f"{after} no choice is clearly better or worse than {base} {margin}"
     return f"{after} no choice is clearly better or worse than {base} in {metric}"
 
 
@@ -116,6 +122,11 @@ def _names(arms: list[str]) -> str:
 
 def _differs(verdict: Verdict) -> bool:
     return verdict.p_holm is not None and verdict.p_holm <= ALPHA
+
+
+def _differs_within(verdict: Verdict) -> bool:
+    """Whether an arm surely differs from its baseline, but by less than the margin."""
+    return _differs(verdict) and (verdict.verdict == "equivalent" or verdict.may_fail)
 
 
 def arm_sentence(verdict: Verdict, number: Number) -> str:
@@ -136,7 +147,10 @@ def arm_sentence(verdict: Verdict, number: Number) -> str:
         return f"{arm}: equivalent to {base} within {verdict.margin:g}: {evidence}{_passed_margin(verdict)}."
     if verdict.verdict in ("better", "worse"):
         return f"{arm}: {verdict.verdict} than {base}: {evidence}{_included_zero(verdict)}."
-    return f"{arm}: undecided against {base}: {evidence}{_excluded_zero(verdict)}; {_what_would_decide(verdict)}."
+    why = f"{_excluded_zero(verdict)}; {_what_would_decide(verdict)}"
+    if verdict.may_fail:
+        why = f"; {_may_fail(verdict, number)}"
+    return f"{arm}: undecided against {base}: {evidence}{why}."
 
 
 def _evidence(verdict: Verdict, number: Number) -> str:
@@ -150,6 +164,18 @@ def _evidence(verdict: Verdict, number: Number) -> str:
     if pairs != 1 and p is not None:
         parts.append(f"{'two one-sided tests ' if equivalent else ''}p {p_value(p, '= ')}{_correction(verdict)}")
     return ", ".join([*parts, f"{pairs} pair{'s' * (pairs > 1)} of seeds" if pairs else "no pairs of seeds"])
+
+
+def _may_fail(verdict: Verdict, number: Number) -> str:
+    """Why an arm whose mean is within the margin is not equivalent: it may fail on some seeds, or did on one."""
+    pairs, largest = verdict.pairs or 0, verdict.largest_difference or 0.0
+    so_far = f"within {verdict.margin:g} so far (two one-sided tests p {p_value(verdict.p_equivalent or 0, '= ')})"
+    if pairs >= FEWEST_EQUIVALENT or shows_failure(np.array([largest]), verdict.margin):
+        return f"{so_far}, but one seed differs by {number(largest)}, more than {FAILURE} margins"
+    needed = max(verdict.seeds_needed or 0, FEWEST_EQUIVALENT)
+    about = "about " * (needed > FEWEST_EQUIVALENT)
+    not_excluded = f"with {pairs} seeds a failure on one seed in ten is not excluded"
+    return f"{so_far}, but {not_excluded}; {about}{needed} seeds would exclude it"
 
 
 def _correction(verdict: Verdict) -> str:

@@ -20,7 +20,8 @@ def plain_answer(comparison: Comparison) -> tuple[str, list[str]]:
 def _other_arms(family: Sequence[Verdict], margin: float) -> list[str]:
     arms: dict[str, list[str]] = {}
     for verdict in family:
-        arms.setdefault(verdict.verdict, []).append(verdict.short_name)
+        word = "may fail" if verdict.may_fail else verdict.verdict
+        arms.setdefault(word, []).append(verdict.short_name)
     base = family[0].short_baseline if family else ""
     sentences = []
     if "worse" in arms:
@@ -29,9 +30,14 @@ def _other_arms(family: Sequence[Verdict], margin: float) -> list[str]:
         sentences.append(f"Exactly the same as {base}, epoch by epoch: {_names(arms['identical'])}.")
     if "equivalent" in arms:
         sentences.append(f"As good as {base}, to within {margin:g}: {_names(arms['equivalent'])}.")
+    seeds = max((verdict.pairs or 0 for verdict in family), default=0)
+    after = f"{seeds} seeds" if seeds > 1 else "so few seeds"
+    if 0 < len(arms.get("may fail", ())) < len(family):
+        sentences.append(
+            f"As good as {base} on average, to within {margin:g}, but after {after} rare failures are not excluded: "
+            f"{_names(arms['may fail'])}."
+        )
     if 0 < len(arms.get("undecided", ())) < len(family):
-        seeds = max(verdict.pairs or 0 for verdict in family)
-        after = f"{seeds} seeds" if seeds > 1 else "so few seeds"
         sentences.append(f"Not clearly better or worse than {base} after {after}: {_names(arms['undecided'])}.")
     return [" ".join(sentences)] if sentences else []
 

@@ -4,7 +4,8 @@ The advice supposes that further differences have the mean and standard deviatio
 smaller of two numbers: the seeds at which a paired test would find the difference (`seeds_to_differ`), and those at
 which two one-sided tests would show it to lie within the margin (`seeds_to_equal`). Both use the power of t tests, from
 the noncentral t distribution. At the smallest number of seeds that can reach significance at all, every difference must
-have the same sign, and the power is the probability of that.
+have the same sign, and the power is the probability of that. Equivalence takes `paired.FEWEST_EQUIVALENT` seeds or
+more, and no seed that differs by more than `paired.FAILURE` margins, whatever the t tests say.
 
 Sources: Cohen 1988, "Statistical Power Analysis for the Behavioral Sciences"; Lakens 2017, "Equivalence Tests".
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pipeline.stats.intervals import ALPHA
+from pipeline.stats.paired import FEWEST_EQUIVALENT, shows_failure
 
 POWER = 0.8
 MOST_SEEDS = 100_000  # more are not advised
@@ -23,15 +25,21 @@ def seeds_to_decide(differences: np.ndarray, margin: float, alpha: float) -> int
     """Return how many seeds would decide an arm whose paired differences [n] stay like these.
 
     margin: largest difference that does not matter, in the metric's unit; 0 for none. alpha: significance level,
-    already divided by the number of arms. Returns None if that takes more than `MOST_SEEDS`. Equal differences give no
-    spread to compute with; then the answer is `fewest_seeds`, or None if they are 0 and there is no margin.
+    already divided by the number of arms. Returns None if that takes more than `MOST_SEEDS`, or can never be. Equal
+    differences give no spread to compute with; then the answer is the fewest seeds of a difference or of equivalence,
+    or None if they are 0 and there is no margin.
     """
     mean, constant = float(np.mean(differences)), np.ptp(differences) == 0
+    within = abs(mean) < margin
     if constant:
-        return fewest_seeds(alpha) if mean or margin else None
-    std = float(np.std(differences, ddof=1))
-    options = (seeds_to_differ(mean / std, alpha), seeds_to_equal(mean, std, margin, alpha))
-    possible = [seeds for seeds in options if seeds is not None]
+        return max(fewest_seeds(alpha), FEWEST_EQUIVALENT) if within else fewest_seeds(alpha) if mean else None
+    std, can_equal = float(np.std(differences, ddof=1)), not shows_failure(differences, margin)
+    differ, equal = seeds_to_differ(mean / std, alpha), seeds_to_equal(mean, std, margin, alpha)
+    if differ is not None and within and _power_to_equal(differ, mean, std, margin, alpha) > ALPHA:
+        # A difference that is found within the margin decides nothing until equivalence can be told.
+        differ = max(differ, FEWEST_EQUIVALENT) if can_equal else None
+    equal = max(equal, FEWEST_EQUIVALENT) if equal is not None and can_equal else None
+    possible = [seeds for seeds in (differ, equal) if seeds is not None]
     return max(min(possible), len(differences) + 1) if possible else None
 
 
@@ -66,17 +74,18 @@ def seeds_to_equal(mean: float, std: float, margin: float, alpha: float = ALPHA,
     mean, std: of the paired differences, in the unit of margin. Returns None if the mean is not within the margin, or
     for more than `MOST_SEEDS`.
     """
-    from scipy.special import stdtrit
-
     if not abs(mean) < margin:
         return None
+    return _smallest(lambda n: _power_to_equal(n, mean, std, margin, alpha) >= power, 2)
 
-    def power_at(n: int) -> float:
-        critical = stdtrit(n - 1, 1 - alpha)
-        below, above = (min((margin + side * mean) / std * np.sqrt(n), 100.0) for side in (-1, 1))
-        return 1 - _noncentral_t_cdf(critical, n, above) - _noncentral_t_cdf(critical, n, below)
 
-    return _smallest(lambda n: power_at(n) >= power, 2)
+def _power_to_equal(n: int, mean: float, std: float, margin: float, alpha: float) -> float:
+    """Return the power of the two one-sided t tests with n seeds, see `seeds_to_equal`."""
+    from scipy.special import stdtrit
+
+    critical = stdtrit(n - 1, 1 - alpha)
+    below, above = (min((margin + side * mean) / std * np.sqrt(n), 100.0) for side in (-1, 1))
+    return 1 - _noncentral_t_cdf(critical, n, above) - _noncentral_t_cdf(critical, n, below)
 
 
 def _noncentral_t_cdf(value: float, n: int, shift: float) -> float:

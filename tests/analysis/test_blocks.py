@@ -77,7 +77,7 @@ def test_an_answer_that_depends_on_the_block_says_so(tmp_path: Path) -> None:
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT - APART]})
     answer = compared(tmp_path).sentences
     assert answer[0].startswith(
-        "On average over both blocks, keep zeros: no other choice differs from it by more than 0.005"
+        "Undecided on average over both blocks: after 8 seeds no choice differs from zeros by more than 0.005"
     )
     assert answer[1] == (
         f"The answer for ones depends on optimizer.learning_rate (p = 0.0078): better with {RATES[0]} (+0.020); "

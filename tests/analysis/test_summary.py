@@ -146,8 +146,8 @@ def test_runs_without_the_metric_are_left_out(tmp_path: Path) -> None:
 
 def test_only_the_metric_of_the_verdict_has_a_margin(tmp_path: Path) -> None:
     """Arms are tested for equivalence by the metric that the margin belongs to, and by no other."""
-    put_all(tmp_path, "zeros", [0.5] * 6)
-    put_all(tmp_path, "ones", [0.5] * 6, bend=0.1)
+    put_all(tmp_path, "zeros", [0.5] * 29)
+    put_all(tmp_path, "ones", [0.5] * 29, bend=0.1)
     assert row(tmp_path, "ones")["verdict"] == "equivalent"
     loss = row(tmp_path, "ones", "test_loss")
     assert loss["verdict"] == "undecided" and pd.isna(loss["seeds_needed"]) and np.isnan(loss["p_equivalent"])

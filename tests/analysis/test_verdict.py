@@ -18,7 +18,7 @@ def standardised(n):
 
 def test_every_verdict_has_its_case():
     """better and worse follow the metric's direction; equivalence goes first; undecided names the seeds needed."""
-    spread = standardised(12) * 0.001
+    spread, many = standardised(12) * 0.001, standardised(29) * 0.001
 
     def verdict(differences, higher_is_better=True, margin=0.005, same_curves=False):
         p, p_equivalent = sign_flip(differences), equivalence(differences, margin)
@@ -27,10 +27,10 @@ def test_every_verdict_has_its_case():
     assert verdict(spread + 0.02) == ("better", None)
     assert verdict(spread - 0.02) == ("worse", None)
     assert verdict(spread + 0.02, higher_is_better=False) == ("worse", None)
-    assert verdict(spread + 0.002)[0] == "equivalent"
+    assert verdict(many + 0.002) == verdict(many * 0) == ("equivalent", None)
+    assert verdict(spread + 0.002) == verdict(spread * 0) == ("undecided", 29)
     assert verdict(spread * 0, same_curves=True)[0] == "identical"
-    assert verdict(spread * 0) == ("equivalent", None)
-    assert verdict(spread[:2] * 0) == ("undecided", 6)
+    assert verdict(spread[:2] * 0) == ("undecided", 29)
     assert verdict(spread * 20 + 0.01) == ("undecided", 34)  # G*Power: an effect of 0.5
     assert verdict(np.array([0.02, 0.021, 0.019])) == ("undecided", 6)
     assert verdict(np.array([0.02])) == ("undecided", 6)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from factories import APART, EIGHT, put_all
+from factories import FAR, MANY, put_all
 
 from pipeline.analysis.comparison import compare_study
 from pipeline.report.console import print_comparison, print_table
@@ -35,7 +35,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, columns: int, show) -> list[str
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
-    for name, values in {"zeros": EIGHT, "ones": EIGHT + APART, "glorot_uniform": EIGHT + APART / 10}.items():
+    for name, values in {"zeros": MANY, "ones": MANY + FAR, "glorot_uniform": MANY + FAR / 10}.items():
         put_all(folder, name, [*values])
     return folder
 
@@ -47,11 +47,11 @@ def test_a_comparison_is_readable_at_any_width(results: Path, columns: int, monk
     lines = on_terminal(monkeypatch, columns, lambda: print_comparison(comparison))
     assert max(map(len, lines)) <= columns
     text = "\n".join(lines)
-    for word in ("zeros", "ones", "glorot_uniform", "better", "equivalent", "[+0.014,", "+0.026]"):
+    for word in ("zeros", "ones", "glorot_uniform", "better", "equivalent", "[+0.017,", "+0.023]"):
         assert word in text
     assert "…" not in text
     if columns >= 50:
-        assert "[+0.014, +0.026]" in text
+        assert "[+0.017, +0.023]" in text
     words = {word for sentence in comparison.sentences for word in sentence.split()}
     start = next(i for i, line in enumerate(lines) if line.startswith("Take ones"))
     assert {word for line in lines[start:] for word in line.split()} == words

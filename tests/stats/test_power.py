@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from pipeline.stats.paired import equivalence
+from pipeline.stats.paired import equivalence, excludes_failures
 from pipeline.stats.permutation import sign_flip
-from pipeline.stats.power import fewest_seeds, seeds_to_differ, seeds_to_equal
+from pipeline.stats.power import fewest_seeds, seeds_to_decide, seeds_to_differ, seeds_to_equal
 
 STUDIES = 1000
 
@@ -77,3 +78,34 @@ def test_the_advised_number_of_seeds_shows_equivalence():
     assert 0.77 < np.mean([equivalence(d, 0.5) <= 0.05 for d in differences]) < 0.83
     assert seeds_to_equal(0.6, 1.0, 0.5) is None
     assert seeds_to_equal(0.0, 1e-9, 0.5) == 2
+
+
+def spread(mean, std, n=10):
+    """Differences [n] of this mean and standard deviation."""
+    values = stats.norm.ppf((np.arange(n) + 0.5) / n)
+    return mean + std * values / values.std(ddof=1)
+
+
+def test_the_advice_for_an_arm_within_the_margin_knows_the_rule_on_rare_failures():
+    """29 seeds are the fewest, also where the t tests need fewer; one failure among them is never outweighed."""
+    assert seeds_to_decide(spread(0, 0.001), 0.005, 0.05) == 29
+    assert seeds_to_decide(spread(0, 0.03), 0.005, 0.05) == seeds_to_equal(0, 0.03, 0.005) > 29
+    assert seeds_to_decide(spread(0.002, 0.001), 0.005, 0.05) == 29  # a difference shows with 6, and is no answer
+    assert seeds_to_decide(spread(0.02, 0.01), 0.005, 0.05) == max(seeds_to_differ(2), 11)
+    failure = np.zeros(10)
+    failure[3] = 0.06
+    assert seeds_to_decide(np.append(failure, [-0.06]), 0.005, 0.05) is None
+    assert seeds_to_decide(np.append(failure[:5], 0.01), 0.005, 0.05) == seeds_to_differ(
+        np.append(failure[:5], 0.01).mean() / np.append(failure[:5], 0.01).std(ddof=1)
+    )
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 0.003), (0.002, 0.0012), (0.0, 0.012), (0.004, 0.003), (0.01, 0.01)])
+def test_the_advice_comes_true(mean, std):
+    """With as many seeds as advised, 75 % of studies or more are decided, by a difference or by equivalence."""
+    n = seeds_to_decide(spread(mean, std), 0.005, 0.05)
+    differences = np.random.default_rng(11).normal(mean, std, (400, n))
+    within = np.array([equivalence(d, 0.005) <= 0.05 for d in differences])
+    excluded = np.array([excludes_failures(d, 0.005) for d in differences])
+    differ = np.abs(differences.mean(1)) / differences.std(1, ddof=1) * n**0.5 > stats.t.ppf(0.975, n - 1)
+    assert np.mean((within & excluded) | (~within & differ)) > 0.75
