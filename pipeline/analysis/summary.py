@@ -24,10 +24,10 @@ def summarize(study: Study) -> pd.DataFrame:
     """Make the table: a row per metric and arm; pooled arms first.
 
     Columns: arm, block, metric, seeds, diverged, censored (seeds that never reached the level, of `epochs_to_` metrics
-    only); over seeds mean, median, iqm, std, ci_low, ci_high; and, for arms with a baseline, baseline, the columns of
-    `stats.paired.compare_paired` (pairs is 0 where the arms were compared unpaired), p_holm and p_equivalent (corrected
-    over the arms of a block), family (their number), verdict, seeds_needed, same_curves, and largest_difference (of a
-    pair, without its sign). Arms are tested for
+    only); over seeds mean, median, iqm (SciPy's trimmed mean, without the lowest and the highest quarter), std, ci_low,
+    ci_high; and, for arms with a baseline, baseline, the columns of `stats.paired.compare_paired` (pairs is 0 where the
+    arms were compared unpaired), largest_difference (of a pair, without its sign), p_holm and p_equivalent (corrected
+    over the arms of a block), family (their number), verdict, seeds_needed, same_curves. Arms are tested for
     equivalence by `study.metric` alone, since the margin is in its unit.
 
     Where that is the metric of a declared design, its arms are compared by the seeds of the looks they took part in,

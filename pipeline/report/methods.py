@@ -6,7 +6,8 @@ from pipeline.analysis.arms import EPOCHS_TO
 from pipeline.analysis.comparison import Comparison
 from pipeline.report.reviewer import MISSING, NOT_RECORDED, reviewer_facts
 from pipeline.report.training import describe_training
-from pipeline.stats.intervals import ALPHA, RESAMPLES
+from pipeline.stats.intervals import ALPHA
+from pipeline.stats.paired import FAILURE, FEWEST_EQUIVALENT
 
 # key -> kind, authors, title, the rest of the entry.
 References = Mapping[str, tuple[str, str, str, dict[str, str]]]
@@ -59,11 +60,13 @@ def render_methods(comparison: Comparison) -> str:
         f"{ended}. For one seed {alike} shared the initial kernels, the split, the order of rows and dropout; only the "
         f"biases differed [@bouthillier2021].{gaps}",
         f"Arms were compared with {study.baseline} by {study.metric}. Means have Student's 95 % interval; the mean "
-        f"paired difference has a BCa bootstrap interval of {RESAMPLES:,} resamples [@efron1987], expanded for few "
-        "seeds [@hesterberg2015] and nowhere narrower than Student's. p is two-sided, from sign flips of the paired "
-        "differences [@fisher1935; @good2005], corrected by Holm's method [@holm1979] for the arms that were compared "
-        f"with one baseline, not across metrics; the level is {ALPHA}. Two one-sided t tests [@lakens2017], with the "
-        f"same correction, tested equivalence within a margin of {study.margin:g}. Effect sizes are means of the "
+        "paired difference has a BCa bootstrap interval [@efron1987] from the distribution over all resamples, "
+        "expanded for few seeds [@hesterberg2015] and nowhere narrower than Student's. p is two-sided, from sign flips "
+        "of the paired differences [@fisher1935; @good2005], corrected by Holm's method [@holm1979] for the arms that "
+        f"were compared with one baseline, not across metrics; the level is {ALPHA}. Two one-sided t tests "
+        f"[@lakens2017], with the same correction, tested equivalence within a margin of {study.margin:g}; it takes "
+        f"{FEWEST_EQUIVALENT} seeds or more, none of which differs by more than {FAILURE} margins, so that rare "
+        "failures are excluded. Effect sizes are means of the "
         "paired differences over their standard deviation [@cohen1988].",
     ]
     if unpaired:

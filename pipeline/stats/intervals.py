@@ -2,13 +2,14 @@
 
 `mean_interval` is Student's t interval, for the mean of one arm over its seeds. `bootstrap_interval` is for the mean of
 paired differences: a BCa bootstrap, expanded for few values and never narrower than Student's t interval.
-`improvement_interval` is for the probability that a run of one arm beats a run of another. All bootstraps draw 4000
-resamples from a fixed seed, so that the same runs give the same interval.
+`improvement_interval` is for the probability that a run of one arm beats a run of another, from `RESAMPLES` resamples
+of a fixed seed. The same runs give the same interval.
 
 Sources: Bouthillier et al. 2021, "Accounting for Variance in Machine Learning Benchmarks"; Agarwal et al. 2021, "Deep
 Reinforcement Learning at the Edge of the Statistical Precipice" (interquartile mean, probability of improvement);
 Hesterberg 2015, "What Teachers Should Know About the Bootstrap" (expanded intervals); Efron 1987, "Better Bootstrap
-Confidence Intervals" (BCa).
+Confidence Intervals" (BCa); Davison and Hinkley 1988, "Saddlepoint Approximations in Resampling Methods" (the bootstrap
+distribution without resampling).
 """
 
 from functools import lru_cache
@@ -16,7 +17,9 @@ from functools import lru_cache
 import numpy as np
 
 ALPHA = 0.05
-RESAMPLES = 4000  # of a bootstrap
+RESAMPLES = 4000  # of the bootstrap of an improvement
+CELLS = 2**14  # of the grid that holds the bootstrap distribution of a mean
+SPAN = 16.0  # its width in standard deviations of the resampled mean
 RESOLUTION = 2.0**-22  # relative; metrics are computed in single precision, so smaller differences are rounding
 
 
@@ -42,18 +45,14 @@ def band(curves: np.ndarray, confidence: float = 1 - ALPHA) -> np.ndarray:
 
 
 def interquartile_mean(values: np.ndarray) -> float:
-    """Return the mean of the middle half of values [n], counting values at its edges in part; nan for no values.
+    """Return the mean of values [n] without the lowest and the highest quarter; nan for no values.
 
-    `scipy.stats.trim_mean`, which Agarwal et al. use, drops whole values only: of ten values it would average the
-    middle six, not the middle five. The two agree where n is a multiple of 4.
+    It is `scipy.stats.trim_mean(values, 0.25)`, as in rliable (Agarwal et al. 2021): whole values are left out, n // 4
+    at each end, so that of ten values the middle six are averaged.
     """
     values = np.sort(np.asarray(values, np.float64))
-    n = len(values)
-    if n == 0:
-        return np.nan
-    positions = np.arange(n)
-    weights = np.clip(np.minimum(positions + 1, 0.75 * n) - np.maximum(positions, 0.25 * n), 0, None)
-    return float(weights @ values / weights.sum())
+    cut = len(values) // 4
+    return float(values[cut : len(values) - cut].mean()) if len(values) else np.nan
 
 
 def describe_sample(values: np.ndarray) -> dict[str, float]:
@@ -73,7 +72,8 @@ def bootstrap_interval(values: np.ndarray, confidence: float = 1 - ALPHA) -> tup
     88 % of samples, of ten Laplace values in 91 %. Therefore each end is moved out to Student's t interval if it lies
     within; that gives 95 to 97 %. Equal values have an interval of no width.
 
-    `scipy.stats.bootstrap` gives the same BCa ends but takes three times as long, without its import.
+    `scipy.stats.bootstrap` draws resamples: 4000 of them leave ends that vary by up to 18 % of the width with the seed,
+    and where resampled means tie with the mean, as those of counts do, rounding decides on which side of it they are.
     """
     from scipy.special import ndtr, ndtri
 
@@ -83,22 +83,44 @@ def bootstrap_interval(values: np.ndarray, confidence: float = 1 - ALPHA) -> tup
         return np.nan, np.nan
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    resampled, mean = values[_resamples(n)].mean(axis=1), values.mean()
-    bias = ndtri(np.mean((resampled < mean) / 2 + (resampled <= mean) / 2))
+    mean = values.mean()
+    ends, cumulated = _resampled_mean(values - mean)
+    bias = ndtri(_share_below(ends, cumulated, n))
     acceleration = np.sum((values - mean) ** 3) / np.sum((values - mean) ** 2) ** 1.5 / 6
     tail = ndtri(_expanded_tail(n, confidence))
     shifted = bias + np.array([tail, -tail])
     levels = ndtr(bias + shifted / (1 - acceleration * shifted))
     low, high = mean_interval(values, confidence)[2:]
-    if np.isfinite(levels).all():  # they are not if all resampled means lie on one side of the mean
-        low, high = np.fmin(low, np.quantile(resampled, levels[0])), np.fmax(high, np.quantile(resampled, levels[1]))
-    return float(low), float(high)
+    low_end, high_end = mean + np.interp(levels, cumulated, ends)
+    return float(min(low, max(low_end, values.min()))), float(max(high, min(high_end, values.max())))
 
 
-@lru_cache(maxsize=2)
-def _resamples(n: int) -> np.ndarray:
-    """Return the indices of n values that each bootstrap draws: [RESAMPLES, n]. Cached: most arms have n seeds."""
-    return np.random.default_rng(0).integers(0, n, (RESAMPLES, n))
+def _resampled_mean(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bootstrap distribution of the mean of values [n] whose mean is 0: ends of cells, P(mean <= end).
+
+    A resampled sum is a sum of n independent draws, so its distribution is that of one draw, convolved n times: a power
+    of its Fourier transform. One draw is put on a grid, each value shared between the two cells around it such that
+    their mean is the value. No resamples are drawn, so the ends have no Monte Carlo noise; they are those of all n^n
+    resamples to 0.1 % of the width. Sums further than `SPAN` / 2 standard deviations from 0 come out at the other side
+    of the grid; there are less than one in a million.
+    """
+    n = len(centred)
+    step = SPAN * np.sqrt(n) * centred.std() / CELLS
+    places = centred / step
+    below = np.floor(places).astype(np.int64)
+    draw = np.zeros(CELLS)
+    np.add.at(draw, below % CELLS, (below + 1 - places) / n)
+    np.add.at(draw, (below + 1) % CELLS, (places - below) / n)
+    sums = np.fft.fftshift(np.fft.irfft(np.fft.rfft(draw) ** n, CELLS))
+    ends = (np.arange(CELLS) - CELLS // 2 + 0.5) * step / n
+    cumulated = np.cumsum(np.maximum(sums, 0.0))
+    return ends, cumulated / cumulated[-1]
+
+
+def _share_below(ends: np.ndarray, cumulated: np.ndarray, n: int) -> float:
+    """Return the share of resampled means below 0, ties counting half: means as near to 0 as the grid spreads a tie."""
+    spread = 2 * np.sqrt(n) * (ends[1] - ends[0])
+    return float(np.mean(np.interp([-spread, spread], ends, cumulated)))
 
 
 def _expanded_tail(n: int, confidence: float = 1 - ALPHA) -> float:
