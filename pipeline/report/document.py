@@ -71,7 +71,6 @@ def read_document(folder: Path) -> dict[str, Any] | None:
     return document
 
 
-def write_document(comparison: "Comparison", folder: Path) -> None:
-    """Write comparison.json: strict JSON, the same bytes for the same comparison."""
-    text = json.dumps(comparison_document(comparison), indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+def render_document(comparison: "Comparison") -> str:
+    """Render comparison.json: strict JSON, the same bytes for the same comparison."""
+    return json.dumps(comparison_document(comparison), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -20,9 +20,16 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 MAIN = "__main__"
+
+
+class Drawn(NamedTuple):
+    """What the process has made: the content of each file, and the script that defines `vegaEmbed` for a page."""
+
+    files: dict[Path, bytes]
+    script: str
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class Renderer:
     pool: ProcessPoolExecutor
     worker: BaseProcess
     script: Future[str]
-    figures: list[Future[None]] = field(default_factory=list)
+    figures: list[tuple[Path, Future[dict[str, bytes]]]] = field(default_factory=list)
 
 
 @functools.cache
@@ -74,35 +81,38 @@ def rendering(wanted: bool) -> Iterator[None]:
 
 
 def draw_figure(spec: dict[str, Any], path: Path, pdf: bool = False) -> None:
-    """Have a Vega-Lite specification drawn as `path`.svg, and twice as large as `path`.png.
+    """Have a Vega-Lite specification drawn as `path`.svg, and twice as large as `path`.png, for `finish_figures`.
 
     pdf: whether to draw it for a column of print too, as `path`.pdf, and `path`-2.pdf and so on where a page does not
     hold all of it. That takes longer than the other two.
-
-    The files exist once `finish_figures` has returned.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     renderer = start_renderer()
     try:
-        renderer.figures.append(renderer.pool.submit(_render, spec, str(path), pdf))
+        renderer.figures.append((path, renderer.pool.submit(_render, spec, pdf)))
     except BrokenProcessPool:
         stop_renderer()  # so that the next study gets a process that works
         raise
 
 
-def finish_figures() -> str:
-    """Wait until all figures are drawn, and return the script that defines `vegaEmbed` for a page.
+def finish_figures() -> Drawn:
+    """Wait until all figures are drawn, and return them. No file is written, so that all can be, or none.
 
-    Raises the error of the first figure that could not be drawn: ValueError for an invalid specification, OSError for a
-    file that could not be written, BrokenProcessPool if the process died.
+    Raises the error of the first figure that could not be drawn: ValueError, which names it, or BrokenProcessPool if
+    the process died.
     """
     renderer = start_renderer()
     figures = renderer.figures.copy()
     renderer.figures.clear()
+    files: dict[Path, bytes] = {}
     try:
-        for figure in figures:
-            figure.result()
-        return renderer.script.result()
+        for path, figure in figures:
+            try:
+                contents = figure.result()
+            except ValueError as error:
+                name = "/".join(path.parts[-3:])
+                raise ValueError(f"figure {name} cannot be drawn, so no report is written: {error}") from error
+            files |= {path.with_name(path.name + end): content for end, content in contents.items()}
+        return Drawn(files, renderer.script.result())
     except BrokenProcessPool:
         stop_renderer()
         raise
@@ -165,18 +175,28 @@ def _render_first_figure() -> None:
     vl_convert.vegalite_to_svg({"mark": "point", "data": {"values": []}})
 
 
-def _render(spec: dict[str, Any], path: str, pdf: bool) -> None:
+def _render(spec: dict[str, Any], pdf: bool) -> dict[str, bytes]:
+    """Draw a figure: the end of a file's name -> its content. Raises ValueError, saying what to do without it."""
     import vl_convert
 
-    svg = _renumber_definitions(vl_convert.vegalite_to_svg(spec))
-    Path(path + ".svg").write_text(svg, encoding="utf-8")
-    Path(path + ".png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
+    with _hint("figures=false writes one without figures"):
+        svg = _renumber_definitions(vl_convert.vegalite_to_svg(spec))
+        files = {".svg": svg.encode(), ".png": vl_convert.svg_to_png(svg, scale=2)}
     if pdf:
         from pipeline.report.figures.column import column_pages  # with pandas, which the main process need not wait for
 
-        for number, page in enumerate(column_pages(spec), 1):
-            name = f"{path}.pdf" if number == 1 else f"{path}-{number}.pdf"
-            Path(name).write_bytes(vl_convert.svg_to_pdf(page))
+        with _hint("pdf=false writes one without PDFs"):
+            for number, page in enumerate(column_pages(spec), 1):
+                files[".pdf" if number == 1 else f"-{number}.pdf"] = vl_convert.svg_to_pdf(page)
+    return files
+
+
+@contextlib.contextmanager
+def _hint(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{what}; {error}") from error
 
 
 def _renumber_definitions(svg: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pipeline.analysis.across_studies import rank_arms
 from pipeline.analysis.bias_dynamics import write_bias_values
 from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.report.console import print_comparison, print_ranking, print_sentences, short_path
-from pipeline.report.document import FILE, write_document
+from pipeline.report.document import FILE, render_document
 from pipeline.report.figures.biases import bias_distributions, bias_trajectories, drift_heatmap
 from pipeline.report.figures.performance import difference_curves, forest, learning_curves, paired_differences
 from pipeline.report.figures.theme import for_print
@@ -21,7 +22,7 @@ from pipeline.report.markdown import render_markdown
 from pipeline.report.methods import render_methods, render_references
 from pipeline.report.ranking import FILES as RANKING_FILES
 from pipeline.report.ranking import write_ranking
-from pipeline.report.render import draw_figure, finish_figures
+from pipeline.report.render import Drawn, draw_figure, finish_figures
 from pipeline.store.answers import record_answer
 from pipeline.store.files import check_writable
 from pipeline.store.places import check_file
@@ -87,26 +88,31 @@ def write_report(
 ) -> None:
     """Write comparison.json, answer.md, report.html, the tables, figures/, and metrics.json and plots/ for DVC.
 
+    Where a figure cannot be drawn, nothing is written, and an earlier report stays as it is.
+
     command: the command line that writes this report again. figures: False draws none, neither into figures/ nor on the
     page, which saves most of the time; those of an earlier report are deleted, since they may show something else.
     pdf: whether to draw them for a column of print too.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _delete_further_pages(folder / "figures")
     specs = _start_drawing(comparison, folder / "figures", pdf) if figures else {}
-    _delete_other_figures(folder / "figures", specs, ENDINGS if pdf else ENDINGS[:2])
-    write_document(comparison, folder)
+    texts = {
+        FILE: render_document(comparison),
+        "metrics.json": json.dumps(_dvc_metrics(comparison), indent=2) + "\n",
+        "answer.md": render_markdown(comparison, specs),
+        "answer.tex": render_latex(comparison, pdf and figures),
+        "methods.md": render_methods(comparison),
+        "references.bib": render_references(),
+    }
+    drawn = finish_figures() if figures else Drawn({}, "")  # raises before anything is written
+    texts["report.html"] = render_page(comparison, specs, drawn.script, command)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_figures(drawn.files, folder / "figures")
     comparison.summary.to_csv(folder / "summary.csv", index=False)
     comparison.differences.to_csv(folder / "differences.csv", index=False)
     write_bias_values(comparison.trajectories, folder / "biases.parquet")
-    (folder / "metrics.json").write_text(json.dumps(_dvc_metrics(comparison), indent=2) + "\n")
     _write_dvc_plots(comparison, folder / "plots")
-    (folder / "answer.md").write_text(render_markdown(comparison, specs), encoding="utf-8")
-    (folder / "answer.tex").write_text(render_latex(comparison, pdf and figures), encoding="utf-8")
-    (folder / "methods.md").write_text(render_methods(comparison), encoding="utf-8")
-    (folder / "references.bib").write_text(render_references(), encoding="utf-8")
-    html = render_page(comparison, specs, finish_figures() if figures else "", command)
-    (folder / "report.html").write_text(html, encoding="utf-8")
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def make_charts(comparison: Comparison) -> Iterator[tuple[str, Any]]:
@@ -137,18 +143,14 @@ def _start_drawing(comparison: Comparison, folder: Path, pdf: bool) -> dict[str,
     return specs
 
 
-def _delete_further_pages(folder: Path) -> None:
-    """Delete pages of an earlier report's PDFs, of which this one may have fewer."""
-    for page in [page for name in FIGURES for page in folder.glob(f"{name}-[0-9]*.pdf")]:
-        page.unlink(missing_ok=True)
-
-
-def _delete_other_figures(folder: Path, drawn: Mapping[str, Any], endings: Sequence[str]) -> None:
-    """Delete the figures of an earlier report that this one does not have."""
-    for name in FIGURES:
-        for ending in ENDINGS:
-            if name not in drawn or ending not in endings:
-                (folder / f"{name}.{ending}").unlink(missing_ok=True)
+def _write_figures(files: Mapping[Path, bytes], folder: Path) -> None:
+    """Write the figures, and delete those of an earlier report that this one does not have, further pages included."""
+    for name, ending in product(FIGURES, ENDINGS):
+        for path in {folder / f"{name}.{ending}", *folder.glob(f"{name}-[0-9]*.{ending}")} - files.keys():
+            path.unlink(missing_ok=True)
+    for path, content in files.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
 
 
 def _write_dvc_plots(comparison: Comparison, folder: Path) -> None:

@@ -5,15 +5,18 @@ import json
 import re
 import shutil
 import subprocess
+from itertools import product
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from factories import APART, EIGHT, drift, put_all, quantiles, trajectories
+from factories import APART, EIGHT, drift, found, put_all, quantiles, trajectories
 
 from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.report.commands import training_commands
 from pipeline.report.figures.biases import bias_distributions, bias_trajectories
 from pipeline.report.figures.column import COLUMN_WIDTH, PAGE_HEIGHT, column_pages
+from pipeline.report.figures.performance import learning_curves
 from pipeline.report.figures.theme import for_print
 from pipeline.report.latex import render_latex
 from pipeline.report.methods import REFERENCES, render_methods, render_references
@@ -162,3 +165,46 @@ def test_letters_of_a_column_can_be_read() -> None:
             sizes = {float(size) for size in re.findall(r'font-size="([\d.]+)px"', svg)}
             assert min(sizes) * float(width) / float(drawn) >= 6
             assert "…" not in svg
+
+
+def curves(metrics: int) -> pd.DataFrame:
+    """Learning curves of two arms over two epochs, of so many metrics."""
+    rows = product(("zeros", "ones"), [f"m{i}" for i in range(metrics)], (0, 1))
+    return pd.DataFrame([
+        {"arm": arm, "metric": metric, "epoch": epoch, "mean": 0.5, "low": 0.4, "high": 0.6}
+        for arm, metric, epoch in rows
+    ])  # fmt: skip
+
+
+def test_nothing_printed_waits_for_a_pointer() -> None:
+    """An image has no selection, and is drawn as where nothing is selected: a panel needs no other on its page."""
+    spec = learning_curves(curves(2), ["zeros", "ones"]).to_dict(validate=False)
+    assert found(spec, "select") and found(spec, "condition")
+    printed = for_print(spec)
+    assert not found(printed, "select") and not found(printed, "condition")
+    values = [layer["encoding"] for panel in printed["concat"] for layer in panel["layer"]]
+    assert [value["fillOpacity"] for value in values if "fillOpacity" in value] == [{"value": 0.18}] * 2
+    assert [value["opacity"] for value in values if "opacity" in value] == [{"value": 1.0}] * 2
+
+
+@pytest.mark.slow
+def test_curves_of_many_metrics_take_several_pages() -> None:
+    """Ten panels are on two pages, each with the legend of the arms."""
+    pages = column_pages(for_print(learning_curves(curves(10), ["zeros", "ones"]).to_dict(validate=False)))
+    assert len(pages) == 2 and all(">ones<" in page for page in pages)
+    assert [page.count(">m") for page in pages] == [6, 4]
+
+
+@pytest.mark.slow
+def test_a_figure_that_cannot_be_drawn_leaves_the_earlier_report(
+    comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a file of the report's folder is written, changed or deleted."""
+    old = {tmp_path / "r" / name: name for name in ("report.html", "figures/drift.png", "figures/drift-2.pdf")}
+    for path, text in old.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr("pipeline.report.write.for_print", lambda spec: spec | {"params": [{"name": 3}]})
+    with pytest.raises(ValueError, match="figure r/figures/intervals cannot be drawn"):
+        write_report(comparison, tmp_path / "r")
+    assert {path: path.read_text() for path in (tmp_path / "r").rglob("*.*")} == old

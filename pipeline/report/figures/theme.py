@@ -64,13 +64,27 @@ def theme(dark: bool = False) -> Spec:
 def for_print(spec: Spec) -> Spec:
     """Return a figure's Vega-Lite specification as an image needs it.
 
-    It has the light theme, and neither zoom nor the invisible points that show tooltips, which are half of an image.
+    It has the light theme, and nothing for a pointer: no zoom, no selection of arms, and no invisible points that show
+    tooltips, which are half of an image. So any of its panels can be drawn alone.
     """
-    params = [param for param in spec.get("params", []) if param.get("bind") != "scales"]
+    reacting = {param["name"] for param in spec.get("params", []) if "select" in param or "bind" in param}
+    params = [param for param in spec.get("params", []) if param["name"] not in reacting]
     printed = spec | {"config": theme(), "params": params}
     if "concat" in spec:
         printed["concat"] = [_without_tooltip_points(panel) for panel in spec["concat"]]
-    return printed
+    return _without_conditions(printed, reacting)
+
+
+def _without_conditions(part: Any, params: set[str]) -> Any:
+    """What a specification shows while nothing is selected: the value that such a selection has for all."""
+    if isinstance(part, list):
+        return [_without_conditions(item, params) for item in part]
+    if not isinstance(part, dict):
+        return part
+    condition = part.get("condition")
+    if isinstance(condition, dict) and condition.get("param") in params:
+        return {name: value for name, value in condition.items() if name not in {"param", "empty"}}
+    return {name: value if name == "data" else _without_conditions(value, params) for name, value in part.items()}
 
 
 def _without_tooltip_points(panel: Spec) -> Spec:

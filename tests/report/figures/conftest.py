@@ -36,7 +36,8 @@ def check_picture(tmp_path: Path) -> Callable[[Any], None]:
     def check(chart: Any) -> None:
         spec = chart.to_dict()  # raises if it is not valid
         draw_figure(for_print(spec), tmp_path / "figure")
-        finish_figures()
+        for path, content in finish_figures().files.items():
+            path.write_bytes(content)
         with Image.open(tmp_path / "figure.png") as image:
             assert 200 < image.width < 2400 and 100 < image.height < 4000
             colours = image.convert("RGB").getcolors(2**24)
