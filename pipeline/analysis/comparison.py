@@ -21,6 +21,7 @@ from pipeline.analysis.curves import learning_curves
 from pipeline.analysis.difference_curves import difference_curves
 from pipeline.analysis.formatting import Row, number_format, plain_rows
 from pipeline.analysis.interactions import block_interactions
+from pipeline.analysis.look_wording import look_sentence
 from pipeline.analysis.run_warnings import ExcludedRun, RunWarning, excluded_runs, run_warnings
 from pipeline.analysis.study import Study, load_study
 from pipeline.analysis.summary import seed_differences, summarize
@@ -141,7 +142,8 @@ def _verdicts(study: Study, rows: list[Row]) -> list[Verdict]:
             metric=study.metric, verdict=verdict_word(row, arm.name in baselines), margin=study.margin,
             **numbers_of(row),
         )  # fmt: skip
-        verdicts.append(replace(verdict, sentence=arm_sentence(verdict, number)))
+        sentence = look_sentence(verdict, number, study.progress) if study.progress else arm_sentence(verdict, number)
+        verdicts.append(replace(verdict, sentence=sentence))
     return verdicts
 
 

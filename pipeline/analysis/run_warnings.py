@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.analysis.arms import EPOCHS_TO, ComparedArm, seed_spans
 from pipeline.analysis.blocks import PooledArm
+from pipeline.analysis.look_wording import describe_looks
 from pipeline.analysis.study import Study
 from pipeline.store.runs import describe_unsealed
 from pipeline.store.studies import group_damaged
@@ -80,6 +81,8 @@ def _about_looks(study: Study) -> Iterator[RunWarning]:
     if study.undeclared:
         sentence = f"left out, since the study did not declare it before its first run: {', '.join(study.undeclared)}."
         yield RunWarning("not declared", None, sentence)
+    if study.progress is not None:
+        yield RunWarning("looks", None, describe_looks(study.progress.design))
     if study.progress is not None and study.progress.design.seeds_before:
         n = study.progress.design.seeds_before
         sentence = f"{n} seeds of an arm were stored before the looks were declared; an answer may have rested on them."

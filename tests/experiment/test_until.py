@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from factories import CommandResult, put_all
 
+from pipeline.analysis.comparison import compare_study
+from pipeline.analysis.look_wording import look_sentence
 from pipeline.config.schema import PROJECT
 from pipeline.errors import ConfigError
 from pipeline.experiment.plan import Plan, plan_job
@@ -165,6 +167,21 @@ def test_looks_decide_arms_for_good(tmp_path: Path) -> None:
     lines, goes_on = take_looks(plans)
     assert not goes_on and re.fullmatch(r"look 2 of 2, 40 seeds: he_normal equivalent \(p .*\)", lines[0])
     assert take_looks(plans) == ([], False)
+    comparison = compare_study(store, "")
+    worse, equivalent = comparison.compared
+    assert (worse.verdict, worse.pairs, worse.look, worse.looks) == ("worse", 10, 1, "10")
+    assert worse.p_uncorrected == pytest.approx(2 / 2**10) and worse.p_uncorrected < worse.p_holm <= 0.05
+    assert worse.difference <= worse.difference_unbiased < 0 and worse.difference_ci_high < 0
+    assert "worse than zeros, decided by look 1 of 2 (10 pairs of seeds): " in worse.sentence
+    progress = read_progress(store)
+    assert progress is not None and "overstates" not in worse.sentence
+    said = look_sentence(replace(worse, difference_unbiased=-0.03), lambda value, sign="": f"{value:.2f}", progress)
+    assert "; ending early overstates a difference, without that it is -0.03." in said
+    assert (equivalent.verdict, equivalent.pairs, equivalent.looks) == ("equivalent", 40, "10, 40")
+    assert -0.01 < equivalent.difference_ci_low < equivalent.difference_ci_high < 0.01
+    assert any(read_design(store).digest in warning.sentence for warning in comparison.warnings)
+    other = compare_study(store, "", metric="test_loss")
+    assert [one.kind for one in other.warnings if one.serious] == ["other question than declared"]
 
 
 QUICK = ("-m", "data=iris", "model=linear", "training.epochs=1", "training.xla=false", "ablation=false",
