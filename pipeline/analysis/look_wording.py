@@ -58,6 +58,6 @@ def describe_looks(design: DeclaredDesign) -> str:
     return (
         f"Looks at the answer with {looks} seeds were declared before the first run (design {design.digest}). So p, "
         f"the intervals and the verdicts of {design.metric} hold at every look: over all looks and all arms of a "
-        f"baseline, {100 * design.alpha:g} % of studies at most find a difference where there is none ({design.spending}, Holm). "
-        "Other metrics only explore."
+        f"baseline, {100 * design.alpha:g} % of studies at most find a difference where there is none "
+        f"({design.spending}, Holm). Other metrics only explore."
     )
