@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -23,14 +23,14 @@ from pipeline.installation import command_words, module_command, module_environm
 from pipeline.runtime.deadline import SILENT_WAIT
 from pipeline.runtime.hashing import digest
 from pipeline.store.locks import describe_holder
+from pipeline.store.meta import MODEL
 from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.client import hide_passwords, lock_file, store_uri
-from pipeline.tracking.follow import OUT_OF_TIME
+from pipeline.tracking.follow import OUT_OF_TIME, Arm
+from pipeline.tracking.names import qualified_names
 from pipeline.tracking.runs import up_to_date
 
 SHOWN_ARMS = 5
-
-Arm = tuple[str, str]  # study and arm
 
 
 @dataclass
@@ -181,10 +181,22 @@ def count_unsent(arms: Sequence[str]) -> str:
     return f"{len(arms)} {'arm is' if len(arms) == 1 else 'arms are'} unsent: {', '.join(arms[:SHOWN_ARMS])}{more}"
 
 
+def describe_unlogged(reasons: Mapping[str, str]) -> list[str]:
+    """Say that MLflow has runs without the models that they keep: a line per reason. reasons: name of an arm -> why."""
+    lines = []
+    for reason in dict.fromkeys(reasons.values()):
+        arms = [arm for arm, one in reasons.items() if one == reason]
+        more = f" and {len(arms) - SHOWN_ARMS} more" if len(arms) > SHOWN_ARMS else ""
+        named = f"{', '.join(arms[:SHOWN_ARMS])}{more}"
+        lines.append(f"MLflow has the runs of {named} without a model ({reason}); it is {MODEL} in the results folder.")
+    return lines
+
+
 def _report(uploader: _Uploader, uri: str, results: Path) -> list[str]:
     """What the user has to know of a process that has ended."""
-    sent, problem = _read_outcomes(uploader.stdout)
-    unsent = [f"{study}/{arm}" for (study, arm), wanted in uploader.queued.items() if sent.get((study, arm)) != wanted]
+    sent, problem, unlogged = _read_outcomes(uploader.stdout)
+    unsent = [arm for arm, wanted in uploader.queued.items() if sent.get(arm) != wanted]
+    notes = describe_unlogged(dict(zip(_shown(results, unlogged), unlogged.values(), strict=True)))
     code = uploader.process.returncode
     late = f" within {uploader.wait:g} s (tracking.wait)" if code == OUT_OF_TIME else ""
     if why := uploader.killed or late:
@@ -194,22 +206,31 @@ def _report(uploader: _Uploader, uri: str, results: Path) -> list[str]:
     elif code not in (0, 1) or not problem:
         problem = f"Could not upload to MLflow at {hide_passwords(uri)}: the process ended ({code})"
     if not unsent:
-        return [f"{problem}."] if code and not why else []
+        return [*([f"{problem}."] if code and not why else []), *notes]
     return [
+        *notes,
         f"{problem.rstrip('.')}.",
-        f"The results are safe. {count_unsent(unsent)}.",
+        f"The results are safe. {count_unsent(_shown(results, unsent))}.",
         f"To send what is missing: {sync_command(uri, results)}",
     ]
 
 
-def _read_outcomes(stdout: IO[str]) -> tuple[dict[Arm, str], str]:
-    """What the process printed: the runs sent of each arm (see `_Uploader.queued`), and the last problem."""
-    sent: dict[Arm, str] = {}
+def _shown(results: Path, arms: Iterable[Arm]) -> list[str]:
+    return qualified_names((RunStore(results, study), arm) for study, arm in arms)
+
+
+def _read_outcomes(stdout: IO[str]) -> tuple[dict[Arm, str], str, dict[Arm, str]]:
+    """What the process printed: the runs sent of each arm (see `_Uploader.queued`), the last problem, and why models
+    were not logged.
+    """
+    sent, unlogged = dict[Arm, str](), dict[Arm, str]()
     last_problem = ""
     stdout.seek(0)
     for line in stdout:
         with contextlib.suppress(ValueError, TypeError):  # cut off with the process, or printed by a library
-            study, arm, wanted, problem = json.loads(line)
+            study, arm, wanted, problem, reason = json.loads(line)
             sent[study, arm] = "" if problem else wanted
             last_problem = problem or last_problem
-    return sent, last_problem
+            if reason:
+                unlogged[study, arm] = reason
+    return sent, last_problem, unlogged

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.runtime.hashing import digest
 from pipeline.store.locks import hold_lock
-from pipeline.tracking.waiting import WatchedClient
+from pipeline.tracking.waiting import WatchedClient, no_answer
 
 EMBEDDED = f"sqlite:///{PROJECT / 'mlflow.db'}"
 ENVIRONMENT = {  # set before MLflow is imported, where the user has not set them
@@ -97,6 +97,17 @@ def open_client(uri: str) -> Any:
     """An MlflowClient; one of a server is watched, see `waiting`."""
     client = client_class()(uri)
     return client if database_file(uri) else WatchedClient(client)
+
+
+def is_away(uri: str, error: BaseException) -> bool:
+    """Whether an error is that of a store that does not answer, and not of what was to be sent: it is asked again."""
+    if isinstance(error, TimeoutError) or no_answer(error):
+        return True
+    try:
+        open_client(uri).search_experiments(max_results=1)
+    except Exception:
+        return True
+    return False
 
 
 def open_experiment(uri: str, study: str) -> tuple[Any, str]:

@@ -13,13 +13,18 @@ from typing import Any
 import numpy as np
 import yaml
 
+from pipeline.errors import one_line
 from pipeline.store.aside import temporary_folder
 from pipeline.store.runs import Run
+from pipeline.tracking.client import hide_passwords
 from pipeline.tracking.logged_models import best_model, log_model
 from pipeline.tracking.names import seed_name
 from pipeline.tracking.records import Point, arm_points, arm_tags, parameters, seed_points, seed_tags
+from pipeline.tracking.waiting import explain
 
 METRICS_PER_CALL = 1000  # MLflow's limit
+LONGEST_TAG = 5000  # characters, MLflow's limit
+UNLOGGED = "model_not_logged"  # tag of an arm's run: why MLflow lacks the model that its best seed keeps
 
 
 def start_arm_run(client: Any, experiment_id: str, arm: str, name: str, tags: Mapping[str, str]) -> str:
@@ -30,15 +35,21 @@ def start_arm_run(client: Any, experiment_id: str, arm: str, name: str, tags: Ma
     return client.create_run(experiment_id, run_name=name, tags={"role": "arm", "arm": arm, **tags}).info.run_id
 
 
-def fill_arm_run(client: Any, experiment_id: str, run_id: str, runs: Sequence[Run]) -> None:
-    """Log means and spreads over the stored runs of an arm, and the model of its best seed where models are kept."""
-    best = best_model(runs)
+def fill_arm_run(client: Any, experiment_id: str, run_id: str, runs: Sequence[Run]) -> str:
+    """Log means and spreads over the stored runs of an arm, and the model of its best seed where models are kept.
+
+    Returns why the model could not be logged, else "": the run is complete without it. Where it is the server that is
+    away, what follows fails too, and the whole arm is sent again.
+    """
+    best, unlogged = best_model(runs), ""
     if best is not None:
-        with _upload_folder(best) as folder:
-            log_model(client, experiment_id, run_id, best, folder)
+        unlogged = _try_to_log(client, experiment_id, run_id, best)
+        unlogged = unlogged and _try_to_log(client, experiment_id, run_id, best)  # a reply may have been lost
+    tags = arm_tags(runs) | ({UNLOGGED: unlogged[:LONGEST_TAG]} if unlogged else {})
     with _upload_folder(runs[0]) as folder:
         _write_config(folder, runs[0])
-        _fill(client, run_id, runs[0], arm_points(runs), parameters(runs[0]), arm_tags(runs), folder)
+        _fill(client, run_id, runs[0], arm_points(runs), parameters(runs[0]), tags, folder)
+    return unlogged
 
 
 def create_seed_run(client: Any, experiment_id: str, run: Run, name: str, tags: Mapping[str, str]) -> None:
@@ -54,6 +65,16 @@ def create_seed_run(client: Any, experiment_id: str, run: Run, name: str, tags: 
         _write_config(folder, run)
         params = parameters(run) | {"seed": str(run.seed)}
         _fill(client, run_id, run, seed_points(run, arrays), params, seed_tags(run), folder)
+
+
+def _try_to_log(client: Any, experiment_id: str, run_id: str, best: Run) -> str:
+    """Log a model; return why it could not be, else ""."""
+    try:
+        with _upload_folder(best) as folder:
+            log_model(client, experiment_id, run_id, best, folder)
+    except Exception as error:  # whatever it is, it may not cost the arm its runs
+        return one_line(hide_passwords(f"{type(error).__name__}: {explain(error)}"))
+    return ""
 
 
 @contextmanager

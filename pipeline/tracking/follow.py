@@ -17,7 +17,9 @@ from pathlib import Path
 from pipeline.config.schema import Tracking
 from pipeline.store.runs import RunStore
 from pipeline.tracking.client import prepare_store
-from pipeline.tracking.runs import mirror_arm
+from pipeline.tracking.runs import try_arm
+
+Arm = tuple[str, str]  # study and arm
 
 OUT_OF_TIME = 3  # exit code of a process that has ended itself
 
@@ -25,15 +27,15 @@ OUT_OF_TIME = 3  # exit code of a process that has ended itself
 def follow_queue(tracking: Tracking, results: Path, wait: float) -> int:
     """Work as the process: upload each arm that standard input names. Returns the exit code.
 
-    A line is JSON, `[study, arm, digest]`; without an arm, the study is prepared. An arm that could not be uploaded is
-    tried again with the next one.
+    A line is JSON, `[study, arm, digest]`; without an arm, the study is prepared. An arm that could not be uploaded
+    since the server was away is tried again with the next one; one that was refused holds up no other.
     """
     lines: queue.SimpleQueue[Sequence[str] | None] = queue.SimpleQueue()
     is_done = threading.Event()
     threading.Thread(target=_read_lines, args=(lines, is_done, wait), daemon=True).start()
     with contextlib.suppress(Exception):  # a broken MLflow is reported when there is something to upload
         prepare_store(tracking, results)
-    unsent: dict[tuple[str, str], str] = {}
+    unsent, refused = dict[Arm, str](), dict[Arm, str]()
     named: list[Sequence[str] | None] = []
     while None not in named:
         named = [lines.get()]
@@ -45,9 +47,9 @@ def follow_queue(tracking: Tracking, results: Path, wait: float) -> int:
                 prepare_store(tracking, results, study)
         unsent |= {(study, arm): wanted for study, arm, wanted in told if arm}
         if told:
-            _send(tracking, results, unsent)
+            _send(tracking, results, unsent, refused)
     is_done.set()
-    return 1 if unsent else 0
+    return 1 if unsent or refused else 0
 
 
 def _read_lines(lines: queue.SimpleQueue, is_done: threading.Event, wait: float) -> None:
@@ -60,12 +62,20 @@ def _read_lines(lines: queue.SimpleQueue, is_done: threading.Event, wait: float)
         os._exit(OUT_OF_TIME)  # whatever other threads do
 
 
-def _send(tracking: Tracking, results: Path, unsent: dict[tuple[str, str], str]) -> None:
-    """Upload arms, take out those that MLflow has, and say so on standard output."""
+def _send(tracking: Tracking, results: Path, unsent: dict[Arm, str], refused: dict[Arm, str]) -> None:
+    """Upload arms, take out those that MLflow has, and say so on standard output.
+
+    refused: those that MLflow does not take although it answers; each is tried again only with other runs.
+    """
     for study, arm in list(unsent):
         store, wanted = RunStore(results, study), unsent.pop((study, arm))
-        problem = mirror_arm(tracking, store, arm, store.runs(arm))
-        print(json.dumps([study, arm, wanted, problem]), flush=True)
-        if problem:
+        if refused.pop((study, arm), "") == wanted:
+            refused[study, arm] = wanted
+            continue
+        sent = try_arm(tracking, store, arm, store.runs(arm))
+        print(json.dumps([study, arm, wanted, sent.problem, sent.unlogged]), flush=True)
+        if sent.is_away:
             unsent[study, arm] = wanted
-            return  # most likely the server is away, and each further arm would wait for it again
+            return  # each further arm would wait for the server again
+        if sent.problem:
+            refused[study, arm] = wanted

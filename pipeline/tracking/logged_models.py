@@ -4,6 +4,7 @@ Where `keep_model=true` has kept the models of an arm's runs, that of one seed b
 `mlflow.keras.load_model("runs:/<id>/model")`. The best seed is the one with the best value on the validation rows.
 """
 
+import contextlib
 import json
 import platform
 import time
@@ -39,12 +40,18 @@ def log_model(client: Any, experiment_id: str, run_id: str, run: Run, folder: Pa
     """Log the model that a run keeps, as one of the MLflow run `run_id`. folder: an empty one for what is uploaded."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
+    signature = _signature(run)
     tags = {"seed": str(run.seed), "key": run.key, "inputs": INPUTS}
     logged = client.create_logged_model(experiment_id, name=NAME, source_run_id=run_id, tags=tags, model_type="keras")
-    _write_model(folder, run, logged.model_id, run_id)
-    client.log_model_artifacts(logged.model_id, str(folder))
-    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    try:
+        _write_model(folder, run, logged.model_id, run_id, signature)
+        client.log_model_artifacts(logged.model_id, str(folder))
+        client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    except Exception:
+        with contextlib.suppress(Exception):  # the reason is the first one
+            client.delete_logged_model(logged.model_id)
+        raise
 
 
 def delete_models(client: Any, run: Any) -> None:
@@ -53,7 +60,7 @@ def delete_models(client: Any, run: Any) -> None:
         client.delete_logged_model(output.model_id)
 
 
-def _write_model(folder: Path, run: Run, model_id: str, run_id: str) -> None:
+def _write_model(folder: Path, run: Run, model_id: str, run_id: str, signature: dict[str, Any] | None) -> None:
     """Write an MLflow model: the `.keras` file, and what MLflow has to know to load it."""
     from mlflow import __version__ as mlflow_version
 
@@ -87,19 +94,29 @@ def _write_model(folder: Path, run: Run, model_id: str, run_id: str) -> None:
         "model_id": model_id,
         "model_uuid": model_id,
         "run_id": run_id,
-        "signature": _signature(run),
+        **({} if signature is None else {"signature": signature}),
         "utc_time_created": time.strftime("%Y-%m-%d %H:%M:%S.000000", time.gmtime()),
     }
     (folder / "MLmodel").write_text(yaml.safe_dump(described, sort_keys=False))
 
 
-def _signature(run: Run) -> dict[str, Any]:
-    """What goes in and comes out, in MLflow's words: rows of float32."""
+def _signature(run: Run) -> dict[str, Any] | None:
+    """What goes in and comes out, in MLflow's words: rows of float32. None where the file does not say what goes in."""
     with zipfile.ZipFile(run.path / MODEL) as archive:
-        config = json.loads(archive.read("config.json"))
-    shapes = [config["build_config"]["input_shape"][1:], [None]]
+        shape = _input_shape(json.loads(archive.read("config.json")))
+    if shape is None:
+        return None
     tensors = [
-        json.dumps([{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, *(n or -1 for n in shape)]}}])
-        for shape in shapes
+        json.dumps([{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, *(n or -1 for n in rest)]}}])
+        for rest in (shape[1:], [None])
     ]
     return {"inputs": tensors[0], "outputs": tensors[1], "params": None}
+
+
+def _input_shape(config: dict[str, Any]) -> list[int | None] | None:
+    """The shape of a saved model's input: that it was built for, or of a Functional one its InputLayer's."""
+    shape = (config.get("build_config") or {}).get("input_shape")
+    inputs = [layer["config"] for layer in config["config"]["layers"] if layer["class_name"] == "InputLayer"]
+    if not shape and len(inputs) == 1:
+        shape = inputs[0].get("batch_shape")
+    return shape if isinstance(shape, list) and shape and not any(isinstance(n, list) for n in shape) else None

@@ -3,7 +3,7 @@
 A name leaves out what all arms of the study share, so it changes when an arm comes that differs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.config.short_names import short_names
@@ -22,6 +22,15 @@ def stored_names(store: RunStore) -> dict[str, str]:
     """Whole name -> name to show, of the arms in a results folder."""
     whole = whole_names(store)
     return short_names(whole, whole)
+
+
+def qualified_names(arms: Iterable[tuple[RunStore, str]]) -> list[str]:
+    """Arms as messages name them, with their studies."""
+    arms, shown = list(arms), dict[RunStore, dict[str, str]]()
+    for store, _ in arms:
+        if store not in shown:
+            shown[store] = stored_names(store)
+    return [f"{store.study}/{shown[store].get(arm, arm)}" for store, arm in arms]
 
 
 def rename_runs(client: Any, experiment_id: str, store: RunStore) -> None:

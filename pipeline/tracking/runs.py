@@ -9,7 +9,7 @@ server never costs a result: `python -m pipeline.sync` retries.
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.config.schema import Tracking
 from pipeline.errors import one_line
@@ -18,7 +18,7 @@ from pipeline.store.folder_id import folder_id, read_folder_id
 from pipeline.store.meta import MODEL
 from pipeline.store.replaced import replaced_keys
 from pipeline.store.runs import Run, RunStore
-from pipeline.tracking.client import hide_passwords, open_experiment, read_sqlite, store_lock, store_uri
+from pipeline.tracking.client import hide_passwords, is_away, open_experiment, read_sqlite, store_lock, store_uri
 from pipeline.tracking.create import create_seed_run, fill_arm_run, start_arm_run
 from pipeline.tracking.logged_models import best_model, delete_models
 from pipeline.tracking.names import rename_runs, stored_names
@@ -30,22 +30,40 @@ ROUNDS = 8  # of looking and acting, until there is nothing to do
 RIVAL_WAIT = 2.0  # seconds in which another sender of the same run may finish
 
 
+class Sent(NamedTuple):
+    """What became of an arm that was to be uploaded.
+
+    problem: why MLflow does not have it, in one line, else "". is_away: the problem is that MLflow's store does not
+    answer, so that other arms would fare no better. unlogged: why MLflow has its runs without its model, else "".
+    """
+
+    problem: str = ""
+    is_away: bool = False
+    unlogged: str = ""
+
+
 def mirror_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> str:
-    """Upload what MLflow lacks of an arm, and delete what is out of date. Returns the problem in one line, or "".
+    """Do `try_arm`. Returns the problem in one line, or ""."""
+    return try_arm(tracking, store, arm, runs).problem
+
+
+def try_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> Sent:
+    """Upload what MLflow lacks of an arm, and delete what is out of date.
 
     runs: all stored runs of the arm. MLflow is imported only when there is something to do.
     """
     if up_to_date(tracking, store, arm, runs):
-        return ""
+        return Sent()
     uri = store_uri(tracking)
     try:
         with store_lock(uri, store.results):
             client, experiment_id = open_experiment(uri, store.study)
-            send_arm(client, experiment_id, store, runs)
+            unlogged = send_arm(client, experiment_id, store, runs)
             rename_runs(client, experiment_id, store)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost a result
-        return one_line(hide_passwords(f"Could not upload to MLflow at {uri}: {explain(error)}"))
-    return ""
+        problem = one_line(hide_passwords(f"Could not upload to MLflow at {uri}: {explain(error)}"))
+        return Sent(problem, is_away(uri, error))
+    return Sent(unlogged=unlogged)
 
 
 def up_to_date(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> bool:
@@ -57,21 +75,23 @@ def up_to_date(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run
     return present is not None and not next_steps(present, _held(store, runs, f"{SENDER}{known_as}"))
 
 
-def send_arm(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Run]) -> None:
+def send_arm(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Run]) -> str:
     """Look at what MLflow has of an arm and act on it, until it has what this folder holds.
+
+    Returns why the arm's model could not be logged, else "".
 
     Looking again finds what was created twice, by a request whose reply was lost or by another folder at the same time.
     client: an MlflowClient. runs: all stored runs of the arm.
     """
     held = _held(store, runs, f"{SENDER}{folder_id(store.results)}")
-    failures, acted, waited = 0, False, False
+    failures, acted, waited, unlogged = 0, False, False, ""
     for _ in range(ROUNDS):
         present = _look(client, experiment_id, runs[0].arm)
         steps = next_steps(present, held)
         if steps:
             acted = True
             try:
-                _act(client, experiment_id, store, runs, held, steps)
+                unlogged = _act(client, experiment_id, store, runs, held, steps) or unlogged
             except Exception:
                 failures += 1
                 if failures == 2:
@@ -80,7 +100,7 @@ def send_arm(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Ru
             waited = True
             time.sleep(RIVAL_WAIT)
         else:
-            return
+            return unlogged
     raise RuntimeError(f"other senders keep changing {runs[0].arm}")
 
 
@@ -154,7 +174,8 @@ def _has_rivals(present: Sequence[MirroredRun], held: Held) -> bool:
     return any(run.ended is None and run.key in held.keys for run in present)
 
 
-def _act(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Run], held: Held, steps: Steps) -> None:
+def _act(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Run], held: Held, steps: Steps) -> str:
+    """Take the steps. Returns why the arm's model could not be logged, else ""."""
     sender = {held.sender: f"{socket.gethostname()}:{store.results.resolve()}"}
     for run_id in steps.claimed:
         client.set_tag(run_id, held.sender, sender[held.sender])
@@ -164,12 +185,12 @@ def _act(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Run], 
     for run in runs:
         if run.key in steps.missing:
             create_seed_run(client, experiment_id, run, name, {PARENT: arm_run, **sender})
-    if steps.arm_run is None:
-        fill_arm_run(client, experiment_id, arm_run, runs)
+    unlogged = fill_arm_run(client, experiment_id, arm_run, runs) if steps.arm_run is None else ""
     for run_id in steps.released:
         _release(client, run_id, held.sender)
     for run_id in steps.adopted:
         client.set_tag(run_id, PARENT, arm_run)
+    return unlogged
 
 
 def _release(client: Any, run_id: str, sender: str) -> None:

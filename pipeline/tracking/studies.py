@@ -10,11 +10,12 @@ from pathlib import Path
 from pipeline.config.schema import Tracking
 from pipeline.store.runs import Run, RunStore, describe_unsealed
 from pipeline.store.studies import group_damaged
-from pipeline.tracking.background import count_unsent, sync_command
+from pipeline.tracking.background import count_unsent, describe_unlogged, sync_command
 from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.comparison import publish_comparison
+from pipeline.tracking.names import qualified_names
 from pipeline.tracking.pages import verdict_page
-from pipeline.tracking.runs import mirror_arm, up_to_date
+from pipeline.tracking.runs import try_arm, up_to_date
 from pipeline.tracking.waiting import NoAnswerError, wait_for_server
 
 FAILURES_IN_A_ROW = 2  # after which the server is most likely away: each further arm would wait for it again
@@ -36,28 +37,33 @@ def sync_studies(tracking: Tracking, stores: Sequence[RunStore], reports: Path, 
 def upload_studies(tracking: Tracking, stores: Sequence[RunStore], reports: Path, unsent: list[str]) -> list[str]:
     """Upload the arms of studies, then their reports. Returns one line per problem.
 
-    An arm that MLflow refuses holds up no other one. unsent: the names of the arms that MLflow lacks are put there, and
-    taken out as they arrive.
+    An arm that MLflow refuses holds up no other one, nor the report of another study. unsent: the names of the arms
+    that MLflow lacks are put there, and taken out as they arrive.
     """
     missing, damaged = _missing_arms(tracking, stores)
-    unsent += [f"{store.study}/{arm}" for store, arm, _ in missing]
-    problems, in_a_row = list[str](), 0
-    for i, (store, arm, runs) in enumerate(missing):
-        name = f"{store.study}/{arm}"
-        if problem := mirror_arm(tracking, store, arm, runs):
-            problems.append(problem)
-            in_a_row += 1
+    names = qualified_names((store, arm) for store, arm, _ in missing)
+    unsent += names
+    problems, unlogged, in_a_row = list[str](), dict[str, str](), 0
+    for i, (name, (store, arm, runs)) in enumerate(zip(names, missing, strict=True)):
+        sent = try_arm(tracking, store, arm, runs)
+        in_a_row = in_a_row + 1 if sent.is_away else 0
+        if sent.problem:
+            problems.append(sent.problem)
             if in_a_row == FAILURES_IN_A_ROW:
                 break
             continue
-        in_a_row = 0
         unsent.remove(name)
+        if sent.unlogged:
+            unlogged[name] = sent.unlogged
         if sys.stdout.isatty():
             print(f"{i + 1} of {len(missing)}: {name}")
-    if problems:
-        return [*dict.fromkeys(problems), f"{count_unsent(unsent)}.", *damaged]
-    published = [publish_comparison(tracking, store, reports / store.study) for store in stores]
-    return [*damaged, *filter(None, published)]
+    lines = [*dict.fromkeys(problems), *([f"{count_unsent(unsent)}."] if problems else []), *damaged]
+    if in_a_row:  # the server is away
+        return [*lines, *describe_unlogged(unlogged)]
+    lacking = {store.study for name, (store, _, _) in zip(names, missing, strict=True) if name in unsent}
+    whole = [store for store in stores if store.study not in lacking]
+    published = [publish_comparison(tracking, store, reports / store.study) for store in whole]
+    return [*lines, *filter(None, published), *describe_unlogged(unlogged)]
 
 
 def _missing_arms(

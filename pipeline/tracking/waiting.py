@@ -97,9 +97,13 @@ REASONS = {  # words of the libraries that MLflow asks with -> ours
 
 def explain(error: BaseException) -> str:
     """What an upload or a download failed of: in our words where a library says that no answer came."""
+    cause = no_answer(error)
+    return next((reason for words, reason in REASONS.items() if cause and words in str(cause)), str(error))
+
+
+def no_answer(error: BaseException) -> BaseException | None:
+    """The error of the library that asks servers among what an error was caused by; None where there is none."""
     cause: BaseException | None = error
-    while cause is not None:
-        if type(cause).__module__.partition(".")[0] in ("requests", "urllib3"):
-            return next((reason for words, reason in REASONS.items() if words in str(cause)), str(error))
+    while cause is not None and type(cause).__module__.partition(".")[0] not in ("requests", "urllib3"):
         cause = cause.__cause__ or cause.__context__
-    return str(error)
+    return cause

@@ -16,7 +16,7 @@ from pipeline.experiment.run import run_arm
 from pipeline.store.meta import MODEL
 from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.logged_models import best_model
-from pipeline.tracking.runs import mirror_arm, up_to_date
+from pipeline.tracking.runs import Sent, mirror_arm, try_arm, up_to_date
 
 ARM = ("data=iris", "model=mlp", "bias_initializer=fan_in_uniform", "tracking=none", "training.epochs=4", "seeds=3",
        "training.xla=false", "training.stop={patience:1}")  # fmt: skip
@@ -91,6 +91,35 @@ def test_the_best_seed_is_a_logged_model(tmp_path: Path, mlflow_store: str, monk
             served = mlflow.pyfunc.load_model(f"models:/{logged.model_id}").predict(rows)
         assert np.array_equal(served, model.predict(rows, verbose=0))
         assert up_to_date(tracking, store, runs[0].arm, chosen)
+
+
+@pytest.mark.slow
+def test_a_functional_model_is_logged(tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the shape of its input, which a Functional file has in another place than a Sequential one."""
+    import keras
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
+    inputs = keras.Input((4,))
+    both = keras.layers.Add()([keras.layers.Dense(3, name="a")(inputs), keras.layers.Dense(3, name="b")(inputs)])
+    keras.Model(inputs, keras.layers.Dense(3, "softmax", name="out")(both)).save(tmp_path / "branches.keras")
+    arm = ("data=iris", "model=file", f"model.path={tmp_path / 'branches.keras'}", "training.epochs=1", "seeds=1",
+           "training.xla=false", "tracking=none")  # fmt: skip
+    runs = list(run_arm(change_config(compose_config(*arm), results=str(tmp_path / "r"), keep_model=True)).runs)
+    store = RunStore(tmp_path / "r", runs[0].meta["study"])
+    assert try_arm(Tracking(True, mlflow_store), store, runs[0].arm, runs) == Sent()
+    mirrored = MLflowStore(mlflow_store)
+    (logged,) = mirrored.client.search_logged_models(
+        [mirrored.client.get_experiment_by_name(store.study).experiment_id]
+    )
+    folder = logged.artifact_location.removeprefix("file://")
+    described = mlflow.models.get_model_info(folder)
+    assert described.signature.inputs.inputs[0].shape == (-1, 4)
+    rows = np.ones((2, 4), np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow warns of its own type hints
+        served = mlflow.pyfunc.load_model(folder).predict(rows)
+    assert np.array_equal(served, keras.saving.load_model(runs[0].path / MODEL).predict(rows, verbose=0))
 
 
 def test_the_best_model_is_chosen_by_validation(trained_study: Any) -> None:

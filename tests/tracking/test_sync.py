@@ -14,7 +14,9 @@ from factories import MLflowStore, TrainedStudy, change_config, change_meta, com
 
 from pipeline import sync
 from pipeline.experiment.run import run_arm
+from pipeline.store.meta import MODEL
 from pipeline.store.runs import RunStore
+from pipeline.tracking.create import UNLOGGED
 
 ARM = "glorot_uniform,training.epochs=2"
 
@@ -62,13 +64,66 @@ def test_an_arm_that_mlflow_refuses_holds_up_no_other(
     """The arms after it are sent; the problem and the one arm that is unsent are named, with exit code 1."""
     store = RunStore(trained_study.results, trained_study.name)
     refused, *others = sorted(trained_study.arms)
-    for run in store.runs(refused):
-        change_meta(run.path, lambda meta: meta["metrics"].update({"test_#": 1.0}))  # no name that MLflow takes
+    refuse(store, refused)
     assert sync.main([f"results={trained_study.results}", f"uri={mlflow_store}"]) == 1
     problem, named = capsys.readouterr().err.splitlines()
-    assert "test_#" in problem and named == f"1 arm is unsent: {trained_study.name}/{refused}."
+    assert "test_#" in problem and named == f"1 arm is unsent: {trained_study.name}/{refused.partition(',')[0]}."
     sent = [run for run in MLflowStore(mlflow_store).active(trained_study.name) if run.info.status == "FINISHED"]
     assert sorted(run.data.tags["arm"] for run in sent if run.data.tags["role"] == "arm") == others
+
+
+def refuse(store: RunStore, arm: str) -> None:
+    """Make MLflow refuse an arm: no name that it takes."""
+    for run in store.runs(arm):
+        change_meta(run.path, lambda meta: meta["metrics"].update({"test_#": 1.0}))
+
+
+@pytest.mark.slow
+def test_refused_arms_hold_up_no_other_study(
+    trained_study: TrainedStudy, mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """However many there are, of `sync` and of the process beside a sweep: a server that answers is not away."""
+    results, arms = tmp_path / "both", sorted(trained_study.arms)
+    for study in ("a-study", "b-study"):
+        for arm in arms:
+            copy_runs(trained_study.results, RunStore(results, study), arm, [0])
+    for arm in arms:
+        refuse(RunStore(results, "a-study"), arm)
+    told = "".join(f'["{study}", "{arm}", "d"]\n' for study in ("a-study", "b-study") for arm in arms[:2])
+    monkeypatch.setattr("sys.stdin", io.StringIO(told))
+    assert sync.main(["follow=true", f"results={results}", f"uri={mlflow_store}"]) == 1
+    replies = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(study, bool(problem)) for study, _, _, problem, _ in replies] == [
+        ("a-study", True), ("a-study", True), ("b-study", False), ("b-study", False)]  # fmt: skip
+    assert sync.main([f"results={results}", f"uri={mlflow_store}"]) == 1
+    *_, named = capsys.readouterr().err.splitlines()
+    names = [f"a-study/{arm.removesuffix(',training.epochs=2')}" for arm in arms]
+    assert named == f"3 arms are unsent: {', '.join(names)}."
+    assert set(arms) < set(MLflowStore(mlflow_store).by_name("b-study"))
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_logged_costs_no_run(
+    trained_study: TrainedStudy, mlflow_store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The arm arrives without it, tagged with the reason, which is said once; other arms are not concerned."""
+    store = RunStore(trained_study.results, trained_study.name)
+    for run in store.runs(ARM):
+        (run.path / MODEL).write_bytes(b"model")
+        change_meta(run.path, lambda meta: meta["digests"].update({MODEL: "9372c470eeadd5ec"}))
+    assert sync.main([f"results={trained_study.results}", f"uri={mlflow_store}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    reason = "BadZipFile: File is not a zip file"
+    name = f"{trained_study.name}/glorot_uniform"
+    assert line == f"MLflow has the runs of {name} without a model ({reason}); it is {MODEL} in the results folder."
+    mirrored = MLflowStore(mlflow_store)
+    assert {run.info.status for run in mirrored.active(trained_study.name)} == {"FINISHED"}
+    assert [run.data.tags[UNLOGGED] for run in mirrored.active(trained_study.name) if UNLOGGED in run.data.tags] == [
+        reason]  # fmt: skip
+    experiment = mirrored.client.get_experiment_by_name(trained_study.name)
+    assert mirrored.client.search_logged_models([experiment.experiment_id]) == []
+    assert sync.main([f"results={trained_study.results}", f"uri={mlflow_store}"]) == 0
 
 
 def test_following_ends_with_its_input(
@@ -78,7 +133,7 @@ def test_following_ends_with_its_input(
     named = f'["{trained_study.name}", "", ""]\n["{trained_study.name}", "{ARM}", "d"]\n["cut o'
     monkeypatch.setattr("sys.stdin", io.StringIO(named))
     assert sync.main(["follow=true", f"results={trained_study.results}", f"uri={mlflow_store}"]) == 0
-    assert json.loads(capsys.readouterr().out) == [trained_study.name, ARM, "d", ""]
+    assert json.loads(capsys.readouterr().out) == [trained_study.name, ARM, "d", "", ""]
     runs = MLflowStore(mlflow_store).by_name(trained_study.name)
     assert set(runs) == {ARM, f"{ARM}-s0", f"{ARM}-s1", f"{ARM}-s2"}
 
@@ -95,7 +150,7 @@ def test_a_terminal_sees_each_arm_arrive(trained_study: TrainedStudy, mlflow_sto
     os.close(reader)
     lines = printed.decode().splitlines()
     arms = sorted(trained_study.arms)
-    assert lines[:-1] == [f"{i + 1} of 3: {trained_study.name}/{arm}" for i, arm in enumerate(arms)]
+    assert lines[:-1] == [f"{i + 1} of 3: {trained_study.name}/{arm.partition(',')[0]}" for i, arm in enumerate(arms)]
     assert lines[-1] == f"MLflow at {mlflow_store} has all of: {trained_study.name}"
 
 
