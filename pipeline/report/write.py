@@ -117,9 +117,11 @@ def write_report(
 
 def make_charts(comparison: Comparison) -> Iterator[tuple[str, Any]]:
     """Make every figure that there is something to draw for, in the order of the page: (name, Altair chart)."""
-    study, arms = comparison.study, comparison.study.arm_names
+    study = comparison.study
+    arms = {arm.name: arm.setting for arm in study.arms}
     if comparison.compared:
-        yield "intervals", forest(comparison.chosen, arms, study.margin, study.higher_is_better)
+        both = arms | {arm.name: arm.setting for arm in study.pooled_arms}
+        yield "intervals", forest(comparison.chosen, both, study.margin, study.higher_is_better)
     pairs = comparison.differences.loc[comparison.differences["metric"] == study.metric]
     if not pairs.empty:
         yield "paired_differences", paired_differences(pairs, arms, study.higher_is_better)

@@ -228,7 +228,7 @@ def _send_arm_report(
     """
     from mlflow.entities import Metric, RunTag
 
-    from pipeline.report.figures.theme import COLOURS
+    from pipeline.report.figures.theme import COLOURS, colour_places
 
     run_id, arm, arm_upload = run.run_id, run.arm, upload.arms[run.arm]
     metrics_there = client.get_run(run_id).data.metrics
@@ -239,10 +239,11 @@ def _send_arm_report(
             return None
         earlier = {}
     now = int(time.time() * 1000)
-    arms = [_folder(described) for described in upload.document["arms"]]
+    settings = {_folder(described): described["setting"] for described in upload.document["arms"]}
+    colours = {arm: COLOURS[place] for arm, place in zip(settings, colour_places(settings), strict=True)}
     tags = arm_upload.tags | {
         NOTE: f"{arm_upload.note}\n\n[The whole report]({report_address.format(run_id)}?{ML_PAGES})",
-        "mlflow.runColor": COLOURS[arms.index(arm) % len(COLOURS)],
+        "mlflow.runColor": colours[arm],
     }
     metrics = [] if earlier else [Metric(name, value, now, 0) for name, value in arm_upload.metrics.items()]
     client.log_batch(run_id, metrics, [], [RunTag(name, value) for name, value in tags.items()])

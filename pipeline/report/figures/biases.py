@@ -5,8 +5,9 @@ import pandas as pd
 from altair.typing import ChartType
 
 from pipeline.analysis.thinning import thin_out
-from pipeline.report.figures.lines import most_lines, title_lines
+from pipeline.report.figures.lines import row_height, title_lines
 from pipeline.report.figures.theme import (
+    Arms,
     by_arm,
     data_rows,
     data_series,
@@ -27,11 +28,11 @@ MAX_HEATMAP_EPOCHS = 60
 MOMENTS = ["before", "after"]
 
 
-def bias_distributions(quantiles: pd.DataFrame, arms: list[str]) -> ChartType:
+def bias_distributions(quantiles: pd.DataFrame, arms: Arms) -> ChartType:
     """Draw each layer's bias values before and after training: median, quartiles, 5 % and 95 % quantiles.
 
     quantiles: columns arm, layer, moment (before | after), q05, q25, q50, q75, q95; a row per box, over units and
-    seeds. arms: all arms of the study, which decide the colours, whether they have biases or not.
+    seeds. arms: all arms of the study with their settings, which decide the colours, whether they have biases or not.
     """
     layers, note = _choose_layers(quantiles, MAX_LAYERS)
     chart = alt.concat(
@@ -47,7 +48,7 @@ def bias_distributions(quantiles: pd.DataFrame, arms: list[str]) -> ChartType:
     return wrap_labels(chart, _biased(arms, quantiles))
 
 
-def _distribution_panel(quantiles: pd.DataFrame, layer: str, arms: list[str]) -> ChartType:
+def _distribution_panel(quantiles: pd.DataFrame, layer: str, arms: Arms) -> ChartType:
     biased = _biased(arms, quantiles)
     base = alt.Chart().encode(
         y=alt.Y("arm:N", sort=biased, title=None, axis=alt.Axis(labelExpr=wrapped(), grid=False)),
@@ -63,7 +64,7 @@ def _distribution_panel(quantiles: pd.DataFrame, layer: str, arms: list[str]) ->
         "moment:N", sort=MOMENTS, title=None, legend=None, scale=alt.Scale(domain=MOMENTS, range=[0.25, 0.85])
     )
     x = alt.X("q05:Q", title="bias", scale=scale_around(quantiles[["q05", "q95"]]), axis=alt.Axis(tickCount=5))
-    step = max(17, 7 * most_lines(biased))  # half of the room for the lines of a name
+    step = row_height(biased, 34) / 2  # a row has two bars
     return (
         alt.layer(
             base.mark_rule(strokeWidth=1.5).encode(x=x, x2="q95:Q", color=colour),
@@ -77,7 +78,7 @@ def _distribution_panel(quantiles: pd.DataFrame, layer: str, arms: list[str]) ->
     )
 
 
-def bias_trajectories(trajectories: pd.DataFrame, arms: list[str]) -> ChartType:
+def bias_trajectories(trajectories: pd.DataFrame, arms: Arms) -> ChartType:
     """Draw each unit's bias over the epochs in one seed, one panel per layer and arm.
 
     trajectories: columns arm, seed, layer, unit, epoch, value; a row per point.
@@ -109,7 +110,7 @@ def bias_trajectories(trajectories: pd.DataFrame, arms: list[str]) -> ChartType:
     )
 
 
-def _trajectory_panel(values: pd.Series, layer: str, arm: str, arms: list[str]) -> ChartType:
+def _trajectory_panel(values: pd.Series, layer: str, arm: str, arms: Arms) -> ChartType:
     return (
         alt.Chart()
         .mark_line(strokeWidth=1.1, strokeOpacity=0.65)
@@ -126,7 +127,7 @@ def _trajectory_panel(values: pd.Series, layer: str, arm: str, arms: list[str]) 
     )
 
 
-def drift_heatmap(drift: pd.DataFrame, arms: list[str]) -> ChartType:
+def drift_heatmap(drift: pd.DataFrame, arms: Arms) -> ChartType:
     """Draw how far each layer's biases are from their initial values, epoch by epoch, one panel per arm.
 
     drift: columns arm, layer, epoch, drift, low, high; a row per cell.
@@ -155,7 +156,7 @@ def drift_heatmap(drift: pd.DataFrame, arms: list[str]) -> ChartType:
     panels = [
         cell.transform_filter(keep(arm=arm))
         .transform_flatten(["epoch", "until", "drift", "low", "high"])
-        .properties(width=300, height=alt.Step(max(26, 13 * most_lines(layers))), title=title_lines(arm))
+        .properties(width=300, height=alt.Step(row_height(layers, 26)), title=title_lines(arm))
         for arm in _biased(arms, drift)
     ]
     chart = alt.concat(
@@ -170,7 +171,7 @@ def drift_heatmap(drift: pd.DataFrame, arms: list[str]) -> ChartType:
     return wrap_labels(chart, layers)
 
 
-def _biased(arms: list[str], frame: pd.DataFrame) -> list[str]:
+def _biased(arms: Arms, frame: pd.DataFrame) -> list[str]:
     """Return the arms that the frame has, in the order of the study: an arm without biases has no rows."""
     present = set(frame["arm"])
     return [arm for arm in arms if arm in present]

@@ -5,7 +5,7 @@ import math
 import re
 from typing import Any
 
-from pipeline.report.figures.lines import LABEL_LINE, line_pattern, most_lines, title_lines
+from pipeline.report.figures.lines import LABEL_LINE, line_pattern, row_height, title_lines
 
 COLUMN_WIDTH = 241.0  # points: 8.5 cm
 PAGE_HEIGHT = 600.0  # points, at most
@@ -57,20 +57,20 @@ def column_spec(spec: dict[str, Any]) -> dict[str, Any]:
     if "concat" in spec:
         spec |= {"columns": columns, "spacing": 10}
     for panel in spec.get("concat", [spec]):
-        _shrink_panel(panel, columns, most_lines(labels, LABEL_LETTERS))
+        _shrink_panel(panel, columns, row_height(labels, 0, LABEL_LETTERS, LABEL + 1.5))
     _shrink_marks(spec)
     return spec
 
 
-def _shrink_panel(panel: dict[str, Any], columns: int, lines: int) -> None:
-    """Make a panel small, in place. lines: of its labels."""
+def _shrink_panel(panel: dict[str, Any], columns: int, row: float) -> None:
+    """Make a panel small, in place. row: the height that its labels need."""
     panel["width"] = 190 if columns == 1 else 85
     height = panel.get("height")
     if isinstance(height, int | float):
         panel["height"] = 110 if columns == 1 else 75
     elif isinstance(height, dict):
         bars = 2 if height.get("for") == "offset" else 1  # in a row
-        height["step"] = max(0.45 * height["step"] if bars == 1 else 9, (LABEL + 1.5) * lines / bars)
+        height["step"] = max(0.45 * height["step"] if bars == 1 else 9, row / bars)
     if "title" in panel:
         old = panel["title"] if isinstance(panel["title"], list) else [panel["title"]]
         panel["title"] = [line for text in old for line in title_lines(text, TITLE_LETTERS[columns])]

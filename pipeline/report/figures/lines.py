@@ -28,6 +28,12 @@ def most_lines(names: Iterable[str], letters: int = LABEL_LETTERS) -> int:
     return max((len(title_lines(name, letters)) for name in names), default=1)
 
 
+def row_height(names: Iterable[str], least: float, letters: int = LABEL_LETTERS, line: float = 13) -> float:
+    """Return how high rows are that hold names beside an axis, with a gap between two names. line: the height of one."""
+    lines = most_lines(names, letters)
+    return max(least, line * (lines + 0.8 * (lines > 1)))
+
+
 def longest_piece(name: str) -> int:
     """Return how many letters a line needs to have if no word of a name is to be broken."""
     return max(map(len, re.findall(r".+?(?:[,/ =:>]|[.+](?!\d)|$)", name)), default=0)

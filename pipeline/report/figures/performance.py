@@ -10,11 +10,12 @@ from altair.typing import ChartType
 
 from pipeline.analysis.formatting import number_format
 from pipeline.analysis.thinning import thin_out
-from pipeline.report.figures.lines import most_lines, title_lines
+from pipeline.report.figures.lines import row_height, title_lines
 from pipeline.report.figures.theme import (
     COLOURS,
     DASHES,
     TOOLTIP_POINT,
+    Arms,
     by_arm,
     dash_by_arm,
     data_rows,
@@ -40,11 +41,11 @@ VERDICT_SHAPES = {
 CHANGES = ["better", "worse", "the same"]  # of a seed, with the arm in place of the baseline
 
 
-def learning_curves(curves: pd.DataFrame, arms: list[str]) -> ChartType:
+def learning_curves(curves: pd.DataFrame, arms: Arms) -> ChartType:
     """Draw each metric over the epochs: mean over seeds with its 95 % interval as a band, one panel per metric.
 
-    curves: columns arm, metric, epoch, mean, low, high; a row per point. arms: all arms of the study, which decide the
-    colours.
+    curves: columns arm, metric, epoch, mean, low, high; a row per point. arms: all arms of the study with their
+    settings, which decide the colours.
     """
     epochs = thin_out(sorted(curves["epoch"].unique().tolist()), MAX_EPOCHS)
     curves = curves.loc[curves["epoch"].isin(epochs)]
@@ -64,9 +65,7 @@ def learning_curves(curves: pd.DataFrame, arms: list[str]) -> ChartType:
     )
 
 
-def _curve_panel(
-    curves: pd.DataFrame, metric: str, arms: list[str], selection: alt.Parameter, position: int
-) -> ChartType:
+def _curve_panel(curves: pd.DataFrame, metric: str, arms: Arms, selection: alt.Parameter, position: int) -> ChartType:
     """Draw one metric's curves. Losses have a log scale; the first panel carries the selection of arms."""
     is_log = "loss" in metric and curves[["mean", "low"]].min().min() > 0
     scale = alt.Scale(type="log", nice=False) if is_log else scale_around(curves[["mean", "low"]], nice=False)
@@ -102,10 +101,10 @@ def _curve_panel(
     return panel.transform_flatten(["epoch", "mean", "low", "high"]).properties(width=330, height=230, title=title)
 
 
-def difference_curves(curves: pd.DataFrame, arms: list[str]) -> ChartType:
+def difference_curves(curves: pd.DataFrame, arms: Arms) -> ChartType:
     """Draw how far each arm is from its baseline over the epochs, with the 95 % interval as a band; a panel per metric.
 
-    curves: see `analysis.difference_curves`. arms: all arms of the study, which decide the colours.
+    curves: see `analysis.difference_curves`. arms: all arms of the study with their settings, which decide the colours.
     """
     epochs = thin_out(sorted(curves["epoch"].unique().tolist()), MAX_EPOCHS)
     curves = curves.loc[curves["epoch"].isin(epochs)]
@@ -124,7 +123,7 @@ def difference_curves(curves: pd.DataFrame, arms: list[str]) -> ChartType:
     )
 
 
-def _difference_panel(curves: pd.DataFrame, metric: str, arms: list[str]) -> ChartType:
+def _difference_panel(curves: pd.DataFrame, metric: str, arms: Arms) -> ChartType:
     values = curves[["mean", "low", "high"]].to_numpy(float)
     has_band = bool(curves["low"].notna().any())
     scale = scale_around(np.append(values.ravel(), 0.0), nice=False)
@@ -154,10 +153,11 @@ def _log_ticks(values: np.ndarray) -> list[float]:
     return [tick for tick in ticks if low <= tick <= high] or [low, high]
 
 
-def forest(table: pd.DataFrame, arms: list[str], margin: float, more_is_better: bool) -> ChartType:
+def forest(table: pd.DataFrame, arms: Arms, margin: float, more_is_better: bool) -> ChartType:
     """Draw each arm's difference from its baseline with the 95 % interval; the margin is shaded.
 
     table: one metric's rows of `analysis.summary.summarize`, drawn in their order, without those that have no baseline.
+    arms: those of the study and those over blocks.
     margin: largest difference that does not matter, in the metric's unit.
     """
     metric, baselines = table["metric"].iloc[0], table["baseline"].dropna().unique()
@@ -167,7 +167,7 @@ def forest(table: pd.DataFrame, arms: list[str], margin: float, more_is_better: 
     axis_title = f"difference in {metric} (better →)" if more_is_better else f"difference in {metric} (← better)"
     x = alt.X("difference:Q", scale=scale, title=axis_title, axis=alt.Axis(tickCount=8))
     y = alt.Y("arm:N", sort=shown, title=None, axis=alt.Axis(labelExpr=wrapped(), grid=False))
-    colour = by_arm([*arms, *(arm for arm in shown if arm not in arms)], legend=False)  # arms over blocks
+    colour = by_arm(arms, legend=False)
     shapes = alt.Scale(domain=list(VERDICT_SHAPES), range=list(VERDICT_SHAPES.values()))
     base = alt.Chart().encode(
         y=y, color=colour, tooltip=tooltips(["arm", "baseline", "verdict", "pairs"], ["difference", "low", "high"])
@@ -185,7 +185,7 @@ def forest(table: pd.DataFrame, arms: list[str], margin: float, more_is_better: 
         alt.Chart().mark_text(align="left", dx=6, dy=-15).encode(y=y, x=alt.value(0), text="label:N"),
         data=data_rows(rows),
         width=620,
-        height=alt.Step(max(48, 13 * most_lines(shown))),
+        height=alt.Step(row_height(shown, 48)),
         title=figure_title(
             f"Difference from {baselines[0] if len(baselines) == 1 else 'the baseline'} in {metric}",
             f"Mean difference over seeds with its 95 % interval. Shaded: the margin of {margin:g}, within which a "
@@ -217,7 +217,7 @@ def _forest_scale(rows: pd.DataFrame, margin: float) -> alt.Scale:
     return alt.Scale(domain=[low - room, high + room], nice=False, zero=False)
 
 
-def paired_differences(differences: pd.DataFrame, arms: list[str], more_is_better: bool) -> ChartType:
+def paired_differences(differences: pd.DataFrame, arms: Arms, more_is_better: bool) -> ChartType:
     """Draw a line per seed from its value with the baseline to its value with the arm, one panel per arm.
 
     differences: one metric's rows of `analysis.summary.seed_differences`, with columns arm, baseline, metric, seed,

@@ -2,7 +2,7 @@
 
 import json
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import altair as alt
@@ -16,9 +16,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 TOOLTIP_POINT = "tooltip-point"  # style of invisible points along a curve, which the pointer can find
 DIMMED = 0.12  # opacity of the arms that are not selected in the legend
-
+INK = "ink"  # parameter of a theme: black on a light page
 
 Spec = dict[str, Any]
+Arms = Mapping[str, str] | Sequence[str]  # names, with their settings where these differ from the names
 
 
 def theme(dark: bool = False) -> Spec:
@@ -38,6 +39,7 @@ def theme(dark: bool = False) -> Spec:
         "padding": 12,
         "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
         "view": {"stroke": grid},
+        "params": [{"name": INK, "value": ink}],
         "range": {"category": [ink if colour == "#000000" else colour for colour in COLOURS]},
         "axis": text | axis,
         "axisXQuantitative": {"labelFlush": False},  # a label is centred below its tick, at the ends too
@@ -93,17 +95,27 @@ def _without_tooltip_points(panel: Spec) -> Spec:
     return panel | {"layer": [layer for layer in panel["layer"] if layer["mark"].get("style") != TOOLTIP_POINT]}
 
 
-def by_arm(arms: Sequence[str], legend: bool = True) -> alt.Color:
-    """Colour by arm: an arm has the same colour in every figure that is made with the same arms."""
+def by_arm(arms: Arms, legend: bool = True) -> alt.Color:
+    """Colour by the arm's setting: a setting has the same colour in every block, and in every figure of a study."""
     lines = wrapped(json.dumps(line_pattern(LEGEND_LETTERS)))
     shown = alt.Legend(symbolType="stroke", symbolOpacity=1, labelExpr=lines) if legend else None
-    return alt.Color("arm:N", sort=list(arms), scale=alt.Scale(domain=list(arms)), title="arm", legend=shown)
+    colours = [COLOURS[place] for place in colour_places(arms)]
+    scale = alt.Scale(domain=list(arms), range=[alt.ExprRef(INK) if c == "#000000" else c for c in colours])
+    return alt.Color("arm:N", sort=list(arms), scale=scale, title="arm", legend=shown)
 
 
-def dash_by_arm(arms: Sequence[str]) -> alt.StrokeDash:
-    """Dash by arm, so that arms of the same colour have different dashes."""
-    dashes = [DASHES[(i + i // len(COLOURS)) % len(DASHES)] for i in range(len(arms))]
+def dash_by_arm(arms: Arms) -> alt.StrokeDash:
+    """Dash by arm, so that arms of the same colour have different dashes, and so do most neighbours."""
+    places = colour_places(arms)
+    dashes = [DASHES[(place + places[:i].count(place)) % len(DASHES)] for i, place in enumerate(places)]
     return alt.StrokeDash("arm:N", sort=list(arms), scale=alt.Scale(domain=list(arms), range=dashes), title="arm")
+
+
+def colour_places(arms: Arms) -> list[int]:
+    """The place in `COLOURS` of each arm's setting."""
+    settings = [arms[arm] for arm in arms] if isinstance(arms, Mapping) else list(arms)
+    order = list(dict.fromkeys(settings))
+    return [order.index(setting) % len(COLOURS) for setting in settings]
 
 
 def select_arms() -> alt.Parameter:

@@ -42,9 +42,10 @@ function narrowLabels(spec) {
   const line = (spec.params || []).find((param) => param.name === "label_line");
   if (!line) return;
   line.value = island.narrow;
-  const lines = Math.max(...spec.usermeta.labels.map((name) => name.match(new RegExp(island.narrow, "g")).length));
+  const most = Math.max(...spec.usermeta.labels.map((name) => name.match(new RegExp(island.narrow, "g")).length));
+  const lines = most > 1 ? most + 0.8 : 1; // with a gap between two names, see figures/lines.py
   (spec.concat || [spec]).forEach(({ height }) => {
-    height.step = Math.max(height.step, (height.for === "offset" ? 7 : 13) * lines);
+    height.step = Math.max(height.step, (height.for === "offset" ? 6.5 : 13) * lines);
   });
 }
 

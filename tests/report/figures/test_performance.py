@@ -122,7 +122,8 @@ def test_the_forest_plot_shows_every_interval_and_the_margin():
 def test_the_forest_plot_has_a_colour_for_arms_over_blocks():
     """Rows over several blocks, which are no arms of the study, have a colour; without one they would not be drawn."""
     overall = pd.concat([table().assign(arm=lambda rows: rows["arm"] + " over both blocks"), table()])
-    spec = forest(overall, ARMS, 0.005, more_is_better=True).to_dict()
+    arms = dict(zip(ARMS, ARMS, strict=True)) | {f"{arm} over both blocks": arm for arm in ARMS}
+    spec = forest(overall, arms, 0.005, more_is_better=True).to_dict()
     colours = [layer["encoding"].get("color", {}) for layer in spec["layer"]]
     coloured = {arm for domain in found(colours, "domain") for arm in domain}
     assert coloured >= {row["arm"] for row in spec["data"]["values"]}

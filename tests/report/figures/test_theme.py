@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report.figures.lines import most_lines, title_lines
-from pipeline.report.figures.theme import dash_by_arm, data_rows, scale_around, theme
+from pipeline.report.figures.lines import most_lines, row_height, title_lines
+from pipeline.report.figures.theme import by_arm, dash_by_arm, data_rows, scale_around, theme
 
 
 def test_no_two_of_many_arms_look_the_same():
@@ -14,6 +14,26 @@ def test_no_two_of_many_arms_look_the_same():
     dashes = dash_by_arm([f"arm {i}" for i in range(20)]).to_dict()["scale"]["range"]
     colours = theme()["range"]["category"]
     assert len({(colours[i % len(colours)], str(dashes[i])) for i in range(20)}) == 20
+
+
+def test_a_setting_has_one_colour_in_every_block():
+    """Its arms and the one over blocks are told apart by their dashes, and of 9 settings the last by its dash as well."""
+    settings = [f"s{i}" for i in range(9)]
+    arms = {f"{setting},{block}": setting for block in "ab" for setting in settings} | {"s8 over both": "s8"}
+    colours = by_arm(arms).to_dict()["scale"]["range"]
+    dashes = dash_by_arm(arms).to_dict()["scale"]["range"]
+    assert colours[:9] == colours[9:18] and colours[18] == colours[8]
+    assert len({str(pair) for pair in zip(colours[:18], dashes[:18], strict=True)}) == 18
+    assert [theme(dark)["params"][0]["value"] for dark in (False, True)] == ["#000000", "#E6E6E6"]
+    assert colours[6] == {"expr": theme()["params"][0]["name"]}  # black, which a dark page does not show
+
+
+@pytest.mark.parametrize("letters", [24, 21])
+def test_between_two_long_names_is_a_gap(letters):
+    """A row is higher than the lines of the longest name by half a line or more; one line needs no more than a bar."""
+    name = "branch_a=constant(0.1)+branch_b=mine>MyInitializer(0.3)+output=class_prior,kernel_initializer=he_normal"
+    assert row_height(["zeros", name], 48, letters) >= 13 * (most_lines([name], letters) + 0.5)
+    assert row_height(["zeros", "ones"], 26, letters) == 26
 
 
 def luminance(colour: str) -> float:
