@@ -29,7 +29,7 @@ def most_lines(names: Iterable[str], letters: int = LABEL_LETTERS) -> int:
 
 
 def row_height(names: Iterable[str], least: float, letters: int = LABEL_LETTERS, line: float = 13) -> float:
-    """Return how high rows are that hold names beside an axis, with a gap between two names. line: the height of one."""
+    """Return how high rows beside an axis are, with a gap between two names. line: the height of a line of a name."""
     lines = most_lines(names, letters)
     return max(least, line * (lines + 0.8 * (lines > 1)))
 

@@ -17,14 +17,14 @@ def test_no_two_of_many_arms_look_the_same():
 
 
 def test_a_setting_has_one_colour_in_every_block():
-    """Its arms and the one over blocks are told apart by their dashes, and of 9 settings the last by its dash as well."""
+    """Its arms and the one over blocks are told apart by dashes, and so is a ninth setting from the first."""
     settings = [f"s{i}" for i in range(9)]
     arms = {f"{setting},{block}": setting for block in "ab" for setting in settings} | {"s8 over both": "s8"}
     colours = by_arm(arms).to_dict()["scale"]["range"]
     dashes = dash_by_arm(arms).to_dict()["scale"]["range"]
     assert colours[:9] == colours[9:18] and colours[18] == colours[8]
     assert len({str(pair) for pair in zip(colours[:18], dashes[:18], strict=True)}) == 18
-    assert [theme(dark)["params"][0]["value"] for dark in (False, True)] == ["#000000", "#E6E6E6"]
+    assert [theme(dark)["params"][0]["value"] for dark in (False, True)] == ["#222222", "#E6E6E6"]
     assert colours[6] == {"expr": theme()["params"][0]["name"]}  # black, which a dark page does not show
 
 
