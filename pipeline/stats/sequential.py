@@ -58,14 +58,17 @@ class Paths:
         return self.sums - difference * self.signs
 
 
-def toss_signs(differences: np.ndarray, looks: Sequence[int], resolution: float = 0.0, paths: int = PATHS) -> Paths:
+def toss_signs(
+    differences: np.ndarray, looks: Sequence[int], resolution: float = 0.0, paths: int = PATHS, seed: int = 0
+) -> Paths:
     """Follow differences [n], in the order of their seeds, over looks: how many of them each look has, ascending.
 
     resolution: rounding error of a difference. The signs of a seed are the same at every look, and come from a fixed
-    generator, so that a study gives the same answer again.
+    generator, so that a study gives the same answer again. seed: of that generator; few paths are exact only on average
+    over it, so simulations toss anew for each study.
     """
     differences = np.asarray(differences, np.float64)[: looks[-1]]
-    tosses = np.random.default_rng(0).integers(0, 2, (len(differences), paths), np.int8) * 2 - 1
+    tosses = np.random.default_rng(seed).integers(0, 2, (len(differences), paths), np.int8) * 2 - 1
     tosses[:, 0] = 1
     parts = np.split(np.arange(len(differences)), np.asarray(looks[:-1], int))
     sums = np.cumsum([differences[part] @ tosses[part] for part in parts], axis=0).T
@@ -153,14 +156,16 @@ def judge_look(
 
 
 def repeated_interval(
-    differences: np.ndarray, looks: Sequence[int], design: Design, resolution: float = 0.0, paths: int = PATHS
-) -> tuple[float, float]:
+    differences: np.ndarray, looks: Sequence[int], design: Design, resolution: float = 0.0, paths: int = PATHS,
+    seed: int = 0,
+) -> tuple[float, float]:  # fmt: skip
     """Return the mean differences (low, high) that the design does not exclude at the last look.
 
     An interval at every look, valid together: with probability 1 - alpha, all of them hold the true difference. It is
-    infinite where the look may spend too little to exclude anything. For the arguments, see `judge_look`.
+    infinite where the look may spend too little to exclude anything. For the arguments, see `judge_look`, `toss_signs`.
     """
-    tossed, spent = toss_signs(differences, looks, resolution, paths), design.spent(design.alpha, len(looks))
+    tossed = toss_signs(differences, looks, resolution, paths, seed)
+    spent = design.spent(design.alpha, len(looks))
     n = tossed.signs[0, -1]
     if not n:
         return -np.inf, np.inf
@@ -208,14 +213,16 @@ def unbiased_mean(differences: np.ndarray, design: Design, alpha: float) -> floa
     return unbiased_drift(float(differences.mean()) * scale, fractions, z) / scale
 
 
-def undeclared_looks_p(differences: np.ndarray, looks: Sequence[int], resolution: float = 0.0) -> tuple[float, float]:
+def undeclared_looks_p(
+    differences: np.ndarray, looks: Sequence[int], resolution: float = 0.0, paths: int = PATHS, seed: int = 0
+) -> tuple[float, float]:
     """Correct for looks that no design declared: the p of the last one, and the level for each that makes alpha of all.
 
     differences [n], in the order of their seeds. looks: how many of them each answer rested on, ascending; the last one
     is this answer's. p is the chance that any of these looks would have shown a p as small as the last one does, had
     there been no difference; the level is the nominal one that any look reaches by chance with probability `ALPHA`.
     """
-    tossed = toss_signs(differences, looks, resolution)
+    tossed = toss_signs(differences, looks, resolution, paths, seed)
     smallest, last = np.ones(len(tossed.sums)), np.ones(len(tossed.sums))
     for sums, tolerance in zip(np.abs(tossed.sums).T, tossed.tolerance, strict=True):
         ordered = np.sort(sums)
