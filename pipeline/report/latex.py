@@ -4,6 +4,7 @@ import re
 
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.formatting import plain_rows
+from pipeline.report.figures.lines import title_lines
 from pipeline.report.format import HEADINGS, rows_by_metric, table_cells
 
 SPECIAL = {
@@ -11,7 +12,10 @@ SPECIAL = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "<": "$<$", ">": "$>$", "|": "$|$",
     "≈": r"$\approx$", "−": "$-$",
 }  # fmt: skip
-HEAD = "% The preamble needs \\usepackage{booktabs,graphicx}. A table wider than its column is scaled to it."
+HEAD = "% The preamble needs \\usepackage{booktabs,graphicx}. A table is scaled if it is still wider than its place."
+COLUMN_LETTERS = 80  # of the cells of a row that a column of print holds; a wider table takes the width of the page
+NAME_LETTERS = {"table": 24, "table*": 40}  # of a line of an arm's name
+BLOCK_LETTERS = {"table": 60, "table*": 90}  # of a line of what heads a block
 
 PLACE = "% In a document of another folder, say where figures/ is: \\graphicspath{{path/to/this/report/}}"
 WITHOUT_PDF = (
@@ -37,20 +41,55 @@ def _table(comparison: Comparison, metric: str, rows: list[list[str]]) -> str:
     seeds = sorted({row[1] for row in rows}, key=len)
     same = len(seeds) == 1  # then the caption says it, and a column is saved
     kept = [i for i, heading in enumerate(HEADINGS) if not (same and heading == "seeds")]
-    lines = [" & ".join(_cell(row[i]) for i in kept) + r" \\" for row in rows]
     caption = f"Bias initializers by {_spell(metric)}, compared with {_escape(study.baseline)}"
     caption += f" over {seeds[0]} seeds" * same + ". Means with Student's 95\\,\\% interval; paired differences with "
     caption += "bootstrap intervals (BCa); $p$ from sign flips, with Holm's correction for the arms."
     if metric == study.metric:
         caption += f" Equivalence margin {study.margin:g}."
+    groups = _groups(comparison, [[row[i] for i in kept] for row in rows])
+    cells = [row for _, of_group in groups for row in of_group]
+    place = "table" if sum(max(map(len, column)) for column in zip(*cells, strict=True)) <= COLUMN_LETTERS else "table*"
     return "\n".join([
-        r"\begin{table}", r"\centering", r"\small", rf"\caption{{{caption}}}",
-        rf"\label{{tab:{_label(study.name, metric)}}}",
+        rf"\begin{{{place}}}", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{3pt}",
+        rf"\caption{{{caption}}}", rf"\label{{tab:{_label(study.name, metric)}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'c' * (len(kept) - 2)}l}}", r"\toprule",
-        " & ".join(_heading(HEADINGS[i]) for i in kept) + r" \\", r"\midrule", *lines, r"\bottomrule",
-        r"\end{tabular}}", r"\end{table}", "",
+        " & ".join(_heading(HEADINGS[i]) for i in kept) + r" \\", r"\midrule",
+        *_body(groups, place, len(kept)), r"\bottomrule",
+        r"\end{tabular}}", rf"\end{{{place}}}", "",
     ])  # fmt: skip
+
+
+def _groups(comparison: Comparison, rows: list[list[str]]) -> list[tuple[str, list[list[str]]]]:
+    """The rows of each block, under what heads them: empty where there is one block. Names are those of settings."""
+    arms = {arm.name: arm for arm in comparison.study.compared_arms}
+    pooled = {arm.name for arm in comparison.study.pooled_arms}
+    groups: dict[str, list[list[str]]] = {}
+    for name, *others in rows:
+        arm = arms[name]
+        heading = f"mean over {arm.block}" if name in pooled else arm.block or "defaults"
+        groups.setdefault(heading, []).append([arm.setting, *others])
+    return list(groups.items()) if len(groups) > 1 else [("", of_group) for of_group in groups.values()]
+
+
+def _body(groups: list[tuple[str, list[list[str]]]], place: str, columns: int) -> list[str]:
+    """The lines of the rows, those of a block below its heading; a long name takes several lines of its cell."""
+    lines = []
+    for heading, rows in groups:
+        if heading:
+            emphasized = _stacked(heading, BLOCK_LETTERS[place], r"\emph{{{}}}")
+            space = [r"\addlinespace"] if lines else []
+            lines += [*space, rf"\multicolumn{{{columns}}}{{l}}{{{emphasized}}} \\"]
+        for name, *others in rows:
+            lines.append(" & ".join([_stacked(name, NAME_LETTERS[place]), *map(_cell, others)]) + r" \\")
+    return lines
+
+
+def _stacked(text: str, letters: int, form: str = "{}") -> str:
+    """A text in lines of at most so many letters, the first beside the other cells of its row."""
+    lines = [form.format(_escape(line.strip())) for line in title_lines(text, letters)]
+    stacked = r"\\ ".join(lines)
+    return stacked if len(lines) == 1 else rf"\begin{{tabular}}[t]{{@{{}}l@{{}}}}{stacked}\end{{tabular}}"
 
 
 def _figure(comparison: Comparison, pdf: bool) -> str:

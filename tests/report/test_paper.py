@@ -37,16 +37,61 @@ def comparison(tmp_path: Path) -> Comparison:
 
 
 def test_the_table_is_one_of_booktabs(comparison: Comparison) -> None:
-    """A row per arm, as many cells as columns, three rules, and nothing that LaTeX would take for a command."""
+    """A row per arm below the heading of its block, as many cells as columns, three rules, and nothing that LaTeX would
+    take for a command."""
     text = render_latex(comparison)
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 2
     body = text.partition(r"\midrule")[2].partition(r"\bottomrule")[0]
-    assert len(re.findall(r"\\\\$", body, re.MULTILINE)) == 3
+    headings = [line for line in body.splitlines() if "multicolumn" in line]
+    rows = [line for line in body.strip().splitlines() if line.endswith(r"\\") and line not in headings]
     columns = re.findall(r"begin{tabular}{(\w+)}", text)[0]
-    assert {line.count("&") for line in body.strip().splitlines()} == {len(columns) - 1}
-    assert "he\\_normal,optimizer.x\\_y=5\\textasciitilde{}a" in body and "$+$0.020 [$+$0.014, $+$0.026]" in body
+    assert len(rows) == 3 and {line.count("&") for line in rows} == {len(columns) - 1}
+    assert len(headings) == 2 and r"\emph{optimizer.x\_y=5\textasciitilde{}a}" in headings[1]
+    assert rows[2].startswith(r"he\_normal & ") and "$+$0.020 [$+$0.014, $+$0.026]" in body
     assert not re.search(r"(?<!\\)[_#%~^]", body)
-    assert text.isascii()
+    assert text.isascii() and r"\begin{table}" in text
+
+
+LONG = "branch_a=constant(0.1)+branch_b=mine>MyInitializer(0.3)+output=class_prior"
+
+
+@pytest.fixture
+def of_blocks(tmp_path: Path) -> Comparison:
+    """Two blocks with a long name each, of the block and of an arm."""
+    for i, kernels in enumerate(("glorot_uniform", "he_normal")):
+        for name, values in (("zeros", EIGHT), (LONG, EIGHT + APART)):
+            put_all(tmp_path / "long", f"{name},kernel_initializer={kernels}", [*(values + i / 50)])
+    return compare_study(RunStore(tmp_path / "long", "s"), "zeros")
+
+
+def test_a_long_name_takes_several_lines_and_a_block_is_named_once(of_blocks: Comparison) -> None:
+    """The rows of a block stand below its heading by their settings, and the table takes the width of the page."""
+    text = render_latex(of_blocks).partition(r"\bottomrule")[0]
+    assert r"\begin{table*}" in text
+    assert [text.count(name) for name in ("over both blocks", r"kernel\_initializer=he\_normal")] == [1, 1]
+    lines = re.findall(r"tabular}\[t\]{@{}l@{}}(.*?)\\end", text)
+    assert len(lines) == 3 and len(set(lines)) == 1
+    assert [len(line) <= 45 for line in lines[0].split(r"\\")] == [True] * 3
+    assert text.count("\nzeros & ") == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
+@pytest.mark.parametrize("document", ["[twocolumn]{article}", "{article}"])
+def test_letters_of_a_table_are_not_shrunk(
+    comparison: Comparison, of_blocks: Comparison, document: str, tmp_path: Path
+) -> None:
+    """The tables are at most 23 % wider than their place in either layout, so that eight points stay above 6.5."""
+    measure = r"\renewcommand{\resizebox}[3]{\sbox0{#3}\typeout{wide \the\wd0 of \the\linewidth;}}"
+    text = rf"\documentclass{document}\usepackage{{booktabs,graphicx}}{measure}\begin{{document}}\input{{answer}}"
+    for one in (comparison, of_blocks):
+        (tmp_path / "answer.tex").write_text(render_latex(one))
+        (tmp_path / "paper.tex").write_text(text + r"\end{document}")
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        widths = re.findall(r"wide ([\d.]+)pt ?of ([\d.]+)pt", done.stdout)
+        assert done.returncode == 0 and len(widths) == 2
+        assert all(float(wide) <= 1.23 * float(place) for wide, place in widths), widths
 
 
 @pytest.mark.slow
