@@ -13,7 +13,7 @@ SPECIAL = {
     "≈": r"$\approx$", "−": "$-$",
 }  # fmt: skip
 HEAD = "% The preamble needs \\usepackage{booktabs,graphicx}. A table is scaled if it is still wider than its place."
-COLUMN_LETTERS = 80  # of the cells of a row that a column of print holds; a wider table takes the width of the page
+COLUMN_LETTERS = 62  # of the widest cells that a column of print holds; a wider table takes the width of the page
 NAME_LETTERS = {"table": 24, "table*": 40}  # of a line of an arm's name
 BLOCK_LETTERS = {"table": 60, "table*": 90}  # of a line of what heads a block
 
@@ -47,7 +47,7 @@ def _table(comparison: Comparison, metric: str, rows: list[list[str]]) -> str:
     if metric == study.metric:
         caption += f" Equivalence margin {study.margin:g}."
     groups = _groups(comparison, [[row[i] for i in kept] for row in rows])
-    cells = [row for _, of_group in groups for row in of_group]
+    cells = [[HEADINGS[i] for i in kept], *(row for _, of_group in groups for row in of_group)]
     place = "table" if sum(max(map(len, column)) for column in zip(*cells, strict=True)) <= COLUMN_LETTERS else "table*"
     return "\n".join([
         rf"\begin{{{place}}}", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{3pt}",
