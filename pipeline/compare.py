@@ -4,10 +4,11 @@ Options, each `key=value`: study (one, or several with commas; default: the only
 (what the verdict is about; test_accuracy, or test_mae; best_val_accuracy, ...: see summary.csv), margin (the largest
 difference of that metric that does not matter; 0.005, of an error in the target's unit 0.5 % of it), threshold (the
 level of epochs_to_val_accuracy; default: 95 % of the baseline's progress), figures (false: draw none, for a quick
-look), pdf (true: draw them as PDF too, as wide as a column of print), results (results), reports (reports), mlflow
-(false: do not upload the comparison to MLflow), uri (of the MLflow store that has the study; default:
-MLFLOW_TRACKING_URI where it is set, else the embedded store), wait (most seconds that the upload may take; 30). With
--q, only what went wrong is printed. Exit code 1: a file cannot be read or written; 2: nothing to compare.
+look), pdf (true: draw them as PDF too, as wide as a column of print), results (results), reports (reports, beside
+the results; for results=KILLS it is KILLS-reports), mlflow (false: do not upload the comparison to MLflow), uri (of the
+MLflow store that has the study; default: MLFLOW_TRACKING_URI where it is set, else the embedded store), wait (most
+seconds that the upload may take; 30). With -q, only what went wrong is printed. Exit code 1: a file cannot be read or
+written; 2: nothing to compare.
 
 Writes into `<reports>/<study>/`: report.html (one file, works offline), answer.md, comparison.json (for programs),
 answer.tex, methods.md and references.bib (for a paper), figures/*.png and *.svg, summary.csv, differences.csv,
@@ -34,13 +35,14 @@ from pipeline.report.render import rendering, stop_renderer
 from pipeline.runtime.gate import guard
 from pipeline.runtime.logs import silent_output
 from pipeline.runtime.signals import run_command
+from pipeline.store.places import reports_beside
 from pipeline.store.studies import choose_studies
 from pipeline.tracking.address import check_address
 
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """The options; an empty study, baseline, metric or uri stands for the default."""
+    """The options; an empty study, baseline, metric, reports or uri stands for the default."""
 
     study: str = ""
     baseline: str = ""
@@ -50,7 +52,7 @@ class CompareOptions:
     figures: bool = True
     pdf: bool = False
     results: str = "results"
-    reports: str = "reports"
+    reports: str = ""
     mlflow: bool = True
     uri: str = ""
     wait: float = 30
@@ -75,7 +77,8 @@ def _compare(arguments: Sequence[str]) -> int:
         return 0
     require(options.margin is None or 0 < options.margin < math.inf, "margin", options.margin, "a positive number")
     check_wait("wait", options.wait)
-    results, reports = PROJECT / expand_home(options.results), PROJECT / expand_home(options.reports)
+    results = PROJECT / expand_home(options.results)
+    reports = PROJECT / expand_home(options.reports) if options.reports else reports_beside(results)
     stores = choose_studies(results, options.study)
     tracking = Tracking(options.mlflow, options.uri or None, wait=options.wait)
     check_address(tracking, "uri", is_made=False)

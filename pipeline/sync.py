@@ -1,10 +1,10 @@
 """Upload to MLflow what it lacks: `python -m pipeline.sync`.
 
-Options, each `key=value`: study (default: all), results (results), reports (reports: a comparison there is uploaded
-too), uri (default: MLFLOW_TRACKING_URI where it is set, else the embedded store), wait (most seconds that it may take;
-default: as long as it takes, unless a server is silent for a minute), follow (true: read from standard input which arms
-to upload, as a sweep does). Uploading twice makes no second run; several results folders may be uploaded to one store.
-Exit code 1: something is unsent, and is named.
+Options, each `key=value`: study (default: all), results (results), reports (where `compare` writes those of
+these results: a comparison there is uploaded too), uri (default: MLFLOW_TRACKING_URI where it is set, else the embedded
+store), wait (most seconds that it may take; default: as long as it takes, unless a server is silent for a minute),
+follow (true: read from standard input which arms to upload, as a sweep does). Uploading twice makes no second run;
+several results folders may be uploaded to one store. Exit code 1: something is unsent, and is named.
 """
 
 from pipeline.runtime.early import end_on_signal
@@ -24,6 +24,7 @@ from pipeline.runtime.signals import run_command
 from pipeline.store.aside import sweep_aside
 from pipeline.store.files import check_writable
 from pipeline.store.locks import forget_dead_holder
+from pipeline.store.places import reports_beside
 from pipeline.store.studies import all_studies, choose_studies
 from pipeline.tracking.address import check_address
 from pipeline.tracking.client import hide_passwords, lock_file, store_uri
@@ -38,7 +39,7 @@ class SyncOptions:
 
     study: str = ""
     results: str = "results"
-    reports: str = "reports"
+    reports: str = ""
     uri: str = ""
     wait: float | None = None
     follow: bool = False
@@ -56,7 +57,8 @@ def _sync(arguments: Sequence[str]) -> int:
         print(__doc__)
         return 0
     check_wait("wait", options.wait)
-    results, reports = PROJECT / expand_home(options.results), PROJECT / expand_home(options.reports)
+    results = PROJECT / expand_home(options.results)
+    reports = PROJECT / expand_home(options.reports) if options.reports else reports_beside(results)
     tracking = Tracking(True, options.uri or None)
     if options.follow:
         return follow_queue(tracking, results, tracking.wait if options.wait is None else options.wait)

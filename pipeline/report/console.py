@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.config.schema import PROJECT
 from pipeline.report.figures.lines import longest_piece, title_lines
 
 if TYPE_CHECKING:  # training prints tables too, and must not wait for pandas
@@ -111,5 +112,8 @@ def print_sentences(sentences: Sequence[str]) -> None:
 
 
 def short_path(path: Path) -> str:
-    """The path, relative to the working directory if it lies below it."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    """The path as it can be given back as `results=` or `reports=`, which are taken from the project: relative to it
+    where the project is the working directory, else absolute.
+    """
+    is_here = Path.cwd() == PROJECT and path.is_relative_to(PROJECT)
+    return str(path.relative_to(PROJECT)) if is_here else str(path)

@@ -15,6 +15,15 @@ from pipeline.store.runs import RunStore
 from pipeline.store.tables import ABLATION, DEAD_UNITS
 
 
+def reports_beside(results: Path) -> Path:
+    """The folder of reports that belongs to a results folder: `reports` beside `results`, `kills-reports` beside
+    `kills`, so that no comparison of other results overwrites the project's own reports, which git has.
+    """
+    if results.name == "..":
+        results = results.resolve()
+    return results.with_name("reports" if results.name == "results" else f"{results.name}-reports")
+
+
 def check_places(store: RunStore, arm: str, seeds: Sequence[int]) -> None:
     """Raise ConfigError, naming the path, where something is in the way of an arm's runs and locks, or of the study's
     tables.

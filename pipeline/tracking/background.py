@@ -24,6 +24,7 @@ from pipeline.runtime.deadline import SILENT_WAIT
 from pipeline.runtime.hashing import digest
 from pipeline.store.locks import describe_holder
 from pipeline.store.meta import MODEL
+from pipeline.store.places import reports_beside
 from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.client import hide_passwords, lock_file, store_uri
 from pipeline.tracking.follow import OUT_OF_TIME, Arm
@@ -164,11 +165,12 @@ def stop_uploads() -> None:
     _uploaders.clear()
 
 
-def sync_command(uri: str, results: Path, reports: Path = PROJECT / "reports") -> str:
+def sync_command(uri: str, results: Path, reports: Path | None = None) -> str:
     """The command that uploads these folders, as a shell reads it; a password in the address is not shown."""
     options = []
-    for name, folder in (("results", results), ("reports", reports)):
-        if folder != PROJECT / name:
+    beside = reports_beside(results)
+    for name, folder, default in (("results", results, PROJECT / "results"), ("reports", reports or beside, beside)):
+        if folder != default:
             options.append(f"{name}={folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder}")
     if uri != store_uri(Tracking()):
         options.append(f"uri={hide_passwords(uri)}")

@@ -157,6 +157,26 @@ def test_the_page_gives_the_command_that_writes_it(tmp_path: Path, comparing: Ca
     assert shlex.split(line)[5:] == ["study=a b", "results=my results"]
 
 
+def test_reports_of_other_results_go_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without `reports=`, results of another folder never overwrite the reports of the project; the path is printed
+    so that it holds from any working directory.
+    """
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(compare, "PROJECT", tmp_path)  # for the clone, whose own reports must stay as they are
+    (tmp_path / "reports" / "s").mkdir(parents=True)
+    for name in ("kills", "other/results"):
+        put_all(tmp_path / name, "zeros", [0.5, 0.7])
+        put_all(tmp_path / name, "ones", [0.5, 0.6])
+        assert compare.main([f"results={name}", "figures=false", "mlflow=false"]) == 0
+    assert (tmp_path / "kills-reports" / "s" / "report.html").is_file()
+    assert (tmp_path / "other" / "reports" / "s" / "report.html").is_file()
+    assert list((tmp_path / "reports" / "s").iterdir()) == []
+    assert f"Report: {tmp_path}/kills-reports/s/report.html\n" in capsys.readouterr().out
+
+
 def test_several_studies_are_answered_one_by_one(tmp_path: Path, comparing: Callable) -> None:
     """`study=first,second` writes a report for each."""
     for study in ("first", "second"):

@@ -10,7 +10,8 @@ import pytest
 from factories import FAR, MANY, put_all
 
 from pipeline.analysis.comparison import compare_study
-from pipeline.report.console import print_comparison, print_table
+from pipeline.config.schema import PROJECT
+from pipeline.report.console import print_comparison, print_table, short_path
 from pipeline.report.format import HEADINGS, narrow_cells
 from pipeline.store.runs import RunStore
 
@@ -87,3 +88,14 @@ def test_a_pipe_gets_a_sentence_per_line(results: Path, capsys: pytest.CaptureFi
     comparison = compare_study(RunStore(results, "s"), "zeros")
     print_comparison(comparison)
     assert set(comparison.sentences) <= set(capsys.readouterr().out.splitlines())
+
+
+def test_a_printed_path_can_be_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is taken from the project: relative in the project itself, absolute from any other working directory."""
+    inside = PROJECT / "results" / "s"
+    monkeypatch.chdir(PROJECT)
+    assert [short_path(inside), short_path(tmp_path)] == ["results/s", str(tmp_path)]
+    for elsewhere in (tmp_path, PROJECT / "tests"):
+        monkeypatch.chdir(elsewhere)
+        for path in (inside, elsewhere / "res"):
+            assert short_path(path) == str(path)

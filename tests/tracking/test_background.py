@@ -79,6 +79,10 @@ def test_the_command_that_sends_the_rest(tmp_path: Path, monkeypatch: pytest.Mon
     assert sync_command(EMBEDDED, PROJECT / "a b") == f"{command} 'results=a b'"
     expected = f"{command} results={tmp_path} 'uri=http://ada:***@host'"
     assert sync_command("http://ada:pw@host", tmp_path) == expected
+    (kills, beside), named = (tmp_path / "kills", tmp_path / "kills-reports"), "uri=http://ada:***@host"
+    assert sync_command("http://ada:pw@host", kills, beside) == f"{command} results={kills} '{named}'"
+    other = f"{command} results={kills} reports={PROJECT / 'reports'} '{named}'".replace(f"{PROJECT}/", "")
+    assert sync_command("http://ada:pw@host", kills, PROJECT / "reports") == other
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:pw@host")
     assert sync_command("http://ada:pw@host", PROJECT / "results") == command
 
