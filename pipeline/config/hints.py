@@ -26,6 +26,7 @@ SEVERAL = {  # what a word may stand for
 ALL_INITIALIZERS = (
     "--help lists all; a class of your own: code=[mine.py] 'bias_initializer=mine>MyInitializer()', see conf/README.md"
 )
+OWN_CODE = "allowed: code=[mine.py], the file that registers it"
 KERAS_GROUPS = {"bias_initializer": "initializers", "optimizer": "optimizers"}
 
 
@@ -68,6 +69,16 @@ def near_initializers(name: str, known: Sequence[str]) -> str:
     """The initializers of the nearest names, where all of them are listed, and how one of one's own is given."""
     near = get_close_matches(name, known, n=5, cutoff=0.4)
     return f"nearest: {', '.join(near)}; {ALL_INITIALIZERS}" if near else ALL_INITIALIZERS
+
+
+def no_such_class(name: str, known: Sequence[str]) -> str:
+    """What to give in place of a class that is none of Keras': its file, where its name is that of one's own."""
+    own = [other for other in known if ">" in other]
+    if ">" in name:
+        near = get_close_matches(name, own, n=3, cutoff=0.5)
+        return f"nearest: {', '.join(near)}" if near else OWN_CODE
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"nearest: {', '.join(near)}" if near else f"one of keras; of your own: {OWN_CODE}"
 
 
 def _of_class(group: str, text: str, options: Sequence[str]) -> str:

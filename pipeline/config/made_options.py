@@ -6,7 +6,8 @@ of some layers, `{hidden: zeros, output: constant(0.1)}`, or both, `{class_name:
 can be swept over like the options of conf/.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ OTHER_NAMES = {
     "one": "ones",
     "pytorch": "fan_in_uniform",
 }
+KERNEL = "variance_scaling(scale=1/3,mode=fan_in,distribution=uniform)"  # as torch.nn.Linear has it
 REST = "zeros"  # what the layers get that a mapping does not name: Keras' default
 
 _MAPPED = "a name, constant(0.1), or {class_name:..., config:...}, as layer:initializer"
@@ -126,3 +128,18 @@ def _content(name: str, folders: Sequence[Path], seen: tuple[str, ...] = ()) -> 
             merged |= _content(base, folders, (*seen, name))
     config = (merged.get("config") or {}) | (content.get("config") or {})
     return merged | content | {"config": config}
+
+
+def describe_other_names(overrides: Iterable[str]) -> list[str]:
+    """Say what initializers are in Keras that overrides name as other libraries do: a line per key."""
+    by_key: dict[str, dict[str, str]] = {}
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if key not in (GROUP, "kernel_initializer") or "class_name" in value:
+            continue
+        for name in re.findall(r"(?:^|:)[\s'\"]*([A-Za-z_]+)", value):  # of one, or of each layer in a mapping
+            if name in OTHER_NAMES:
+                known = OTHER_NAMES[name] if (key, name) != ("kernel_initializer", "pytorch") else KERNEL
+                by_key.setdefault(key, {})[name] = known
+    said = {key: ", ".join(f"{name} is {known}" for name, known in names.items()) for key, names in by_key.items()}
+    return [f"{key}: {names}" for key, names in said.items()]

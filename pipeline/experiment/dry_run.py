@@ -1,6 +1,5 @@
 """Dry run of a sweep (`--plan`): its arms, missing runs, time, initial distributions, and what cannot matter."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from pipeline.experiment.plan import Plan, shown_names
 from pipeline.experiment.same_arms import Starts
 from pipeline.models.initializers.distributions import expected_biases
 from pipeline.models.irrelevant import SHIFT
-from pipeline.report.console import print_table
+from pipeline.report.console import columns_or, print_table
 
 WIDTH = 120  # columns of a table, where the output is not a terminal
 DISTRIBUTION = ["arm", "bias", "gate", "shape", "draws", "mean", "std", "from", "to"]
@@ -23,7 +22,7 @@ def show_plan(arms: Sequence[Plan], to_train: Sequence[Sequence[int]]) -> None:
 
     arms: one plan per arm. to_train: for each, the seeds to train.
     """
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False)
+    console = Console(width=columns_or(WIDTH), highlight=False, markup=False)
     first_models = [first_model(plan) for plan in arms]
     models = [model for model, _, _ in first_models]
     several = len({plan.store for plan in arms}) > 1

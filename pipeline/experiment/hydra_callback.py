@@ -8,6 +8,7 @@ invalid job aborts the whole sweep with exit code 2. Of the project, only this m
 import secrets
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from pipeline.config.load import load_config
+from pipeline.config.made_options import describe_other_names
 from pipeline.config.overrides import as_named_refusal, expand_sweep, parse_overrides, spell_sweep
 from pipeline.config.user_classes import forget_user_classes
 from pipeline.errors import require
@@ -43,6 +45,7 @@ from pipeline.tracking.client import lock_file, store_uri
 from pipeline.tracking.places import check_tracking_places
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+MOST_NAMED = 5  # arms in a line
 VALIDATED = "validated"  # key of Hydra's JobRuntime: the identity of the request that was validated
 
 
@@ -153,6 +156,8 @@ class ValidateJobs(Callback):
         check_code([(plan.config, plan.settings) for plan in plans])
         if not self.is_next_look:
             _report_redundant(plans)
+            for line in describe_other_names([override for plan in plans for override in plan.config.overrides]):
+                print(line)
         arms = plans_by_arm(plans)
         for plan in {(plan.store, plan.config.tracking.uri): plan for plan in arms}.values():
             check_address(plan.config.tracking)
@@ -219,19 +224,31 @@ def _expand(config: DictConfig, overrides: list[str]) -> list[list[str]]:
 def _report_redundant(plans: list[Plan]) -> None:
     """Name jobs that ask for the same arm, and stored runs that do not count."""
     first: dict[tuple[Path, str], Plan] = {}
-    several: set[str] = set()
+    several, twins = set[str](), list[tuple[str, str]]()
     for plan, name in zip(plans, shown_names(plans), strict=True):
         twin = first.setdefault((plan.store.folder, plan.arm), plan)
         if twin is not plan and twin.keys == plan.keys:
             bias = [o for o in plan.config.overrides if o.startswith(("use_bias", "bias_"))]
-            print(f"{' '.join(bias)}: the same as arm {name}, trained once")
+            twins.append((" ".join(bias), name))
         elif twin.config.seeds != plan.config.seeds:
             several.add(plan.arm)
+    if twins:
+        print(_describe_twins(twins))
     if several:
         print("seeds: each arm gets those of all its jobs; 5 stands for the seeds 0 to 4, a list is seeds=[3,7]")
     for plan in first.values():
         for line in explain_retraining(plan):
             print(line)
+
+
+def _describe_twins(twins: list[tuple[str, str]]) -> str:
+    """Say which jobs ask for an arm that another one asks for. twins: the bias setting of each, and the arm's name."""
+    if len(twins) == 1:
+        return f"{twins[0][0]}: the same as arm {twins[0][1]}, trained once"
+    counts = Counter(name for _, name in twins)
+    arms = [f"{name} ({n + 1} jobs)" for name, n in counts.most_common(MOST_NAMED)]
+    more = f" and {len(counts) - MOST_NAMED} more" if len(counts) > MOST_NAMED else ""
+    return f"the same arm of several jobs is trained once: {', '.join(arms)}{more}"
 
 
 def _append_log(path: Path, title: str, text: str) -> None:

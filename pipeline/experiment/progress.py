@@ -120,7 +120,7 @@ class Pace:
     def end(self) -> None:
         """The arm has ended."""
         self.ended.append((self.units[len(self.ended)], self.clock() - self._began))
-        self._first, self._share = None, 0
+        self._began, self._first, self._share = self.clock(), None, 0
 
     @property
     def share(self) -> float:
@@ -157,6 +157,7 @@ class SweepView:
         self._pace = Pace([len(seeds) * plan.config.training.epochs for plan, seeds in self._work], clock)
         self._clock, self._lock = clock, threading.Lock()
         self._arm, self._done, self._total, self._seeds = "", 0, 0, 0
+        self._has_ended = False
         self._told, self._interval = -float(FIRST_INTERVAL), float(FIRST_INTERVAL)
         self._bar, self._task = _bar(), TaskID(0)
         self._stop = threading.Event()
@@ -173,6 +174,7 @@ class SweepView:
         """An arm begins to train so many seeds."""
         with self._lock:
             self._arm, self._done, self._total, self._seeds = self._shown.get(arm, arm), 0, 0, seeds
+            self._has_ended = False
             if len(self._pace.ended) == len(self._pace.units):  # more than was planned: a run was removed meanwhile
                 self._pace.units = [*self._pace.units, seeds]
             self._pace.begin()
@@ -189,15 +191,26 @@ class SweepView:
         """The arm has ended, trained or not."""
         with self._lock:
             self._pace.end()
+            self._has_ended = True
 
     def line(self, width: int, is_start: bool = False) -> str:
         """The line for now, at most `width` columns wide: of the arm's name, what is in the middle is left out."""
-        number = len(self._pace.ended) + 1
+        number = len(self._pace.ended) + (not self._has_ended)
         head = f"arm {number} of {len(self._pace.units)}: " if len(self._pace.units) > 1 else ""
-        runs = "1 seed" if self._seeds == 1 else f"{self._seeds} seeds"
-        what = runs if is_start else f"{100 * self._done // self._total} %" if self._total else f"{runs}, compiling"
-        tail = f", {what}{describe_left(self._pace.seconds_left(self._total))}"
+        left = describe_left(self._pace.seconds_left(self._total) or None)
+        tail = f", {self._what(is_start)}{left}"
         return f"{head}{_shorten(self._arm, width - len(head) - len(tail))}{tail}"
+
+    def _what(self, is_start: bool) -> str:
+        """What happens to the arm now."""
+        runs = "1 seed" if self._seeds == 1 else f"{self._seeds} seeds"
+        if is_start:
+            return runs
+        if self._has_ended:
+            return "ended"
+        if not self._total:
+            return f"{runs}, compiling"
+        return f"{100 * self._done // self._total} %" if self._done < self._total else "trained, storing"
 
     def _show(self, is_start: bool = False) -> None:
         if not self._bar.disable:

@@ -16,9 +16,10 @@ from pipeline.experiment.hydra_callback import Request, current_request
 from pipeline.experiment.isolation import stop_trainer
 from pipeline.experiment.outcome import Outcome, read_outcome
 from pipeline.experiment.plan import shown_names
+from pipeline.experiment.progress import passing_line
 from pipeline.experiment.until import take_looks
 from pipeline.installation import command_text
-from pipeline.report.console import print_table, short_path
+from pipeline.report.console import columns_or, print_table, short_path
 from pipeline.runtime.early import KEPT
 from pipeline.runtime.gate import describe_with_log
 from pipeline.runtime.logs import redirect_stderr
@@ -54,8 +55,10 @@ def finish_request(request: Request, error: Exception | None) -> int:
                 for plan, seeds, failure in arms]  # fmt: skip
     if any(outcome.runs for outcome in outcomes):
         print_outcomes(outcomes)
-        with redirect_stderr(request.log):
-            problems = ablate_studies([outcome.plan for outcome in outcomes])
+        plans = [outcome.plan for outcome in outcomes]
+        said = "testing the trained models with other biases ..." if any(p.config.ablation for p in plans) else ""
+        with passing_line(said), redirect_stderr(request.log):
+            problems = ablate_studies(plans)
         for line in problems:
             print(line, file=sys.stderr)
         for outcome in outcomes:  # those that a launcher's workers have trained
@@ -146,7 +149,7 @@ def _print_weights(outcome: Outcome) -> None:
         moments = [_array_text(values[f"{moment}/{name}"]) for moment in ("before", "after")]
         kind = "biases" if name in biases else f"weights:\n{variable}"
         table.add_row(layer, kind, str(values[f"before/{name}"].shape), *moments)
-    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+    Console(width=columns_or(120), highlight=False).print(table)
     if not run.meta["config"]["use_bias"]:
         print("No biases: the layers are built with use_bias=False.")
 

@@ -27,6 +27,14 @@ def model_layers(config: Config) -> Any:
     return model.layers
 
 
+def layers_key(model: Model) -> str:
+    """What a message calls the list of layers: the setting that it comes from."""
+    for key, value in (("model.path", model.path), ("model.function", model.function)):
+        if value is not None:
+            return f"{key}: {value}: layers"
+    return "model.layers"
+
+
 def in_layer_names(config: Config) -> Config:
     """The config with the layers that its settings name called as they are here, see `stable_names.py`: other than in
     the program of the model that `model.function` returns. Raises ConfigError.

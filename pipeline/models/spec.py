@@ -9,6 +9,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.config.hints import no_such_class
 from pipeline.config.keras_signatures import REQUIRED, class_names, constructor_arguments
 from pipeline.config.naming import initializer_name
 from pipeline.config.schema import Config
@@ -27,7 +28,7 @@ from pipeline.models.functional import (
 from pipeline.models.initializers.per_layer import layer_initializers
 from pipeline.models.initializers.registry import full_form, kernel_form, only_for_gates, only_for_output
 from pipeline.models.layer_names import NESTED, as_list, inner_layers, name_layers
-from pipeline.models.source import declares_input, model_layers
+from pipeline.models.source import declares_input, layers_key, model_layers
 
 Layer = dict[str, Any]
 
@@ -77,7 +78,8 @@ def full_layers(config: Config) -> list[Layer]:
         raise ConfigError("model.layers", given, "a list of layers, each {class_name, config}")
     is_graph = is_functional_model(given)
     given = given[1:] if not is_graph and declares_input(given) else given
-    layers = [_full_layer(layer, f"model.layers.{i}", i == len(given) - 1) for i, layer in enumerate(given)]
+    where = layers_key(config.model)
+    layers = [_full_layer(layer, f"{where}.{i}", i == len(given) - 1) for i, layer in enumerate(given)]
     if is_graph:
         graph = layers[0]["config"]
         graph.pop("name", None)
@@ -217,9 +219,8 @@ def _check_gates(layer: Layer) -> None:
         return
     if not _has_gates(layer):
         reason = f"but it fills the gates of LSTM and GRU layers, and {layer['config']['name']} has none"
-        raise ConfigError(
-            "bias_initializer", name, "a model with such layers, or their names in bias_layers", reason=reason
-        )
+        allowed = "a model with such layers, or their names in bias_layers"
+        raise ConfigError("bias_initializer", name, allowed, reason=reason)
     if "unit_forget_bias" in layer_arguments(layer):
         layer["config"].setdefault("unit_forget_bias", False)
 
@@ -240,7 +241,7 @@ def _full_layer(layer: Any, key: str, is_last: bool = False) -> Layer:
     allowed = [name for name in class_names("layers") if name not in CODE_BEARING] + ["Sequential"]
     if class_name not in allowed:
         why = "runs code or reads files" if class_name in CODE_BEARING else "is not a Keras layer"
-        raise ConfigError(f"{key}.class_name: {class_name} {why}; {closest(str(class_name), allowed)}")
+        raise ConfigError(f"{key}.class_name: {class_name} {why}; {no_such_class(str(class_name), allowed)}")
     if class_name in REFUSED:
         raise ConfigError(f"{key}.class_name: {class_name} given, but {REFUSED[class_name]}")
     check_state(class_name, config, key)
@@ -261,9 +262,8 @@ def _full_graph(config: dict[str, Any], key: str, is_last: bool) -> dict[str, An
     """The config of a Functional model in full form, its layers and the calls between them checked."""
     for name in ("layers", *ENDS):
         if not isinstance(config.get(name), list) or not config[name]:
-            raise ConfigError(
-                f"{key}.config.{name}", config.get(name), "that of a Functional model, as Keras writes it"
-            )
+            allowed = "that of a Functional model, as Keras writes it"
+            raise ConfigError(f"{key}.config.{name}", config.get(name), allowed)
     layers = []
     for i, layer in enumerate(config["layers"]):
         where = f"{key}.config.layers.{i}"

@@ -1,5 +1,6 @@
 """Tables and sentences on the terminal, whatever its width."""
 
+import os
 import re
 import shutil
 import sys
@@ -25,6 +26,14 @@ NARROWEST = 14  # columns that the names in a table have at least, before it bec
 LONGEST_WORD = 24  # letters of a name that are kept in one line, if another form of the table has room for them
 
 Rows = Sequence[Sequence[str]]
+
+
+def columns_or(otherwise: int) -> int:
+    """The width to print at: `COLUMNS`, where the user has set it, else the terminal's, else what is given."""
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else otherwise
 
 
 def print_comparison(comparison: "Comparison") -> None:
@@ -54,7 +63,7 @@ def print_table(title: str, headings: Sequence[str], rows: Rows, narrow: Rows = 
     first, which tells the same in fewer columns; or as a list with a paragraph per row. No number is ever broken.
     width: where the output is not a terminal; None: `WIDTH`.
     """
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else width or WIDTH
+    columns = columns_or(width or WIDTH)
     console = Console(width=columns, height=25, highlight=False)  # without a height rich makes dumb terminals 80 wide
     broken, *broken_rows = [list(map(_broken, row)) for row in [headings, *rows]]
     forms = (([headings, *rows], True), ([broken, *rows], True), ([broken, *rows], False),
@@ -97,11 +106,12 @@ def _broken(cell: str) -> str:
 
 
 def print_sentences(sentences: Sequence[str]) -> None:
-    """Print sentences; on a terminal broken between words at its width, the next lines of a sentence indented."""
-    if not sys.stdout.isatty():
+    """Print sentences; where the width is known broken between words, the next lines of a sentence indented."""
+    width = columns_or(0)
+    if not width:
         print(*sentences, sep="\n")
         return
-    width = max(20, shutil.get_terminal_size().columns)
+    width = max(20, width)
     for sentence in sentences:
         margin = " " * (len(sentence) - len(sentence.lstrip()))
         lines = textwrap.wrap(

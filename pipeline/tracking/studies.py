@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pipeline.config.schema import Tracking
+from pipeline.report.console import print_sentences
 from pipeline.store.runs import Run, RunStore, describe_unsealed
 from pipeline.store.studies import group_damaged
 from pipeline.tracking.background import count_unsent, describe_unlogged, sync_command
@@ -119,5 +120,6 @@ def publish_reports(written: Sequence[tuple[RunStore, Path]], results: Path, rep
         print(page)
     if unknown:
         none = f"{hide_passwords(uri)} has no runs of {', '.join(unknown)}"
-        print(f"Not sent to MLflow: {none}. If another store has them, name it with uri=... {retry}")
+        print_sentences([f"Not sent to MLflow: {none}. If another store has them, name it with uri=..."])
+        print(retry)  # in one piece, to be copied
     return True

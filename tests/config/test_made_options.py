@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from factories import compose_config
 
+from pipeline.config.made_options import describe_other_names
 from pipeline.errors import ConfigError
 from pipeline.experiment.plan import Plan, plan_job
 from pipeline.experiment.validate import compose_jobs
@@ -74,6 +75,9 @@ def test_a_file_may_hold_a_mapping(tmp_path: Path) -> None:
         ("bias_initializer=mine>My(3)", "bias_initializer: mine>My(3) given; allowed: mine>My(name=3), since the argu"),
         ("bias_initializer=kaiming", "bias_initializer: kaiming given; allowed: he_normal or he_uniform, which are ka"),
         ("bias_initializer=none", "bias_initializer: none given; allowed: use_bias=false, which is no bias; or an opt"),
+        ("kernel_initializer=none", "kernel_initializer: none given; allowed: null, or leaving it out, which is "),
+        ("kernel_initializer=default", "kernel_initializer: default given; allowed: null, or leaving it out, which "),
+        ("kernel_initializer=mine>M", "kernel_initializer: mine>M is not a Keras initializer; allowed: code=[mine.py]"),
         ("kernel_initializer=hee_normal", "kernel_initializer: hee_normal is not a Keras initializer; nearest: "),
         ("kernel_initializer=class_prior", "kernel_initializer: class_prior given, which is for biases; allowed: an i"),
         ("kernel_initializer=normal(x=1)", "kernel_initializer.config.x: RandomNormal has no such argument; allowed: "),
@@ -109,3 +113,21 @@ def test_kernels_are_a_block() -> None:
     assert kernels == [None, *[{"class_name": "HeNormal", "config": {}}] * 3]
     kernel = pytorch.settings["model"]["layers"][1]["config"]["kernel_initializer"]
     assert kernel["config"] == {"scale": 1 / 3, "mode": "fan_in", "distribution": "uniform"}
+
+
+def test_names_of_other_libraries_are_explained() -> None:
+    """Once per key, alone, with arguments or for a layer; a word in the settings of a class is none."""
+    overrides = [
+        "bias_initializer=xavier",
+        "bias_initializer=xavier",
+        "bias_initializer={hidden: kaiming_normal, output: ones}",
+        "bias_initializer='uniform(-1,1)'",
+        "kernel_initializer=pytorch",
+        "bias_initializer={class_name: VarianceScaling, config: {distribution: uniform}}",
+    ]
+    assert describe_other_names(overrides[:3] + overrides[4:]) == [
+        "bias_initializer: xavier is glorot_uniform, kaiming_normal is he_normal",
+        "kernel_initializer: pytorch is variance_scaling(scale=1/3,mode=fan_in,distribution=uniform)",
+    ]
+    assert describe_other_names(overrides[3:4]) == ["bias_initializer: uniform is random_uniform"]
+    assert describe_other_names(["bias_initializer=glorot_uniform"]) == []

@@ -108,6 +108,22 @@ def test_a_log_gets_few_lines(plans: list[Plan], capsys: pytest.CaptureFixture[s
     ]
 
 
+def test_the_line_is_of_the_arm_that_trains(plans: list[Plan]) -> None:
+    """Between two arms it is of the one that has ended; when the epochs are over, it says what is done then."""
+    clock = Clock()
+    view = SweepView(plans, [(0, 1)] * 3, clock)
+    for number, (name, plan) in enumerate(zip(NAMES, plans, strict=True), 1):
+        view.begin(plan.arm, 2)
+        clock.now += 10
+        view.advance(plan.arm, 10, 10)
+        left = "" if number == 3 else r", about \d+ s left" if number == 2 else ".*"
+        assert re.fullmatch(f"arm {number} of 3: {name}, trained, storing{left}", view.line(80)), view.line(80)
+        clock.now += 20
+        view.end()
+        left = f", about {(3 - number) * 30} s left" if number < 3 else ""
+        assert view.line(80) == f"arm {number} of 3: {name}, ended{left}"
+
+
 def test_a_line_fits_the_terminal(plans: list[Plan]) -> None:
     """Of a long name, its middle is left out."""
     view = SweepView(plans, [(0, 1)] * 3)

@@ -133,11 +133,12 @@ def new_runs(printed: str) -> dict[str, str]:
 
 
 def test_the_default_sweep_is_six_jobs_and_four_arms(cli: Callable[..., CommandResult]) -> None:
-    """Two of its jobs are named as redundant; each arm is trained once, and a later sweep finds it done."""
+    """Its redundant jobs are named in one line; each arm is trained once, and a later sweep finds it done."""
     quick = ("data=iris", "model=linear", "seeds=2", "training.epochs=1", "training.xla=false", "ablation=false")
     first = cli("-m", *quick)
     assert first.code == 0
-    assert first.out.count("trained once") == 2
+    assert first.out.count("trained once") == 1
+    assert "the same arm of several jobs is trained once: no_bias (3 jobs)\n" in first.out
     assert "4 arms: 8 runs to train; loading TensorFlow takes some seconds\n" in first.out
     assert re.findall(r"^arm (\d) of 4: (\w+).*, 2 seeds(.*)$", first.out, re.MULTILINE)[0] == ("1", "zeros", "")
     assert len(re.findall(r"^arm \d of 4: .*, 2 seeds, about \d+ s left$", first.out, re.MULTILINE)) == 3

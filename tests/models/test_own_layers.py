@@ -5,6 +5,7 @@ import pytest
 from factories import change_config, compose_config
 
 from pipeline.biases.extraction import extract_biases
+from pipeline.errors import ConfigError
 from pipeline.models.build import build_model
 from pipeline.models.live import architecture_of_model
 from pipeline.models.spec import complete_layers
@@ -62,3 +63,21 @@ def test_a_bias_that_an_own_layer_sets_itself_is_kept(shift):
     model = keras.Sequential([shift(bias_initializer=keras.initializers.Constant(0.5)), keras.layers.Dense(3)])
     kept = biases(architecture_of_model(model)[0], "bias_initializer=ones")
     assert np.all(kept["shift/bias"] == 0.5) and np.all(kept["dense/bias"] == 1)
+
+
+def test_an_own_layer_without_its_file_is_refused_by_what_registers_it(tmp_path):
+    """Of a saved model, its file is named; a name near Keras' is answered with that."""
+    import json
+
+    layers = [{"class_name": "mine>Gated", "config": {"units": 3}}, {"class_name": "Dense", "config": {"units": 3}}]
+    file = tmp_path / "own.json"
+    file.write_text(json.dumps({"class_name": "Sequential", "config": {"name": "s", "layers": layers}}))
+    refused = (
+        r"layers.0.class_name: mine>Gated is not a Keras layer; allowed: code=\[mine.py\], the file that registers it$"
+    )
+    with pytest.raises(ConfigError, match=f"^model.path: {file}: {refused}"):
+        complete_layers(compose_config("model=file", f"model.path={file}"))
+    with pytest.raises(ConfigError, match=f"^model.{refused}"):
+        biases(layers)
+    with pytest.raises(ConfigError, match="Dennse is not a Keras layer; nearest: Dense"):
+        biases([layers[0] | {"class_name": "Dennse"}])

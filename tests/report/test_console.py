@@ -11,7 +11,7 @@ from factories import FAR, MANY, put_all
 
 from pipeline.analysis.comparison import compare_study
 from pipeline.config.schema import PROJECT
-from pipeline.report.console import print_comparison, print_table, short_path
+from pipeline.report.console import columns_or, print_comparison, print_table, short_path
 from pipeline.report.format import HEADINGS, narrow_cells
 from pipeline.store.runs import RunStore
 
@@ -99,3 +99,16 @@ def test_a_printed_path_can_be_given_back(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.chdir(elsewhere)
         for path in (inside, elsewhere / "res"):
             assert short_path(path) == str(path)
+
+
+def test_columns_count_without_a_terminal(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`COLUMNS=60 ... | less` has the width that the user set; what is no width is no setting."""
+    comparison = compare_study(RunStore(results, "s"), "zeros")
+    monkeypatch.setenv("COLUMNS", "60")
+    print_comparison(comparison)
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 60
+    for none in ("", "0", "wide"):
+        monkeypatch.setenv("COLUMNS", none)
+        assert columns_or(100) == 100

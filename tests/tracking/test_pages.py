@@ -38,12 +38,12 @@ def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 
 def test_compare_says_what_it_did_not_send(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the store has no runs of the study, one line says so, and with what they can be sent; nothing is made."""
+    """Where the store has no runs of the study, a line says so, and one with what they can be sent; nothing is made."""
     results, reports, uri = tmp_path / "results", tmp_path / "reports", f"sqlite:///{tmp_path / 'none.db'}"
     put_all(results, "zeros", [0.5, 0.6])
     assert compare.main([f"results={results}", f"reports={reports}", f"uri={uri}", "figures=false"]) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith(f"Not sent to MLflow: {uri} has no runs of s. If another store has them, name it with uri=")
+    said, last = capsys.readouterr().out.splitlines()[-2:]
+    assert said.startswith(f"Not sent to MLflow: {uri} has no runs of s. If another store has them, name it with uri=")
     assert last.endswith(f"pipeline.sync results={results} reports={reports} uri={uri}")
     assert not list(tmp_path.glob("*.db"))
     assert "none.db" not in (reports / "s" / "report.html").read_text()  # where it is sent changes no report

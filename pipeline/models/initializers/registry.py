@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from pipeline.config.calls import arguments_of_call, is_call, name_of_call
-from pipeline.config.hints import near_initializers
+from pipeline.config.hints import NO_BIAS, near_initializers, no_such_class
 from pipeline.config.keras_signatures import (
     CUSTOM_INITIALIZERS,
     REQUIRED,
@@ -23,6 +23,7 @@ KEY = "bias_initializer"
 NEEDS_MATRIX = ("Orthogonal", "Identity")  # Keras raises on a bias with one axis
 NOT_FOR_BIAS = ("STFT",)  # makes the fixed filters of a spectrogram
 FROM_LAYER = ("fan_in", "fan_out", "gates", "values")  # filled in from layer and targets, never by a config
+MODELS_OWN = (*NO_BIAS, "default", "keras", "model")  # words for the kernels that a model has by itself
 ALIASES = {"uniform": "RandomUniform", "normal": "RandomNormal", "zero": "Zeros", "one": "Ones"}
 POSITIVE = ("stddev", "scale", "factor", "variance")  # arguments
 KERNELS: dict[str, dict[str, Any]] = {  # PyTorch's default for the kernels of Linear and Conv layers
@@ -155,7 +156,11 @@ def full_form(initializer: Any, key: str) -> dict[str, Any]:
     own = full_name("initializers", name)
     class_name = own if own in names else next((k for k in names if k.lower() == spelling), None)
     if class_name is None:
-        raise ConfigError(f"{key}: {name} is not a Keras initializer; {closest(name, names)}")
+        if key == "kernel_initializer" and name.lower() in MODELS_OWN:
+            allowed = "null, or leaving it out, which is the model's own; or an initializer of Keras"
+            raise ConfigError(key, name, allowed)
+        fitting = [known for known in names if not is_custom_initializer(known)]
+        raise ConfigError(f"{key}: {name} is not a Keras initializer; {no_such_class(name, fitting)}")
     arguments = constructor_arguments("initializers", class_name)
     for argument in config:
         if argument not in arguments:
