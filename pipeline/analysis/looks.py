@@ -81,7 +81,7 @@ def _judge_family(
         for looked, arm, p, p_equal in zip(arms, family, p_holm, p_equivalent, strict=True):
             if looked.is_open:
                 looked.p_holm, looked.p_equivalent_holm = float(p), float(p_equal)
-                looked.verdict = _verdict(looked, arm, study)
+                looked.verdict = _verdict(looked, arm, study, design.alpha)
     for looked in arms:
         if looked.seeds:
             ends = repeated_interval(looked.differences, looked.counts, design.tests, looked.resolution)
@@ -110,7 +110,7 @@ def _p(looked: LookedArm, name: str) -> float:
     return np.nan if looked.result is None else getattr(looked.result, name)
 
 
-def _verdict(looked: LookedArm, arm: ComparedArm, study: Study) -> str:
+def _verdict(looked: LookedArm, arm: ComparedArm, study: Study, alpha: float) -> str:
     """What the look decides of an arm; undecided where it goes on."""
     if not looked.seeds:
         return UNDECIDED
@@ -118,5 +118,6 @@ def _verdict(looked: LookedArm, arm: ComparedArm, study: Study) -> str:
     assert base is not None
     same_curves = have_same_curves(arm, base, list(looked.seeds))
     return verdict_of(
-        looked.differences, looked.p_holm, looked.p_equivalent_holm, study.higher_is_better, study.margin, same_curves
-    )
+        looked.differences, looked.p_holm, looked.p_equivalent_holm, study.higher_is_better, study.margin, same_curves,
+        alpha,
+    )  # fmt: skip

@@ -128,23 +128,23 @@ def judge(
 
 def verdict_of(
     differences: np.ndarray, p_holm: float, p_equivalent: float, higher_is_better: bool, margin: float,
-    same_curves: bool,
+    same_curves: bool, alpha: float = ALPHA,
 ) -> str:  # fmt: skip
     """The verdict of `judge`, and of each look at a declared design.
 
     An arm whose mean is within the margin beyond chance is equivalent if rare failures are excluded as well, and
-    undecided otherwise: that its mean differs by so little, better or worse, is no answer.
+    undecided otherwise: that its mean differs by so little, better or worse, is no answer. alpha: the level of p.
     """
     mean = float(np.mean(differences)) if len(differences) else np.nan
     if len(differences) and same_curves and not np.any(differences):
         return "identical"
-    if p_equivalent <= ALPHA and abs(mean) < margin:  # p of a design is the smallest of all looks so far
+    if p_equivalent <= alpha and abs(mean) < margin:  # p of a design is the smallest of all looks so far
         return "equivalent" if excludes_failures(differences, margin) else "undecided"
-    return direction(mean, p_holm, higher_is_better)
+    return direction(mean, p_holm, higher_is_better, alpha)
 
 
-def direction(difference: float, p: float, higher_is_better: bool) -> str:
+def direction(difference: float, p: float, higher_is_better: bool, alpha: float = ALPHA) -> str:
     """Name the direction of a difference: better or worse, or undecided where p is above the level."""
-    if not p <= ALPHA:
+    if not p <= alpha:
         return "undecided"
     return "better" if (difference > 0) == higher_is_better else "worse"

@@ -25,7 +25,17 @@ from pipeline.stats.intervals import ALPHA
 from pipeline.stats.spending import boundaries, spent, unbiased_drift
 
 PATHS = 50_000  # the observed one among them
-LEVELS = np.unique([*np.geomspace(1e-5, 1.0, 51), *(ALPHA / np.arange(1, 21))])  # the values that p can have
+FAMILY = np.arange(1, 31)  # numbers of arms that Holm's correction may multiply p by
+
+
+def levels_of(alpha: float) -> np.ndarray:
+    """Return the values that the p of a design can have, ascending: among them those that Holm compares with alpha."""
+    parts = alpha / FAMILY
+    parts = np.where(parts * FAMILY > alpha, np.nextafter(parts, 0), parts)  # 0.05 / 11 * 11 is above 0.05
+    return np.unique([*np.geomspace(1e-5, 1.0, 51), *parts])
+
+
+LEVELS = levels_of(ALPHA)
 
 
 @dataclass(frozen=True)
@@ -99,14 +109,17 @@ def ending_looks(evidence: np.ndarray, spent: np.ndarray, tolerance: np.ndarray)
     return ends, thresholds
 
 
-def sequential_p(evidence: np.ndarray, spend: Callable[[float], np.ndarray], tolerance: np.ndarray) -> float:
-    """Return the smallest of `LEVELS` at which the observed path has ended by the last look of evidence [paths, looks].
+def sequential_p(
+    evidence: np.ndarray, spend: Callable[[float], np.ndarray], tolerance: np.ndarray, levels: np.ndarray = LEVELS
+) -> float:
+    """Return the smallest of levels [ascending] at which the observed path has ended by the last look; 1 for none.
 
-    spend: level -> the share spent by each look. A level counts only if the path ends at all higher ones too. Few paths
-    with many ties can end at one level and not at the next higher one; so a share a of all paths at most reaches a.
+    evidence [paths, looks]. spend: level -> the share spent by each look. A level counts only if the path ends at all
+    higher ones too. Few paths with many ties can end at one level and not at the next higher one; so a share a of all
+    paths at most reaches a.
     """
     p = 1.0
-    for level in LEVELS[::-1]:
+    for level in levels[::-1]:
         ends, _ = ending_looks(evidence, spend(level), tolerance)
         if ends[0] == evidence.shape[1]:
             break
@@ -125,9 +138,9 @@ def stagewise_p(evidence: np.ndarray, spent: np.ndarray, tolerance: np.ndarray) 
 class LookResult:
     """What a design says of one arm at a look.
 
-    p, p_equivalent: the smallest of `LEVELS` at which the design would have ended by now, with a difference, and with
-    one that is shown to lie within the margin; valid at every look. p_stagewise: of a difference, among the paths that
-    had not ended before.
+    p, p_equivalent: the smallest of `levels_of` its alpha at which the design would have ended by now, with a
+    difference, and with one that is shown to lie within the margin; valid at every look. p_stagewise: of a difference,
+    among the paths that had not ended before.
     """
 
     p: float
@@ -143,15 +156,16 @@ def judge_look(
     looks: how many of them each look of the design so far had; fewer than the design's where runs diverged. margin: 0
     for none. resolution: rounding error of a difference.
     """
-    tossed, k = toss_signs(differences, looks, resolution), len(looks)
+    tossed, k, levels = toss_signs(differences, looks, resolution), len(looks), levels_of(design.alpha)
     evidence = np.abs(tossed.sums)
     p_equivalent = np.nan
     if margin:
         sides = [side * tossed.shifted(-side * margin) for side in (1, -1)]
         p_equivalent = max(
-            sequential_p(side, lambda level: design.spent(level, k, sides=1), tossed.tolerance) for side in sides
+            sequential_p(side, lambda level: design.spent(level, k, sides=1), tossed.tolerance, levels)
+            for side in sides
         )
-    p = sequential_p(evidence, lambda level: design.spent(level, k), tossed.tolerance)
+    p = sequential_p(evidence, lambda level: design.spent(level, k), tossed.tolerance, levels)
     return LookResult(p, p_equivalent, stagewise_p(evidence, design.spent(design.alpha, k), tossed.tolerance))
 
 

@@ -184,6 +184,19 @@ def test_looks_decide_arms_for_good(tmp_path: Path) -> None:
     assert [one.kind for one in other.warnings if one.serious] == ["other question than declared"]
 
 
+@pytest.mark.parametrize(("alpha", "verdict"), [(0.05, "worse"), (0.01, "undecided")])
+def test_the_declared_level_decides(tmp_path: Path, alpha: float, verdict: str) -> None:
+    """Nine of ten seeds lose 0.02 and one gains it, p = 22 / 2^10 = 0.021: enough for a level of 0.05, not of 0.01."""
+    store, design = RunStore(tmp_path, "s"), replace(DESIGN, arms=ARMS[:2], looks=(10,), alpha=alpha)
+    declare_design(store, design)
+    base = 0.9 + np.arange(10) / 1000
+    put_all(tmp_path, "zeros", list(base), study="s")
+    put_all(tmp_path, "ones", list(base + np.array([0.02, *[-0.02] * 9])), study="s")
+    write_looks(store, design, [Look(10, {})])
+    (arm,) = compare_study(store, "").compared
+    assert (arm.verdict, arm.pairs) == (verdict, 10) and 0.02 < arm.p <= 0.03
+
+
 QUICK = ("-m", "data=iris", "model=linear", "training.epochs=1", "training.xla=false", "ablation=false",
          "until=decided", "bias_initializer=zeros,ones", "use_bias=true", "design.looks=[4,8,12]",
          "design.spending=pocock")  # fmt: skip

@@ -5,12 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
+from pipeline.stats.paired import holm
 from pipeline.stats.permutation import sign_flip
 from pipeline.stats.sequential import (
     Design,
     Paths,
     ending_looks,
     judge_look,
+    levels_of,
     repeated_interval,
     sequential_p,
     stagewise_p,
@@ -78,6 +80,14 @@ def test_a_look_does_not_change_what_earlier_ones_said() -> None:
     for n in (12, 20):
         early, late = toss_signs(differences, (10, n), paths=500), toss_signs(differences, (10, n, 30), paths=500)
         assert np.array_equal(early.sums, late.sums[:, :2])
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01, 0.2])
+def test_p_can_be_what_holm_compares_with_the_level(alpha: float) -> None:
+    """Of any number of arms, one whose design ends at alpha over that number is decided."""
+    for arms in range(1, 31):
+        p = max(level for level in levels_of(alpha) if level <= alpha / arms)
+        assert alpha / arms - p < 1e-15 and holm([p, *[1.0] * (arms - 1)])[0] <= alpha
 
 
 def test_a_look_that_may_spend_nothing_excludes_nothing() -> None:
