@@ -27,6 +27,8 @@ absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+os.environ.pop("COLUMNS", None)  # pytest's workers have one, and what is printed heeds it
+
 
 @pytest.fixture
 def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:

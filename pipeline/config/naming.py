@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from pipeline.config.keras_signatures import constructor_arguments
 from pipeline.config.overrides import parse_overrides
 from pipeline.config.schema import Config
-from pipeline.config.short_names import CUT, LONGEST_BLOCK, LONGEST_SETTING, cut_name
+from pipeline.config.short_names import CUT, LONGEST_BLOCK, LONGEST_SETTING, MANGLED, cut_name
 from pipeline.errors import ConfigError
 
 # Overrides that make no other arm: they name the study, choose seeds or the bias setting itself, or change no number.
@@ -34,6 +34,7 @@ NOT_IN_ARM = (
 FILES_OF_PARTS = ("data.validation_path", "data.test_path", "model.path")  # make an arm of their own, wherever they lie
 IN_STUDY = ("data", "data.name", "data.path", "model", "model.name", "model.path", "model.function")
 NOT_TYPED = ("seed", "fan_in", "fan_out", "gates", "values")  # arguments that come from the run or the layer
+NOT_SHOWN = r"[^\w.,=()+\-\[\]{}:/> ]"  # characters of overrides that no name has
 REST = "Zeros"  # what layers get that have no initializer of their own, where others have
 NO_PACKAGE = "Custom>"  # of a class that was registered without one
 
@@ -54,19 +55,19 @@ def block_name(config: Config) -> str:
 
 
 def whole_block(block: str, recorded: Iterable[object], in_study: bool) -> str:
-    """The name of a block as it would be if it had not been cut, from the overrides that made it.
+    """The name of a block as it was typed, from the overrides that made it: neither cut nor with `_` for brackets.
 
     recorded: what runs of the block have kept as their overrides, which may be those of another block, or damaged; only
     those whose block has this name count. in_study: whether the study's name tells data and model.
     """
-    for overrides in recorded if CUT.search(block) else ():
+    for overrides in recorded if CUT.search(block) or MANGLED.search(block) else ():
         if isinstance(overrides, Sequence) and all(isinstance(text, str) for text in overrides):
             try:
                 text = _block_text(overrides, in_study)
             except ConfigError:
                 continue
             if _folder_name(text, LONGEST_BLOCK) == block:
-                return _folder_name(text, len(text))
+                return re.sub(NOT_SHOWN, "_", re.sub(r"['\"]", "", text.lstrip("+")))
     return block
 
 

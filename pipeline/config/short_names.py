@@ -18,6 +18,8 @@ OVERRIDE = re.compile(rf"_?({'|'.join(sorted(KEYS))})([._@/]\w[\w.@/]*)?=")  # a
 LONGEST_SETTING, LONGEST_BLOCK = 90, 150  # characters; together they fit the 255 bytes of a folder name
 CUT = re.compile(r"~[0-9a-f]{8}(?=,|$)")  # where a name was cut; no other name has a ~
 
+MANGLED = re.compile(r"=[^=,]*_")  # where a folder's name may have _ for what was typed, as in metrics=_accuracy,f1_
+
 
 def cut_name(name: str, longest: int, text: str | None = None) -> str:
     """The name, cut with a hash at its end if it is too long: of the text that it stands for, by default its own."""
@@ -56,7 +58,7 @@ def _split(name: str) -> tuple[str, list[str]]:
     parts, depth, begin = list[str](), 0, 0
     cuts = {match.end() for match in CUT.finditer(name)}  # where brackets may be left open
     for i, letter in enumerate(f"{name},"):
-        depth = 0 if i in cuts else max(0, depth + (letter == "(") - (letter == ")"))
+        depth = 0 if i in cuts else max(0, depth + (letter in "([{") - (letter in ")]}"))
         if letter == "," and not depth:
             part, begin = name[begin:i], i + 1
             if parts and not _is_override(part):

@@ -1,4 +1,5 @@
-"""The names of arms as they would be without a limit, from what their runs keep: those of folders may be cut.
+"""The names of arms as they would be without the limits of folders, from what their runs keep: folders' names may be
+cut, and have `_` for brackets.
 
 The name of a class of the user's own has all its arguments here, as it was written. Folders have neither, and keep
 their names.
@@ -9,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pipeline.config.short_names import CUT
+from pipeline.config.short_names import CUT, MANGLED
 from pipeline.store.meta import Meta, block_of, peek_meta, read_machine
 from pipeline.store.runs import RunStore
 
@@ -62,7 +63,7 @@ def whole_names(store: RunStore, asked: Mapping[str, Meta] | None = None) -> dic
     names: dict[str, WholeName] = {}
     for arm in sorted({*store.arm_names(), *planned}):
         names[arm] = WholeName(arm, arm)
-        if CUT.search(arm) or OWN_CLASS.search(arm):
+        if CUT.search(arm) or MANGLED.search(arm) or OWN_CLASS.search(arm):
             meta = planned.get(arm) or next(_metas(store, arm), None)
             if meta is not None:
                 names[arm] = whole_name(meta, [meta] if arm in planned else _machines(store, arm))

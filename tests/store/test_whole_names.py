@@ -143,3 +143,21 @@ def test_own_initializers_that_would_look_alike_keep_their_names(tmp_path: Path)
         put(tmp_path, f"mine.spread({len(text)}{text[1] == '/'})", 0, 0.5, bias_initializer=form)
     put(tmp_path, "zeros", 0, 0.5)
     assert set(shown(tmp_path)) == {"zeros", "mine.spread(3True)", "mine.spread(3False)"}
+
+
+def test_names_have_the_spelling_that_was_typed(tmp_path: Path) -> None:
+    """Lists and mappings with their brackets, what is shared and what differs; without the record the folder's name."""
+    shared, kinds = "training.metrics=[accuracy,f1]", ("[a,b]", "[a]")
+    for kind in kinds:
+        asked = [shared, f"data.drop={kind}", "training.stop={patience:2,monitor:val_f1}"]
+        for initializer in ("zeros", "ones"):
+            store_arm(config_of(tmp_path, initializer, *asked), asked)
+    arms = load_arms(RunStore(tmp_path, "s"))[0]
+    assert sorted(arm.name for arm in arms) == sorted(
+        f"{initializer},data.drop={kind}" for initializer in ("zeros", "ones") for kind in kinds
+    )
+    assert arms[0].shared == {shared, "training.stop={patience:2,monitor:val_f1}"}
+    assert set(stored_names(RunStore(tmp_path, "s")).values()) == {arm.name for arm in arms}
+    for file in tmp_path.rglob("machine.json"):
+        file.unlink()
+    assert "zeros,data.drop=_a_" in shown(tmp_path)
