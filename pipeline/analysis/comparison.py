@@ -29,7 +29,7 @@ from pipeline.analysis.verdict import Verdict, numbers_of, verdict_word
 from pipeline.analysis.wording import (
     BlockDependence,
     Headline,
-    arm_sentence,
+    arm_sentences,
     block_dependences,
     headlines,
 )
@@ -142,9 +142,10 @@ def _verdicts(study: Study, rows: list[Row]) -> list[Verdict]:
             metric=study.metric, verdict=verdict_word(row, arm.name in baselines), margin=study.margin,
             **numbers_of(row),
         )  # fmt: skip
-        sentence = look_sentence(verdict, number, study.progress) if study.progress else arm_sentence(verdict, number)
-        verdicts.append(replace(verdict, sentence=sentence))
-    return verdicts
+        verdicts.append(verdict)
+    progress = study.progress
+    sentences = [look_sentence(v, number, progress) for v in verdicts] if progress else arm_sentences(verdicts, number)
+    return [replace(verdict, sentence=text) for verdict, text in zip(verdicts, sentences, strict=True)]
 
 
 def _sort_by_arm(study: Study, table: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from pipeline.stats.intervals import ALPHA
 from pipeline.stats.paired import FAILURE, FEWEST_EQUIVALENT, shows_failure
 from pipeline.stats.power import MOST_SEEDS, POWER, fewest_seeds
 
+FEW_PAIRS = 6  # below which a needed number of seeds is known to its order of magnitude only
 MOST_NAMED = 8  # arms of one verdict that a headline names before it only counts them
 OTHERS = ("worse", "equivalent", "identical", "undecided")  # order in which a headline lists the verdicts but better
 SAME_CLASS = {"identical": "equal", "equivalent": "equal"}  # verdicts that do not contradict each other
@@ -53,23 +54,33 @@ class BlockDependence:
 
 def headlines(verdicts: Sequence[Verdict], baseline: str) -> list[Headline]:
     """Say what to do: one headline for the arms pooled over blocks, where there are any, and one per block."""
+    families = _families(verdicts)
+    if not families:
+        return [Headline(None, baseline, "nothing compared", (), f"No arm can be compared with {baseline}.")]
+    factors = block_factors([verdict.block for verdict in verdicts if not verdict.pooled])
+    return [_headline(family, factors) for family in families]
+
+
+def _families(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
+    """The arms that are compared with one baseline, for each of them."""
     families: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         if verdict.baseline is not None:
             families.setdefault(verdict.baseline, []).append(verdict)
-    if not families:
-        return [Headline(None, baseline, "nothing compared", (), f"No arm can be compared with {baseline}.")]
-    return [_headline(family) for family in families.values()]
+    return list(families.values())
 
 
-def _headline(family: list[Verdict]) -> Headline:
-    """What to do about arms that are compared with one baseline."""
+def _headline(family: list[Verdict], factors: Sequence[str]) -> Headline:
+    """What to do about arms that are compared with one baseline. factors: the settings in which blocks differ."""
     first = family[0]
     decision, sentence = _decide(family)
+    what = first.block
+    if what.endswith("blocks") and factors:
+        what += f", which differ in {' and '.join(filter(None, [', '.join(factors[:-1]), factors[-1]]))}"
     if first.pooled and decision == "undecided":
-        sentence = f"Undecided on average over {first.block}{sentence.removeprefix('Undecided')}"
+        sentence = f"Undecided on average over {what}{sentence.removeprefix('Undecided')}"
     elif first.pooled:
-        sentence = f"On average over {first.block}, {sentence[0].lower()}{sentence[1:]}"
+        sentence = f"On average over {what}, {sentence[0].lower()}{sentence[1:]}"
     better = tuple(verdict.arm for verdict in family if verdict.verdict == "better")
     return Headline(first.block, str(first.baseline), decision, better, sentence)
 
@@ -104,7 +115,7 @@ def _why_undecided(family: Sequence[Verdict]) -> str:
     """Why there is no answer where every arm is undecided: too few seeds for any, or no clear difference."""
     base, metric, fewest = family[0].short_baseline, family[0].metric, fewest_seeds(ALPHA / (family[0].family or 1))
     seeds = max(verdict.pairs or verdict.seeds for verdict in family)
-    if all(0 < (verdict.pairs or 0) < fewest for verdict in family):
+    if _all_too_few(family):
         few = f"{seeds} seeds are too few" if seeds > 1 else "one seed is too little"
         return f"{few} to call any choice better or worse than {base} in {metric}; it takes {fewest} or more"
     after = f"after {seeds} seeds" if seeds > 1 else "after one seed"
@@ -114,6 +125,12 @@ def _why_undecided(family: Sequence[Verdict]) -> str:
     if any(_differs_within(verdict) for verdict in family):
         return f"{after} no choice is clearly better or worse than {base} {margin}"
     return f"{after} no choice is clearly better or worse than {base} in {metric}"
+
+
+def _all_too_few(family: Sequence[Verdict]) -> bool:
+    """Whether every arm is undecided, and has fewer pairs of seeds than could ever show a difference."""
+    fewest = fewest_seeds(ALPHA / (family[0].family or 1))
+    return all(v.verdict == "undecided" and 0 < (v.pairs or 0) < fewest for v in family)
 
 
 def _names(arms: list[str]) -> str:
@@ -129,8 +146,17 @@ def _differs_within(verdict: Verdict) -> bool:
     return _differs(verdict) and (verdict.verdict == "equivalent" or verdict.may_fail)
 
 
-def arm_sentence(verdict: Verdict, number: Number) -> str:
-    """Say what the seeds show about one arm. number: see `formatting.number_format`."""
+def arm_sentences(verdicts: Sequence[Verdict], number: Number) -> list[str]:
+    """Say what the seeds show about each arm; where they are too few for all of a headline's arms, it alone says so.
+
+    number: see `formatting.number_format`.
+    """
+    said = {verdict.arm for family in _families(verdicts) if _all_too_few(family) for verdict in family}
+    return [arm_sentence(verdict, number, verdict.arm in said) for verdict in verdicts]
+
+
+def arm_sentence(verdict: Verdict, number: Number, few_said: bool = False) -> str:
+    """Say what the seeds show about one arm. few_said: whether it was said that so few seeds can show no difference."""
     arm, base, pairs = verdict.arm, verdict.short_baseline, verdict.pairs or 0
     if verdict.verdict == "baseline":
         return f"{arm}: the baseline that other arms are compared with."
@@ -147,7 +173,7 @@ def arm_sentence(verdict: Verdict, number: Number) -> str:
         return f"{arm}: equivalent to {base} within {verdict.margin:g}: {evidence}{_passed_margin(verdict)}."
     if verdict.verdict in ("better", "worse"):
         return f"{arm}: {verdict.verdict} than {base}: {evidence}{_included_zero(verdict)}."
-    why = f"{_excluded_zero(verdict)}; {_what_would_decide(verdict)}"
+    why = f"{_excluded_zero(verdict)}; {_what_would_decide(verdict, few_said)}"
     if verdict.may_fail:
         why = f"; {_may_fail(verdict, number)}"
     return f"{arm}: undecided against {base}: {evidence}{why}."
@@ -218,7 +244,7 @@ def _excluded_zero(verdict: Verdict) -> str:
     return "; the interval leaves out 0, but the test of p, which decides, does not rule out chance"
 
 
-def _what_would_decide(verdict: Verdict) -> str:
+def _what_would_decide(verdict: Verdict, few_said: bool) -> str:
     """How many seeds would decide, as far as that is known."""
     pairs, fewest = verdict.pairs or 0, fewest_seeds(ALPHA / (verdict.family or 1))
     if not pairs:
@@ -229,8 +255,15 @@ def _what_would_decide(verdict: Verdict) -> str:
     if verdict.seeds_needed is None:
         needed = f"{MOST_SEEDS:,} seeds would not decide ({power})"
     else:
-        needed = f"about {verdict.seeds_needed} seeds would decide ({power})"
-    return needed if pairs >= fewest else f"so few seeds can never show a difference, {fewest} are the fewest; {needed}"
+        needed = f"about {known_digits(verdict.seeds_needed, pairs, fewest):,} seeds would decide ({power})"
+    if pairs >= fewest or few_said:
+        return needed
+    return f"so few seeds can never show a difference, {fewest} are the fewest; {needed}"
+
+
+def known_digits(needed: int, pairs: int, fewest: int) -> int:
+    """A number of seeds as exactly as so few pairs can tell it: in one digit below six pairs, else in two."""
+    return max(round(needed, min(0, (1 if pairs < FEW_PAIRS else 2) - len(str(needed)))), fewest)
 
 
 def block_dependences(

@@ -13,7 +13,7 @@ SPECIAL = {
     "≈": r"$\approx$", "−": "$-$",
 }  # fmt: skip
 HEAD = "% The preamble needs \\usepackage{booktabs,graphicx}. A table is scaled if it is still wider than its place."
-COLUMN_LETTERS = 64  # of the widest cells that a column of print holds; a wider table takes the width of the page
+COLUMN_LETTERS = 66  # of the widest cells that a column of print holds; a wider table takes the width of the page
 NAME_LETTERS = {"table": 24, "table*": 40}  # of a line of an arm's name
 BLOCK_LETTERS = {"table": 60, "table*": 90}  # of a line of what heads a block
 

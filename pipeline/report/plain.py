@@ -1,5 +1,6 @@
 """The answer in words that need no statistics, for the head of the page."""
 
+import re
 from collections.abc import Sequence
 
 from pipeline.analysis.comparison import Comparison
@@ -13,8 +14,12 @@ def plain_answer(comparison: Comparison) -> tuple[str, list[str]]:
     headline = first.split(" (")[0].rstrip(".") + "."
     baseline = comparison.headlines[0].baseline
     family = [verdict for verdict in comparison.compared if verdict.baseline == baseline]
-    spelled = headline.replace(comparison.study.metric, comparison.study.metric.replace("_", " "))
-    return spelled, [*_other_arms(family, comparison.study.margin), *others]
+    metric = re.compile(rf"(?<![\w=.]){re.escape(comparison.study.metric)}(?![\w=.(]\w)")
+    words = comparison.study.metric.replace("_", " ")
+    headline, *leads = (
+        metric.sub(words, text) for text in [headline, *_other_arms(family, comparison.study.margin), *others]
+    )
+    return headline, leads
 
 
 def _other_arms(family: Sequence[Verdict], margin: float) -> list[str]:

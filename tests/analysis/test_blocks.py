@@ -14,7 +14,8 @@ from pipeline.analysis.blocks import block_factors, pool_arms
 from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.analysis.study import load_study
 from pipeline.errors import ConfigError
-from pipeline.report.figures.performance import forest
+from pipeline.report.figures.theme import COLOURS
+from pipeline.report.write import make_charts
 from pipeline.stats.paired import compare_paired
 from pipeline.stats.permutation import block_interaction_p, sign_flip
 from pipeline.store.runs import RunStore
@@ -54,7 +55,8 @@ def test_over_all_blocks_a_seed_counts_once(tmp_path: Path) -> None:
     assert (ones["family"], ones["p_holm"]) == (2, 2 * 2 / 2**8)  # of the two overall comparisons, not of all eight
     assert row(comparison, "zeros over all 3 blocks")["mean"] == pytest.approx(EIGHT.mean())
     assert comparison.sentences[0] == (
-        "On average over all 3 blocks, take ones: it is better than zeros in test_accuracy (worse: he_normal)."
+        "On average over all 3 blocks, which differ in optimizer.learning_rate, "
+        "take ones: it is better than zeros in test_accuracy (worse: he_normal)."
     )
     sentence = "ones over all 3 blocks: better than zeros: +0.017 test_accuracy"
     assert any(answer.startswith(sentence) for answer in comparison.sentences)
@@ -63,13 +65,16 @@ def test_over_all_blocks_a_seed_counts_once(tmp_path: Path) -> None:
 
 
 def test_the_comparison_over_all_blocks_is_drawn_first(tmp_path: Path) -> None:
-    """Its row has a mark in a colour of its own, above the rows of the blocks."""
+    """Its row has a mark in its setting's colour, above the rows of the blocks."""
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT + APART[::-1]]})
     comparison = compared(tmp_path)
-    spec = forest(comparison.chosen, comparison.study.arm_names, 0.005, True).to_dict()
+    spec = dict(make_charts(comparison))["intervals"].to_dict()
     (mark,) = [layer["encoding"] for layer in spec["layer"] if "shape" in layer["encoding"]]
     assert mark["y"]["sort"] == ["ones over both blocks", *(f"ones,{rate}" for rate in RATES[:2])]
-    assert mark["color"]["scale"]["domain"] == [*comparison.study.arm_names, "ones over both blocks"]
+    scale = mark["color"]["scale"]
+    colours = dict(zip(scale["domain"], scale["range"], strict=True))
+    assert colours.keys() >= {*comparison.study.arm_names, "ones over both blocks"}
+    assert {colours[arm] for arm in mark["y"]["sort"]} == {COLOURS[1]}
 
 
 def test_an_answer_that_depends_on_the_block_says_so(tmp_path: Path) -> None:
@@ -77,7 +82,8 @@ def test_an_answer_that_depends_on_the_block_says_so(tmp_path: Path) -> None:
     put_blocks(tmp_path, {"zeros": [EIGHT, EIGHT], "ones": [EIGHT + APART, EIGHT - APART]})
     answer = compared(tmp_path).sentences
     assert answer[0].startswith(
-        "Undecided on average over both blocks: after 8 seeds no choice differs from zeros by more than 0.005"
+        "Undecided on average over both blocks, which differ in optimizer.learning_rate: "
+        "after 8 seeds no choice differs from zeros by more than 0.005"
     )
     assert answer[1] == (
         f"The answer for ones depends on optimizer.learning_rate (p = 0.0078): better with {RATES[0]} (+0.020); "

@@ -10,6 +10,7 @@ from factories import APART, EIGHT, FAR, MANY, put, put_all
 from scipy import stats as scipy_stats
 
 from pipeline.analysis.comparison import Comparison, compare_study
+from pipeline.analysis.wording import known_digits
 from pipeline.report.plain import plain_answer
 from pipeline.store.runs import RunStore
 
@@ -194,7 +195,23 @@ def test_too_few_seeds_are_said_to_be_too_few(tmp_path: Path) -> None:
         "more."
     )
     assert "p = 0.062, 5 pairs" in ones  # 2 / 2^5
-    assert "so few seeds can never show a difference, 6 are the fewest; about 6 seeds would decide" in ones
+    assert "can never show" not in ones  # the headline has said it
+    assert "about 6 seeds would decide" in ones
+
+
+def test_too_few_seeds_are_said_of_an_arm_where_the_headline_does_not(tmp_path: Path) -> None:
+    """Beside an identical arm, which the headline speaks of, the other's sentence says how many seeds it takes."""
+    put_all(tmp_path, "zeros", [*EIGHT[:3]])
+    put_all(tmp_path, "same", [*EIGHT[:3]])
+    put_all(tmp_path, "ones", [*(EIGHT + APART)[:3]])
+    (ones,) = [text for text in sentences(tmp_path) if text.startswith("ones: ")]
+    assert "so few seeds can never show a difference, 7 are the fewest; about " in ones
+
+
+def test_a_needed_number_is_as_exact_as_the_pairs_allow() -> None:
+    """Two pairs tell its order of magnitude; no number is below the fewest."""
+    cases = [(4347, 2), (18, 2), (4347, 7), (57, 7), (11, 3), (100_000, 3)]
+    assert [known_digits(needed, pairs, 12) for needed, pairs in cases] == [4000, 20, 4300, 57, 12, 100_000]
 
 
 def test_enough_seeds_without_a_difference_are_undecided(tmp_path: Path) -> None:
@@ -231,7 +248,9 @@ def test_each_block_has_its_own_answer(tmp_path: Path) -> None:
         put_all(tmp_path, f"zeros{block}", [*EIGHT])
         put_all(tmp_path, f"ones{block}", [*(EIGHT + sign * APART)])
     comparison = compared(tmp_path)
-    assert comparison.headlines[0].sentence.startswith("Undecided on average over both blocks: after 8 seeds ")
+    assert comparison.headlines[0].sentence.startswith(
+        "Undecided on average over both blocks, which differ in optimizer: after 8 seeds "
+    )
     assert [headline.sentence for headline in comparison.headlines[1:]] == [
         "Take ones: it is better than zeros in test_accuracy.",
         "Keep zeros,optimizer=sgd: no other choice is clearly better in test_accuracy (worse: ones,optimizer=sgd).",
@@ -319,6 +338,7 @@ def test_an_undecided_average_over_blocks_says_so_first(tmp_path: Path) -> None:
         put_all(tmp_path, f"zeros{block}", [*EIGHT])
         put_all(tmp_path, f"ones{block}", [*EIGHT[::-1]])
     assert sentences(tmp_path)[0] == (
-        "Undecided on average over both blocks: after 8 seeds no choice is clearly better or worse than zeros in "
+        "Undecided on average over both blocks, which differ in optimizer: "
+        "after 8 seeds no choice is clearly better or worse than zeros in "
         "test_accuracy."
     )
