@@ -20,7 +20,7 @@ RUNS = ("config/schema.py", "runtime/device.py", "runtime/hashing.py", "biases/v
         "experiment/run.py", "experiment/code.py")  # fmt: skip
 TABLES = ("analysis/ablation.py", "experiment/ablation.py", "experiment/evaluation.py")
 SUBJECTS = {
-    "NUMERICS_VERSION in pipeline/runtime/hashing.py": (RUNS, NUMERICS_VERSION, (1, "4a3b5cb6f9b9af5d")),
+    "NUMERICS_VERSION in pipeline/runtime/hashing.py": (RUNS, NUMERICS_VERSION, (1, "039b46848b6c7144")),
     "VERSION in pipeline/analysis/ablation.py": (TABLES, VERSION, ("1", "fbc2cadacae411df")),
 }
 
