@@ -74,10 +74,20 @@ def render_methods(comparison: Comparison) -> str:
             "Arms whose runs of a seed did not start alike were compared unpaired, with Welch's interval [@welch1947] "
             "and by exchanging runs, and were not tested for equivalence."
         )
+    if study.pooled_arms:
+        paragraphs.append(
+            "Over several blocks, the value of a seed is its mean over the blocks, and the seed is the unit of each "
+            "test [@bouthillier2021]; p is corrected for these comparisons apart from those of each block."
+        )
     if any(metric.startswith(EPOCHS_TO) for metric in study.metrics):
         paragraphs.append(
             "Epochs to a level of a metric are restricted means: a run that never reached it counts as one epoch more "
             "than there were [@royston2013]."
+        )
+    configs = [arm.runs[0].meta["config"] for arm in study.arms]
+    if all(config.get("data", {}).get("standardize") is True for config in configs):
+        paragraphs.append(
+            "Features were standardized with the mean and standard deviation of each seed's training rows."
         )
     paragraphs += [
         f"Versions: {facts['versions']}. Hardware: {facts['hardware']}.",

@@ -1,6 +1,7 @@
 """Describe the settings and versions of a study's runs, as pairs of a name and a text."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ def first_config(arms: Sequence[Arm]) -> str:
 
 def describe_arms(arms: Sequence[Arm]) -> Pairs:
     """Arm -> its initializer with its arguments, or `no bias`."""
-    return [(arm.name, _bias_setting(config)) for arm, config in zip(arms, _configs(arms), strict=True)]
+    return [(arm.name, _bias_setting(config, arm.setting)) for arm, config in zip(arms, _configs(arms), strict=True)]
 
 
 def describe_settings(arms: Sequence[Arm]) -> Pairs:
@@ -50,12 +51,12 @@ def _configs(arms: Sequence[Arm]) -> list[dict[str, Any]]:
     return [arm.runs[0].meta["config"] for arm in arms]
 
 
-def _bias_setting(config: Mapping[str, Any]) -> str:
+def _bias_setting(config: Mapping[str, Any], setting: str) -> str:
     if config.get("use_bias") is False:
         return "no bias"
     initializer = config.get("bias_initializer") or {}
     if initializer.get("layers"):
-        return str(config.get("bias_setting", "")).replace("+", ", ")
+        return re.sub(r"\+(?!\d)", ", ", setting)  # classes as everywhere on the page
     arguments = ", ".join(f"{key}={_spell(value)}" for key, value in initializer.get("config", {}).items())
     name = initializer.get("class_name", config.get("bias_setting", ""))
     layers = config.get("bias_layers", "all")

@@ -80,13 +80,23 @@ def _stopped(arms: Sequence[Arm], stops: Sequence[dict[str, Any]]) -> str:
     """`early stopping (patience 5, by val_loss) ended runs after 6 to 18 epochs`."""
     if not stops:
         return ""
-    how = either(f"patience {stop.get('patience')}, by {monitored_name(stop)}" for stop in stops)
+    how = either(_how_stopped(stop) for stop in stops)
     lengths = [run.meta["metrics"].get("epochs_run") for arm in arms for run in arm.complete.values()]
     known = sorted(int(length) for length in lengths if length is not None)
     if not known:
         return f"with early stopping ({how})"
     span = f"{known[0]} to {known[-1]}" if known[0] < known[-1] else f"{known[0]}"
     return f"with early stopping ({how}) runs trained {span} epoch{'s' * (span != '1')}"
+
+
+def _how_stopped(stop: dict[str, Any]) -> str:
+    """`patience 5, by val_f1, mode max, min_delta 0.01`; the latter two where they are not Keras' defaults."""
+    parts = [f"patience {stop.get('patience')}", f"by {monitored_name(stop)}"]
+    if stop.get("mode") not in (None, "auto"):
+        parts.append(f"mode {stop['mode']}")
+    if stop.get("min_delta"):
+        parts.append(f"min_delta {stop['min_delta']:g}")
+    return ", ".join(parts)
 
 
 def _differing(arms: Sequence[Arm], models: int, layers_differ: bool) -> str:

@@ -121,6 +121,18 @@ def test_the_methods_cite_what_the_list_has(comparison: Comparison) -> None:
     text, entries = render_methods(comparison), re.findall(r"^@\w+{(\w+),", render_references(), re.MULTILINE)
     assert set(re.findall(r"@(\w+)", text)) <= set(entries) == set(REFERENCES)
     assert "not across metrics" in text and "3 ways to initialize" in text
+    assert "Over several blocks" not in text and "standardized" not in text
+
+
+def test_the_methods_say_what_is_pooled_standardized_and_stopped_by(of_blocks: Comparison) -> None:
+    """How blocks are averaged, that features are standardized, and where early stopping is not as by default."""
+    for run in (run for arm in of_blocks.study.arms for run in arm.runs):
+        run.meta["config"].setdefault("data", {})["standardize"] = True
+        stop = {"patience": 2, "monitor": "val_f1", "mode": "max", "min_delta": 0.01}
+        run.meta["config"].setdefault("training", {})["stop"] = stop
+    text = render_methods(of_blocks)
+    assert "the value of a seed is its mean over the blocks" in text and "Features were standardized" in text
+    assert "patience 2, by val_f1, mode max, min_delta 0.01" in text
 
 
 def test_a_reviewer_finds_the_command_that_trained(comparison: Comparison) -> None:

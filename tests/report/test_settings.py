@@ -53,3 +53,11 @@ def test_versions_that_differ_are_all_shown() -> None:
 def test_the_whole_configuration_is_json(word: str) -> None:
     """The configuration of the first arm is given in full."""
     assert word in first_config(ARMS)
+
+
+def test_an_arm_with_layers_has_the_names_of_the_other_tables() -> None:
+    """A class of the user's is spelled as everywhere on the page, not as its folder is; an exponent keeps its sign."""
+    shown = "hidden=mine>MyInitializer(1e+05)+output=zeros"
+    of_layers = arm(shown, 0.01, bias_setting="hidden=mine.my_initializer(1e+05)+output=zeros",
+                    bias_initializer={"layers": {"hidden": {}, "output": {}}})  # fmt: skip
+    assert describe_arms([of_layers]) == [(shown, "hidden=mine>MyInitializer(1e+05), output=zeros")]
