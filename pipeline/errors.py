@@ -17,6 +17,10 @@ _ABSENT: Any = object()  # the default of `given`, since None is a value that a 
 class PipelineError(Exception):
     """What this library raises: one line that says what is wrong, and what to do."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the line alone. The places in this library that it came through say nothing to it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ConfigError(PipelineError, ValueError):
     """A request that cannot be carried out.
@@ -71,6 +75,19 @@ def one_line(message: object) -> str:
     """The message as one printable line of at most `LONGEST` characters, cut in its middle."""
     line = printable(re.sub(r"\s*[\r\n]\s*", " ", str(message).strip()))
     return line if len(line) <= LONGEST else f"{line[:_HEAD]}…{line[_HEAD + 1 - LONGEST :]}"
+
+
+def describe_error(error: BaseException) -> str:
+    """An exception in one line: the name of its class, and what it says if it says anything."""
+    given = error.args[0] if isinstance(error, KeyError) and len(error.args) == 1 else None
+    is_sentence = isinstance(given, str) and len(given.split()) > 1  # which KeyError would show as Python source
+    message = one_line(given if is_sentence else error)
+    return one_line(f"{type(error).__name__}: {message}" if message else type(error).__name__)
+
+
+def kind_of(value: object) -> str:
+    """What to call a value that is none of those allowed: the name of its class, but None is None."""
+    return "None" if value is None else type(value).__name__
 
 
 def printable(text: str) -> str:

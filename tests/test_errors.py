@@ -4,7 +4,16 @@ import pickle
 
 import pytest
 
-from pipeline.errors import ConfigError, DataError, ModelFileError, closest, describe_size, require
+from pipeline.errors import (
+    ConfigError,
+    DataError,
+    ModelFileError,
+    closest,
+    describe_error,
+    describe_size,
+    kind_of,
+    require,
+)
 
 
 @pytest.mark.parametrize(
@@ -73,3 +82,32 @@ def test_suggestions(word: str, known: list[str], suggestion: str) -> None:
 def test_sizes_show_a_number(n_bytes: int, text: str) -> None:
     """The unit is one of which there is at least one."""
     assert describe_size(n_bytes) == text
+
+
+@pytest.mark.parametrize(("error", "line"), [
+    (KeyError("boom\nline2"), "KeyError: boom line2"), (KeyError("lr"), "KeyError: 'lr'"),
+    (ValueError("a\nb"), "ValueError: a b"), (RuntimeError(), "RuntimeError"),
+    (ConfigError("data: gone"), "ConfigError: data: gone"),
+])  # fmt: skip
+def test_whatever_is_raised_is_one_line(error: Exception, line: str) -> None:
+    """A KeyError's sentence is shown as a sentence, and an error without words is its class."""
+    assert describe_error(error) == line
+
+
+def test_none_is_none() -> None:
+    """The name of its class is nothing that anybody typed."""
+    assert [kind_of(value) for value in (None, 1, [])] == ["None", "int", "list"]
+
+
+def test_a_notebook_shows_the_line_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """In place of a traceback through this library, of every error that it raises."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    for kind in (ConfigError, DataError, ModelFileError):
+        try:
+            raise kind("data: gone; allowed: a file") from ValueError("inner")
+        except kind:
+            shell.showtraceback()
+        shown = capsys.readouterr()
+        assert (shown.out + shown.err).strip() == f"{kind.__name__}: data: gone; allowed: a file"

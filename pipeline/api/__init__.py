@@ -8,7 +8,16 @@ study.headline, study.table, study.verdicts["ones"], study.biases(), study.chart
 
 from pipeline.api.charts import Chart
 from pipeline.api.compare import compare_initializers
-from pipeline.api.study import Study
+from pipeline.api.study import Study, UnknownArmError
 from pipeline.errors import ConfigError, DataError, ModelFileError, PipelineError
 
-__all__ = ["Chart", "ConfigError", "DataError", "ModelFileError", "PipelineError", "Study", "compare_initializers"]
+__all__ = [
+    "Chart",
+    "ConfigError",
+    "DataError",
+    "ModelFileError",
+    "PipelineError",
+    "Study",
+    "UnknownArmError",
+    "compare_initializers",
+]

@@ -8,7 +8,7 @@ from pipeline.api.classes import is_own, own_form
 from pipeline.api.objects import is_keras_object, serialized, without_defaults
 from pipeline.config.hints import NO_BIAS
 from pipeline.config.user_classes import UserClass
-from pipeline.errors import ConfigError, is_number
+from pipeline.errors import ConfigError, is_number, kind_of
 from pipeline.models.stable_names import in_stable_names
 
 ALLOWED = (
@@ -35,9 +35,19 @@ class GivenArm:
 def read_arms(arms: Any) -> list[GivenArm]:
     """What each arm is. Raises ConfigError."""
     if isinstance(arms, (str, Mapping)) or is_keras_object(arms) or not isinstance(arms, Sequence) or not arms:
-        shown = arms if isinstance(arms, (str, int, float)) or arms is None else type(arms).__name__
+        shown = arms if isinstance(arms, (str, int, float)) or arms is None else kind_of(arms)
         raise ConfigError("arms", shown if arms != [] else "[]", f"a list of {ALLOWED}")
     return [_arm(arm) for arm in arms]
+
+
+def check_several(given: Sequence[Any], arms: Sequence[str], shown: Sequence[str]) -> list[str]:
+    """Say which arms are given more than once. arms: the unique name of each. Raises ConfigError for a single arm."""
+    names = dict(zip(arms, shown, strict=True))
+    if len(names) == 1:
+        alone = f"{shown[0]} is the only one{f', given {len(given)} times' if len(given) > 1 else ''}"
+        raise ConfigError(f"arms: {alone}; allowed: two or more, of which one is the baseline")
+    times = {arm: arms.count(arm) for arm in names}
+    return [f"arms: {names[arm]} is given {n} times and trained once" for arm, n in times.items() if n > 1]
 
 
 def in_layer_names(arms: Sequence[GivenArm], names: Mapping[str, str]) -> list[GivenArm]:
@@ -80,14 +90,14 @@ def _initializer(value: Any) -> tuple[Any, tuple[UserClass, ...]]:
         except TypeError as error:
             raise ConfigError("arms", value.__name__, f"an instance, {value.__name__}(...), not the class") from error
     if not callable(value) and not isinstance(value, Mapping):
-        raise ConfigError("arms", type(value).__name__, ALLOWED)
+        raise ConfigError("arms", kind_of(value), ALLOWED)
     if isinstance(value, Mapping):
         return serialized(value, "arms"), ()
     if is_keras_object(value) and is_own(value):
         form, known = own_form(value, "arms")
         return form, (known,)
     if not is_keras_object(value):
-        shown = getattr(value, "__name__", None) or type(value).__name__
+        shown = getattr(value, "__name__", None) or kind_of(value)
         raise ConfigError("arms", shown, "names, initializers of Keras, or an object of your own subclass of "
                           "keras.initializers.Initializer")  # fmt: skip
     form = serialized(value, "arms")

@@ -10,7 +10,7 @@ import cloudpickle
 
 from pipeline.api.objects import plain
 from pipeline.config.user_classes import UserClass, user_arguments
-from pipeline.errors import ConfigError, one_line
+from pipeline.errors import ConfigError, describe_error
 from pipeline.models.user_code import register_class
 
 KERAS = ("keras", "tf_keras")
@@ -33,7 +33,7 @@ def own_form(value: Any, argument: str) -> tuple[dict[str, Any], UserClass]:
         config = _config(value)
         again = cls.from_config(dict(config))
     except Exception as error:
-        what = one_line(f"{type(error).__name__}: {error}")
+        what = describe_error(error)
         line = f"{argument}: {cls.__name__} cannot be made again from its config ({what}); {_ALLOWED}"
         raise ConfigError(line) from error
     given = vars(value)
@@ -83,6 +83,6 @@ def pickled(classes: Sequence[UserClass]) -> bytes:
         return pickle.dumps((sys.path, by_value))
     except Exception as error:
         names = ", ".join(known.object.__name__ for known in classes)
-        what = one_line(f"{type(error).__name__}: {error}")
+        what = describe_error(error)
         line = f"{names}: what it uses cannot be handed to the process that trains ({what}); allowed: plain values"
         raise ConfigError(line) from error

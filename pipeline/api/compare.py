@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.api.arms import DEFAULT, GivenArm, in_layer_names, read_arms
+from pipeline.api.arms import DEFAULT, GivenArm, check_several, in_layer_names, read_arms
 from pipeline.api.beside import as_refusal, isolated
 from pipeline.api.classes import pickled
 from pipeline.api.data import StagedData, stage_data
@@ -24,7 +24,7 @@ from pipeline.api.wording import in_python
 from pipeline.api.worker import ablate, check, define, train
 from pipeline.config.schema import Config
 from pipeline.config.user_classes import used_classes
-from pipeline.errors import ConfigError, PipelineError, one_line
+from pipeline.errors import ConfigError, PipelineError, describe_error, kind_of
 from pipeline.experiment.isolation import JobError, start_trainer, stop_trainer, train_isolated
 from pipeline.experiment.outcome import Outcome, plans_by_arm
 from pipeline.experiment.plan import plan_job, shown_names
@@ -129,6 +129,7 @@ def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, no
     build = partial(build_configs, model, arms=arms, settings=settings, results=results, study=study)
     plans = [plan_job(config) for config in build(data=data)]
     refuse_conflicting(plans)
+    notes += check_several([arm.given for arm in arms], [plan.arm for plan in plans], shown_names(plans))
     baseline = _baseline(request.question.baseline, arms, [plan.bias_setting for plan in plans])
     log = aside / "log"
     if any(plan.missing for plan in plans):
@@ -154,7 +155,7 @@ def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, no
     answer.is_kept = request.is_kept
     if request.mlflow:
         bar.begin("sending the verdict to MLflow")
-    answer.notes += tuple(uploads.send_verdict(answer, aside / "report"))
+    answer.add_notes(uploads.send_verdict(answer, aside / "report"))
     return answer
 
 
@@ -190,7 +191,7 @@ def _train(configs: Sequence[Config], uploads: Uploads, log: Path, bar: Bar) -> 
                 run_arm(plan.config, show, uploads.send_arm, partial(train_isolated, job_log=log, work=train))
             )
         except JobError as error:
-            raise as_refusal(error, f"arms: {plan.arm}: ") from error
+            raise as_refusal(error, f"arms: {name}: ") from error
     return outcomes
 
 
@@ -209,7 +210,7 @@ def _baseline(given: Any, arms: Sequence[GivenArm], settings: Sequence[str]) -> 
     for arm, setting in zip(arms, settings, strict=True):
         if given is arm.given or (isinstance(given, str) and given in (arm.given, setting)):
             return setting
-    raise ConfigError("baseline", given if isinstance(given, str) else type(given).__name__, list(settings))
+    raise ConfigError("baseline", given if isinstance(given, str) else kind_of(given), list(settings))
 
 
 @contextmanager
@@ -219,7 +220,7 @@ def _results_folder(results: Any) -> Iterator[Path]:
         try:
             folder = Path(results).expanduser().absolute()
         except (TypeError, RuntimeError) as error:
-            raise ConfigError("results", type(results).__name__, "the path of a folder") from error
+            raise ConfigError("results", kind_of(results), "the path of a folder") from error
         check_writable(folder, "results")
         yield folder
         return
@@ -252,4 +253,4 @@ def _in_python_words(request: _Request) -> Iterator[None]:
     except MemoryError as error:
         raise PipelineError("data: they take more memory than there is") from error
     except Exception as error:
-        raise PipelineError(one_line(f"{type(error).__name__}: {error}")) from error
+        raise PipelineError(describe_error(error)) from error

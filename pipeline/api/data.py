@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.api.rows import ALLOWED, Arrays, Table, is_frame, read_rows
 from pipeline.config.schema import CONF
 from pipeline.data.settings import kind_of_file
-from pipeline.errors import ConfigError, DataError, closest
+from pipeline.errors import ConfigError, DataError, closest, kind_of
 from pipeline.runtime.hashing import digest
 
 FOLDER = ".data"  # in the folder of the results
@@ -71,7 +71,7 @@ def stage_data(
     keys = {argument: key for key, argument in ARGUMENTS.items()}
     for argument, value in given.items():
         if not isinstance(value, (str, os.PathLike)):
-            raise DataError(f"{argument}: {type(value).__name__} given, but data is a path or a name; allowed: a path")
+            raise DataError(f"{argument}: {kind_of(value)} given, but data is a path or a name; allowed: a path")
         settings[keys[argument]] = str(Path(value).expanduser().absolute())
     path = Path(data).expanduser()
     if kind_of_file(str(data)) is not None:

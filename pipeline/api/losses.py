@@ -8,7 +8,7 @@ from pipeline.api.classes import is_own, own_form
 from pipeline.api.objects import as_typed, is_keras_object, plain, serialized, without_defaults
 from pipeline.biases.introspection import loss_arguments
 from pipeline.config.keras_signatures import class_names
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, kind_of
 
 LEFT_OUT = {"reduction": ("sum_over_batch_size", "auto", None), "ignore_class": (None,), "axis": (-1,), "dtype": None,
             "name": None}  # fmt: skip
@@ -94,5 +94,5 @@ def _metric_name(value: Any) -> Any:
     name = getattr(value, "__name__", None)
     if name is None or str(getattr(value, "__module__", "")).split(".")[0] != "keras":
         allowed = f"names such as accuracy, metrics of Keras, or {OWN.format('metrics.Metric')}"
-        raise ConfigError("metrics", name or type(value).__name__, allowed)
+        raise ConfigError("metrics", name or kind_of(value), allowed)
     return METRIC_NAMES.get(str(name).lower(), str(name))

@@ -12,7 +12,7 @@ from pipeline.api.objects import optimizer_settings
 from pipeline.biases.introspection import compile_arguments, flatten_layers, is_keras_layer
 from pipeline.config.schema import CONF
 from pipeline.config.user_classes import UserClass
-from pipeline.errors import ConfigError, PipelineError, closest, one_line
+from pipeline.errors import ConfigError, PipelineError, closest, describe_error, kind_of, one_line
 from pipeline.models.architecture import read_architecture
 from pipeline.models.functional import is_functional_model, top_layers
 from pipeline.models.live import architecture_of_model
@@ -54,7 +54,7 @@ def read_model(model: Any) -> GivenModel:
     if not is_keras_layer(model) and callable(model):
         model = _call(model)
     if not is_keras_layer(model) or not hasattr(model, "compile"):
-        raise ConfigError("model", type(model).__name__, ALLOWED)
+        raise ConfigError("model", kind_of(model), ALLOWED)
     classes = _register_own(model)
     layers, names = architecture_of_model(model)
     compiled, logits = _compiled(model)
@@ -95,9 +95,9 @@ def _call(function: Any) -> Any:
     except PipelineError:
         raise
     except Exception as error:
-        raise ConfigError(f"model: {name}() raised {one_line(f'{type(error).__name__}: {error}')}") from error
+        raise ConfigError(f"model: {name}() raised {describe_error(error)}") from error
     if not is_keras_layer(model):
-        raise ConfigError(f"model: {name}() returned {type(model).__name__}; allowed: {ALLOWED}")
+        raise ConfigError(f"model: {name}() returned {kind_of(model)}; allowed: {ALLOWED}")
     return model
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.keras_signatures import class_names, constructor_arguments
-from pipeline.errors import ConfigError, closest
+from pipeline.errors import ConfigError, closest, kind_of
 
 
 def is_keras_object(value: Any) -> bool:
@@ -25,7 +25,7 @@ def serialized(value: Any, argument: str) -> dict[str, Any]:
             ) from error
     if isinstance(value, Mapping) and "class_name" in value:
         return {"class_name": str(value["class_name"]), "config": plain(value.get("config") or {})}
-    shown = getattr(value, "__name__", None) or type(value).__name__
+    shown = getattr(value, "__name__", None) or kind_of(value)
     raise ConfigError(argument, shown, "a name that Keras knows, an object of Keras, or {class_name: ..., config: ...}")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import DataError, describe_size
+from pipeline.errors import DataError, describe_size, kind_of
 from pipeline.runtime.device import free_memory
 
 MOST_ROWS = 3 * 10**5  # of a Dataset that does not say how many it has
@@ -52,7 +52,7 @@ def read_rows(value: Any, argument: str, target: Any, input_shape: Sequence[int 
         x, y = _of_dataset(value, argument, input_shape)
         return _arrays(x, y, argument, input_shape)
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        given = f"{type(value).__name__}{f' of {len(value)}' if isinstance(value, (tuple, list)) else ''}"
+        given = f"{kind_of(value)}{f' of {len(value)}' if isinstance(value, (tuple, list)) else ''}"
         raise DataError(argument, given, ALLOWED)
     x, y = value
     if is_frame(x):
@@ -135,7 +135,7 @@ def _from_objects(array: np.ndarray, argument: str, part: str) -> np.ndarray:
         return array.astype(str)
     if kinds and all(issubclass(kind, (bool, int, float, np.number, np.bool_)) for kind in kinds):
         return array.astype(bool if kinds <= {bool, np.bool_} else np.float64)
-    names = ", ".join(sorted(kind.__name__ for kind in kinds)[:4])
+    names = ", ".join(sorted({kind_of(value) for value in array.ravel()})[:4])
     raise DataError(f"{argument}: {part} holds {names}; allowed: numbers, truth values or text, without gaps")
 
 

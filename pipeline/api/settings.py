@@ -19,7 +19,7 @@ from pipeline.api.wording import argument_names
 from pipeline.config.load import file_stem, load_config
 from pipeline.config.made_options import initializer_node
 from pipeline.config.schema import CONF, Config, Tracking
-from pipeline.errors import ConfigError, closest, is_number, require
+from pipeline.errors import ConfigError, closest, is_number, kind_of, require
 from pipeline.experiment.validate import compose_jobs
 from pipeline.runtime.hashing import digest
 from pipeline.tracking.address import check_address
@@ -29,7 +29,8 @@ NOT_HERE = ("name", "source", "path", "validation_path", "test_path", "target", 
 
 STOPPING = 'stop={"patience": 5}, with min_delta, monitor, ... as Keras\' EarlyStopping has them'
 FAMILIAR = {  # what users of Keras try first
-    "lr": "learning_rate", "verbose": "progress=False, which shows no bar", "validation_split": "validation_fraction",
+    "lr": "learning_rate", "verbose": "progress=False, which shows no bar", 
+    "validation_split": "validation_fraction, drawn anew for each seed",
     "seed": "seeds", "random_state": "seeds", "n_seeds": "seeds", "early_stopping": STOPPING,
     "patience": STOPPING, "initializers": "arms", "x": "data=(x, y)", "y": "data=(x, y)",
     "shuffle": "none; every seed shuffles the rows in its own order",
@@ -158,9 +159,7 @@ def _set(tree: dict[str, Any], name: str, value: Any) -> None:
         form = own_form(value, name)[0] if is_own(value) else serialized(value, name)
         tree[name] = form | {"config": without_defaults("initializers", form["class_name"], form["config"])}
     elif is_keras_object(value) or callable(value):
-        raise ConfigError(
-            name, getattr(value, "__name__", type(value).__name__), "a number, a text, or a list of these"
-        )
+        raise ConfigError(name, getattr(value, "__name__", kind_of(value)), "a number, a text, or a list of these")
     else:
         group, _, inner = setting_keys()[name].rpartition(".")
         (tree[group] if group else tree)[inner] = plain(list(value) if isinstance(value, (range, set)) else value)

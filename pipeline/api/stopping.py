@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.config.stopping import DEFAULTS
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, kind_of
 
 CLASS = "EarlyStopping"
 
@@ -16,7 +16,7 @@ def with_callbacks(settings: dict[str, Any]) -> dict[str, Any]:
     callbacks = list(given) if isinstance(given, (list, tuple)) else [given]
     for callback in callbacks:
         if not is_early_stopping(callback):
-            raise ConfigError("callbacks", type(callback).__name__, f"one keras.callbacks.{CLASS}, or stop=")
+            raise ConfigError("callbacks", kind_of(callback), f"one keras.callbacks.{CLASS}, or stop=")
     if len(callbacks) > 1 or settings.get("stop") is not None:
         raise ConfigError(f"callbacks: several ways to stop given; allowed: one {CLASS}, or stop=")
     return {name: value for name, value in settings.items() if name != "callbacks"} | {"stop": callbacks[0]}

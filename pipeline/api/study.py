@@ -24,6 +24,22 @@ if TYPE_CHECKING:
     from pipeline.analysis.comparison import Comparison
 
 MOMENTS = ("before", "after")
+# A shadow at each side of a table to which there is more to see, on the ground of whatever shows the notebook.
+GROUND = "var(--jp-layout-color0, var(--vscode-editor-background, var(--colab-primary-surface-color, Canvas)))"
+SHADE = (
+    f"background: linear-gradient(to right, {GROUND} 30%, transparent) left / 2.5rem 100% no-repeat local, "
+    f"linear-gradient(to left, {GROUND} 30%, transparent) right / 2.5rem 100% no-repeat local, "
+    "linear-gradient(to right, #80808090, transparent) left / 0.9rem 100% no-repeat scroll, "
+    "linear-gradient(to left, #80808090, transparent) right / 0.9rem 100% no-repeat scroll"
+)
+MAIN_COLUMNS = ("arm", "metric", "verdict", "difference", "difference_ci_low", "difference_ci_high", "p_holm", "mean",
+                "seeds")  # fmt: skip
+
+
+class UnknownArmError(ConfigError, KeyError):
+    """A verdict asked of an arm that is not in the study."""
+
+    __str__ = Exception.__str__  # KeyError's has the line as Python source
 
 
 class Verdicts(Mapping[str, Verdict]):
@@ -35,7 +51,7 @@ class Verdicts(Mapping[str, Verdict]):
     def __getitem__(self, arm: Any) -> Verdict:
         name = self._names.get(str(arm), str(arm))
         if name not in self._verdicts:
-            raise KeyError(f"no arm {arm}; {closest(str(arm), list(self._verdicts))}")
+            raise UnknownArmError(f"verdicts: no arm {arm}; {closest(str(arm), list(self._verdicts))}")
         return self._verdicts[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -51,8 +67,8 @@ class Verdicts(Mapping[str, Verdict]):
 class Study:
     """A comparison. In a notebook, a cell that ends in it shows the verdict, the table and the forest plot.
 
-    headline: the answer in a sentence or a few. notes: how the data were read, and whatever else is to be known.
-    mlflow_link: with `mlflow`, the address of the verdict there, else "". is_kept: whether the runs stay.
+    headline: the answer in a sentence or a few. mlflow_link: with `mlflow`, the address of the verdict there, else "".
+    is_kept: whether the runs stay.
     """
 
     def __init__(
@@ -63,7 +79,7 @@ class Study:
         notes: Sequence[str] = (),
         threshold: float | None = None,
     ) -> None:
-        self.comparison, self.store, self.notes = comparison, store, tuple(notes)
+        self.comparison, self.store, self._notes = comparison, store, list(notes)
         self.mlflow_link, self.is_kept = "", True
         self._threshold = threshold
         self._names = dict(names)
@@ -98,20 +114,28 @@ class Study:
         return Verdicts({verdict.setting: verdict for verdict in verdicts}, self._names)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be known about the runs, how the data were read, and whatever else `print(study)` says below."""
+        return (*(in_python(warning.text) for warning in self.comparison.warnings), *self._notes)
+
+    def add_notes(self, lines: Sequence[str]) -> None:
+        """Add to what is to be known."""
+        self._notes += lines
+
+    @property
     def table(self) -> "DataFrame":
-        """A row per arm, as they were given, by the metric of the verdict: means, differences, verdict."""
-        chosen = self.comparison.chosen
-        return chosen.sort_values("arm", key=lambda arms: arms.map(self._place), kind="stable", ignore_index=True)
+        """A row per arm, as they were given, by the metric of the verdict: the verdict and its numbers first."""
+        return self._ordered(_main_columns_first(self.comparison.chosen))
 
     @property
     def summary(self) -> "DataFrame":
         """The same by every metric."""
-        return self.comparison.summary
+        return self._ordered(_main_columns_first(self.comparison.summary))
 
     @property
     def differences(self) -> "DataFrame":
         """A row per metric, arm and seed: its value, the baseline's, and the difference."""
-        return self.comparison.differences
+        return self._ordered(self.comparison.differences)
 
     @property
     def runs(self) -> list[Run]:
@@ -132,7 +156,7 @@ class Study:
                            "index": np.arange(len(before)), "before": before, "after": after}  # fmt: skip
                 parts.append(pd.DataFrame(columns))
         columns = ["arm", "seed", "bias", "index", "before", "after"]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+        return self._ordered(pd.concat(parts)) if parts else pd.DataFrame(columns=columns)
 
     def chart(self, name: str = "intervals") -> Chart:
         """A figure of the report: intervals, paired_differences, learning_curves, biases, trajectories or drift."""
@@ -144,11 +168,16 @@ class Study:
         return Chart(charts[name], name)
 
     def save(self, folder: Any, figures: bool = True) -> Path:
-        """Write the whole report into a folder, as `pipeline.compare` does; returns the path of report.html."""
+        """Write the whole report into a folder, as `pipeline.compare` does; returns the path of report.html.
+
+        Raises ConfigError where a file of another origin is in the way.
+        """
+        from pipeline.report.places import check_report_folder
         from pipeline.report.render import stop_renderer
         from pipeline.report.write import write_report
 
         folder = Path(folder).expanduser()
+        check_report_folder(folder, "folder")
         try:
             write_report(self.comparison, folder, self.command, figures)
         except OSError as error:
@@ -168,7 +197,7 @@ class Study:
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                  for row in [headings, *rows]]  # fmt: skip
         rule = "─" * len(lines[0])
-        more = self._remarks()
+        more = self.notes
         return "\n".join([self.headline, "", lines[0], rule, *lines[1:], *(["", *more] if more else [])])
 
     def _repr_html_(self) -> str:
@@ -183,10 +212,10 @@ class Study:
             for arm, *row in rows
         )
         figure = self.chart("intervals").as_html() if self.comparison.compared else ""
-        notes = "".join(f"<li>{escape(note)}</li>" for note in self._remarks())
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
         return (
             f'<div style="overflow-wrap: anywhere"><p><strong>{escape(self.headline)}</strong></p>'
-            f'<div style="overflow-x: auto; max-width: 100%"><table style="white-space: nowrap">'
+            f'<div style="overflow-x: auto; max-width: 100%; {SHADE}"><table style="white-space: nowrap">'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
             f"{figure}{f'<ul>{notes}</ul>' if notes else ''}</div>"
         )
@@ -196,15 +225,27 @@ class Study:
         arms = list(self._names.values())
         return arms.index(arm) if arm in arms else len(arms)
 
-    def _remarks(self) -> list[str]:
-        """What is to be known about the runs, then about the data."""
-        return [*(in_python(warning.text) for warning in self.comparison.warnings), *self.notes]
+    def _ordered(self, frame: "DataFrame") -> "DataFrame":
+        """A frame with the arms as they were given, within each metric where it has several."""
+        if "metric" not in frame:
+            return frame.sort_values("arm", key=lambda arms: arms.map(self._place), kind="stable", ignore_index=True)
+        first = {metric: i for i, metric in enumerate(frame["metric"].unique())}
+        places = {"metric": first.__getitem__, "arm": self._place}
+        return frame.sort_values(
+            ["metric", "arm"], key=lambda column: column.map(places[str(column.name)]), kind="stable", ignore_index=True
+        )
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         from pipeline.analysis.formatting import plain_rows
         from pipeline.report.format import HEADINGS, table_cells
 
         return list(HEADINGS), table_cells(plain_rows(self.table))
+
+
+def _main_columns_first(frame: "DataFrame") -> "DataFrame":
+    """A summary with what a notebook has room for first."""
+    main = [name for name in MAIN_COLUMNS if name in frame]
+    return frame.reindex(columns=[*main, *(name for name in frame if name not in main)])
 
 
 def make_study(

@@ -13,6 +13,7 @@ ARGUMENTS = {
 }  # fmt: skip
 # Sentences of the engine that speak of what only its files and keys have.
 SENTENCES = (
+    (r"^metrics: (.*); allowed: auto, or ", r'metrics: \1; allowed: metrics="auto", or '),
     (r"^code: the initializer", "arms: the initializer"),
     (r"functions that a file of code=\[\.\.\.\] registers", "a layer of your own class"),
     (r"^bias_layers: all given, but no layer of (\S+) takes the choice: .*",

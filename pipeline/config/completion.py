@@ -19,6 +19,8 @@ from pipeline.installation import CONF, PACKAGE, PROJECT
 
 COMMANDS = ("train", "compare", "extract", "sync", "prune")
 TOKEN = re.compile(r"""(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^\s'"\\])+""")
+# What stands before a quote that is open, the quote, and what follows it.
+OPEN = re.compile(r"""((?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^'"\\])*)(?:(['"])(.*))?""", re.DOTALL)
 SPECIAL = re.compile(r"([^\w@%+=:,./~-])")  # what a shell does not take as it is
 
 SWITCHES = ("auto", "true", "false")
@@ -57,17 +59,25 @@ WITHOUT_CHOICES = ("--config-name", "-cn", "--package", "-p", "--layer", "--wait
 def complete_line(line: str) -> list[str]:
     """The words that the last word of a command line can become, quoted for a shell; [] where the line is not ours.
 
-    line: as typed, up to the cursor. A word that goes on (`data=`, a folder) ends with one of `= . /`.
+    line: as typed, up to the cursor, where a quote may be open: then what can follow it, which a shell replaces.
+    A word that goes on (`data=`, a folder) ends with one of `= . /`.
     """
-    tokens = list(TOKEN.finditer(line))
-    if TOKEN.sub("", line).strip():  # a quote that is open
+    parts = OPEN.fullmatch(line)
+    if parts is None:  # half of an escape
         return []
+    line, quote, quoted = parts.groups()
+    tokens = list(TOKEN.finditer(line))
     at_word = bool(tokens) and tokens[-1].end() == len(line)
     words = [_unquote(token[0]) for token in tokens]
-    current = words.pop() if at_word else ""
+    before = words.pop() if at_word else ""
+    current = before + (_unquote(f'"{quoted}"') if quote == '"' else quoted or "")
     command, given = find_command(words)
     offered = _candidates(command, given, current) if command else []
-    return [SPECIAL.sub(r"\\\1", word) for word in sorted(set(offered)) if word.startswith(current)]
+    found = [word for word in sorted(set(offered)) if word.startswith(current)]
+    if not quote:
+        return [SPECIAL.sub(r"\\\1", word) for word in found]
+    rest = [word.removeprefix(before) for word in found]
+    return rest if quote == "'" else [re.sub(r'(["\\$`])', r"\\\1", word) for word in rest]
 
 
 def find_command(words: Sequence[str]) -> tuple[str, list[str]]:

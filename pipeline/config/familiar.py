@@ -21,7 +21,7 @@ FAMILIAR = {
     **dict.fromkeys(("bias", "with_bias"), "use_bias=true or use_bias=false"),
     **dict.fromkeys(("dataset", "csv", "file"), "data=file data.path=mine.csv data.target=label"),
     **dict.fromkeys(("label", "labels", "target_column"), "data.target=..."),
-    **dict.fromkeys(("validation_split", "val_split"), "data.validation_fraction=..."),
+    **dict.fromkeys(("validation_split", "val_split"), "data.validation_fraction=..., drawn anew for each seed"),
     **dict.fromkeys(("test_size", "test_split"), "data.test_fraction=..."),
     **dict.fromkeys(("gpu", "cpu"), "runtime=gpu or runtime=cpu"),
 }

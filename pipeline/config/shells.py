@@ -70,7 +70,7 @@ ZSH = r"""
 _bias_pipeline_query() { PYTHONPATH=@PLACE@ @PYTHON@ -P -m pipeline.complete --query "$1" 2> /dev/null }
 
 _bias_pipeline() {
-    local line="${(j: :)words[1,CURRENT-1]} $PREFIX" word
+    local line="${(j: :)words[1,CURRENT-1]} $QIPREFIX$PREFIX" word
     local ours='(^|[[:space:]/])(-m[[:space:]]+pipeline\.(@COMMANDS@)|bias-(@COMMANDS@))[[:space:]]'
     if ! [[ $line =~ $ours ]]; then
         local before=${_bias_pipeline_before[${words[1]:t}]:-_default}

@@ -24,7 +24,8 @@ def make_dataset(
     other numbers a regression. Raises DataError for a target that cannot be learnt.
     """
     name = ", ".join(targets[:MOST_SHOWN])
-    remarks = [*remarks, f"{file}: {len(x)} rows, {' x '.join(map(str, x.shape[1:]))} features"]
+    features = "feature" if x.shape[1:] == (1,) else "features"
+    remarks = [*remarks, f"{file}: {len(x)} rows, {' x '.join(map(str, x.shape[1:]))} {features}"]
     numeric = y.dtype.kind in "iuf"
     if numeric and not np.isfinite(y).all():
         n_bad = int((~np.isfinite(y)).sum())

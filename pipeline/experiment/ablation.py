@@ -27,7 +27,7 @@ from pipeline.analysis.ablation import (
 from pipeline.config.schema import Data
 from pipeline.data.sources import PATHS, load_dataset
 from pipeline.data.splits import split_rows, standardized_inputs, standardized_targets
-from pipeline.errors import one_line
+from pipeline.errors import describe_error
 from pipeline.experiment.check import MAX_KEPT_WEIGHTS
 from pipeline.experiment.evaluation import Evaluator
 from pipeline.experiment.plan import Plan, stored_seeds
@@ -35,6 +35,7 @@ from pipeline.runtime.device import start_tensorflow
 from pipeline.runtime.hashing import digest
 from pipeline.store.runs import WEIGHTS, Run, RunStore
 from pipeline.store.tables import ABLATION, DEAD_UNITS, read_table, write_table
+from pipeline.store.whole_names import names_to_show
 from pipeline.training.cache import model_structure
 
 TOLERANCE = 1e-3  # of the test loss: it is reproduced to 1e-6 on one machine, less exactly on another or in float16
@@ -59,7 +60,7 @@ def ablate_studies(plans: Sequence[Plan]) -> list[str]:
             first = plans_of_study[0]
             problems = update_tables(store, first.config.runtime.device, files, first.portable)
         except Exception as error:  # a table that is made from results must not cost any
-            problems = [_one_line(error)]
+            problems = [describe_error(error)]
         without = sum(not run.has(WEIGHTS) for plan in plans_of_study for run in stored_seeds(plan).values())
         if without:
             kept = f"kept of models up to {MAX_KEPT_WEIGHTS:,} parameters, or with show_weights=true"
@@ -85,6 +86,7 @@ def update_tables(store: RunStore, device: str, files: Mapping[str, str], portab
             for row in table_rows:
                 if row_identity(table, row) not in rows[table]:
                     missing.setdefault((row["arm"], row["seed"]), []).append((table, row))
+        shown = names_to_show(store)
         by_name = {(run.arm, str(run.seed)): run for run in runs}
         to_test = [run for name, run in by_name.items() if name in missing and _data_file(run) in (None, *files)]
         problems = []
@@ -94,21 +96,17 @@ def update_tables(store: RunStore, device: str, files: Mapping[str, str], portab
             try:
                 for run, computed in _evaluate_group(group, missing, by_name, files):
                     if not computed:
-                        problems.append(f"{run.arm}, seed {run.seed}: does not reproduce its stored test loss")
+                        problems.append(f"{shown[run.arm]}, seed {run.seed}: does not reproduce its stored test loss")
                     for table, row in computed:
                         rows[table][row_identity(table, row)] = row | {"version": VERSION}
             except Exception as error:
-                problems.append(f"{group[0].arm}: {_one_line(error)}")
+                problems.append(f"{shown[group[0].arm]}: {describe_error(error)}")
         for table, table_rows in wanted.items():
             identities = [row_identity(table, row) for row in table_rows]
             complete = [rows[table][identity] for identity in identities if identity in rows[table]]
             if complete != read_table(store, table):
                 write_table(store, table, _columns(table, complete), complete)
         return problems
-
-
-def _one_line(error: Exception) -> str:
-    return one_line(f"{type(error).__name__}: {error}")
 
 
 def _columns(table: str, rows: Sequence[Row]) -> list[str]:

@@ -236,8 +236,9 @@ def _report_redundant(plans: list[Plan]) -> None:
         print(_describe_twins(twins))
     if several:
         print("seeds: each arm gets those of all its jobs; 5 stands for the seeds 0 to 4, a list is seeds=[3,7]")
-    for plan in first.values():
-        for line in explain_retraining(plan):
+    plans = list(first.values())
+    for plan, name in zip(plans, shown_names(plans), strict=True):
+        for line in explain_retraining(plan, name):
             print(line)
 
 

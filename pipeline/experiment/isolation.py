@@ -24,7 +24,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
-from pipeline.errors import one_line
+from pipeline.errors import describe_error
 from pipeline.experiment.plan import Plan
 from pipeline.experiment.run import Progress, train_and_store
 from pipeline.installation import module_command, module_environment
@@ -151,7 +151,7 @@ def main() -> int:
                 result = work(*arguments, _rarely(reply))
             except Exception as error:
                 log.info("the job failed", exc_info=True)
-                reply(one_line(f"{type(error).__name__}: {error}"))
+                reply(describe_error(error))
             else:
                 reply(None if result is None else {"result": result})
 

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from pipeline.config.load import load_config
-from pipeline.errors import ConfigError, one_line
+from pipeline.errors import ConfigError, describe_error
 from pipeline.experiment.hydra_callback import Request, current_request, task_overrides, validated_request
 from pipeline.experiment.isolation import JobError, train_isolated
 from pipeline.experiment.plan import Plan, plan_job
@@ -61,7 +61,7 @@ def train_job(composed: DictConfig) -> None:
         raise_swallowed()
         died = isinstance(error, JobError)
         log.info("the job failed", exc_info=not died)  # to the job's log; the terminal gets one line at the end
-        line = str(error) if died else one_line(f"{type(error).__name__}: {error}")
+        line = str(error) if died else describe_error(error)
         job = " ".join(overrides) or "the default arm"
         failure = Failure(job, line, str(output), validated_request(), _left_out(plan, plan.missing))
         _hand_over(plan, failure, request, Path(hydra_config.sweep.dir))

@@ -134,9 +134,11 @@ def seeds_to_train(plan: Plan) -> tuple[int, ...]:
     return tuple(seed for seed in plan.missing if seed not in adoptable)
 
 
-def explain_retraining(plan: Plan) -> list[str]:
+def explain_retraining(plan: Plan, name: str) -> list[str]:
     """Say why stored runs of the arm do not count, or are not to be relied on: a line for each damaged one, one for all
     that are stale, and one for all without a seal.
+
+    name: what is shown of the arm.
     """
     runs, damaged = plan.store.read(plan.arm)
     lines = list[str]()
@@ -144,7 +146,7 @@ def explain_retraining(plan: Plan) -> list[str]:
         for follows in dict.fromkeys(_what_follows(plan, run) for run in group.runs):
             lines.append(f"{group.sentence} ({group.reason}): {follows}")
     for folder, n in folders_of_arm(plan.store, plan.arm) if plan.missing else ():
-        lines.append(f"{plan.arm}: the folder {folder} holds {n} runs of this arm, which count only in one of its name")
+        lines.append(f"{name}: the folder {folder} holds {n} runs of this arm, which count only in {plan.arm}")
     stale = [
         run for run in runs
         if run.meta["config"] == plan.settings and run.meta["recipe"] not in plan.recipe.digests
@@ -153,9 +155,9 @@ def explain_retraining(plan: Plan) -> list[str]:
         now, then = package_versions(), stale[0].meta["environment"]["packages"]
         changed = [f"{name} {then[name]}, now {now[name]}" for name in now if name in then and then[name] != now[name]]
         why = f"with {', '.join(changed)}" if changed else "by a version of this project that gave other numbers"
-        lines.append(f"{plan.arm}: {len(stale)} stored runs were trained {why}; training again keeps them in .replaced")
+        lines.append(f"{name}: {len(stale)} stored runs were trained {why}; training again keeps them in .replaced")
     if unsealed := describe_unsealed(runs):
-        lines.append(f"{plan.arm}: {unsealed}")
+        lines.append(f"{name}: {unsealed}")
     return lines
 
 

@@ -105,8 +105,8 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     metrics = _shown_metrics(outcomes)
     several = len({outcome.plan.store for outcome in outcomes}) > 1
     headings = ["arm", "seeds", "new", "diverged", *(f"{name} (mean ± std)" for name in metrics)]
-    rows = []
-    for outcome, name in zip(outcomes, shown_names([outcome.plan for outcome in outcomes]), strict=True):
+    rows, names = [], shown_names([outcome.plan for outcome in outcomes])
+    for outcome, name in zip(outcomes, names, strict=True):
         complete = [run.meta["metrics"] for run in outcome.runs if run.complete]
         spreads = [mean_interval(np.array([m[name] for m in complete if name in m]))[:2] for name in metrics]
         cells = [_spread_text(mean, std) for mean, std in spreads]
@@ -114,9 +114,9 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
         name = f"{outcome.plan.config.study}/{name}" if several else name
         rows.append([name, *map(str, counts), *cells])
     print_table("", headings, rows, width=200)
-    for outcome in outcomes:
+    for outcome, name in zip(outcomes, names, strict=True):
         if outcome.plan.config.show_weights and outcome.runs:
-            _print_weights(outcome)
+            _print_weights(outcome, name)
     print(f"Results: {', '.join(sorted({short_path(outcome.plan.store.folder) for outcome in outcomes}))}")
 
 
@@ -137,18 +137,18 @@ def _spread_text(mean: float, std: float) -> str:
     return f"{mean:.4f}" if np.isnan(std) else f"{mean:.4f} ± {std:.4f}"
 
 
-def _print_weights(outcome: Outcome) -> None:
+def _print_weights(outcome: Outcome, name: str) -> None:
     """Print weights and biases of an arm's first seed before and after training, each marked with what it is."""
     run = outcome.runs[0]
     values, biases = run.weights(), {name.partition("/")[2] for name in run.biases()}
     epochs = run.meta["config"]["training"]["epochs"]
     table = Table(Column("layer", overflow="fold"), "what it is", "shape", "before", f"after epoch {epochs}",
-                  show_lines=True, title=f"{run.arm}, seed {run.seed}", title_justify="left")  # fmt: skip
-    for name in [name.removeprefix("before/") for name in values if name.startswith("before/")]:
-        layer, _, variable = name.rpartition("/")
-        moments = [_array_text(values[f"{moment}/{name}"]) for moment in ("before", "after")]
-        kind = "biases" if name in biases else f"weights:\n{variable}"
-        table.add_row(layer, kind, str(values[f"before/{name}"].shape), *moments)
+                  show_lines=True, title=f"{name}, seed {run.seed}", title_justify="left")  # fmt: skip
+    for path in [name.removeprefix("before/") for name in values if name.startswith("before/")]:
+        layer, _, variable = path.rpartition("/")
+        moments = [_array_text(values[f"{moment}/{path}"]) for moment in ("before", "after")]
+        kind = "biases" if path in biases else f"weights:\n{variable}"
+        table.add_row(layer, kind, str(values[f"before/{path}"].shape), *moments)
     Console(width=columns_or(120), highlight=False).print(table)
     if not run.meta["config"]["use_bias"]:
         print("No biases: the layers are built with use_bias=False.")

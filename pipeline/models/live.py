@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.biases.introspection import direct_sublayers, is_keras_layer
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, describe_error
 from pipeline.models.architecture import ALLOWED, architecture_of_config
 from pipeline.models.stable_names import stable_names
 
@@ -28,7 +28,7 @@ def architecture_of_model(model: Any, key: str = "model") -> tuple[list[dict[str
     try:
         config: Any = keras.saving.serialize_keras_object(model)
     except Exception as error:  # of a layer of the user's
-        raise ConfigError(f"{key}: Keras cannot describe it: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{key}: Keras cannot describe it: {describe_error(error)}") from error
     return stable_names(architecture_of_config(config, key))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.biases.introspection import name_counts, set_name_counts
 from pipeline.config.schema import Config, Model
-from pipeline.errors import ConfigError, one_line
+from pipeline.errors import ConfigError, describe_error
 from pipeline.models.architecture import read_architecture
 from pipeline.models.functional import is_functional_model
 from pipeline.models.stable_names import in_stable_names
@@ -113,7 +113,7 @@ def _called(
     try:
         model = function()
     except Exception as error:
-        raise ConfigError(f"{key} raises {type(error).__name__}: {one_line(error)}") from error
+        raise ConfigError(f"{key} raises {describe_error(error)}") from error
     finally:
         set_name_counts(before)
     return architecture_of_model(model, key)

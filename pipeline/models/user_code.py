@@ -18,7 +18,7 @@ from typing import Any
 from pipeline.biases.introspection import name_counts, set_name_counts
 from pipeline.config.schema import expand_home
 from pipeline.config.user_classes import UserClass, add_user_class
-from pipeline.errors import ConfigError, one_line
+from pipeline.errors import ConfigError, describe_error, one_line
 from pipeline.models.class_digest import class_digest
 from pipeline.models.user_imports import OURS, as_script, importer, is_inside, named_files
 from pipeline.runtime.hashing import digest
@@ -185,9 +185,11 @@ def _explain(given: str, path: Path, error: BaseException) -> str:
         if trace.tb_frame.f_code.co_filename == str(path):
             line = trace.tb_lineno
         trace = trace.tb_next
-    what = error.msg if isinstance(error, SyntaxError) else str(error)
+    kind = type(error).__name__
+    said = f"{kind}: {error.msg}" if isinstance(error, SyntaxError) else describe_error(error)
     where = f" in line {line}" if line is not None else ""
-    return f"code: {given} given, which raises {type(error).__name__}{where}: {one_line(what)}; allowed: code that runs"
+    what = one_line(f"{kind}{where}{said.removeprefix(kind)}")
+    return f"code: {given} given, which raises {what}; allowed: code that runs"
 
 
 def _numbers() -> dict[str, Any]:

@@ -20,23 +20,16 @@ from pipeline.report.html import render_page
 from pipeline.report.latex import render_latex
 from pipeline.report.markdown import render_markdown
 from pipeline.report.methods import render_methods, render_references
+from pipeline.report.places import ENDINGS, FIGURES, TRACKED, check_report_folder
 from pipeline.report.ranking import FILES as RANKING_FILES
 from pipeline.report.ranking import write_ranking
 from pipeline.report.render import Drawn, draw_figure, finish_figures
 from pipeline.store.answers import record_answer
-from pipeline.store.files import check_writable
 from pipeline.store.places import check_file
 from pipeline.store.runs import RunStore
 
 DVC_DIGITS = ".6g"  # of its committed files: short to read, and last bits are not in git's history
 INTERVAL_ENDS = {"difference_ci_low": "low", "difference_ci_high": "high"}
-ENDINGS = ("svg", "png", "pdf")
-FIGURES = ("intervals", "paired_differences", "learning_curves", "difference_curves", "biases", "trajectories", "drift")
-
-FILES = (FILE, "answer.md", "answer.tex", "methods.md", "references.bib", "report.html", "summary.csv",
-         "differences.csv", "biases.parquet", "metrics.json",
-         *(f"plots/{name}.csv" for name in ("intervals", "values", "biases")),
-         *(f"figures/{name}.{ending}" for name in FIGURES for ending in ENDINGS))  # fmt: skip
 
 
 def report_studies(
@@ -53,7 +46,10 @@ def report_studies(
     `compare_study`. Returns each store with its report's folder. Raises ConfigError, before anything is written,
     when a study cannot be compared.
     """
-    _check_places([reports / store.study for store in stores])
+    for store in stores:
+        check_report_folder(reports / store.study, "reports", TRACKED)
+    for name in RANKING_FILES if len(stores) > 1 else ():
+        check_file(reports / name, "reports")
     comparisons = [compare_study(store, **question) for store in stores]
     ranking = rank_arms(comparisons) if len(comparisons) > 1 else None
     for comparison, store in zip(comparisons, stores, strict=True):
@@ -70,17 +66,6 @@ def report_studies(
             print(f"Report: {short_path(reports / 'studies.md')}")
         print_sentences(ranking.sentences)
     return [(store, reports / store.study) for store in stores]
-
-
-def _check_places(folders: Sequence[Path]) -> None:
-    """Raise ConfigError, naming the path, where something is in the way of what is written into report folders."""
-    for folder in folders:
-        for place in (folder, folder / "figures", folder / "plots"):
-            check_writable(place, "reports")
-        for name in FILES:
-            check_file(folder / name, "reports")
-    for name in RANKING_FILES if len(folders) > 1 else ():
-        check_file(folders[0].parent / name, "reports")
 
 
 def write_report(
@@ -106,13 +91,13 @@ def write_report(
     drawn = finish_figures() if figures else Drawn({}, "")  # raises before anything is written
     texts["report.html"] = render_page(comparison, specs, drawn.script, command)
     folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():  # comparison.json first: by it a folder is known for a report's
+        (folder / name).write_text(text, encoding="utf-8")
     _write_figures(drawn.files, folder / "figures")
     comparison.summary.to_csv(folder / "summary.csv", index=False)
     comparison.differences.to_csv(folder / "differences.csv", index=False)
     write_bias_values(comparison.trajectories, folder / "biases.parquet")
     _write_dvc_plots(comparison, folder / "plots")
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
 
 
 def make_charts(comparison: Comparison) -> Iterator[tuple[str, Any]]:

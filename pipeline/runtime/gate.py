@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from pipeline.errors import ConfigError, one_line
+from pipeline.errors import ConfigError, describe_error
 from pipeline.runtime.signals import raise_swallowed
 
 
@@ -73,7 +73,7 @@ def describe_with_log(error: Exception, log: Path | None) -> str:
         with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             traceback.print_exception(error, file=file)
         place = f" (log: {log})"
-    return f"{one_line(f'{type(error).__name__}: {error}')}{place}"
+    return f"{describe_error(error)}{place}"
 
 
 class _Output(io.FileIO):

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pipeline.config.short_names import CUT, MANGLED
+from pipeline.config.short_names import CUT, MANGLED, short_names
 from pipeline.store.meta import Meta, block_of, peek_meta, read_machine
 from pipeline.store.runs import RunStore
 
@@ -68,6 +68,12 @@ def whole_names(store: RunStore, asked: Mapping[str, Meta] | None = None) -> dic
             if meta is not None:
                 names[arm] = whole_name(meta, [meta] if arm in planned else _machines(store, arm))
     return {arm: name.text for arm, name in told_apart(names).items()}
+
+
+def names_to_show(store: RunStore) -> dict[str, str]:
+    """Name of each arm's folder -> what to show of it: its whole name without what all arms of the study share."""
+    names = whole_names(store)
+    return short_names(names, names)
 
 
 def _metas(store: RunStore, arm: str) -> Iterator[Any]:

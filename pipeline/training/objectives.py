@@ -80,9 +80,10 @@ def _check_metrics(given: Any, task: str, n_classes: int) -> None:
     if isinstance(metrics, list):
         know_directions(metrics)
         _check_own_names(metrics)
-    measurable = isinstance(metrics, list) and metrics and all(own_class_name(m) or fits_task(m, task) for m in metrics)
     allowed = f"auto, or for a {task} target a list of {', '.join(metrics_of(task))}"
-    require(measurable or metrics == ["auto"], "training.metrics", given, allowed)
+    require(isinstance(metrics, list) and metrics, "training.metrics", given, allowed)
+    for metric in metrics if metrics != ["auto"] else ():
+        require(own_class_name(metric) or fits_task(metric, task), "training.metrics", metric, allowed)
     for name in metrics:
         reason = f"which every prediction is among, since there are {n_classes} classes"
         if top_k(str(name)) >= n_classes > 0:

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.config.metrics import own_class_name, own_metrics
 from pipeline.config.user_classes import full_name, user_class
-from pipeline.errors import ConfigError, one_line
+from pipeline.errors import ConfigError, describe_error
 from pipeline.training.metrics import StackedMetric, Sums, mean_metric
 
 ROWS = 12  # made, to try a loss or a metric on
@@ -73,7 +73,7 @@ def _try(check: Callable[[], str], key: str, entry: Any) -> None:
     try:
         problem = check()
     except Exception as error:  # whatever the user's code raises
-        problem = f"which raises {type(error).__name__}: {one_line(error)}"
+        problem = f"which raises {describe_error(error)}"
     if problem:
         raise ConfigError(
             key, own_class_name(entry), "one that gives each row's value, or sums over rows", reason=problem

@@ -18,6 +18,7 @@ from factories import compose_config
 from own_classes import Squares, Within, Wrong
 
 from pipeline.api import ConfigError, DataError, PipelineError, Study, compare_initializers
+from pipeline.api.wording import in_python
 from pipeline.config.schema import PROJECT
 from pipeline.data.sources import load_dataset
 from pipeline.experiment.plan import plan_job
@@ -88,11 +89,19 @@ def test_what_a_notebook_shows(study: Study, tmp_path: Path) -> None:
     assert study.headline in html and ">ones</td>" in html and 'src="data:image/png;base64,' in html
     assert "http" not in html
     text = repr(study)
+    warned = in_python(study.comparison.warnings[0].text)
+    assert warned in study.notes and text.endswith("\n\n" + "\n".join(study.notes))
     assert study.headline in text and "data: 150 rows" in text
     chart = study.chart("learning_curves")
     assert chart.svg.startswith("<svg") and chart.save(tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert study.save(tmp_path / "report").exists()
     assert (tmp_path / "report" / "comparison.json").exists()
+    assert study.save(tmp_path / "report", figures=False).exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "summary.csv").write_text("mine")
+    with pytest.raises(ConfigError, match=r"^folder: .*summary.csv is of no earlier report"):
+        study.save(tmp_path / "mine")
+    assert (tmp_path / "mine" / "summary.csv").read_text() == "mine"
     with pytest.raises(ConfigError, match=r"^chart: no figure interval; nearest: intervals"):
         study.chart("interval")
 
@@ -111,6 +120,13 @@ def test_a_second_call_trains_nothing(study: Study, iris: tuple[np.ndarray, np.n
         network(), iris, results=results, study="flowers", **fewer | {"arms": ARMS[2:0:-1]}
     )
     assert list(backwards.verdicts) == list(backwards.table["arm"]) == ["ones", "zeros"]
+    for frame in (backwards.summary, study.summary, backwards.differences, study.differences):
+        orders = {tuple(dict.fromkeys(rows["arm"])) for _, rows in frame.groupby("metric", sort=False)}
+        assert len({order for order in orders if len(order) > 1}) == 1, orders
+    assert list(dict.fromkeys(backwards.summary["arm"])) == list(dict.fromkeys(backwards.biases()["arm"]))
+    first = ["arm", "metric", "verdict", "difference", "difference_ci_low", "difference_ci_high", "p_holm", "mean"]
+    assert list(study.table)[:9] == list(study.summary)[:9] == [*first, "seeds"]
+    assert sorted(study.table) == sorted(study.comparison.summary)
     assert repr(backwards).index("\nones") < repr(backwards).index("\nzeros")
     assert {(run.arm, run.seed) for run in again.runs} == {(arm, seed) for arm in ("zeros", "ones") for seed in (0, 1)}
 
@@ -137,7 +153,7 @@ def test_the_process_is_as_it_was(iris: tuple[np.ndarray, np.ndarray], tmp_path:
     keras.utils.set_random_seed(7)
     drawn()
     before = process()
-    compare_initializers(model, iris, **SETTINGS | {"arms": ["zeros"], "seeds": 1, "ablation": False})
+    compare_initializers(model, iris, **SETTINGS | {"arms": ["zeros", "ones"], "seeds": 1, "ablation": False})
     assert process() == before
     assert drawn() == expected
     with pytest.raises(PipelineError):
@@ -151,6 +167,8 @@ def test_the_process_is_as_it_was(iris: tuple[np.ndarray, np.ndarray], tmp_path:
     ({"seeds": 0}, "seeds: 0 given; allowed: a count from 1 up"),
     ({"arms": ["zeroes"]}, "arms: zeroes given; nearest: zeros, ones; allowed: any of Keras, your own as MyInitiali"),
     ({"arms": ["zeros", "ones"], "baseline": "glorot_uniform"}, "baseline: glorot_uniform given; allowed: zeros, ones"),
+    ({"arms": ["ones"]}, "arms: ones is the only one; allowed: two or more"),
+    ({"metrics": ["accuracy", "auc"]}, 'metrics: auc given; allowed: metrics="auto", or for a multiclass target a '),
     ({"loss": "hinge"}, "loss: Hinge given for a multiclass target; allowed: auto, "),
     ({"optimizer": "adamm"}, "optimizer: adamm is no optimizer of Keras; nearest: "),
     ({"epoch": 3}, "epoch: no such argument; nearest: epochs"),
@@ -258,7 +276,7 @@ def test_layers_are_called_as_in_the_model(iris: tuple[np.ndarray, np.ndarray]) 
 def test_a_loss_and_a_metric_of_ones_own_train() -> None:
     """A class that computes what Keras' does gives its numbers."""
     x = np.random.default_rng(0).normal(size=(60, 2))
-    settings = SETTINGS | {"arms": ["zeros"], "seeds": 1, "ablation": False}
+    settings = SETTINGS | {"arms": ["zeros", "ones"], "seeds": 1, "ablation": False}
     answers = []
     for loss, metrics in ((Squares(), [Within(0.5), "mse"]), ("mse", ["mse"])):
         model = keras.Sequential([keras.layers.Dense(1)])

@@ -10,7 +10,7 @@ import pytest
 from factories import compose_config
 from own_classes import Squares, Within
 
-from pipeline.api.arms import read_arms
+from pipeline.api.arms import check_several, read_arms
 from pipeline.api.classes import own_form
 from pipeline.api.data import stage_data
 from pipeline.api.losses import loss_settings, metric_settings
@@ -26,11 +26,11 @@ from pipeline.api.settings import (
     standardizing_note,
 )
 from pipeline.api.stopping import stop_settings, with_callbacks
-from pipeline.api.study import Verdicts
+from pipeline.api.study import UnknownArmError, Verdicts
 from pipeline.api.wording import in_python
 from pipeline.api.worker import check_metric
 from pipeline.config.stopping import complete_stop
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.experiment.plan import plan_job
 
 
@@ -154,7 +154,7 @@ def broken() -> None:
     ("mlpp", "model: mlpp is no .keras or .json file and no name of conf/model; nearest: mlp"),
     ("gone.keras", "model.path: there is no file gone.keras"),
     (broken, "model: broken() raised RuntimeError: no data here"),
-    (lambda: None, "model: <lambda>() returned NoneType; allowed: a keras.Sequential"),
+    (lambda: None, "model: <lambda>() returned None; allowed: a keras.Sequential"),
     (keras.Sequential(), "model: a model without layers; allowed: a keras.Sequential"),
     (keras.layers.Dense(3), "model: Dense given; allowed: a keras.Sequential"),
     (Subclass(), "model: "),
@@ -192,7 +192,7 @@ def test_arms() -> None:
     ("zeros", "arms: zeros given; allowed: a list of names such as zeros"),
     ([], "arms: [] given; allowed: a list of names"),
     ([0.1], 'arms: 0.1 given; allowed: "constant(0.1)"'),
-    ([None], "arms: NoneType given; allowed: names"),
+    ([None], "arms: None given; allowed: names"),
     ([np.zeros], "arms: zeros given; allowed: names, initializers of Keras, or an object of your own subclass"),
     ([Forgetful(0.3)], "arms: Forgetful loses its step, which is not in its config; allowed: a get_config"),
 ])  # fmt: skip
@@ -256,7 +256,9 @@ def test_logits_of_a_functional_model_get_their_softmax() -> None:
 
 
 @pytest.mark.parametrize(("name", "hint"), [
-    ("epoch", "nearest: epochs"), ("lr", "allowed: learning_rate"), ("verbose", "allowed: progress=False"),
+    ("epoch", "nearest: epochs"), ("lr", "allowed: learning_rate"),
+    ("validation_split", "allowed: validation_fraction, drawn anew for each seed"),
+    ("verbose", "allowed: progress=False"),
     ("patience", 'allowed: stop={"patience": 5}'), ("early_stopping", 'allowed: stop={"patience": 5}'),
 ])  # fmt: skip
 def test_what_keras_calls_otherwise_is_answered_with_the_name_here(name: str, hint: str) -> None:
@@ -345,6 +347,28 @@ def test_verdicts_name_each_arm_once() -> None:
     bare = SimpleNamespace(sentence="", verdict="baseline")
     shown = repr(Verdicts({"ones": verdict, "zeros": bare}, {}))  # pyright: ignore
     assert shown == "ones is worse.\nzeros: baseline"
+
+
+def test_an_arm_that_is_not_there_is_refused_in_a_line() -> None:
+    """With the library's error, and with that of a mapping."""
+    verdicts = Verdicts({"ones": SimpleNamespace(), "zeros": SimpleNamespace()}, {})  # pyright: ignore
+    for kind in (PipelineError, KeyError, UnknownArmError):
+        with pytest.raises(kind) as refusal:
+            verdicts["onse"]
+        assert str(refusal.value) == "verdicts: no arm onse; nearest: ones"
+    assert "onse" not in verdicts and verdicts.get("onse") is None
+
+
+def test_a_comparison_needs_two_arms() -> None:
+    """Arms given twice are one, which is said."""
+    assert check_several(["zeros", "ones"], ["zeros,a", "ones,a"], ["zeros", "ones"]) == []
+    given = ["zeros", "ones", keras.initializers.Zeros()]
+    said = check_several(given, ["zeros,a", "ones,a", "zeros,a"], ["zeros", "ones", "zeros"])
+    assert said == ["arms: zeros is given 2 times and trained once"]
+    with pytest.raises(ConfigError, match=r"^arms: ones is the only one; allowed: two or more, of which one is "):
+        check_several(["ones"], ["ones,a"], ["ones"])
+    with pytest.raises(ConfigError, match=r"^arms: ones is the only one, given 2 times; allowed: two or more"):
+        check_several(["ones"] * 2, ["ones,a"] * 2, ["ones"] * 2)
 
 
 def test_losses_and_metrics_of_ones_own() -> None:

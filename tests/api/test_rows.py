@@ -131,7 +131,7 @@ def test_a_dataset_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -
     ((Y, Y), None, "data: x holds text; allowed: numbers, or a DataFrame"),
     ((X[:1], Y[:1]), None, "data: x and y have one row; allowed: at least 5"),
     (({"a": X}, Y), None, "data: x is a dict; allowed: one array, for a model with one input and one output"),
-    ((X, None), None, "data: y holds NoneType; allowed: numbers, truth values or text, without gaps"),
+    ((X, None), None, "data: y holds None; allowed: numbers, truth values or text, without gaps"),
     ((X, Y, X), None, "data: tuple of 3 given; allowed: (x, y)"),
     ((X, Y), "label", "target: label given; allowed: with a DataFrame or a file"),
     (FRAME, None, "target: null given; allowed: the column of the data to predict, one of a, b, label"),

@@ -26,7 +26,7 @@ def test_seeds_stop_as_on_the_command_line(cli: Callable[..., CommandResult], tm
     if how == "callbacks":
         given = {how: [keras.callbacks.EarlyStopping(min_delta=0.02, patience=1, restore_best_weights=True)]}
     study = compare_initializers(
-        model, (x, y), arms=["ones"], seeds=3, epochs=9, optimizer=keras.optimizers.Adam(0.02), progress=False,
+        model, (x, y), arms=["ones", "zeros"], seeds=3, epochs=9, optimizer=keras.optimizers.Adam(0.02), progress=False,
         results=tmp_path / "mine", ablation=False, xla=False, **given,
     )  # fmt: skip
     (path,) = (tmp_path / "mine" / ".data").iterdir()

@@ -19,7 +19,7 @@ from pipeline.analysis.study import MARGIN
 from pipeline.compare import CompareOptions
 from pipeline.config.options import command_line
 from pipeline.config.schema import PROJECT
-from pipeline.report.write import FILES
+from pipeline.report.places import FILES
 
 
 class Answer(NamedTuple):

@@ -40,7 +40,12 @@ def test_all_keys() -> None:
         (f"{TRAIN}use_bias=", ["use_bias=false", "use_bias=true"]),
         (f"{TRAIN}--cfg ", ["all", "hydra", "job"]),
         (f"{TRAIN}seeds=3 see", []),  # is given already
-        (f"{TRAIN}'data=ir", []),  # an open quote
+        (f"{TRAIN}'data=ir", ["data=iris"]),  # an open quote
+        (f'{TRAIN}"data=ir', ["data=iris"]),
+        (f"{TRAIN}data='ir", ["iris"]),
+        (f"{TRAIN}'seeds=3' 'data=ir", ["data=iris"]),
+        ("ls 'data=ir", []),
+        (f"{TRAIN}data=ir\\", []),
         ("python -m pipeline.train", []),
         ("python -m other.train data=", []),
         ("ls data=", []),

@@ -89,11 +89,11 @@ def test_results_of_other_numerics_are_said_to_be_so_and_kept(tmp_path: Path) ->
     """Runs that code with other numbers stored are named before they are trained again, and move to `.replaced`."""
     config = compose_config(*QUICK, f"results={tmp_path}")
     plan = plan_job(config)
-    assert explain_retraining(plan) == []
+    assert explain_retraining(plan, plan.arm) == []
     for run in run_arm(config).runs:
         history = {k: v for k, v in run.history().items() if k != "epoch"}
         write_run(plan.store, run.meta | {"key": digest(run.seed), "recipe": "unknown"}, run.biases(), history)
-    (line,) = explain_retraining(plan)
+    (line,) = explain_retraining(plan, plan.arm)
     assert "2 stored runs were trained by a version of this project that gave other numbers" in line
     assert run_arm(config).trained == ()  # the runs that these replaced come back
     assert {path.name for path in (tmp_path / ".replaced").iterdir()} >= {digest(0), digest(1)}

@@ -141,12 +141,12 @@ def test_a_renamed_arm_is_trained_again_and_its_folder_named(trained_study: Trai
     config = compose_config(*trained_study.overrides, "tracking=none", f"results={trained_study.results}", setting)
     arm = trained_study.results / trained_study.name / name
     shutil.copytree(arm, arm.with_name("kept"))
-    assert explain_retraining(plan_job(config)) == []
+    assert explain_retraining(plan_job(config), "zeros") == []
     arm.rename(arm.with_name("renamed"))
     plan = plan_job(config)
     assert plan.missing == (0, 1, 2)
-    assert explain_retraining(plan) == [
-        f"{name}: the folder {folder} holds 3 runs of this arm, which count only in one of its name"
+    assert explain_retraining(plan, plan.arm) == [
+        f"{name}: the folder {folder} holds 3 runs of this arm, which count only in {name}"
         for folder in ("kept", "renamed")
     ]
 
@@ -156,12 +156,12 @@ def test_damaged_runs_are_named_with_what_becomes_of_them(trained_study: Trained
     name, setting = "zeros,training.epochs=2", "bias_initializer=zeros"
     config = compose_config(*trained_study.overrides, "tracking=none", f"results={trained_study.results}", setting)
     arm = trained_study.results / trained_study.name / name
-    assert explain_retraining(plan_job(config)) == []
+    assert explain_retraining(plan_job(config), "zeros") == []
     (arm / "seed=1" / "history.csv").write_text("")
     shutil.copytree(arm / "seed=0", arm / "seed=0 (copy)")
     plan = plan_job(config)
     assert plan.missing == (1,)
-    assert explain_retraining(plan) == [
+    assert explain_retraining(plan, plan.arm) == [
         f"{name}/seed=0 (copy) is a copy (run.json says {name}/seed=0): it does not count",
         f"{name}/seed=1 is damaged (history.csv does not match its digest): it is trained again, and kept in "
         ".replaced/damaged",

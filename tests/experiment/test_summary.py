@@ -10,6 +10,7 @@ import pytest
 from factories import CommandResult, change_config, compose_config, put
 
 from pipeline.config.schema import Config
+from pipeline.experiment.ablation import ablate_studies
 from pipeline.experiment.outcome import Outcome
 from pipeline.experiment.plan import plan_job
 from pipeline.experiment.run import run_arm
@@ -112,3 +113,19 @@ def test_the_lesson_prints_weights_and_biases(cli: Callable[..., CommandResult],
     assert (printed.code, printed.err) == (0, "")
     assert_shows_weights(printed.out)
     assert_shows_stored_bias(printed.out, RunStore(tmp_path / "results", "lesson").runs("ones")[0])
+
+
+def test_tables_of_weights_and_problems_show_the_names_of_the_table(
+    lesson: list[Config], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What all arms share is in no name, though it is in their folders'."""
+    configs = [change_config(config, overrides=("training.epochs=1",)) for config in lesson[:2]]
+    outcomes = [run_arm(config) for config in configs]
+    capsys.readouterr()
+    assert {outcome.plan.arm for outcome in outcomes} == {"zeros,training.epochs=1", "ones,training.epochs=1"}
+    print_outcomes(outcomes)
+    printed = capsys.readouterr().out
+    assert re.search(r"^zeros, seed 0 *$", printed, re.MULTILINE) and "zeros,training" not in printed
+    monkeypatch.setattr("pipeline.experiment.ablation.TOLERANCE", -1)
+    (line,) = ablate_studies([outcome.plan for outcome in outcomes])
+    assert re.search(r"missing: (zeros|ones), seed 0: does not reproduce", line)

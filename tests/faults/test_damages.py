@@ -150,7 +150,9 @@ def check_planning(study: TrainedStudy, expected: str) -> None:
     assert (SEED in plan.missing) == bool(expected)
     what, reason = what_it_is(expected)
     said = f"{NAME} is {what} ({reason})"
-    assert not expected or any(line.startswith(said) for line in explain_retraining(plan)), explain_retraining(plan)
+    assert not expected or any(line.startswith(said) for line in explain_retraining(plan, plan.arm)), (
+        explain_retraining(plan, plan.arm)
+    )
 
 
 def check_extraction(command: Callable[..., CommandResult], run: Path, is_damaged: bool) -> None:

@@ -20,8 +20,9 @@ from pipeline.errors import ConfigError
 from pipeline.report.console import print_comparison
 from pipeline.report.format import table_cells
 from pipeline.report.html import render_page
+from pipeline.report.places import FILES, check_report_folder
 from pipeline.report.ranking import write_ranking
-from pipeline.report.write import FILES, report_studies, write_report
+from pipeline.report.write import report_studies, write_report
 from pipeline.store.runs import RunStore
 
 
@@ -175,3 +176,35 @@ def test_a_taken_place_is_refused_before_anything_is_computed(name: str, tmp_pat
         report_studies(stores, tmp_path / "reports", str)
     assert "\n" not in str(refusal.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["summary.csv", "references.bib", "figures/intervals.png"])
+def test_files_of_others_are_not_written_over(name: str, tmp_path: Path) -> None:
+    """Only where a report lies does the next one take its place; other files may lie beside it."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError) as refusal:
+        check_report_folder(tmp_path, "folder")
+    assert str(refusal.value).startswith(f"folder: {tmp_path / name} is of no earlier report, which would have ")
+    (tmp_path / "comparison.json").write_text('{"mine": 1}')
+    with pytest.raises(ConfigError, match=r"^folder: "):
+        check_report_folder(tmp_path, "folder")
+    for begun in ('{\n  "schema_version": 1,\n', json.dumps({"schema_version": 1, "study": "s"})):
+        (tmp_path / "comparison.json").write_text(begun)
+        check_report_folder(tmp_path, "folder")
+
+
+def test_reports_of_studies_keep_files_of_others(tmp_path: Path) -> None:
+    """What git and DVC leave of an earlier report is in nobody's way."""
+    put_all(tmp_path / "results", "zeros", [0.5, 0.7])
+    folder = tmp_path / "reports" / "s"
+    (folder / "figures").mkdir(parents=True)
+    for name in ("metrics.json", "methods.md", "figures/drift.svg", "answer.md"):
+        (folder / name).write_text("{}")
+    stores = [RunStore(tmp_path / "results", "s")]
+    with pytest.raises(ConfigError, match=r"^reports: .*answer.md is of no earlier report"):
+        report_studies(stores, tmp_path / "reports", lambda _: "", figures=False, baseline="zeros")
+    (folder / "answer.md").unlink()
+    report_studies(stores, tmp_path / "reports", lambda _: "", figures=False, baseline="zeros")
+    report_studies(stores, tmp_path / "reports", lambda _: "", figures=False, baseline="zeros")

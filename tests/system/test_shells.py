@@ -107,6 +107,9 @@ LINES = [
     ("bias-train bias_initializer=ortho", "bias_initializer=orthogonal"),
     ("python -m pipeline.compare thre", "threshold="),
     ("python -m pipeline.extract mod", "model.keras"),
+    (f"{PYTHON} 'model=lst", "model=lstm"),  # within a quote
+    (f"{PYTHON} data=file data.path='tables/mi", "data.path=tables/mine own.csv"),
+    (f'{PYTHON} data=file "data.path=tables/mi', "data.path=tables/mine own.csv"),
     ("bias-prune --dr", "--dry-run"),
     ("python tables/scr", "tables/script.py"),  # what is not ours is completed as before
 ]

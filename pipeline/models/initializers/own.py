@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.biases.extraction import variable_paths
 from pipeline.biases.introspection import flatten_layers
-from pipeline.errors import ConfigError, one_line
+from pipeline.errors import ConfigError, describe_error, kind_of
 
 SEED = "_seed_of_draws"  # attribute of an initializer
 
@@ -73,7 +73,7 @@ def _check_draw(name: str, values: Any, shape: tuple[int, ...]) -> None:
     except Exception:  # of a graph, whose values are seen in `check_repeatable`
         return
     if array.dtype.kind not in "biufcV":  # bfloat16 is of the last kind
-        raise _refused(name, f"returns {type(values).__name__}", f"an array of numbers of shape {shape}")
+        raise _refused(name, f"returns {kind_of(values)}", f"an array of numbers of shape {shape}")
     if array.shape != shape:
         what = "bias" if len(shape) == 1 else "weight"
         raise _refused(name, f"returns shape {array.shape} for a {what} of shape {shape}", f"the shape {shape}")
@@ -87,7 +87,7 @@ def _named(cls: Any) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        what = f"code: the initializer {cls.__name__} raises {type(error).__name__}: {one_line(error)}"
+        what = f"code: the initializer {cls.__name__} raises {describe_error(error)}"
         raise ConfigError(f"{what}; allowed: one that draws values of any shape of a bias") from error
 
 

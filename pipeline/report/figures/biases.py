@@ -1,5 +1,7 @@
 """Figures of what training does to the biases: distributions, trajectories of units, drift of layers."""
 
+import itertools
+
 import altair as alt
 import pandas as pd
 from altair.typing import ChartType
@@ -133,20 +135,21 @@ def drift_heatmap(drift: pd.DataFrame, arms: Arms) -> ChartType:
     drift: columns arm, layer, epoch, drift, low, high; a row per cell.
     """
     epochs = thin_out(sorted(drift["epoch"].unique().tolist()), MAX_HEATMAP_EPOCHS)
-    last_width = epochs[-1] - epochs[-2] if len(epochs) > 1 else 1
-    until = dict(zip(epochs, [*epochs[1:], epochs[-1] + last_width], strict=True))  # a cell ends where the next begins
+    ends = [(a + b) / 2 for a, b in itertools.pairwise(epochs)]  # a cell ends where the next begins
+    widths = [2 * (ends[0] - epochs[0]), 2 * (epochs[-1] - ends[-1])] if ends else [1, 1]
+    ends = [epochs[0] - widths[0] / 2, *ends, epochs[-1] + widths[1] / 2]  # so that an epoch is in its cell's middle
     drawn = drift.loc[drift["epoch"].isin(epochs)]
-    drawn = drawn.assign(until=drawn["epoch"].map(until))
+    cells = {"begin": dict(zip(epochs, ends, strict=False)), "until": dict(zip(epochs, ends[1:], strict=True))}
+    drawn = drawn.assign(**{name: drawn["epoch"].map(place) for name, place in cells.items()})
     scale = alt.Scale(scheme="viridis", domain=[0, float(drawn["drift"].max()) or 1])
     legend = alt.Legend(orient="top", gradientLength=180)
     layers = drift["layer"].unique().tolist()
-    label_epochs = f"datum.value > {epochs[-1]} ? '' : datum.label"  # at the end of the last epoch's cell
-    epoch_axis = alt.Axis(tickMinStep=1, grid=False, labelExpr=label_epochs)
+    epoch_axis = alt.Axis(tickMinStep=1, grid=False)
     cell = (
         alt.Chart()
         .mark_rect(strokeWidth=0.5, stroke=alt.expr("scale('color', datum.drift)"))  # no seams between cells
         .encode(
-            x=alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False), axis=epoch_axis),
+            x=alt.X("begin:Q", title="epoch", scale=alt.Scale(nice=False), axis=epoch_axis),
             x2="until:Q",
             y=alt.Y("layer:N", sort=layers, title=None, axis=alt.Axis(grid=False, labelExpr=wrapped())),
             color=alt.Color("drift:Q", scale=scale, legend=legend),
@@ -155,13 +158,13 @@ def drift_heatmap(drift: pd.DataFrame, arms: Arms) -> ChartType:
     )
     panels = [
         cell.transform_filter(keep(arm=arm))
-        .transform_flatten(["epoch", "until", "drift", "low", "high"])
+        .transform_flatten(["epoch", "begin", "until", "drift", "low", "high"])
         .properties(width=300, height=alt.Step(row_height(layers, 26)), title=title_lines(arm))
         for arm in _biased(arms, drift)
     ]
     chart = alt.concat(
         *panels,
-        data=data_series(drawn, ["arm", "layer"], ["epoch", "until", "drift", "low", "high"]),
+        data=data_series(drawn, ["arm", "layer"], ["epoch", "begin", "until", "drift", "low", "high"]),
         columns=2,
         title=figure_title(
             "Drift: distance of the biases from their initial values",

@@ -1,6 +1,7 @@
 "use strict";
 const island = JSON.parse(document.getElementById("island").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");
+const SMALLEST = 0.75; // of its size, to which a figure is scaled down where it cannot be drawn narrower
 const touch = matchMedia("(pointer: coarse)");
 
 // Place panels side by side while there is room; widen a single column to the page.
@@ -30,7 +31,8 @@ async function draw(box) {
   };
   for (let tries = 0; tries < 4; tries++) {
     const done = await vegaEmbed(box, spec, options);
-    const drawn = box.querySelector("svg").getBoundingClientRect().width;
+    const drawn = box.querySelector("svg").width.baseVal.value; // before the style sheet scales it down
+    box.style.setProperty("--least", `${SMALLEST * drawn}px`);
     if (drawn <= available + 1) break;
     done.finalize();
     fitPanels(spec, available, drawn);
@@ -62,6 +64,7 @@ async function drawAll() {
       console.error(error);
     }
   }
+  markScrolling();
 }
 
 // Sort a table by a column, numerically if it holds numbers; unknown values stay last.
@@ -81,7 +84,7 @@ function sort(heading) {
   table.tBodies[0].append(...rows);
 }
 
-// The contents list, and which tables are wider than the page.
+// The contents list, and which tables and figures are wider than the page.
 const list = document.querySelector(".contents ol");
 document.querySelectorAll("main section[id] > h2").forEach((heading) => {
   const link = document.createElement("a");
@@ -91,12 +94,10 @@ document.querySelectorAll("main section[id] > h2").forEach((heading) => {
 });
 if (innerWidth < 640) document.querySelector(".contents").removeAttribute("open");
 function markScrolling() {
-  document.querySelectorAll(".wide:not(.chart)").forEach((box) => {
+  document.querySelectorAll(".wide").forEach((box) => {
     box.classList.toggle("scrolls", box.scrollWidth > box.clientWidth + 1);
   });
 }
-markScrolling();
-
 document.querySelectorAll(".sortable th").forEach((heading) => {
   heading.querySelector("button").addEventListener("click", () => sort(heading));
 });
@@ -105,7 +106,7 @@ let width = innerWidth, timer;
 addEventListener("resize", () => {
   clearTimeout(timer);
   timer = setTimeout(() => {
-    if (innerWidth !== width) { width = innerWidth; drawAll(); markScrolling(); }
+    if (innerWidth !== width) { width = innerWidth; drawAll(); }
   }, 250);
 });
 drawAll();

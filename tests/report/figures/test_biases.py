@@ -58,4 +58,13 @@ def test_a_cell_of_the_heatmap_reaches_to_the_next_drawn_epoch(data_of):
     drawn = data_of(drift_heatmap(drift(["ones"], epochs=300), ["ones"]))
     one = drawn[drawn["layer"] == "dense/bias"]
     assert len(one) <= 60
-    assert one["until"].tolist()[:-1] == one["epoch"].tolist()[1:]
+    assert one["until"].tolist()[:-1] == one["begin"].tolist()[1:]
+
+
+def test_an_epoch_stands_in_the_middle_of_its_cell(data_of):
+    """So does its label, which the axis puts at the epoch."""
+    drawn = data_of(drift_heatmap(drift(["ones"], epochs=3), ["ones"]))
+    one = drawn[drawn["layer"] == "dense/bias"]
+    assert ((one["begin"] + one["until"]) / 2).tolist() == one["epoch"].tolist() == [0, 1, 2, 3]
+    (single,) = data_of(drift_heatmap(drift(["ones"], epochs=0), ["ones"]))[["begin", "until"]].drop_duplicates().values
+    assert single.tolist() == [-0.5, 0.5]
