@@ -26,7 +26,7 @@ from pipeline.api.settings import (
     standardizing_note,
 )
 from pipeline.api.stopping import stop_settings, with_callbacks
-from pipeline.api.study import UnknownArmError, Verdicts
+from pipeline.api.study import Study, UnknownArmError, Verdicts
 from pipeline.api.wording import in_python
 from pipeline.api.worker import check_metric
 from pipeline.config.stopping import complete_stop
@@ -347,6 +347,14 @@ def test_verdicts_name_each_arm_once() -> None:
     bare = SimpleNamespace(sentence="", verdict="baseline")
     shown = repr(Verdicts({"ones": verdict, "zeros": bare}, {}))  # pyright: ignore
     assert shown == "ones is worse.\nzeros: baseline"
+
+
+def test_the_notes_are_all_that_is_printed() -> None:
+    """What is to be known about the runs, in the words of Python, then about the data, then what came later."""
+    comparison: Any = SimpleNamespace(warnings=[SimpleNamespace(text="data.missing=drop: a warning")])
+    study = Study(comparison, SimpleNamespace(), {}, ["data: 3 rows"])  # pyright: ignore
+    study.add_notes(["sent"])
+    assert study.notes == ("missing='drop': a warning", "data: 3 rows", "sent")
 
 
 def test_an_arm_that_is_not_there_is_refused_in_a_line() -> None:

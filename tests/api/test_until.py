@@ -52,7 +52,7 @@ def test_looks_are_taken_until_every_arm_is_decided(tmp_path: Path) -> None:
         ({"until": "soon"}, "until: soon given; allowed: decided, or None"),
         (
             {"arms": ["ones"]},
-            "until: decided given, but there is only ones; allowed: arms=[ones, ...] with another one",
+            "arms: ones is the only one; allowed: two or more, of which one is the baseline",
         ),
     ],
 )

@@ -222,6 +222,8 @@ LONG_NAMES = [
     "hidden=constant(0.01)+output=random_normal",
     "mine_initializers.my_long_uniform_initializer(0.2)",
 ]
+UNMARKED = """boxes => boxes.filter((box) => box.scrollWidth > box.clientWidth + 1 && !box.matches(".scrolls"))
+    .map((box) => box.ariaLabel)"""
 CUT = """texts => {
   const right = document.documentElement.clientWidth;
   return texts.filter((text) => text.textContent.includes("…") || text.getBoundingClientRect().right > right
@@ -255,6 +257,10 @@ def test_long_names_leave_the_verdict_in_sight(long_names: Path, page: Any) -> N
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert "test_accuracy" in page.locator(".wide:not(.chart)").evaluate_all(tables)
     assert "scrolls" in page.locator("#answer .wide:not(.chart)").get_attribute("class")
+    figures = page.locator("[data-figure] svg")
+    figures.last.wait_for()
+    assert page.locator(".wide").evaluate_all(UNMARKED) == []
+    assert all(box["x"] + box["width"] <= 391 for box in [page.locator("[data-figure=intervals] svg").bounding_box()])
     assert page.locator("[data-figure=intervals] svg text").evaluate_all(CUT) == []
     lines = page.locator("[data-figure=intervals] svg .role-axis-label tspan").all_text_contents()
     assert "my_long_uniform_" in lines and max(map(len, lines)) <= NARROW_LETTERS  # which leaves most to the picture
@@ -269,5 +275,7 @@ def test_a_notebook_cell_is_no_wider_than_the_notebook(long_names: Path, page: A
     page.set_content(f"<div style='display: flex'><b>Out[1]:</b><div style='min-width: 0'>{shown}</div></div>")
     page.wait_for_function("document.querySelector('img').complete")
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    shade = page.evaluate("getComputedStyle(document.querySelector('table').parentElement).background")
+    assert shade.count("linear-gradient") == 4 and shade.count("local") == 2  # it shows where there is more to see
     scrolls = page.evaluate("(box => box.scrollWidth > box.clientWidth)(document.querySelector('table').parentElement)")
     assert scrolls == (width == 500)
