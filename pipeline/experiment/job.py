@@ -22,6 +22,7 @@ from pipeline.experiment.run import Progress, Train, run_arm, train_and_store
 from pipeline.runtime.logs import redirect_stderr
 from pipeline.runtime.signals import raise_swallowed
 from pipeline.store.failures import Failure, clear_failure, read_failure, record_beside_logs, record_failure
+from pipeline.store.locks import work_for_request
 from pipeline.tracking.background import queue_arm
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def train_job(composed: DictConfig) -> None:
     request = current_request()
     launching = request is not None
     plan = plan_job(config)
+    work_for_request(validated_request())
     if not launching:
         _end_with_launcher()
     try:

@@ -97,15 +97,17 @@ class Pace:
 
     units: the work of each arm, in epochs of one run. An arm counts as it was measured: with what it took to build and
     compile. Of the arm that trains now, only the epochs since its first one are measured. The first arm compiles what
-    others of its structure use again, so it says how long the rest takes only until a second one has ended.
+    others of its structure use again: until a second one has ended, it counts by its epochs after the first one, and
+    not at all where these took less than half of its time, since building the others may then take longer than they.
     """
 
     units: Sequence[int]
     clock: Clock = time.monotonic
     ended: list[tuple[int, float]] = field(default_factory=list)  # units and seconds of the arms that have ended
     _began: float = 0
-    _first: tuple[int, float] | None = None
+    _first: tuple[float, float] | None = None  # share of the arm and time at the end of its first epoch
     _share: float = 0
+    _of_first_arm: tuple[float, float] | None = None  # units and seconds of its epochs after the first one
 
     def begin(self) -> None:
         """The next arm begins."""
@@ -115,11 +117,15 @@ class Pace:
         """Of the arm's epochs, those of all its stacks, so many are done."""
         self._share = done / total
         if self._first is None:
-            self._first = (done, self.clock())
+            self._first = (self._share, self.clock())
 
     def end(self) -> None:
         """The arm has ended."""
-        self.ended.append((self.units[len(self.ended)], self.clock() - self._began))
+        units, seconds = self.units[len(self.ended)], self.clock() - self._began
+        if not self.ended and self._first is not None:
+            share, since = self._share - self._first[0], self.clock() - self._first[1]
+            self._of_first_arm = (units * share, since) if share > 0 and 2 * since >= seconds else None
+        self.ended.append((units, seconds))
         self._began, self._first, self._share = self.clock(), None, 0
 
     @property
@@ -134,12 +140,12 @@ class Pace:
         if len(self.ended) == len(self.units):
             return 0
         current, *later = self.units[len(self.ended) :]
-        measured = self.ended[1:] or self.ended
+        measured = self.ended[1:] or ([self._of_first_arm] if self.ended and self._of_first_arm else [])
         per_unit = sum(s for _, s in measured) / sum(u for u, _ in measured) if measured else None
         left = None if per_unit is None else per_unit * current * (1 - self._share)
         if self._first is None and left is not None and (left := left - (self.clock() - self._began)) < 0:
             return None  # it builds and compiles for longer than the arms before: how long is not known
-        if self._first is not None and (epochs := self._share * total - self._first[0]) >= 1:
+        if self._first is not None and (epochs := round((self._share - self._first[0]) * total)) >= 1:
             per_epoch = (self.clock() - self._first[1]) / epochs
             left = per_epoch * total * (1 - self._share)
             per_unit = per_epoch * total / current if per_unit is None else per_unit

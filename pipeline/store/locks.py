@@ -18,21 +18,33 @@ from filelock import FileLock, Timeout
 from pipeline.runtime.deadline import SILENT_WAIT
 from pipeline.runtime.logs import tell_user
 
+_request = [""]  # the identity of the request that this process works for
+
+
+def work_for_request(identity: str) -> None:
+    """From now on the locks of this process are held for a request: its other processes wait for them in silence."""
+    _request[0] = identity
+
 
 @contextmanager
 def hold_lock(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file `path`; another process waits here, and after 2 s tells its user for whom.
+    """Hold the lock file `path`; another process waits here, and after 2 s tells its user for whom; of one of its
+    own request, such as a launcher's other worker with the same arm, the user need not hear.
 
     what: what is going on meanwhile, for that line: "zeros is being trained".
     """
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=SILENT_WAIT)
-    except Timeout:
-        tell_user(f"{describe_holder(path) or f'{path} is held by another process'}; waiting for it")
-        lock.acquire()
+    is_told = False
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=SILENT_WAIT)
+        except Timeout:
+            if not is_told and not _is_of_own_request(path):
+                tell_user(f"{describe_holder(path) or f'{path} is held by another process'}; waiting for it")
+                is_told = True
     note = _note(path)
-    holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now().isoformat(), "what": what}
+    holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now().isoformat(), "what": what,
+              "request": _request[0]}  # fmt: skip
     try:
         with suppress(OSError):  # of a full disk; the note is for people, and the lock holds without it
             note.write_text(json.dumps(holder))
@@ -59,6 +71,11 @@ def describe_holder(path: Path) -> str:
     today = since.date() == datetime.now().date()
     host = "" if holder["host"] == socket.gethostname() else f" on {holder['host']}"
     return f"{holder['what']} by process {holder['pid']}{host} since {since:{'' if today else '%Y-%m-%d '}%H:%M:%S}"
+
+
+def _is_of_own_request(path: Path) -> bool:
+    holder = _read_note(path)
+    return holder is not None and bool(_request[0]) and holder.get("request") == _request[0]
 
 
 def _note(path: Path) -> Path:

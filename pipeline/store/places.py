@@ -21,7 +21,7 @@ def reports_beside(results: Path) -> Path:
     """
     if results.name == "..":
         results = results.resolve()
-    return results.with_name("reports" if results.name == "results" else f"{results.name}-reports")
+    return results.parent / ("reports" if results.name == "results" else f"{results.name}-reports")
 
 
 def check_places(store: RunStore, arm: str, seeds: Sequence[int]) -> None:

@@ -52,11 +52,11 @@ def test_the_time_left_is_measured() -> None:
     clock.now += 2
     pace.advance(2, 10)
     assert pace.seconds_left(10) == pytest.approx(8 * 2 + 60 * 20 / 20)  # 2 s for an epoch of the stack, 1 s for a unit
-    clock.now += 16
+    clock.now += 34
     pace.advance(10, 10)
     pace.end()
     pace.begin()
-    assert pace.seconds_left(0) == pytest.approx(48 / 20 * 60)  # as the first arm took, to compile included
+    assert pace.seconds_left(0) == pytest.approx(2 * 60)  # as the first arm took, but for building and compiling
     clock.now += 10
     pace.advance(10, 10)
     pace.end()
@@ -65,6 +65,22 @@ def test_the_time_left_is_measured() -> None:
     assert pace.seconds_left(0) == pytest.approx(10 / 20 * 40)  # as the second took: its program was there
     pace.end()
     assert pace.seconds_left(0) == 0 and pace.share == 1
+
+
+def test_what_the_first_arm_compiles_is_not_counted_for_the_others() -> None:
+    """Short arms take a small part of what the first one took, and by its epochs nobody can say which part."""
+    clock = Clock()
+    pace = Pace([20] * 14, clock)
+    left = list[float | None]()
+    for _ in range(3):
+        pace.begin()
+        left.append(pace.seconds_left(0))
+        clock.now += 0.3 if pace.ended else 10
+        pace.advance(1, 10)
+        clock.now += 0.2
+        pace.advance(10, 10)
+        pace.end()
+    assert left == [None, None, pytest.approx(12 * 0.5)]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """One process at a time holds a lock, and who waits is told for whom."""
 
+import json
 import os
 import re
 import signal
@@ -12,9 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pipeline.config.schema import PROJECT
-from pipeline.store.locks import describe_holder, hold_lock
+from pipeline.store import locks
+from pipeline.store.locks import describe_holder, hold_lock, work_for_request
 
 HOLD = """
 import sys
@@ -72,6 +75,26 @@ def test_who_waits_is_told_for_whom(hold: Hold, tmp_path: Path) -> None:
     holder = rf"zeros is being trained by process {process.pid} since \d\d:\d\d:\d\d"
     assert waiting.returncode == 0 and re.fullmatch(rf"{holder}; waiting for it\n", waiting.stderr), waiting
     assert (tmp_path / "log").read_text() == "" and (tmp_path / "inner").read_text() == "to the log\n"
+
+
+@pytest.mark.parametrize(("request_of_holder", "is_told"), [("a1", False), ("b2", True), (None, True), ("", True)])
+def test_processes_of_one_request_wait_for_each_other_in_silence(
+    request_of_holder: str | None, is_told: bool,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """A launcher's workers that were given one arm twice are no news; a process of another request is."""
+    path, other = tmp_path / "a.lock", FileLock(tmp_path / "a.lock", thread_local=False)
+    monkeypatch.setattr(locks, "SILENT_WAIT", 0.02)
+    work_for_request("a1" if request_of_holder != "" else "")
+    holder = {"pid": os.getppid(), "host": socket.gethostname(), "since": "2026-01-02T03:04:05", "what": "zeros"}
+    (tmp_path / "a.lock.holder").write_text(json.dumps(holder | {"request": request_of_holder}))
+    other.acquire()
+    threading.Timer(0.15, other.release).start()
+    with hold_lock(path, "ones is trained"):
+        pass
+    work_for_request("")
+    said = capfd.readouterr().err
+    assert said.count("waiting for it") == is_told, said
 
 
 def test_a_short_wait_is_silent(hold: Hold, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
