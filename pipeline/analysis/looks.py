@@ -119,5 +119,5 @@ def _verdict(looked: LookedArm, arm: ComparedArm, study: Study, alpha: float) ->
     same_curves = have_same_curves(arm, base, list(looked.seeds))
     return verdict_of(
         looked.differences, looked.p_holm, looked.p_equivalent_holm, study.higher_is_better, study.margin, same_curves,
-        alpha,
+        bool(study.construction(arm, looked.seeds)), alpha,
     )  # fmt: skip

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pipeline.analysis.arms import EPOCHS_TO, ComparedArm, seed_spans
 from pipeline.analysis.blocks import PooledArm
 from pipeline.analysis.look_wording import describe_looks
+from pipeline.analysis.pairing import irrelevant_in_both, start_offsets
 from pipeline.analysis.study import Study
 from pipeline.store.runs import describe_unsealed
 from pipeline.store.studies import group_damaged
 
+NEGLIGIBLE = 1e-4  # difference of the inputs of a normalization that evaluation hardly shows
 DIVERGED, DAMAGED, LACKS_METRIC = "diverged", "damaged", "lacks the metric"
 
 
@@ -58,6 +60,7 @@ def run_warnings(study: Study) -> list[RunWarning]:
     for arm in study.compared_arms:
         warnings += _about_runs(arm, study.metric)
         warnings += _about_pairs(study, arm)
+        warnings += _about_moving_means(study, arm)
     for block, epochs in study.block_epochs.items():
         numbers = " and ".join(map(str, epochs))
         sentence = f"runs of {numbers} epochs are compared; their learning curves are not."
@@ -182,6 +185,25 @@ def _about_pairs(study: Study, arm: ComparedArm) -> Iterator[RunWarning]:
         kind, count = "unpaired", f"no seed is paired with {base.name}, so the arms are compared unpaired"
     serious = bool(different) or not paired
     yield RunWarning(kind, arm.name, f"{arm.name}: {count}: {', '.join(reasons)}.", serious)
+
+
+def _about_moving_means(study: Study, arm: ComparedArm) -> Iterator[RunWarning]:
+    """Name biases that differ from the baseline's and that evaluation alone can tell apart, see `models.irrelevant`."""
+    base, differences = study.baseline_of(arm), study.paired_seeds(arm, study.metric)
+    if base is None or not differences or isinstance(arm, PooledArm):
+        return
+    run, other = (side.parts[0].complete[differences[0]] for side in (arm, base))
+    offsets = start_offsets(run, other) or {}
+    for path in irrelevant_in_both(run, other, "centred"):
+        facts = run.meta["irrelevant_biases"][path]
+        if offsets.get(path, 0) * facts["left"] > NEGLIGIBLE:
+            share = f"{100 * facts['left']:.2g} % of the difference"
+            yield RunWarning(
+                "moving mean", arm.name,
+                f"{arm.name}: training cannot tell {path} from that of {base.name}, since {facts['by']} subtracts each "
+                f"batch's mean. Evaluation can: its moving mean still lacked {share} when the runs were tested, which "
+                "all metrics but those of the training rows show.",
+            )  # fmt: skip
 
 
 def _seeds(seeds: list[int]) -> str:

@@ -10,7 +10,7 @@ from pipeline.analysis.arms import EPOCHS_TO, Arm, ComparedArm, final_metrics, l
 from pipeline.analysis.blocks import PooledArm, pool_arms
 from pipeline.analysis.curves import different_epochs, higher_is_better, measure_curves
 from pipeline.analysis.earlier import looks_at
-from pipeline.analysis.pairing import mismatches
+from pipeline.analysis.pairing import construction, mismatches
 from pipeline.config.metrics import RUN_LENGTHS, is_in_unit
 from pipeline.errors import ConfigError, closest, require
 from pipeline.store.answers import read_answers
@@ -130,6 +130,19 @@ class Study:
         if baseline is None or self.mismatches(arm):
             return []
         return sorted(arm.values(metric).keys() & baseline.values(metric).keys())
+
+    def construction(self, arm: ComparedArm, seeds: Sequence[int]) -> str | None:
+        """Why an arm is the same as its baseline by construction on these seeds, see `pairing.construction`."""
+        baseline, key = self.baseline_of(arm), (arm.name, tuple(seeds))
+        if baseline is None:
+            return None
+        if key not in self._constructions:
+            self._constructions[key] = construction(arm, baseline, list(seeds))
+        return self._constructions[key]
+
+    @cached_property
+    def _constructions(self) -> dict[tuple[str, tuple[int, ...]], str | None]:
+        return {}
 
     @cached_property
     def _mismatches(self) -> dict[str, dict[int, list[str]]]:

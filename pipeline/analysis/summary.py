@@ -27,8 +27,8 @@ def summarize(study: Study) -> pd.DataFrame:
     only); over seeds mean, median, iqm (SciPy's trimmed mean, without the lowest and the highest quarter), std, ci_low,
     ci_high; and, for arms with a baseline, baseline, the columns of `stats.paired.compare_paired` (pairs is 0 where the
     arms were compared unpaired), largest_difference (of a pair, without its sign), p_holm and p_equivalent (corrected
-    over the arms of a block), family (their number), verdict, seeds_needed, same_curves. Arms are tested for
-    equivalence by `study.metric` alone, since the margin is in its unit.
+    over the arms of a block), family (their number), verdict, seeds_needed, same_curves, construction. Arms are
+    tested for equivalence by `study.metric` alone, since the margin is in its unit.
 
     Where that is the metric of a declared design, its arms are compared by the seeds of the looks they took part in,
     and p, p_holm, p_equivalent, the interval and the verdict are those of the design, see `looks`. Then there are
@@ -50,6 +50,7 @@ def summarize(study: Study) -> pd.DataFrame:
                 row |= _compare(arm, base, metric, list(seeds))
                 if metric == study.metric and not is_declared and seeds:
                     _account_for_looks(study, row, arm, base)
+                row["construction"] = study.construction(arm, list(seeds))
                 families.setdefault(arm.family, []).append(row)
         if study.progress and metric == study.metric:
             folders = {arm.name: arm.parts[0].folder for arm in study.arms}
@@ -111,7 +112,8 @@ def _judge_family(family: list[dict[str, Any]], higher_is_better: bool, margin: 
         if row["pairs"]:
             # A number from before training involves no chance: where it is the same, the arms started the same.
             same = row["same_curves"] or row["metric"] == INITIAL
-            verdict, seeds = judge(differences, p, p_equal, higher_is_better, margin, len(family), same)
+            alike = bool(row["construction"])
+            verdict, seeds = judge(differences, p, p_equal, higher_is_better, margin, len(family), same, alike)
         else:
             verdict, seeds = direction(row["difference"], p, higher_is_better), None
         row |= {

@@ -30,7 +30,8 @@ class Verdict:
     p: two-sided, that there is no difference. p_equivalent: of two one-sided tests against the margin, after Holm.
     p_holm: p after Holm's correction for the `family` arms that were compared together. seeds_needed: how many seeds
     would decide an undecided arm with 80 % power if differences stay as they are. same_curves: whether the learning
-    curves equal the baseline's on every pair, bit for bit.
+    curves equal the baseline's on every pair, bit for bit. construction: why the two are the same by construction,
+    which is identical too, see `pairing.construction`.
     looks: the numbers of pairs that answers rested on, this one last, where p and the interval account for them;
     p_uncorrected: as if this were the only look. Of a declared design: look: the last one that the arm took part in,
     from 1; p, p_holm and p_equivalent hold at every look, the interval is the repeated one; p_stagewise: among the
@@ -64,6 +65,7 @@ class Verdict:
     family: int | None
     seeds_needed: int | None
     same_curves: bool | None
+    construction: str | None = None
     looks: str | None = None
     look: int | None = None
     p_stagewise: float | None = None
@@ -99,7 +101,8 @@ def numbers_of(row: dict[str, Any]) -> dict[str, Any]:
     names = (
         "seeds", "diverged", "censored", "mean", "std", "ci_low", "ci_high", "baseline", "pairs", "difference",
         "difference_ci_low", "difference_ci_high", "largest_difference", "p", "p_holm", "p_equivalent", "family",
-        "seeds_needed", "same_curves", "looks", "look", "p_stagewise", "p_uncorrected", "difference_unbiased",
+        "seeds_needed", "same_curves", "construction", "looks", "look", "p_stagewise", "p_uncorrected",
+        "difference_unbiased",
     )  # fmt: skip
     return {name: row.get(name) for name in names}
 
@@ -113,7 +116,7 @@ def verdict_word(row: dict[str, Any], is_baseline: bool) -> str:
 
 def judge(
     differences: np.ndarray, p_holm: float, p_equivalent: float, higher_is_better: bool, margin: float, family: int,
-    same_curves: bool,
+    same_curves: bool, by_construction: bool = False,
 ) -> tuple[str, int | None]:  # fmt: skip
     """Judge an arm by its paired differences [n] from the baseline: the verdict, and how many seeds an undecided needs.
 
@@ -121,22 +124,24 @@ def judge(
     is the one that decides with 80 % power if differences stay as they are; None where that is too many or unknown.
     """
     n = len(differences)
-    verdict = verdict_of(differences, p_holm, p_equivalent, higher_is_better, margin, same_curves)
+    verdict = verdict_of(differences, p_holm, p_equivalent, higher_is_better, margin, same_curves, by_construction)
     needed = seeds_to_decide(differences, margin, ALPHA / family) if n and verdict == "undecided" else None
     return verdict, needed
 
 
 def verdict_of(
     differences: np.ndarray, p_holm: float, p_equivalent: float, higher_is_better: bool, margin: float,
-    same_curves: bool, alpha: float = ALPHA,
+    same_curves: bool, by_construction: bool = False, alpha: float = ALPHA,
 ) -> str:  # fmt: skip
     """The verdict of `judge`, and of each look at a declared design.
 
+    identical takes the same learning curves too: equal metrics alone, such as counts of right answers, can be chance.
+    by_construction: whether the arms are the same but for rounding, whatever the differences.
     An arm whose mean is within the margin beyond chance is equivalent if rare failures are excluded as well, and
     undecided otherwise: that its mean differs by so little, better or worse, is no answer. alpha: the level of p.
     """
     mean = float(np.mean(differences)) if len(differences) else np.nan
-    if len(differences) and same_curves and not np.any(differences):
+    if len(differences) and (by_construction or (same_curves and not np.any(differences))):
         return "identical"
     if p_equivalent <= alpha and abs(mean) < margin:  # p of a design is the smallest of all looks so far
         return "equivalent" if excludes_failures(differences, margin) else "undecided"

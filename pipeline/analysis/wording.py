@@ -8,6 +8,7 @@ import numpy as np
 from pipeline.analysis.blocks import block_factors, spell_block
 from pipeline.analysis.formatting import p_value
 from pipeline.analysis.interactions import BlockInteraction
+from pipeline.analysis.pairing import SHIFTS, START
 from pipeline.analysis.verdict import COMPARED, Verdict
 from pipeline.stats.intervals import ALPHA
 from pipeline.stats.paired import FAILURE, FEWEST_EQUIVALENT, shows_failure
@@ -162,9 +163,15 @@ def arm_sentence(verdict: Verdict, number: Number, few_said: bool = False) -> st
         return f"{arm}: the baseline that other arms are compared with."
     if not verdict.compared:
         return f"{arm}: {verdict.verdict}."
+    if verdict.construction == SHIFTS:
+        rounding = f"any difference is rounding ({number(verdict.difference, '+')} {verdict.metric})"
+        why = "they differ only in biases that add one constant to all logits of a softmax, so"
+        return f"{arm}: identical to {base} by construction: {why} {rounding}."
     if verdict.verdict == "identical":
         seeds = f"all {pairs} seeds" if pairs > 1 else "its one seed"
         what = "learning curves, bit for bit" if verdict.same_curves else verdict.metric
+        if verdict.construction == START:
+            return f"{arm}: identical to {base} by construction: on {seeds} the same initial biases and {what}."
         return f"{arm}: identical to {base}: on {seeds} the same {what}."
     evidence = _evidence(verdict, number)
     if verdict.verdict == "equivalent":

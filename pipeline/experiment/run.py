@@ -1,6 +1,7 @@
 """The data flow from a config to stored and uploaded runs: `run_arm` is the whole of it."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.experiment.identity import SeedKeys
 from pipeline.experiment.outcome import Outcome
 from pipeline.experiment.plan import Plan, plan_job, stored_seeds
 from pipeline.models.initializers.audit import audit_biases
+from pipeline.models.irrelevant import irrelevant_biases
 from pipeline.models.saved import model_bytes
 from pipeline.models.spec import own_biases
 from pipeline.runtime.device import start_tensorflow
@@ -87,6 +89,7 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress, progra
     arrays = [_moment("before", extract_biases(model)) for model in models]
     weights = [_moment("before", _weights(model)) if keep_weights else {} for model in models]
     kernel_digests = [initial_digest(model) for model in models]
+    irrelevant = [irrelevant_biases(model, config.optimizer.class_name) for model in models]
 
     asked = _asked(config)
     machine = describe_machine() | ({"program": program} if program else asked)
@@ -98,6 +101,9 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress, progra
             weights[i] |= _moment("after", _weights(models[i]))
         meta = _meta(plan, seeds[i], trained, kernel_digests[i], dataset, device)
         meta["parameters"] = models[i].count_params()
+        if irrelevant[i]:
+            n_steps = _steps(len(splits[i].train), config, trained)
+            meta["irrelevant_biases"] = {path: why.facts(n_steps) for path, why in irrelevant[i].items()}
         if stops_by_training_rows(config.training.stop, splits[i]):
             meta["stopped_by_training_rows"] = True
         rows = kept_rows(splits[i], trained.epochs, dataset)
@@ -110,6 +116,12 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress, progra
         models, splits, dataset, config.optimizer, config.training, bias_variables,
         lambda done, total: progress(plan.arm, done, total), store_run,
     )  # fmt: skip
+
+
+def _steps(n_rows: int, config: Config, trained: Trained) -> int:
+    """How many training steps the weights that were tested have behind them."""
+    epochs = trained.epochs if trained.best_epoch is None else trained.best_epoch
+    return epochs * math.ceil(n_rows / config.training.batch_size)
 
 
 def _asked(config: Config) -> dict[str, list[str]]:

@@ -26,6 +26,12 @@ class Irrelevant:
     by: str = ""
     momentum: float = 0.0
 
+    def facts(self, n_steps: int) -> dict[str, Any]:
+        """What run.json keeps of it; left: share of a bias that the moving mean lacks after so many steps."""
+        if self.kind == SHIFT:
+            return {"kind": self.kind}
+        return {"kind": self.kind, "by": self.by, "left": self.momentum**n_steps}
+
 
 def irrelevant_biases(model: Any, optimizer_class: str) -> dict[str, Irrelevant]:
     """Return the biases, by path, of a built Keras model with its initial values."""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline.analysis.comparison import Comparison
+from pipeline.analysis.pairing import SHIFTS
 from pipeline.analysis.verdict import Verdict
 from pipeline.analysis.wording import MOST_NAMED
 
@@ -25,7 +26,7 @@ def plain_answer(comparison: Comparison) -> tuple[str, list[str]]:
 def _other_arms(family: Sequence[Verdict], margin: float) -> list[str]:
     arms: dict[str, list[str]] = {}
     for verdict in family:
-        word = "may fail" if verdict.may_fail else verdict.verdict
+        word = "rounding" if verdict.construction == SHIFTS else "may fail" if verdict.may_fail else verdict.verdict
         arms.setdefault(word, []).append(verdict.short_name)
     base = family[0].short_baseline if family else ""
     sentences = []
@@ -33,6 +34,8 @@ def _other_arms(family: Sequence[Verdict], margin: float) -> list[str]:
         sentences.append(f"Worse than {base}: {_names(arms['worse'])}.")
     if "identical" in arms:
         sentences.append(f"Exactly the same as {base}, epoch by epoch: {_names(arms['identical'])}.")
+    if "rounding" in arms:
+        sentences.append(f"The same as {base} by construction, but for rounding: {_names(arms['rounding'])}.")
     if "equivalent" in arms:
         sentences.append(f"As good as {base}, to within {margin:g}: {_names(arms['equivalent'])}.")
     seeds = max((verdict.pairs or 0 for verdict in family), default=0)

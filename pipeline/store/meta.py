@@ -173,10 +173,20 @@ def check_meta(meta: Meta) -> None:
         _require_fit(fits(entry), name)
     _require_fit(_is_text(meta.get("study", "s")), "study")  # earlier versions wrote neither this nor the next
     _require_fit(isinstance(meta["config"].get("block", ""), str), "config.block")
+    irrelevant = meta.get("irrelevant_biases", {})
+    fits = isinstance(irrelevant, dict) and all(map(_is_irrelevant, irrelevant.values()))
+    _require_fit(fits, "irrelevant_biases")
     for name, value in meta["metrics"].items():
         _require_fit(value is None or is_number(value), f"metrics.{name}")
     names = set(meta["digests"])
     _require_fit({BIASES, HISTORY} <= names <= {BIASES, HISTORY, WEIGHTS, ROWS, MODEL}, "digests")
+
+
+def _is_irrelevant(entry: Any) -> bool:
+    """Whether an entry is what `models.irrelevant` keeps of a bias."""
+    if not (isinstance(entry, dict) and entry.get("kind") in ("shift", "centred")):
+        return False
+    return entry["kind"] == "shift" or (_is_text(entry.get("by")) and is_number(entry.get("left")))
 
 
 def _require_fit(fits: bool, name: str) -> None:

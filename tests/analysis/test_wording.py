@@ -98,7 +98,8 @@ def test_equal_arms_have_no_winner(tmp_path: Path) -> None:
     assert sentences(tmp_path) == [
         "Keep zeros: no other choice differs from it by more than 0.005 test_accuracy "
         "(equivalent: ones; identical: no_bias).",
-        "no_bias: identical to zeros: on all 6 seeds the same learning curves, bit for bit.",
+        "no_bias: identical to zeros by construction: on all 6 seeds the same initial biases and learning curves, bit "
+        "for bit.",
         "ones: equivalent to zeros within 0.005: 0.0000 test_accuracy, two one-sided tests p < 0.001 after Holm's "
         "correction for 2 arms, 29 pairs of seeds.",
     ]
