@@ -47,7 +47,7 @@ def errors(studies: int) -> None:
 def skewed(studies: int) -> None:
     """The same for exponential differences less their mean, by the first look."""
     rows = []
-    for looks in (LOOKS, LOOKS[1:], LOOKS[2:], LOOKS[3:], *((n,) for n in LOOKS)):
+    for looks in (LOOKS, LOOKS[1:], LOOKS[2:], *((n,) for n in LOOKS)):
         found = false_positives("skewed", looks, studies)
         rows.append([and_so_on(looks), *(percent(x) for s in SPENDINGS for x in (found[s].one_arm, found[s].any_arm))])
     print_table(
