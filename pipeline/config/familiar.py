@@ -23,5 +23,7 @@ FAMILIAR = {
     **dict.fromkeys(("label", "labels", "target_column"), "data.target=..."),
     **dict.fromkeys(("validation_split", "val_split"), "data.validation_fraction=..., drawn anew for each seed"),
     **dict.fromkeys(("test_size", "test_split"), "data.test_fraction=..."),
+    **dict.fromkeys(("uri", "tracking_uri", "mlflow_uri", "mlflow_tracking_uri"), "tracking.uri=..."),
+    "verbose": "-q for less output; there is no more of it",
     **dict.fromkeys(("gpu", "cpu"), "runtime=gpu or runtime=cpu"),
 }

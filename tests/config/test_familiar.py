@@ -29,6 +29,9 @@ def check(line: str) -> None:
     [
         ("optimizer.lr=0.1", "optimizer.lr: no such key; allowed: optimizer.learning_rate=..."),
         ("lr=0.1", "lr: no such key; allowed: optimizer.learning_rate=..."),
+        ("mlflow.uri=x", "mlflow.uri: no such key; allowed: tracking.uri=..."),
+        ("tracking_uri=x", "tracking_uri: no such key; allowed: tracking.uri=..."),
+        ("verbose=2", "verbose: no such key; allowed: -q for less output"),
         ("learning_rate=0.1", "learning_rate: no such key; nearest: optimizer.learning_rate"),
         ("loss=mse", "loss: no such key; nearest: training.loss"),
         ("early_stopping=true", "early_stopping: no such key; allowed: training.stop={patience:5}, "),
