@@ -30,14 +30,14 @@ def image_files(root: Path) -> Iterator[Path]:
 
 def list_images(root: Path, remarks: list[str]) -> tuple[list[Path], list[str], list[int]]:
     """(files, class of each, part of each). Raises DataError where folders may be parts or classes."""
-    files = list(image_files(root))
+    files, own_name = list(image_files(root)), root.name or root.resolve().name  # that of `.` is empty
     if not files:
-        raise _loose("there is no picture in it", root.name)
+        raise _loose("there is no picture in it", own_name)
     others = sum(not _is_hidden(path, root) and path.suffix.lower() not in SUFFIXES for path in _files(root))
     if others:
         remarks.append(f"{root.name}: {others} files are no pictures and are left out")
     above, places = _without_lone_folders([path.relative_to(root).parts for path in files])
-    name = "/".join((root.name, *above))
+    name = "/".join((own_name, *above))
     if above:
         remarks.append(f"{root.name}: it holds one folder, and the classes are those of {name}")
     of_top = _parts({place[0] for place in places if len(place) > 1})

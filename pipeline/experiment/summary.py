@@ -1,6 +1,7 @@
 """Print what a sweep ends with: the table of its arms, weights of their first seeds, and what to do next."""
 
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from pipeline.runtime.logs import redirect_stderr
 from pipeline.runtime.signals import Interrupted
 from pipeline.stats.intervals import mean_interval
 from pipeline.store.failures import read_beside_logs
-from pipeline.tracking.background import finish_uploads, queue_arm, stop_uploads
+from pipeline.tracking.background import finish_uploads, queue_arm, stop_uploads, uploads_go_on
 from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.pages import ui_command
 
@@ -95,6 +96,9 @@ def finish_interrupted(interrupt: Interrupted) -> int:
     request.view.stop()
     for plan in request.plans:
         queue_arm(plan.config.tracking, plan.store, plan.arm, plan.store.runs(plan.arm))
+    if uploads_go_on():
+        again = "Ctrl-C again" if interrupt.signal == signal.SIGINT else "a second signal"
+        print(f"sending what is finished to MLflow; {again} to leave it", file=sys.stderr, flush=True)
     for line in finish_uploads(request.log):
         print(line, file=sys.stderr)
     return interrupt.exit_code

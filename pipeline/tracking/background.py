@@ -157,6 +157,11 @@ def finish_uploads(log: Path | None) -> list[str]:
     return lines
 
 
+def uploads_go_on() -> bool:
+    """Whether `finish_uploads` has anything to wait for."""
+    return any(uploader.process.poll() is None for uploader in _uploaders.values())
+
+
 def stop_uploads() -> None:
     """Kill the processes: the request was refused, and nothing has been queued yet."""
     for uploader in _uploaders.values():

@@ -9,9 +9,10 @@ from PIL import Image
 
 from pipeline.config.schema import Data
 from pipeline.data.dataset import REST, TEST, VALIDATION
+from pipeline.data.folders import list_images
 from pipeline.data.sources import data_identity, load_dataset
 from pipeline.data.splits import split_rows
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(0)
 
@@ -268,3 +269,14 @@ def test_folders_of_classes_stay_classes(tmp_path: Path) -> None:
         loaded = load_dataset(settings(layout(tmp_path / str(i), *places)))
         assert loaded.classes == classes and loaded.parts is None
         assert any(word in line for line in loaded.remarks)
+
+
+def test_the_working_directory_is_refused_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`data.path=.` has no name of its own: the refusal has that of the folder."""
+    (tmp_path / "pets").mkdir()
+    monkeypatch.chdir(tmp_path / "pets")
+    with pytest.raises(DataError, match=r"there is no picture in it \(pets\); allowed: pets/class/picture.png"):
+        list_images(Path(), [])
+    save(Path(), "a.png", pixels(4, 4))
+    with pytest.raises(DataError, match=r"a.png lies in no folder of a class \(pets\)"):
+        list_images(Path(), [])

@@ -16,6 +16,7 @@ from pipeline.tracking.background import (
     start_upload,
     stop_uploads,
     sync_command,
+    uploads_go_on,
 )
 from pipeline.tracking.client import EMBEDDED
 from pipeline.tracking.runs import up_to_date
@@ -60,8 +61,9 @@ def test_a_process_that_dies_is_reported(tmp_path: Path, mlflow_store: str, uplo
 def test_stopped_uploads_leave_no_process(tmp_path: Path, mlflow_store: str, uploaders: Uploaders) -> None:
     """When a request is refused, the process is killed, and there is nothing to report."""
     start_upload(Tracking(True, mlflow_store), tmp_path)
-    assert len(uploaders()) == 1
+    assert len(uploaders()) == 1 and uploads_go_on()
     stop_uploads()
+    assert not uploads_go_on()
     assert uploaders() == []
     assert finish_uploads(None) == []
 
