@@ -16,6 +16,7 @@ from pipeline.analysis.bias_dynamics import (
     dynamics_table,
 )
 from pipeline.analysis.bias_wording import ablation_sentences, distance_sentences
+from pipeline.analysis.block_dependences import BlockDependence, block_dependences
 from pipeline.analysis.blocks import PooledArm
 from pipeline.analysis.curves import learning_curves
 from pipeline.analysis.difference_curves import difference_curves
@@ -26,13 +27,7 @@ from pipeline.analysis.run_warnings import ExcludedRun, RunWarning, excluded_run
 from pipeline.analysis.study import Study, load_study
 from pipeline.analysis.summary import seed_differences, summarize
 from pipeline.analysis.verdict import Verdict, numbers_of, verdict_word
-from pipeline.analysis.wording import (
-    BlockDependence,
-    Headline,
-    arm_sentences,
-    block_dependences,
-    headlines,
-)
+from pipeline.analysis.wording import Headline, arm_sentences, headlines
 from pipeline.store.runs import Run, RunStore
 
 
