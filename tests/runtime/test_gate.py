@@ -30,7 +30,7 @@ def raise_(error: Exception) -> int:
     ("error", "code", "line"),
     [
         (ConfigError("seeds", "\x1b[2J", "a count"), 2, r"seeds: \x1b[2J given; allowed: a count"),
-        (KeyError("a\nb"), 1, r"KeyError: 'a\nb' (log: "),
+        (KeyError("a\nb"), 1, "KeyError: a b (log: "),
         (RecursionError("deep"), 1, "RecursionError: deep (log: "),
         (MemoryError(), 1, "MemoryError"),
     ],
