@@ -1,6 +1,6 @@
 """What a study with declared looks promises, simulated: `uv run python -m tests.benchmarks.sequential`.
 
-Prints the tables of `tests/README.md` as Markdown. All parts take half an hour on one core; `parts="errors;power"`
+Prints the tables of `tests/README.md` as Markdown. All parts take 20 minutes on one core; `parts="errors;power"`
 makes only these, and `studies=200` simulates fewer. Parts: errors, skewed, coverage, power, naive, adastop, failures.
 """
 
