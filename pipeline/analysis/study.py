@@ -11,13 +11,11 @@ from pipeline.analysis.blocks import PooledArm, pool_arms
 from pipeline.analysis.curves import different_epochs, higher_is_better, measure_curves
 from pipeline.analysis.earlier import looks_at
 from pipeline.analysis.pairing import construction, mismatches
-from pipeline.config.metrics import RUN_LENGTHS, is_in_unit
+from pipeline.config.metrics import MARGIN, RUN_LENGTHS, is_in_unit
 from pipeline.errors import ConfigError, closest, require
 from pipeline.store.answers import read_answers
 from pipeline.store.designs import DeclaredDesign, Progress, read_progress
 from pipeline.store.runs import DamagedRun, Run, RunStore
-
-MARGIN = 0.005  # default of the largest difference of the metric that does not matter
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 CLASSES = ("binary", "multiclass")
+MARGIN = 0.005  # default of the largest difference of a metric that does not matter
 RUN_LENGTHS = ("epochs_run", "best_epoch")  # what a run that may stop early records besides
 _own_directions: dict[str, bool] = {}  # of metrics of the user's own code
 _TOP_K = re.compile(r"top_([1-9]\d*)")

@@ -6,11 +6,9 @@ typed again. `declare_designs` writes the design before the first run; `take_loo
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from pipeline.analysis.formatting import p_value
-from pipeline.analysis.looks import LookedArm, judge_looks
-from pipeline.analysis.study import MARGIN, load_study
-from pipeline.config.metrics import METRICS, RUN_LENGTHS, first_metric, fits_task, is_in_unit, metric_name
+from pipeline.config.metrics import MARGIN, METRICS, RUN_LENGTHS, first_metric, fits_task, is_in_unit, metric_name
 from pipeline.data.sources import load_dataset
 from pipeline.errors import ConfigError
 from pipeline.experiment.plan import Plan
@@ -26,6 +24,9 @@ from pipeline.store.designs import (
     write_looks,
 )
 from pipeline.store.runs import RunStore
+
+if TYPE_CHECKING:  # a sweep without a design must not wait for pandas
+    from pipeline.analysis.looks import LookedArm
 
 
 def by_store(plans: Sequence[Plan]) -> dict[RunStore, list[Plan]]:
@@ -137,7 +138,10 @@ def _is_complete(progress: Progress, store: RunStore) -> bool:
     )
 
 
-def _take_look(store: RunStore, progress: Progress) -> tuple[Progress, dict[str, LookedArm]]:
+def _take_look(store: RunStore, progress: Progress) -> "tuple[Progress, dict[str, LookedArm]]":
+    from pipeline.analysis.looks import judge_looks
+    from pipeline.analysis.study import load_study
+
     design, k = progress.design, len(progress.looks)
     declared = {arm.arm for arm in design.arms}
     study = load_study(store, design.baseline, design.metric, design.margin, keep=lambda run: run.arm in declared)
@@ -148,7 +152,7 @@ def _take_look(store: RunStore, progress: Progress) -> tuple[Progress, dict[str,
     return Progress(design, looks), judged
 
 
-def describe_look(progress: Progress, judged: dict[str, LookedArm], names: dict[str, str], study: str) -> str:
+def describe_look(progress: Progress, judged: "dict[str, LookedArm]", names: dict[str, str], study: str) -> str:
     """Say what a look has decided, and what goes on."""
     look, design = progress.looks[-1], progress.design
     of = f" of {study}" if study else ""
@@ -159,6 +163,8 @@ def describe_look(progress: Progress, judged: dict[str, LookedArm], names: dict[
     return f"look {len(progress.looks)} of {len(design.looks)}{of}, {look.seeds} seeds: {'; '.join(parts)}"
 
 
-def _why(looked: LookedArm) -> str:
+def _why(looked: "LookedArm") -> str:
+    from pipeline.analysis.formatting import p_value
+
     p = looked.p_equivalent_holm if looked.verdict == "equivalent" else looked.p_holm
     return "the same on every seed" if looked.verdict == "identical" else f"p {p_value(p, '= ')}"

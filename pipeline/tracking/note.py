@@ -39,7 +39,7 @@ def render_note(document: Mapping[str, Any], report: str, experiment_id: str, re
 
 def _compare_command(document: Mapping[str, Any], results: Path) -> str:
     """What to type for the same question; what is the default of every study is left out."""
-    from pipeline.analysis.study import MARGIN
+    from pipeline.config.metrics import MARGIN
 
     metric, margin = document["metric"], document["margin"]
     options = [f"study={document['study']}"]

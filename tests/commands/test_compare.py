@@ -15,8 +15,8 @@ import pytest
 from factories import CommandResult, put, put_all
 
 from pipeline import compare
-from pipeline.analysis.study import MARGIN
 from pipeline.compare import CompareOptions
+from pipeline.config.metrics import MARGIN
 from pipeline.config.options import command_line
 from pipeline.config.schema import PROJECT
 from pipeline.report.places import FILES
