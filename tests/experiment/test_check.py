@@ -72,7 +72,7 @@ def test_how_data_were_read_is_printed_once(tmp_path: Path, capsys: pytest.Captu
     said = [
         "mine.csv: separator ;, decimal comma",
         "mine.csv: column Unnamed: 0 counts rows and is left out (an index is no feature)",
-        "mine.csv: 30 rows, 1 features", "label: 2 classes (x, y)",
+        "mine.csv: 30 rows, 1 feature", "label: 2 classes (x, y)",
     ]  # fmt: skip
     assert [line for line in lines if line in said] == said
     run = run_arm(compose_config(*request)).runs[0]

@@ -239,7 +239,7 @@ def test_compare_names_the_arms_of_which_mlflow_has_another_mean(
         assert compare.main([*places, "figures=false"]) == 0
         assert capsys.readouterr().err == (
             "The report of s is not at ones: MLflow has the mean of other runs. "
-            f"To send it: uv run python -m pipeline.sync {' '.join(places)}\n"
+            f"To send it: uv run python -m pipeline.sync {places[0]}\n"
         )
     assert sync.main(places) == 0
     assert compare.main([*places, "figures=false"]) == 0
