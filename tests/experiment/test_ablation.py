@@ -248,8 +248,7 @@ def test_a_model_that_misses_its_stored_loss_gets_no_rows(
     output = cli(*QUICK, "seeds=2")
     assert (output.code, output.err) == (
         0,
-        "ablation of s: some rows are missing: zeros, seed 0: does not reproduce its stored test loss "
-        "(and 1 more)\n",
+        "ablation of s: some rows are missing: zeros, seed 0: does not reproduce its stored test loss (and 1 more)\n",
     )
     assert "Results:" in output.out
     assert not (tmp_path / "results" / "s" / ABLATION).exists()
