@@ -18,15 +18,15 @@ def look_sentence(verdict: Verdict, number: Number, progress: Progress) -> str:
     }
     how = "after" if verdict.verdict == "undecided" else "decided by"
     look = f"{how} look {verdict.look} of {len(progress.design.looks)} ({verdict.pairs} pairs of seeds)"
-    sentence = f"{verdict.arm}: {words[verdict.verdict]}, {look}: {_evidence(verdict, number)}"
+    sentence = f"{verdict.arm}: {words[verdict.verdict]}, {look}: {_evidence(verdict, number, progress.design.alpha)}"
     return f"{sentence}{_unbiased(verdict, number)}{_what_follows(verdict, progress)}."
 
 
-def _evidence(verdict: Verdict, number: Number) -> str:
+def _evidence(verdict: Verdict, number: Number, alpha: float) -> str:
     low, high = verdict.difference_ci_low, verdict.difference_ci_high
     interval = "no interval yet, since this look may spend too little"
     if low is not None and high is not None:
-        interval = f"repeated 95 % interval {number(low, '+')} to {number(high, '+')}"
+        interval = f"repeated {100 * (1 - alpha):g} % interval {number(low, '+')} to {number(high, '+')}"
     equivalent = verdict.verdict == "equivalent"
     p = (verdict.p_equivalent if equivalent else verdict.p_holm) or 0.0
     tests = "two one-sided tests " * equivalent
