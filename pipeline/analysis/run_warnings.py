@@ -97,7 +97,7 @@ def _about_looks(study: Study) -> Iterator[RunWarning]:
         seeds = f"{', '.join(map(str, looks[:-1]))} and {looks[-1]} seeds"
         sentence = (
             f"the answer was looked at with {seeds}, and a p that knows of one look only is too optimistic: those of "
-            f"{study.metric} allow for all {len(looks)} looks, the others do not. To look on until something shows, use until=decided."
+            f"{study.metric} allow for all {len(looks)} looks, the others do not. `until=decided` declares looks."
         )
         yield RunWarning("looked before", None, sentence, True)
 
