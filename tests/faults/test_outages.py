@@ -27,6 +27,7 @@ from pipeline.tracking.client import lock_file
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 ARMS = ("glorot_uniform,training.epochs=2", "no_bias,training.epochs=2")
+SHOWN = tuple(arm.partition(",")[0] for arm in ARMS)
 WAIT = 2.0  # tracking.wait of these sweeps
 SLACK = 3.0  # seconds in which a machine that is busy ends a process and reads what it said
 Figure = Callable[[str], None]
@@ -107,7 +108,7 @@ class Sweep:
         assert problem.startswith(f"Could not upload to MLflow at {self.uri}"), lines
         found = re.fullmatch(r"The results are safe\. (\d) arms? (is|are) unsent: (.*)\.", named)
         assert found, lines
-        arms = [f"{self.store.study}/{arm}" for arm in ARMS][-int(found[1]) :]
+        arms = [f"{self.store.study}/{name}" for name in SHOWN][-int(found[1]) :]
         assert found[3] == ", ".join(arms) and unsent in (None, len(arms)), lines
         assert command == f"To send what is missing: uv run python -m pipeline.sync {' '.join(self.options)}"
 
@@ -461,7 +462,7 @@ def test_sync_ends_when_it_is_told_to(sweep: Sweep, proxy: Proxy) -> None:
     assert end_of(interrupted) == (130, "interrupted (SIGINT)\n")
     assert time.monotonic() - start < SLACK
 
-    arms = ", ".join(f"{sweep.store.study}/{arm}" for arm in ARMS)
+    arms = ", ".join(f"{sweep.store.study}/{name}" for name in SHOWN)
     late = f"Could not upload to MLflow at {proxy.uri} within 4 s (wait). 2 arms are unsent: {arms}.\n"
     start = time.monotonic()
     code, err = end_of(start_command("pipeline.sync", *sweep.options, "wait=4"))
@@ -495,7 +496,7 @@ def test_compare_ends_in_time_with_its_report(trained_study: TrainedStudy, proxy
     assert fault.happened and ended.returncode == 0
     assert ended.stderr.splitlines()[-1] == (
         f"Could not upload to MLflow at {proxy.uri} within 6 s (wait): the report of iris-linear is unsent. "
-        f"To send it: uv run python -m pipeline.sync {' '.join(places)}"
+        f"To send it: uv run python -m pipeline.sync {places[0]}"
     )
     assert (tmp_path / "reports" / "iris-linear" / "report.html").is_file()
 

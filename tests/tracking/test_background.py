@@ -116,7 +116,7 @@ def test_a_sweep_ends_with_what_mlflow_did_not_take(
     printed = cli("data=iris", "model=linear", "seeds=1", "training.epochs=2", f"tracking.uri={closed_uri}")
     assert printed.code == 0
     assert f"Could not upload to MLflow at {closed_uri}: " in printed.err
-    assert "The results are safe. 1 arm is unsent: iris-linear/zeros,training.epochs=2.\n" in printed.err
+    assert "The results are safe. 1 arm is unsent: iris-linear/zeros.\n" in printed.err
     assert (
         f"To send what is missing: uv run python -m pipeline.sync results={tmp_path}/results uri={closed_uri}\n"
         in printed.err
