@@ -36,7 +36,7 @@ def test_the_verdict_is_sent_as_the_command_sends_it(
     arms = client.search_runs([experiment.experiment_id], "tags.role = 'arm'")
     assert {run.data.tags["arm"]: run.data.tags["verdict"] for run in arms} == {
         "zeros": "baseline",
-        "ones": "undecided",
+        "ones": "identical",
     }
     assert {run.data.tags["mlflow.source.name"] for run in arms} == {"pipeline.api.compare_initializers"}
     assert all(client.list_artifacts(run.info.run_id, "report") for run in arms)

@@ -4,6 +4,7 @@ Source: Mathieu, Della Vecchia, Shilova, Centa de Medeiros, Kohler, Maillard and
 Statistical Testing for Sound Comparisons of Deep RL Agents".
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,9 @@ def beside_adastop(
 
 def run_adastop(arm: np.ndarray, base: np.ndarray, alpha: float, seed: int) -> tuple[bool, int]:
     """Run AdaStop on values [30] of two arms: whether it finds a difference, and the seeds per arm that it used."""
-    from adastop import MultipleAgentsComparator
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an escape in its source, where it is compiled anew
+        from adastop import MultipleAgentsComparator
 
     test = MultipleAgentsComparator(n=GROUP, K=GROUPS, B=10_000, alpha=alpha, seed=seed)
     for n in LOOKS:

@@ -174,7 +174,7 @@ def check_refusal(arguments: list[str], line: str) -> None:
     assert len(message) <= 301, line
     assert "Traceback" not in line and "(log: " not in line, line
     words = {word for argument in arguments for word in argument.lstrip("+~-").replace("=", " ").split()[:1]}
-    heads = {word.split(".")[0].split("@")[0] for word in words} | {word[:20] for word in words}
+    heads = {part for word in words for part in word.split(".")[0].split("@")} | {word[:20] for word in words}
     assert (
         any(head in line for head in heads)
         or any(printable(a.strip())[:20] in line for a in arguments)

@@ -52,7 +52,9 @@ def test_a_signal_at_any_moment_ends_a_command_in_one_line(
         line = f"interrupted ({number.name}){KEPT if module == 'pipeline.train' else ''}\n"
         for delay in DELAYS:
             code, errors = run_until(module, options, delay, number)
-            assert (code, errors) in ((128 + number, line), (done.returncode, done.stderr)), f"after {delay} s"
+            too_early = [(-number, "")] * (delay < 0.05)  # on a busy machine: the module's first line has not run yet
+            expected = [(128 + number, line), (done.returncode, done.stderr), *too_early]
+            assert (code, errors) in expected, f"after {delay} s"
             interrupted += code == 128 + number
     assert interrupted >= 8
     figure(f"{module}: {interrupted} of {2 * len(DELAYS)} signals came in time, each with one line")

@@ -195,7 +195,8 @@ def test_figures_for_a_column_are_as_wide_as_one(comparison: Comparison, tmp_pat
     many = dataclasses.replace(
         comparison, drawn_trajectories=trajectories(arms, 3), drift=drift(arms, 3), quantiles=quantiles(arms),
         study=dataclasses.replace(
-            comparison.study, arms=[dataclasses.replace(comparison.study.arms[0], name=arm) for arm in arms]
+            comparison.study,
+            arms=[*comparison.study.arms, *(dataclasses.replace(comparison.study.arms[0], name=arm) for arm in arms)],
         ),
     )  # fmt: skip
     write_report(many, tmp_path / "r", pdf=True)
