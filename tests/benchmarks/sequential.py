@@ -91,8 +91,8 @@ def powers(studies: int) -> None:
     best, least = best_boundaries(LOOKS, 0.77), [percent(wald_bound(one)) for one in (0.8, 0.77)]
     print(
         "At effect 1, a power of 77 % with 60 % of the seeds was not reached. The best boundaries found for these "
-        f"looks, without stops for futility, use {percent(best[1])} of them for {percent(best[0])} power. No test whatever uses fewer on "
-        f"average than {least[0]} for 80 % and {least[1]} for 77 % power (Wald and Wolfowitz), and the one that does "
+        f"looks, without stops for futility, use {percent(best[1])} of them for {percent(best[0])} power. "
+        f"No test whatever uses fewer on average than {least[0]} for 80 % and {least[1]} for 77 % power (Wald and Wolfowitz), and the one that does "
         "looks after each seed and has no most seeds.\n"
     )
 
