@@ -92,8 +92,8 @@ def powers(studies: int) -> None:
     print(
         "At effect 1, a power of 77 % with 60 % of the seeds was not reached. The best boundaries found for these "
         f"looks, without stops for futility, use {percent(best[1])} of them for {percent(best[0])} power. "
-        f"No test whatever uses fewer on average than {least[0]} for 80 % and {least[1]} for 77 % power (Wald and Wolfowitz), and the one that does "
-        "looks after each seed and has no most seeds.\n"
+        f"No test whatever uses fewer on average than {least[0]} for 80 % and {least[1]} for 77 % power "
+        "(Wald and Wolfowitz), and the one that does looks after each seed and has no most seeds.\n"
     )
 
 
