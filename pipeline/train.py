@@ -24,6 +24,7 @@ from pipeline.config.overrides import (
     validate_overrides,
 )
 from pipeline.config.schema import CONF
+from pipeline.config.tuning_sweep import expand_tuning
 from pipeline.errors import ConfigError
 from pipeline.experiment.hydra_callback import begin_request, current_request
 from pipeline.experiment.hydra_settings import check_callbacks
@@ -66,6 +67,8 @@ def _run_request(arguments: Arguments) -> int:
     begin_request()
     error, overrides = None, arguments.overrides
     try:
+        arguments = expand_tuning(arguments)
+        overrides = arguments.overrides
         validate_overrides(overrides, arguments.folders)
         refuse_unswept(arguments)
         refuse_listed_defaults(arguments)

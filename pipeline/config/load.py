@@ -19,6 +19,7 @@ from pipeline.config.interpolation import resolve_settings
 from pipeline.config.messages import explain_omegaconf
 from pipeline.config.schema import CONF, DEVICES, LONGEST_WAIT, TASKS, Config, Settings
 from pipeline.config.stopping import complete_stop
+from pipeline.config.tuning import check_tune
 from pipeline.errors import ConfigError, require
 from pipeline.installation import command_text
 
@@ -91,7 +92,7 @@ def load_config(composed: DictConfig, overrides: list[str]) -> Config:
     _check_values(config)
     training = replace(config.training, stop=complete_stop(config.training.stop))
     config = replace(config, training=training, seeds=parse_seeds(config.seeds), overrides=tuple(overrides))
-    return replace(config, design=complete_design(config))
+    return replace(config, design=complete_design(config), tune=check_tune(config))
 
 
 def null_initializer() -> ConfigError:

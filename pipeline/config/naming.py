@@ -19,6 +19,7 @@ NOT_IN_ARM = (
     "seeds",
     "until",
     "design",
+    "tune",
     "use_bias",
     "bias_initializer",
     "code",

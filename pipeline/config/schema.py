@@ -200,6 +200,9 @@ class Settings:
     """A count (10: the seeds 0 to 9) or a list such as `[3,7]`."""
     until: str | None = None
     """`decided`: train more seeds, look by look, until every arm is decided, see `design`; null: train `seeds`."""
+    tune: Any | None = None
+    """Train each arm at several values of one or two numbers, to compare each at its best: `optimizer.learning_rate`,
+    or `{optimizer.learning_rate:[0.001,0.01]}`, the shared value first; see below."""
     keep_model: bool = False
     """Keep each run's trained model as `after.keras`, and the arm's best seed's in MLflow."""
     show_weights: bool = False

@@ -138,6 +138,11 @@ def equivalence(differences: np.ndarray, margin: float) -> float:
 
     Equal differences leave a t test no spread. Their p is 1 / 2^n, as if only their signs were known.
     """
+    return float(np.max([equivalence_above(side, -margin) for side in (differences, np.negative(differences))]))
+
+
+def equivalence_above(differences: np.ndarray, bound: float) -> float:
+    """Return p of the one-sided t test that the mean of differences [n] lies above a bound, see `equivalence`."""
     from scipy.special import stdtr
 
     differences = np.asarray(differences, np.float64)
@@ -145,9 +150,9 @@ def equivalence(differences: np.ndarray, margin: float) -> float:
     if n < 2:
         return np.nan
     if np.ptp(differences) == 0:
-        return 0.5**n if abs(differences[0]) < margin else 1.0
-    mean, error = differences.mean(), differences.std(ddof=1) / np.sqrt(n)
-    return float(max(stdtr(n - 1, -(mean + margin) / error), stdtr(n - 1, (mean - margin) / error)))
+        return 0.5**n if differences[0] > bound else 1.0
+    error = differences.std(ddof=1) / np.sqrt(n)
+    return float(stdtr(n - 1, (bound - differences.mean()) / error))
 
 
 def excludes_failures(differences: np.ndarray, margin: float) -> bool:
