@@ -3,12 +3,13 @@
 Options, each `key=value`: study (one, or several with commas; default: the only one there is), baseline (zeros), metric
 (what the verdict is about; test_accuracy, or test_mae; best_val_accuracy, ...: see summary.csv), margin (the largest
 difference of that metric that does not matter; 0.005, of an error in the target's unit 0.5 % of it), threshold (the
-level of epochs_to_val_accuracy; default: 95 % of the baseline's progress), figures (false: draw none, for a quick
-look), pdf (true: draw them as PDF too, as wide as a column of print), results (results), reports (reports, beside
-the results; for results=KILLS it is KILLS-reports), mlflow (false: do not upload the comparison to MLflow), uri (of the
-MLflow store that has the study; default: MLFLOW_TRACKING_URI where it is set, else the embedded store), wait (most
-seconds that the upload may take; 30). With -q, only what went wrong is printed. Exit code 1: a file cannot be read or
-written; 2: nothing to compare.
+level of epochs_to_val_accuracy; default: 95 % of the baseline's progress), tune (a setting such as
+optimizer.learning_rate: compare each arm at its best value, which other seeds chose than judge it; see conf/README.md),
+figures (false: draw none, for a quick look), pdf (true: draw them as PDF too, as wide as a column of print), results
+(results), reports (reports, beside the results; for results=KILLS it is KILLS-reports), mlflow (false: do not upload the
+comparison to MLflow), uri (of the MLflow store that has the study; default: MLFLOW_TRACKING_URI where it is set, else
+the embedded store), wait (most seconds that the upload may take; 30). With -q, only what went wrong is printed. Exit
+code 1: a file cannot be read or written; 2: nothing to compare.
 
 Writes into `<reports>/<study>/`: report.html (one file, works offline), answer.md, comparison.json (for programs),
 answer.tex, methods.md and references.bib (for a paper), figures/*.png and *.svg, summary.csv, differences.csv,
@@ -30,6 +31,7 @@ from functools import partial
 
 from pipeline.config.options import QUIET, check_wait, command_line, parse_options
 from pipeline.config.schema import PROJECT, Tracking, expand_home
+from pipeline.config.tuning import read_tune
 from pipeline.errors import require
 from pipeline.report.render import rendering, stop_renderer
 from pipeline.runtime.gate import guard
@@ -49,6 +51,7 @@ class CompareOptions:
     metric: str = ""
     margin: float | None = None
     threshold: float | None = None
+    tune: str = ""
     figures: bool = True
     pdf: bool = False
     results: str = "results"
@@ -77,6 +80,7 @@ def _compare(arguments: Sequence[str]) -> int:
         return 0
     require(options.margin is None or 0 < options.margin < math.inf, "margin", options.margin, "a positive number")
     check_wait("wait", options.wait)
+    tune = read_tune(options.tune) if options.tune else None
     results = PROJECT / expand_home(options.results)
     reports = PROJECT / expand_home(options.reports) if options.reports else reports_beside(results)
     stores = choose_studies(results, options.study)
@@ -86,6 +90,7 @@ def _compare(arguments: Sequence[str]) -> int:
         from pipeline.report.write import report_studies
 
         question = {key: getattr(options, key) for key in ("baseline", "metric", "margin", "threshold")}
+        question["tune"] = tune
         asked = replace(options, mlflow=True, uri="", wait=30)  # these change no report
         command = partial(command_line, "compare", asked)
         written = list(report_studies(stores, reports, command, options.figures, options.pdf, **question))

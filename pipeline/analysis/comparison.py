@@ -1,7 +1,7 @@
 """The comparison of a study's arms: the answer, its evidence, and the tables the figures are drawn from."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -26,8 +26,11 @@ from pipeline.analysis.look_wording import look_sentence
 from pipeline.analysis.run_warnings import ExcludedRun, RunWarning, excluded_runs, run_warnings
 from pipeline.analysis.study import Study, load_study
 from pipeline.analysis.summary import seed_differences, summarize
+from pipeline.analysis.tuning import TunedArm
+from pipeline.analysis.tuning_answer import TuningAnswer, tuning_answers, tuning_curve
 from pipeline.analysis.verdict import Verdict, numbers_of, verdict_word
 from pipeline.analysis.wording import Headline, arm_sentences, headlines
+from pipeline.config.tuning import Values
 from pipeline.store.runs import Run, RunStore
 
 
@@ -57,6 +60,8 @@ class Comparison:
     drawn_trajectories: pd.DataFrame  # see `bias_dynamics.drawn_trajectories`
     ablation: pd.DataFrame  # see `ablation.ablation_over_seeds`
     dead_units: pd.DataFrame  # see `ablation.dead_shares`
+    tunings: Sequence[TuningAnswer] = ()  # where arms are compared at their best
+    tuning_curve: pd.DataFrame = field(default_factory=pd.DataFrame)  # see `tuning_answer.tuning_curve`
 
     @property
     def compared(self) -> list[Verdict]:
@@ -65,9 +70,12 @@ class Comparison:
 
     @property
     def answer(self) -> list[str]:
-        """The headline, where the answer depends on the block, and the headlines of the blocks."""
-        first, *others = (headline.sentence for headline in self.headlines)
-        return [first, *(dependence.sentence for dependence in self.block_dependences), *others]
+        """The headline, what tuning changes, where the answer depends on the block, and the headlines of the blocks."""
+        told = {answer.shared_block for answer in self.tunings}
+        first, *others = self.headlines
+        tuning = [sentence for answer in self.tunings for sentence in answer.sentences]
+        dependences = [dependence.sentence for dependence in self.block_dependences]
+        return [first.sentence, *tuning, *dependences, *(h.sentence for h in others if h.block not in told)]
 
     @property
     def sentences(self) -> list[str]:
@@ -88,9 +96,10 @@ def compare_study(
     margin: float | None = None,
     threshold: float | None = None,
     keep: Callable[[Run], bool] | None = None,
+    tune: Mapping[str, Values] | None = None,
 ) -> Comparison:
     """Compare the arms of a study. For the arguments and the ConfigError they can raise, see `study.load_study`."""
-    study = load_study(store, baseline, metric, margin, threshold, keep)
+    study = load_study(store, baseline, metric, margin, threshold, keep, tune)
     runs = sorted((run for arm in study.arms for run in arm.runs), key=lambda run: (run.arm, run.seed))
     summary = summarize(study)
     rows = plain_rows(summary.loc[summary["metric"] == study.metric])
@@ -100,9 +109,10 @@ def compare_study(
     distances = arm_distances(trajectories, study.arms)
     ablation = ablation_over_seeds(_sort_by_arm(study, load_ablation(store, runs)), study.metric)
     baseline_arms = {arm.name for arm in study.arms if arm.setting == baseline}
+    said = headlines(verdicts, baseline)
     return Comparison(
         study=study,
-        headlines=headlines(verdicts, baseline),
+        headlines=said,
         block_dependences=block_dependences(block_interactions(study), verdicts, number),
         verdicts=verdicts,
         warnings=run_warnings(study),
@@ -120,6 +130,8 @@ def compare_study(
         drawn_trajectories=drawn_trajectories(study.arms),
         ablation=ablation,
         dead_units=dead_shares(_sort_by_arm(study, load_dead_units(store, runs))),
+        tunings=tuning_answers(study, verdicts, said, number),
+        tuning_curve=tuning_curve(study),
     )
 
 
@@ -133,7 +145,8 @@ def _verdicts(study: Study, rows: list[Row]) -> list[Verdict]:
         # An arm without a row has complete runs, but none with the metric.
         row = by_arm.get(arm.name, {"seeds": 0, "diverged": len(arm.diverged), "verdict": "not compared"})
         verdict = Verdict(
-            arm=arm.name, setting=arm.setting, block=arm.block, pooled=isinstance(arm, PooledArm),
+            arm=arm.name, setting=arm.setting, block=arm.block,
+            pooled=isinstance(arm, PooledArm | TunedArm), tuned=isinstance(arm, TunedArm),
             metric=study.metric, verdict=verdict_word(row, arm.name in baselines), margin=study.margin,
             **numbers_of(row),
         )  # fmt: skip

@@ -8,6 +8,8 @@ from pipeline.analysis.blocks import PooledArm
 from pipeline.analysis.look_wording import describe_looks
 from pipeline.analysis.pairing import irrelevant_in_both, start_offsets
 from pipeline.analysis.study import Study
+from pipeline.analysis.tuning import spell_point
+from pipeline.analysis.tuning_edges import edges
 from pipeline.store.runs import describe_unsealed
 from pipeline.store.studies import group_damaged
 
@@ -61,6 +63,7 @@ def run_warnings(study: Study) -> list[RunWarning]:
         warnings += _about_runs(arm, study.metric)
         warnings += _about_pairs(study, arm)
         warnings += _about_moving_means(study, arm)
+    warnings += _about_tuning(study)
     for block, epochs in study.block_epochs.items():
         numbers = " and ".join(map(str, epochs))
         sentence = f"runs of {numbers} epochs are compared; their learning curves are not."
@@ -70,6 +73,25 @@ def run_warnings(study: Study) -> list[RunWarning]:
     warnings += [*_about_looks(study), *_about_test_rows(study), *_about_stopping(study), *_about_own_biases(study),
                  *_about_seals(study)]  # fmt: skip
     return warnings
+
+
+def _about_tuning(study: Study) -> Iterator[RunWarning]:
+    """Bias settings and seeds that tuning leaves out, values that diverged, and the ends of the grid."""
+    for family in study.tuned:
+        for setting, why in family.left_out.items():
+            yield RunWarning("not tuned", setting, f"{setting} is not compared at its best: {why}.", True)
+        if family.seeds_left_out:
+            sentence = (
+                f"{_seeds(list(family.seeds_left_out))} neither choose nor judge, since not every arm has them at "
+                "every value with the same start."
+            )
+            yield RunWarning("seeds not tuned", None, sentence)
+        for arm in family.arms:
+            if unable := [spell_point(family.keys, point) for point in family.points if point not in arm.points]:
+                sentence = f"{arm.setting} was not tuned to {', '.join(unable)}, where some seed diverged."
+                yield RunWarning("diverged where tuned", arm.name, sentence)
+        for ends in edges(study.name, family):
+            yield RunWarning("edge of the grid", None, ends, True)
 
 
 def _about_looks(study: Study) -> Iterator[RunWarning]:

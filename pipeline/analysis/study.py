@@ -11,7 +11,9 @@ from pipeline.analysis.blocks import PooledArm, pool_arms
 from pipeline.analysis.curves import different_epochs, higher_is_better, measure_curves
 from pipeline.analysis.earlier import looks_at
 from pipeline.analysis.pairing import construction, mismatches
+from pipeline.analysis.tuning import TunedArm, TunedFamily, tune_arms
 from pipeline.config.metrics import MARGIN, RUN_LENGTHS, is_in_unit
+from pipeline.config.tuning import Values
 from pipeline.errors import ConfigError, closest, require
 from pipeline.store.answers import read_answers
 from pipeline.store.designs import DeclaredDesign, Progress, read_progress
@@ -26,7 +28,7 @@ class Study:
     difference of it that does not matter. damaged: the runs that do not count. progress: how far the declared design
     has come whose question this is; None without a design, or for another question. design: the declared one, whatever
     is asked. undeclared: the arms that it leaves out. answers: the seeds of each arm in the answers that were given
-    before, see `earlier`.
+    before, see `earlier`. tuned: the arms at their best, where that is asked for, see `tuning`.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Study:
     design: DeclaredDesign | None = None
     undeclared: Sequence[str] = ()
     answers: Sequence[Mapping[str, Sequence[int]]] = ()
+    tuned: Sequence[TunedFamily] = ()
 
     @property
     def arm_names(self) -> list[str]:
@@ -82,13 +85,15 @@ class Study:
 
     @cached_property
     def compared_arms(self) -> list[ComparedArm]:
-        """The pooled arms, then the arms."""
+        """The tuned arms, in their absence the pooled ones, then the arms."""
+        if self.tuned:
+            return [*(arm for family in self.tuned for arm in family.arms), *self.arms]
         return [*self.pooled_arms, *self.arms]
 
     @cached_property
     def baselines(self) -> dict[str, ComparedArm]:
         """Block -> its baseline arm, where it has one; pooled ones included."""
-        return {arm.block: arm for arm in self.compared_arms if arm.setting == self.baseline}
+        return {arm.block: arm for arm in (*self.compared_arms, *self.pooled_arms) if arm.setting == self.baseline}
 
     @cached_property
     def block_epochs(self) -> dict[str, list[int]]:
@@ -113,6 +118,8 @@ class Study:
 
     def mismatches(self, arm: ComparedArm) -> dict[int, list[str]]:
         """The seeds on which an arm and its baseline started differently, see `pairing.mismatches`."""
+        if isinstance(arm, TunedArm):  # none of its seeds started differently
+            return {}
         if arm.name not in self._mismatches:
             baseline = self.baseline_of(arm)
             self._mismatches[arm.name] = mismatches(arm, baseline) if baseline else {}
@@ -154,12 +161,14 @@ def load_study(
     margin: float | None = None,
     threshold: float | None = None,
     keep: Callable[[Run], bool] | None = None,
+    tune: Mapping[str, Values] | None = None,
 ) -> Study:
     """Read a study and measure its learning curves.
 
     baseline, metric, margin: empty or None for those that the study declared in a design; without one for zeros, the
     model's first test metric and the default, see `_default_margin`. threshold: see
-    `curves.measure_curves`. keep: which runs to take; None: all.
+    `curves.measure_curves`. keep: which runs to take; None: all. tune: compare each arm at its best, see
+    `tuning.tune_arms`.
     Raises ConfigError when there is no complete run, no arm with the setting `baseline`, no
     run with the metric, or no seed in common.
     """
@@ -183,7 +192,13 @@ def load_study(
         raise ConfigError(f"metric: no run of {store.study} has {metric}; {closest(metric, metrics)}")
     margin = _default_margin(arms, baseline, metric) if margin is None else margin
     asked = progress if is_asked else None
-    study = Study(store.study, baseline, metric, margin, arms, damaged, asked, design, undeclared, read_answers(store))
+    if asked is not None and tune:
+        raise ConfigError(
+            f"tune: given for {store.study}, which until=decided declared without; allowed: another study"
+        )
+    tuned = tune_arms(store.study, arms, baseline, metric, tune) if tune else ()
+    answers = read_answers(store)
+    study = Study(store.study, baseline, metric, margin, arms, damaged, asked, design, undeclared, answers, tuned)
     _require_common_seed(study)
     return study
 

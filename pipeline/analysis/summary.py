@@ -11,9 +11,11 @@ from pipeline.analysis.earlier import correct_for_looks, corrected_equivalence
 from pipeline.analysis.looks import LookedArm, judge_looks
 from pipeline.analysis.pairing import have_same_curves
 from pipeline.analysis.study import Study
+from pipeline.analysis.tuning import TunedArm
 from pipeline.analysis.verdict import direction, judge
 from pipeline.stats.intervals import ALPHA, describe_sample
 from pipeline.stats.paired import compare_paired, compare_unpaired, equivalence, holm, paired_differences
+from pipeline.stats.tuning import compare_tuned, equivalent_tuned
 
 # Name in `stats` -> column of the table.
 OVER_SEEDS = {"low": "ci_low", "high": "ci_high"}
@@ -29,6 +31,8 @@ def summarize(study: Study) -> pd.DataFrame:
     arms were compared unpaired), largest_difference (of a pair, without its sign), p_holm and p_equivalent (corrected
     over the arms of a block), family (their number), verdict, seeds_needed, same_curves, construction. Arms are
     tested for equivalence by `study.metric` alone, since the margin is in its unit.
+
+    Arms at their best (`tuning`) have rows of `study.metric` alone, by which they were chosen.
 
     Where that is the metric of a declared design, its arms are compared by the seeds of the looks they took part in,
     and p, p_holm, p_equivalent, the interval and the verdict are those of the design, see `looks`. Then there are
@@ -47,8 +51,11 @@ def summarize(study: Study) -> pd.DataFrame:
             if base is not None and values and base.values(metric):
                 is_declared = study.progress is not None and metric == study.metric
                 seeds = looked[arm.parts[0].folder].seeds if is_declared else study.paired_seeds(arm, metric)
-                row |= _compare(arm, base, metric, list(seeds))
-                if metric == study.metric and not is_declared and seeds:
+                if isinstance(arm, TunedArm) and isinstance(base, TunedArm):
+                    row |= _compare_tuned(study, arm, base)
+                else:
+                    row |= _compare(arm, base, metric, list(seeds))
+                if metric == study.metric and not is_declared and seeds and not isinstance(arm, TunedArm):
                     _account_for_looks(study, row, arm, base)
                 row["construction"] = study.construction(arm, list(seeds))
                 families.setdefault(arm.family, []).append(row)
@@ -91,6 +98,20 @@ def _compare(arm: ComparedArm, base: ComparedArm, metric: str, seeds: list[int])
     return {"baseline": base.name} | columns | {"differences": differences}
 
 
+def _compare_tuned(study: Study, arm: TunedArm, base: TunedArm) -> dict[str, Any]:
+    """The same of an arm at its best, see `stats.tuning`. Several looks share the level evenly (Bonferroni)."""
+    looks = study.earlier_looks(arm, arm.seeds)[1]
+    statistics = compare_tuned(arm.result, base.result, study.higher_is_better, 1 - ALPHA / len(looks))
+    columns = {AGAINST_BASELINE.get(name, name): value for name, value in statistics.items()}
+    row = {"baseline": base.name} | columns | {"same_curves": arm.curve_digests() == base.curve_digests()}
+    row |= {"differences": paired_differences(arm.result.judged, base.result.judged)[0]}
+    row |= {"p_margin": equivalent_tuned(arm.result, base.result, study.margin)}
+    if len(looks) > 1:
+        row |= {"p_uncorrected": row["p"], "p": min(1.0, row["p"] * len(looks)), "level": ALPHA / len(looks)}
+        row |= {"looks": ", ".join(map(str, looks))}
+    return row
+
+
 def _account_for_looks(study: Study, row: dict[str, Any], arm: ComparedArm, base: ComparedArm) -> None:
     """Correct a row for the answers that were given before seeds were added, see `earlier`."""
     seeds, looks = study.earlier_looks(arm, study.paired_seeds(arm, study.metric))
@@ -103,8 +124,7 @@ def _account_for_looks(study: Study, row: dict[str, Any], arm: ComparedArm, base
 def _judge_family(family: list[dict[str, Any]], higher_is_better: bool, margin: float) -> None:
     """Correct the p of the arms compared together, and add what follows from it to their rows."""
     p_equivalent = [
-        corrected_equivalence(equivalence(row["differences"], margin), row.pop("level", ALPHA)) if margin else np.nan
-        for row in family
+        corrected_equivalence(_p_margin(row, margin), row.pop("level", ALPHA)) if margin else np.nan for row in family
     ]
     corrected = zip(family, holm([row["p"] for row in family]), holm(p_equivalent), strict=True)
     for row, p, p_equal in corrected:
@@ -119,6 +139,10 @@ def _judge_family(family: list[dict[str, Any]], higher_is_better: bool, margin: 
         row |= {
             "p_holm": p, "p_equivalent": p_equal, "family": len(family), "verdict": verdict, "seeds_needed": seeds,
         }  # fmt: skip
+
+
+def _p_margin(row: dict[str, Any], margin: float) -> float:
+    return row.pop("p_margin") if "p_margin" in row else equivalence(row["differences"], margin)
 
 
 def _judge_by_design(row: dict[str, Any], looked: LookedArm) -> None:

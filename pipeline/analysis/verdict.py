@@ -22,7 +22,8 @@ class Verdict:
     `NOT_COMPARED`: baseline, diverged (on every seed), not compared (its block has no baseline, or no run has the
     metric).
     baseline: the arm it is compared with. block: the overrides besides the bias setting, or the blocks it is pooled
-    over. pooled: whether it stands for several blocks.
+    over. pooled: whether it stands for several blocks. tuned: whether it is an arm at the best of several values, see
+    `tuning`; it is pooled, too.
     seeds: complete runs that have the metric. diverged: seeds that diverged. censored: see `curves`.
     mean, std, ci_low, ci_high: over these seeds, with Student's 95 % interval. pairs: seeds paired with the baseline; 0
     where the arms are compared unpaired. difference: mean difference from the baseline, with its 95 % interval.
@@ -43,6 +44,7 @@ class Verdict:
     setting: str
     block: str
     pooled: bool
+    tuned: bool
     metric: str
     verdict: str
     baseline: str | None
@@ -88,7 +90,13 @@ class Verdict:
     @property
     def short_baseline(self) -> str | None:
         """The baseline's name without the blocks it is pooled over, which the arm's name ends in as well."""
-        return self.baseline.removesuffix(f" over {self.block}") if self.pooled and self.baseline else self.baseline
+        if not self.pooled or not self.baseline:
+            return self.baseline
+        return (
+            self.baseline.partition(" at its best")[0]
+            if self.tuned
+            else self.baseline.removesuffix(f" over {self.block}")
+        )
 
     @property
     def short_name(self) -> str:

@@ -60,7 +60,9 @@ def _headline(family: list[Verdict], factors: Sequence[str]) -> Headline:
     what = first.block
     if what.endswith("blocks") and factors:
         what += f", which differ in {' and '.join(filter(None, [', '.join(factors[:-1]), factors[-1]]))}"
-    if first.pooled and decision == "undecided":
+    if first.tuned:
+        sentence = f"With each arm {first.block}, {sentence[0].lower()}{sentence[1:]}"
+    elif first.pooled and decision == "undecided":
         sentence = f"Undecided on average over {what}{sentence.removeprefix('Undecided')}"
     elif first.pooled:
         sentence = f"On average over {what}, {sentence[0].lower()}{sentence[1:]}"
@@ -235,6 +237,8 @@ def _excluded_zero(verdict: Verdict) -> str:
 
 def _what_would_decide(verdict: Verdict, few_said: bool) -> str:
     """How many seeds would decide, as far as that is known."""
+    if verdict.tuned:
+        return "more seeds would tell more, and choose better"
     pairs, fewest = verdict.pairs or 0, fewest_seeds(ALPHA / (verdict.family or 1))
     if not pairs:
         return "the same seeds in both arms would tell more"

@@ -65,6 +65,15 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def wider(key: str, values: Values, upwards: bool) -> Values:
+    """The values, ascending, and one more half a decade beyond one end, as far as that is a value."""
+    end = values[-1] if upwards else values[0]
+    beyond = float(f"{end * 10 ** (0.5 if upwards else -0.5):.0e}")
+    if all(isinstance(value, int) for value in values) and key_types().get(key) is int:
+        beyond = int(beyond)
+    return tuple(sorted({*values, *([beyond] if beyond > 0 else [])}))
+
+
 def around(key: str, configured: Any) -> Values:
     """Five values half a decade apart around the configured one, the others in one digit: 0.0001, 0.0003, 0.001, ..."""
     if not is_number(configured) or configured <= 0:

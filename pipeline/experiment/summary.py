@@ -171,6 +171,8 @@ def print_next_steps(outcomes: Sequence[Outcome], all_uploaded: bool) -> None:
     studies = ",".join(sorted({outcome.plan.config.study for outcome in outcomes}))
     results = outcomes[0].plan.store.results
     options = [f"study={studies}", *([] if results == PROJECT / "results" else [f"results={results}"])]
+    if tuned := next((outcome.plan.config.tune for outcome in outcomes if outcome.plan.config.tune), None):
+        options.append(f"tune={','.join(tuned)}")
     if tracking.enabled and (uri := store_uri(tracking)) != store_uri(Tracking()):
         options.append(f"uri={hide_passwords(uri)}")
     print(f"The answer: {command_text('compare', uv=True)} {shlex.join(options)}")

@@ -45,6 +45,7 @@ def comparison_document(comparison: "Comparison") -> dict[str, Any]:
         "sentences": comparison.sentences,
         "headlines": [asdict(headline) for headline in comparison.headlines],
         "block_dependences": [asdict(dependence) for dependence in comparison.block_dependences],
+        "tunings": [asdict(answer) for answer in comparison.tunings],
         "verdicts": [asdict(verdict) for verdict in comparison.verdicts],
         "warnings": [asdict(warning) for warning in comparison.warnings],
         "excluded_runs": [asdict(run) for run in comparison.excluded_runs],

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from pipeline.analysis.arms import Arm, seed_spans
+from pipeline.analysis.commands import recorded_of, training_commands
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.formatting import p_value
-from pipeline.report.commands import recorded_of, training_commands
 from pipeline.report.settings import Pairs
 from pipeline.report.training import describe_training
 from pipeline.store.runs import Run

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from altair.typing import ChartType
 
 from pipeline.analysis.across_studies import rank_arms
 from pipeline.analysis.bias_dynamics import write_bias_values
@@ -16,6 +17,7 @@ from pipeline.report.document import FILE, render_document
 from pipeline.report.figures.biases import bias_distributions, bias_trajectories, drift_heatmap
 from pipeline.report.figures.performance import difference_curves, forest, learning_curves, paired_differences
 from pipeline.report.figures.theme import for_print
+from pipeline.report.figures.tuning import tuned_values
 from pipeline.report.html import render_page
 from pipeline.report.latex import render_latex
 from pipeline.report.markdown import render_markdown
@@ -105,8 +107,10 @@ def make_charts(comparison: Comparison) -> Iterator[tuple[str, Any]]:
     study = comparison.study
     arms = {arm.name: arm.setting for arm in study.arms}
     if comparison.compared:
-        both = arms | {arm.name: arm.setting for arm in study.pooled_arms}
-        yield "intervals", forest(comparison.chosen, both, study.margin, study.higher_is_better)
+        both = arms | {arm.name: arm.setting for arm in study.compared_arms}
+        yield "intervals", forest(_in_forest(comparison), both, study.margin, study.higher_is_better)
+    if not comparison.tuning_curve.empty:
+        yield "tuning", _tuning_chart(comparison)
     pairs = comparison.differences.loc[comparison.differences["metric"] == study.metric]
     if not pairs.empty:
         yield "paired_differences", paired_differences(pairs, arms, study.higher_is_better)
@@ -119,6 +123,21 @@ def make_charts(comparison: Comparison) -> Iterator[tuple[str, Any]]:
         yield "trajectories", bias_trajectories(comparison.drawn_trajectories, arms)
     if not comparison.drift.empty:
         yield "drift", drift_heatmap(comparison.drift, arms)
+
+
+def _in_forest(comparison: Comparison) -> pd.DataFrame:
+    """The rows of the summary that are drawn: where arms were tuned, those at their best and at the shared value."""
+    rows = comparison.chosen
+    blocks = [block for answer in comparison.tunings for block in (answer.block, answer.shared_block)]
+    return rows.loc[rows["block"].isin(blocks)] if blocks else rows
+
+
+def _tuning_chart(comparison: Comparison) -> ChartType:
+    answers, curve = comparison.tunings, comparison.tuning_curve
+    shared = {family.rest: family.shared[0] for family in comparison.study.tuned}
+    first = answers[0]
+    settings = list(dict.fromkeys(curve["arm"]))
+    return tuned_values(curve, settings, first.keys, shared, comparison.study.metric, first.chosen_by)
 
 
 def _start_drawing(comparison: Comparison, folder: Path, pdf: bool) -> dict[str, dict[str, Any]]:

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from factories import APART, EIGHT, drift, found, put_all, quantiles, trajectories
 
+from pipeline.analysis.commands import training_commands
 from pipeline.analysis.comparison import Comparison, compare_study
-from pipeline.report.commands import training_commands
 from pipeline.report.figures.biases import bias_distributions, bias_trajectories
 from pipeline.report.figures.column import COLUMN_WIDTH, PAGE_HEIGHT, column_pages
 from pipeline.report.figures.performance import learning_curves

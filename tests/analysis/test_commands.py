@@ -9,6 +9,7 @@ import pytest
 from factories import compose_config, last_of_each, put, share
 
 from pipeline.analysis.arms import load_arms
+from pipeline.analysis.commands import training_commands
 from pipeline.analysis.comparison import compare_study
 from pipeline.config.made_options import initializer_node
 from pipeline.config.overrides import parse_overrides, validate_overrides
@@ -16,7 +17,6 @@ from pipeline.config.schema import CONF
 from pipeline.config.spelling import spell_overrides
 from pipeline.experiment.plan import plan_job
 from pipeline.experiment.validate import compose_jobs
-from pipeline.report.commands import training_commands
 from pipeline.store.runs import RunStore
 
 ZEROS = {"class_name": "Zeros", "config": {}}

@@ -9,14 +9,20 @@ from typing import Any
 from pipeline.analysis.arms import Arm
 from pipeline.config.keras_signatures import class_names, constructor_arguments
 from pipeline.config.naming import REST, initializer_name
+from pipeline.config.tuning import read_tune
 from pipeline.installation import command_text
 from pipeline.store.runs import Run
 
 LEFT_OUT = ("bias_initializer", "use_bias", "seeds", "results", "tracking")  # what the command has of its own, or not
 
 
-def training_commands(arms: Sequence[Arm], study: str) -> list[str]:
-    """What trained the arms, one per block: the commands recorded, else what names tell; or the call in a program."""
+def training_commands(
+    arms: Sequence[Arm], study: str, tune: Mapping[str, Sequence[float]] | None = None
+) -> list[str]:  # fmt: skip
+    """What trained the arms, one per block: the commands recorded, else what names tell; or the call in a program.
+
+    Blocks of one `tune` have one command. tune: the values of another one, in its place.
+    """
     commands = []
     for block in dict.fromkeys(arm.runs[0].block for arm in arms):
         of_block = [arm for arm in arms if arm.runs[0].block == block]
@@ -30,6 +36,7 @@ def training_commands(arms: Sequence[Arm], study: str) -> list[str]:
             continue
         recorded = [words for arm in of_block if (words := recorded_of(arm.runs[0]).get("overrides")) is not None]
         others = _others(recorded[0]) if recorded else [f"study={study}", *block.split(",")[: bool(block)]]
+        others = _tuned(others, tune)
         code = [shlex.quote(word) for words in recorded for word in words if word.startswith("code=")]
         if code and code[0] not in others:  # arms without a class of the user's own may be trained without it
             others.append(code[0])
@@ -38,7 +45,19 @@ def training_commands(arms: Sequence[Arm], study: str) -> list[str]:
         biases = [_in_shell(f"bias_initializer={','.join(settings)}")] if settings else []
         use = ["use_bias=true,false" if settings else "use_bias=false"] if len(settings) < len(of_block) else []
         commands.append(" ".join([f"{command_text('train')} -m", *others, *biases, *use, f"seeds={count}"]))
-    return commands
+    return list(dict.fromkeys(commands))
+
+
+def _tuned(others: Sequence[str], tune: Mapping[str, Sequence[float]] | None) -> list[str]:
+    """Words of a command with the shared value of each tuned key and the whole `tune`, and without a block's value."""
+    recorded = [shlex.split(word)[0].partition("=")[2] for word in others if shlex.split(word)[0].startswith("tune=")]
+    values = tune or (read_tune(recorded[0]) if recorded else {})
+    if not values:
+        return list(others)
+    kept = [word for word in others if shlex.split(word)[0].lstrip("+").partition("=")[0] not in {"tune", *values}]
+    shared = [f"{key}={of_key[0]:g}" for key, of_key in values.items()] if tune is None else []
+    listed = ",".join(f"{key}:[{','.join(f'{value:g}' for value in of_key)}]" for key, of_key in values.items())
+    return [*kept, *shared, shlex.quote(f"tune={{{listed}}}")]
 
 
 def recorded_of(run: Run) -> dict[str, Any]:

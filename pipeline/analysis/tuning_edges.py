@@ -1,0 +1,33 @@
+"""Values at an end of the grid that arms are tuned over: a better one may lie beyond."""
+
+from pipeline.analysis.commands import training_commands
+from pipeline.analysis.tuning import TunedArm, TunedFamily
+from pipeline.config.tuning import wider
+
+
+def ends_chosen(family: TunedFamily, arm: TunedArm, key: str) -> tuple[bool, bool]:
+    """Whether a half of the seeds chose the smallest value of a key, and the largest."""
+    chosen = {point[family.keys.index(key)] for point in arm.chosen}
+    grid = family.grid(key)
+    return (grid[0] in chosen, grid[-1] in chosen) if len(grid) > 1 else (False, False)
+
+
+def edges(study: str, family: TunedFamily) -> list[str]:
+    """A sentence for each key of which an arm chose an end of the grid, with the command that tries a value beyond."""
+    sentences = []
+    for key in family.keys:
+        at_end = {arm.setting: ends for arm in family.arms if any(ends := ends_chosen(family, arm, key))}
+        if not at_end:
+            continue
+        grids = {other: family.grid(other) for other in family.keys}
+        for end, name in enumerate(("smallest", "largest")):
+            if arms := [setting for setting, ends in at_end.items() if ends[end]]:
+                value = f"{grids[key][-end]:g}"
+                sentences.append(f"{', '.join(arms)} chose the {name} {key}, {value}")
+                grids[key] = wider(key, grids[key], upwards=bool(end))
+        for i, other in enumerate(family.keys):  # the shared value first
+            grids[other] = tuple(sorted(grids[other], key=lambda value, one=family.shared[i]: (value != one, value)))
+        index = family.points.index(family.shared)
+        command = training_commands([arm.parts[index] for arm in family.arms], study, grids)[0]
+        sentences[-1] = f"{sentences[-1]}: a better one may lie beyond, which {command} tries."
+    return sentences
