@@ -71,10 +71,10 @@ class Comparison:
     @property
     def answer(self) -> list[str]:
         """The headline, what tuning changes, where the answer depends on the block, and the headlines of the blocks."""
-        told = {answer.shared_block for answer in self.tunings}
+        told = {block for answer in self.tunings for block in answer.blocks}
         first, *others = self.headlines
         tuning = [sentence for answer in self.tunings for sentence in answer.sentences]
-        dependences = [dependence.sentence for dependence in self.block_dependences]
+        dependences = [one.sentence for one in self.block_dependences if one.shown or not self.tunings]
         return [first.sentence, *tuning, *dependences, *(h.sentence for h in others if h.block not in told)]
 
     @property

@@ -232,8 +232,8 @@ def _shared(keys: Sequence[str], rest: str, points: Sequence[Point], arms: Seque
             words = run.machine.get("overrides") or ()
             for word in words if isinstance(words, list) else ():
                 if isinstance(word, str) and word.startswith("tune="):
-                    tuned = read_tune(word.removeprefix("tune="))
-                    point = tuple(tuned[key][0] for key in keys if tuned.get(key) is not None and len(tuned[key]))
+                    tuned: dict[str, Sequence[float]] = {**read_tune(word.removeprefix("tune="))}
+                    point = tuple(tuned[key][0] for key in keys if tuned.get(key))
                     if point in points:
                         return point
     named = [point for point, arm in zip(points, arms, strict=True) if arm.block == rest]

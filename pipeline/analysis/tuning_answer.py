@@ -33,7 +33,8 @@ class Choice:
 class TuningAnswer:
     """What comes of comparing arms at their best, see `tuning.TunedFamily` for its entries.
 
-    block: stands for the tuned arms in `verdicts` and `headlines`. shared_block: the block of the shared point.
+    block: stands for the tuned arms in `verdicts` and `headlines`. shared_block: the block of the shared point, one of
+    `blocks`, those of all points.
     same_order: whether the arms' means have the same order in both. changed: the settings whose verdicts differ.
     """
 
@@ -44,6 +45,7 @@ class TuningAnswer:
     seeds: tuple[int, ...]
     block: str
     shared_block: str | None
+    blocks: tuple[str, ...]
     choices: tuple[Choice, ...]
     same_order: bool
     changed: tuple[str, ...]
@@ -76,7 +78,8 @@ def _answer(
         _what_was_chosen(family, choices, number),
     ]
     return TuningAnswer(
-        family.keys, family.points, family.shared, family.chosen_by, family.seeds, block, shared_block, choices,
+        family.keys, family.points, family.shared, family.chosen_by, family.seeds, block, shared_block,
+        tuple(arm.block for arm in family.arms[0].parts), choices,
         orders[0] == orders[1], changed, tuple(sentences),
     )  # fmt: skip
 
@@ -98,14 +101,16 @@ def _what_depends(
 ) -> str:  # fmt: skip
     """Whether verdicts and order of the arms depend on tuning."""
     shared, best = (", ".join(order) for order in orders)
-    verdicts = ", ".join(f"{s} ({at_shared[s].verdict}; at its best {at_best[s].verdict})" for s in changed)
+    verdicts = ", ".join(
+        f"{s} ({at_shared[s].verdict} at the shared value, {at_best[s].verdict} at its best)" for s in changed
+    )
     if shared == best and not changed:
         return f"Tuning changes no verdict, nor the order of the arms by mean {metric}: {best}."
-    order = f"the order by mean {metric} depends on tuning: {shared} at the shared value; {best} at their best"
+    first = f"Tuning changes the verdict on {verdicts}" if changed else "Tuning changes no verdict"
     if shared == best:
-        order = f"the order by mean {metric} does not: {best}"
-    first = f"The verdict depends on tuning for {verdicts}" if changed else "Tuning changes no verdict"
-    return f"{first}; {order}."
+        return f"{first}, but not the order of the arms by mean {metric}: {best}."
+    order = f"the order of the arms by mean {metric}: {shared} at the shared value; {best} at their best"
+    return f"{first}, {'and' if changed else 'but'} {order}."
 
 
 def _choice(family: TunedFamily, arm: TunedArm) -> Choice:

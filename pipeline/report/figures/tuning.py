@@ -11,6 +11,7 @@ from altair.typing import ChartType
 
 from pipeline.report.figures.lines import title_lines
 from pipeline.report.figures.theme import (
+    COLOURS,
     by_arm,
     dash_by_arm,
     data_rows,
@@ -21,6 +22,7 @@ from pipeline.report.figures.theme import (
 )
 
 COLUMNS = ("mean", "low", "high")
+GREY = COLOURS[7]  # seen on a dark page too
 CHOSEN_BY = ["neither", "one half", "both halves"]
 
 
@@ -46,7 +48,8 @@ def tuned_values(
     values = sorted(rows["value"].unique().tolist())
     names = rows.drop_duplicates("panel")[["panel", "rest"]].to_numpy().tolist()
     scale = scale_around(rows[["mean", "low", "high"]], nice=False)
-    panels = [_panel(name, keys[0], values, shared.get(rest), scale, list(arms), metric) for name, rest in names]
+    width = 620 if len(names) == 1 else 420
+    panels = [_panel(name, keys[0], values, shared.get(rest), scale, list(arms), metric, width) for name, rest in names]
     return alt.concat(
         *panels,
         data=data_rows(rows),
@@ -60,7 +63,8 @@ def tuned_values(
 
 
 def _panel(
-    name: str, key: str, values: list[float], shared: float | None, scale: alt.Scale, arms: list[str], metric: str
+    name: str, key: str, values: list[float], shared: float | None, scale: alt.Scale, arms: list[str], metric: str,
+    width: int,
 ) -> ChartType:  # fmt: skip
     kind = "log" if is_geometric(values) else "linear"
     room = (values[-1] / values[0]) ** 0.04 if kind == "log" else (values[-1] - values[0]) * 0.04
@@ -76,15 +80,16 @@ def _panel(
         y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q"
     )
     line = base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash_by_arm(arms))
+    legend = alt.Legend(values=CHOSEN_BY[1:], symbolFillColor=GREY, symbolStrokeColor=GREY)
     sizes = alt.Scale(domain=CHOSEN_BY, range=[14, 70, 150])
     point = base.mark_point(filled=True, opacity=1).encode(
-        y=y, size=alt.Size("halves:N", scale=sizes, title="chosen by", legend=alt.Legend(values=CHOSEN_BY[1:]))
+        y=y, size=alt.Size("halves:N", scale=sizes, title="chosen by", legend=legend)
     )
     drawn = [layer.transform_filter(keep(panel=name)) for layer in (band, line, point)]
     if shared is not None:
         rule = alt.Chart(alt.Data(values=[{"shared": shared}])).mark_rule(style="neutral")
         drawn.insert(0, rule.encode(x=alt.X("shared:Q", scale=along)))
-    return alt.layer(*drawn).properties(width=420, height=260, title=title_lines(name) if name else metric)
+    return alt.layer(*drawn).properties(width=width, height=260, title=title_lines(name) if name else metric)
 
 
 def is_geometric(values: Sequence[float]) -> bool:
