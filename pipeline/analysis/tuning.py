@@ -180,8 +180,9 @@ def _family(
     points = tuple(sorted(settings.get(baseline, {})))
     if not points:
         return f"no {baseline} was trained at such values"
-    if len(points) < 2:
-        return f"{baseline} was trained at one value only, {spell_point(keys, points[0])}"
+    only, *more = points
+    if not more:
+        return f"{baseline} was trained at one value only, {spell_point(keys, only)}"
     left_out = {
         setting: f"it was not trained at {' or '.join(spell_point(keys, point) for point in missing)}"
         for setting, by_point in settings.items()

@@ -104,7 +104,7 @@ def test_the_report_has_all_its_files(answer: Answer) -> None:
         "metrics.json", "plots/intervals.csv", "plots/values.csv", "plots/biases.csv",
         *(f"figures/{figure}.{ending}" for figure in figures for ending in ("png", "svg")),
     }  # fmt: skip
-    assert names == {name for name in FILES if not name.endswith(".pdf")}, (
+    assert names == {name for name in FILES if not name.endswith(".pdf") and "tuning" not in name}, (
         "in the place of each, something else is found before anything is computed"
     )
     assert f"Report: {answer.folder / 'report.html'}" in answer.out

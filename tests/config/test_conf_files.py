@@ -9,7 +9,9 @@ import pytest
 from factories import DROPOUT_GRU, compose_config
 from omegaconf import OmegaConf
 
+from pipeline.config.arguments import read_arguments
 from pipeline.config.schema import CONF
+from pipeline.config.tuning_sweep import expand_tuning
 from pipeline.experiment.plan import plan_job
 from pipeline.models.initializers.registry import initializer_names, is_custom_initializer
 
@@ -71,6 +73,11 @@ def test_every_command_in_conf_composes(arguments: str, people: list[str]) -> No
     words = [word for word in shlex.split(arguments) if not word.startswith("-")]
     if "data=file" in words:
         words = people
+    if any(word.startswith("tune=") for word in words):
+        words = expand_tuning(read_arguments(["-m", *words])).overrides
+        words = [re.sub(r"^(?!tune)(.*?),.*", r"\1", word) for word in words]
+        assert compose_config(*words).tune
+        return
     compose_config(*(re.sub(r"=([^\[]*?),.*", r"=\1", word) for word in words))  # the first job of a sweep
 
 
