@@ -6,10 +6,10 @@ difference of that metric that does not matter; 0.005, of an error in the target
 level of epochs_to_val_accuracy; default: 95 % of the baseline's progress), tune (a setting such as
 optimizer.learning_rate: compare each arm at its best value, which other seeds chose than judge it; see conf/README.md),
 figures (false: draw none, for a quick look), pdf (true: draw them as PDF too, as wide as a column of print), results
-(results), reports (reports, beside the results; for results=KILLS it is KILLS-reports), mlflow (false: do not upload the
-comparison to MLflow), uri (of the MLflow store that has the study; default: MLFLOW_TRACKING_URI where it is set, else
-the embedded store), wait (most seconds that the upload may take; 30). With -q, only what went wrong is printed. Exit
-code 1: a file cannot be read or written; 2: nothing to compare.
+(results), reports (reports, beside the results; for results=KILLS it is KILLS-reports), mlflow (false: do not upload
+the comparison to MLflow), uri (of the MLflow store that has the study; default: MLFLOW_TRACKING_URI where it is set,
+else the embedded store), wait (most seconds that the upload may take; 30). With -q, only what went wrong is printed.
+Exit code 1: a file cannot be read or written; 2: nothing to compare.
 
 Writes into `<reports>/<study>/`: report.html (one file, works offline), answer.md, comparison.json (for programs),
 answer.tex, methods.md and references.bib (for a paper), figures/*.png and *.svg, summary.csv, differences.csv,

@@ -104,7 +104,8 @@ def _compare_tuned(study: Study, arm: TunedArm, base: TunedArm) -> dict[str, Any
     statistics = compare_tuned(arm.result, base.result, study.higher_is_better, 1 - ALPHA / len(looks))
     columns = {AGAINST_BASELINE.get(name, name): value for name, value in statistics.items()}
     row = {"baseline": base.name} | columns | {"same_curves": arm.curve_digests() == base.curve_digests()}
-    row |= {"differences": paired_differences(arm.result.judged, base.result.judged)[0]}
+    differences = paired_differences(arm.result.judged, base.result.judged)[0]
+    row |= {"differences": differences, "largest_difference": float(np.abs(differences).max())}
     row |= {"p_margin": equivalent_tuned(arm.result, base.result, study.margin)}
     if len(looks) > 1:
         row |= {"p_uncorrected": row["p"], "p": min(1.0, row["p"] * len(looks)), "level": ALPHA / len(looks)}

@@ -237,11 +237,9 @@ def _excluded_zero(verdict: Verdict) -> str:
 
 def _what_would_decide(verdict: Verdict, few_said: bool) -> str:
     """How many seeds would decide, as far as that is known."""
-    if verdict.tuned:
-        return "more seeds would tell more, and choose better"
     pairs, fewest = verdict.pairs or 0, fewest_seeds(ALPHA / (verdict.family or 1))
-    if not pairs:
-        return "the same seeds in both arms would tell more"
+    if verdict.tuned or not pairs:
+        return "more seeds would also choose better" if verdict.tuned else "the same seeds in both arms would tell more"
     if pairs < 2:
         return f"one seed says nothing about the uncertainty; a difference takes {fewest} seeds or more to show"
     power = f"{POWER:.0%} power if differences stay as they are".replace("%", " %")
