@@ -15,6 +15,7 @@ from pipeline.analysis.tuning import TunedArm
 from pipeline.analysis.verdict import direction, judge
 from pipeline.stats.intervals import ALPHA, describe_sample
 from pipeline.stats.paired import compare_paired, compare_unpaired, equivalence, holm, paired_differences
+from pipeline.stats.power import seeds_range
 from pipeline.stats.tuning import compare_tuned, equivalent_tuned
 
 # Name in `stats` -> column of the table.
@@ -67,7 +68,11 @@ def summarize(study: Study) -> pd.DataFrame:
         for family in families.values():
             _judge_family(family, higher_is_better(metric), study.margin if metric == study.metric else 0.0)
     table = pd.DataFrame(rows)
-    whole_numbers = [name for name in ("censored", "pairs", "seeds_needed", "family", "look") if name in table]
+    whole_numbers = [
+        name
+        for name in ("censored", "pairs", "seeds_needed", "seeds_needed_low", "seeds_needed_high", "family", "look")
+        if name in table
+    ]
     return table.astype(dict.fromkeys(whole_numbers, "Int64"))
 
 
@@ -140,6 +145,9 @@ def _judge_family(family: list[dict[str, Any]], higher_is_better: bool, margin: 
         row |= {
             "p_holm": p, "p_equivalent": p_equal, "family": len(family), "verdict": verdict, "seeds_needed": seeds,
         }  # fmt: skip
+        if margin and seeds is not None and len(differences) > 1:
+            fewest, most = seeds_range(differences, margin, ALPHA / len(family))
+            row |= {"seeds_needed_low": fewest, "seeds_needed_high": most}
 
 
 def _p_margin(row: dict[str, Any], margin: float) -> float:

@@ -242,14 +242,25 @@ def _what_would_decide(verdict: Verdict, few_said: bool) -> str:
         return "more seeds would also choose better" if verdict.tuned else "the same seeds in both arms would tell more"
     if pairs < 2:
         return f"one seed says nothing about the uncertainty; a difference takes {fewest} seeds or more to show"
-    power = f"{POWER:.0%} power if differences stay as they are".replace("%", " %")
+    power = f"{POWER:.0%} power".replace("%", " %")
     if verdict.seeds_needed is None:
         needed = f"{MOST_SEEDS:,} seeds would not decide ({power})"
     else:
-        needed = f"about {known_digits(verdict.seeds_needed, pairs, fewest):,} seeds would decide ({power})"
+        needed = (
+            f"{_advised(verdict, pairs, fewest)} seeds would decide ({power}), and until=decided trains what it takes"
+        )
     if pairs >= fewest or few_said:
         return needed
     return f"so few seeds can never show a difference, {fewest} are the fewest; {needed}"
+
+
+def _advised(verdict: Verdict, pairs: int, fewest: int) -> str:
+    """The number of seeds that would decide, as a range: a study that is undecided is a pilot."""
+    low, high = (None if seeds is None else known_digits(seeds, pairs, fewest)
+                 for seeds in (verdict.seeds_needed_low, verdict.seeds_needed_high))  # fmt: skip
+    if low is None or low == high:
+        return f"about {known_digits(verdict.seeds_needed or fewest, pairs, fewest):,}"
+    return f"{low:,} to {high:,}" if high is not None else f"{low:,} or more"
 
 
 def known_digits(needed: int, pairs: int, fewest: int) -> int:

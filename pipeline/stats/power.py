@@ -1,6 +1,7 @@
 """Advise how many seeds would decide what a study leaves undecided, with 80 % power.
 
-The advice supposes that further differences have the mean and standard deviation of the observed ones. It is the
+The advice supposes that further differences have the mean and standard deviation of the observed ones; `seeds_range`
+says how far it depends on that mean, which a pilot knows badly. It is the
 smaller of two numbers: the seeds at which a paired test would find the difference (`seeds_to_differ`), and those at
 which two one-sided tests would show it to lie within the margin (`seeds_to_equal`). Both use the power of t tests, from
 the noncentral t distribution. At the smallest number of seeds that can reach significance at all, every difference must
@@ -14,11 +15,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.stats.intervals import ALPHA
+from pipeline.stats.intervals import ALPHA, mean_interval
 from pipeline.stats.paired import FEWEST_EQUIVALENT, shows_failure
 
 POWER = 0.8
 MOST_SEEDS = 100_000  # more are not advised
+PLAUSIBLE = 0.8  # level of the interval of means for which seeds are advised
+MEANS = 9  # of it that are tried
 
 
 def seeds_to_decide(differences: np.ndarray, margin: float, alpha: float) -> int | None:
@@ -41,6 +44,20 @@ def seeds_to_decide(differences: np.ndarray, margin: float, alpha: float) -> int
     equal = max(equal, FEWEST_EQUIVALENT) if equal is not None and can_equal else None
     possible = [seeds for seeds in (differ, equal) if seeds is not None]
     return max(min(possible), len(differences) + 1) if possible else None
+
+
+def seeds_range(differences: np.ndarray, margin: float, alpha: float) -> tuple[int, int | None]:
+    """Return the fewest and the most seeds that `seeds_to_decide` advises over the means that n differences leave open.
+
+    A study of ten seeds is a pilot: its mean difference is known to within a standard error or two, and the number of
+    seeds follows from its square. The means are those of Student's `PLAUSIBLE` interval. The most is None where some of
+    them would take more than `MOST_SEEDS`.
+    """
+    mean, _, low, high = mean_interval(differences, PLAUSIBLE)
+    means = np.linspace(low, high, MEANS)
+    advised = [seeds_to_decide(differences - mean + other, margin, alpha) for other in means]
+    known = [seeds for seeds in advised if seeds is not None]
+    return min(known, default=MOST_SEEDS), max(known) if len(known) == len(advised) else None
 
 
 def fewest_seeds(alpha: float = ALPHA) -> int:
