@@ -111,7 +111,8 @@ def numbers_of(row: dict[str, Any]) -> dict[str, Any]:
     names = (
         "seeds", "diverged", "censored", "mean", "std", "ci_low", "ci_high", "baseline", "pairs", "difference",
         "difference_ci_low", "difference_ci_high", "largest_difference", "p", "p_holm", "p_equivalent", "family",
-        "seeds_needed", "seeds_needed_low", "seeds_needed_high", "same_curves", "construction", "looks", "look", "p_stagewise", "p_uncorrected",
+        "seeds_needed", "seeds_needed_low", "seeds_needed_high", "same_curves", "construction", "looks", "look",
+        "p_stagewise", "p_uncorrected",
         "difference_unbiased",
     )  # fmt: skip
     return {name: row.get(name) for name in names}

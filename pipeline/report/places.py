@@ -10,8 +10,8 @@ from pipeline.store.files import check_writable
 from pipeline.store.places import check_file
 
 ENDINGS = ("svg", "png", "pdf")
-FIGURES = ("intervals", "tuning", "paired_differences", "learning_curves", "difference_curves", "biases", "trajectories",
-           "drift")  # fmt: skip
+FIGURES = ("intervals", "tuning", "paired_differences", "learning_curves", "difference_curves", "biases",
+           "trajectories", "drift")  # fmt: skip
 TRACKED = ("summary.csv", "differences.csv", "biases.parquet", "answer.md", "report.html")  # DVC has all, or none
 FILES = (FILE, *TRACKED, "answer.tex", "methods.md", "references.bib", "metrics.json",
          *(f"plots/{name}.csv" for name in ("intervals", "values", "biases")),
