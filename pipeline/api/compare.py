@@ -186,6 +186,7 @@ def _train(configs: Sequence[Config], uploads: Uploads, log: Path, bar: Bar) -> 
         def show(arm: str, done: int, total: int, i: int = i, where: str = where) -> None:
             bar.show(f"{where}: epoch {done} of {total}", (i + done / max(total, 1)) / len(plans))
 
+        bar.begin(where, i / len(plans))
         try:
             outcomes.append(
                 run_arm(plan.config, show, uploads.send_arm, partial(train_isolated, job_log=log, work=train))

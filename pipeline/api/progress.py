@@ -16,8 +16,8 @@ SECONDS_BETWEEN_UPDATES = 0.2
 class Bar(Protocol):
     """Shows how far a comparison has come."""
 
-    def begin(self, text: str) -> None:
-        """Say what is being done, of which no share is known."""
+    def begin(self, text: str, done: float | None = None) -> None:
+        """Say at once what is being done, with its share of the whole where one is known."""
         ...
 
     def show(self, text: str, done: float) -> None:
@@ -26,7 +26,7 @@ class Bar(Protocol):
 
 
 class _Silent:
-    def begin(self, text: str) -> None:
+    def begin(self, text: str, done: float | None = None) -> None:
         pass
 
     def show(self, text: str, done: float) -> None:
@@ -35,16 +35,16 @@ class _Silent:
 
 class _InNotebook:
     def __init__(self, handle: Any, html: Any) -> None:
-        self._handle, self._html, self._last, self._start = handle, html, 0.0, time.monotonic()
+        self._handle, self._html, self._last = handle, html, 0.0
 
-    def begin(self, text: str) -> None:
-        self._update(f"<progress></progress> {escape(text)}")
+    def begin(self, text: str, done: float | None = None) -> None:
+        share = "" if done is None else f' value="{done:.4f}" max="1"'
+        self._last = time.monotonic()
+        self._update(f"<progress{share}></progress> {escape(text)}")
 
     def show(self, text: str, done: float) -> None:
-        now = time.monotonic()
-        if now - self._last > SECONDS_BETWEEN_UPDATES:
-            self._last = now
-            self._update(f'<progress value="{done:.4f}" max="1"></progress> {escape(text)}')
+        if time.monotonic() - self._last > SECONDS_BETWEEN_UPDATES:
+            self.begin(text, done)
 
     def close(self) -> None:
         self._update("")
@@ -57,11 +57,11 @@ class _InTerminal:
     def __init__(self, bar: Any) -> None:
         self._bar, self._task = bar, bar.add_task("", total=None)
 
-    def begin(self, text: str) -> None:
-        self._bar.update(self._task, description=text, total=None)
+    def begin(self, text: str, done: float | None = None) -> None:
+        self._bar.update(self._task, description=text, completed=done or 0, total=None if done is None else 1)
 
     def show(self, text: str, done: float) -> None:
-        self._bar.update(self._task, description=text, completed=done, total=1)
+        self.begin(text, done)
 
 
 @contextlib.contextmanager
