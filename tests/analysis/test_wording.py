@@ -51,7 +51,8 @@ def test_each_verdict_is_said(tmp_path: Path) -> None:
     assert verdicts["lecun_normal"].p_equivalent == pytest.approx(4 * one_sided)
     assert texts["lecun_normal"].startswith("lecun_normal: equivalent to zeros within 0.005: +0.002 test_accuracy")
     assert "two one-sided tests p < 0.001 after Holm" in texts["lecun_normal"]
-    assert re.search(r"about \d+ seeds would decide \(80 % power", texts["glorot_normal"])
+    assert re.search(r"; \d+ to \d+ seeds would decide \(80 % power", texts["glorot_normal"])
+    assert texts["glorot_normal"].endswith("and until=decided trains what it takes.")
 
 
 def test_a_headline_names_what_it_decides(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_too_few_seeds_are_said_to_be_too_few(tmp_path: Path) -> None:
     )
     assert "p = 0.062, 5 pairs" in ones  # 2 / 2^5
     assert "can never show" not in ones  # the headline has said it
-    assert "about 6 seeds would decide" in ones
+    assert "6 to 7 seeds would decide" in ones
 
 
 def test_too_few_seeds_are_said_of_an_arm_where_the_headline_does_not(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_too_few_seeds_are_said_of_an_arm_where_the_headline_does_not(tmp_path: 
     put_all(tmp_path, "same", [*EIGHT[:3]])
     put_all(tmp_path, "ones", [*(EIGHT + APART)[:3]])
     (ones,) = [text for text in sentences(tmp_path) if text.startswith("ones: ")]
-    assert "so few seeds can never show a difference, 7 are the fewest; about " in ones
+    assert "so few seeds can never show a difference, 7 are the fewest; 7 to 20 seeds would decide" in ones
 
 
 def test_a_needed_number_is_as_exact_as_the_pairs_allow() -> None:

@@ -6,7 +6,7 @@ from scipy import stats
 
 from pipeline.stats.paired import equivalence, excludes_failures
 from pipeline.stats.permutation import sign_flip
-from pipeline.stats.power import fewest_seeds, seeds_to_decide, seeds_to_differ, seeds_to_equal
+from pipeline.stats.power import PLAUSIBLE, fewest_seeds, seeds_range, seeds_to_decide, seeds_to_differ, seeds_to_equal
 
 STUDIES = 1000
 
@@ -109,3 +109,29 @@ def test_the_advice_comes_true(mean, std):
     excluded = np.array([excludes_failures(d, 0.005) for d in differences])
     differ = np.abs(differences.mean(1)) / differences.std(1, ddof=1) * n**0.5 > stats.t.ppf(0.975, n - 1)
     assert np.mean((within & excluded) | (~within & differ)) > 0.75
+
+
+def test_the_range_of_seeds_narrows_with_the_pilot():
+    """Four times the pairs of the same mean and spread leave fewer numbers open; both ranges hold the one number."""
+    pilot = np.array([0.01, 0.02, 0.005, 0.03, -0.005, 0.015, 0.01, 0.0, 0.02, 0.015])
+    (few, many), (few_more, many_more) = seeds_range(pilot, 0, 0.05), seeds_range(np.tile(pilot, 4), 0, 0.05)
+    assert few <= seeds_to_decide(pilot, 0, 0.05) <= many
+    assert many_more - few_more < many - few
+
+
+def test_a_range_without_an_end_has_none():
+    """A pilot whose mean may as well be 0 leaves open that no number of seeds decides."""
+    pilot = np.array([0.01, -0.01, 0.02, -0.02, 0.011, -0.012, 0.001, 0.0])
+    fewest, most = seeds_range(pilot, 0, 0.05)
+    assert 8 < fewest < 100 and most is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pairs", [10, 30])
+def test_the_range_holds_the_number_of_the_true_effect(pairs):
+    """In as many simulated pilots as the range promises, whatever the pilot's size."""
+    true, generator = seeds_to_differ(0.5), np.random.default_rng(3)
+    ranges = [seeds_range(generator.normal(0.5, 1, pairs), 0, 0.05) for _ in range(400)]
+    # The advice is never below the pairs at hand plus one, nor does a pilot know the spread exactly.
+    inside = np.mean([low <= max(true, pairs + 1) and (high is None or true <= high) for low, high in ranges])
+    assert inside > PLAUSIBLE - 0.05
