@@ -85,8 +85,8 @@ def publish(tracking: Tracking, store: RunStore, folder: Path, is_kept: bool, pr
         return ["", "", problem]
 
 
-def send(tracking: Tracking, store: RunStore, arm: str, progress: Any) -> str:
-    """Upload an arm to MLflow; returns the problem, or ""."""
-    from pipeline.tracking.runs import mirror_arm
+def send(tracking: Tracking, store: RunStore, arm: str, progress: Any) -> Sequence[Any]:
+    """Upload an arm to MLflow; returns what became of it, a `tracking.runs.Sent`."""
+    from pipeline.tracking.runs import try_arm
 
-    return mirror_arm(tracking, store, arm, store.runs(arm))
+    return try_arm(tracking, store, arm, store.runs(arm))

@@ -11,6 +11,7 @@ from pipeline.api import Study, compare_initializers
 from pipeline.config.schema import Tracking
 from pipeline.tracking.client import open_client
 from pipeline.tracking.comparison import publish_comparison
+from tests.factories import change_meta
 
 pytestmark = pytest.mark.slow
 SETTINGS: dict[str, Any] = {"arms": ["zeros", "ones"], "seeds": 2, "epochs": 1, "progress": False, "ablation": False}
@@ -70,3 +71,19 @@ def test_a_server_that_is_away_costs_no_answer(tmp_path: Path) -> None:
         "the same call sends it"
     )
     assert study.mlflow_link == "" and set(study.verdicts) == {"zeros", "ones"}
+
+
+def test_an_arm_that_mlflow_refuses_holds_up_no_other(mlflow_store: str, tmp_path: Path) -> None:
+    """The arms after it are sent; the answer names the arm and the reason; the verdict waits."""
+    settings: dict[str, Any] = {"results": tmp_path, "arms": ["zeros", "ones", "constant(0.5)"]}
+    store = compare(**settings).store
+    for run in store.runs("zeros"):
+        change_meta(run.path, lambda meta: meta["metrics"].update({"test_#": 1.0}))  # no name that MLflow takes
+    study = compare(mlflow=mlflow_store, **settings)
+    client: Any = open_client(mlflow_store)
+    (experiment,) = [one for one in client.search_experiments() if one.name == "mine"]
+    arms = client.search_runs([experiment.experiment_id], "tags.role = 'arm' AND attributes.status = 'FINISHED'")
+    assert sorted(run.data.tags["arm"] for run in arms) == sorted(set(store.arm_names()) - {"zeros"})
+    (line,) = [note for note in study.notes if "MLflow" in note]
+    assert "test_#" in line and "1 arm is unsent: zeros, and so is the verdict; the same call sends it" in line
+    assert study.mlflow_link == "" and set(study.verdicts) == set(store.arm_names())
