@@ -32,9 +32,10 @@ def training_commands(
         program = next(filter(None, (arm.runs[0].machine.get("program") for arm in of_block)), "")
         if program:
             given = [arm.setting if arm.setting == "no_bias" else option_of(arm) for arm in of_block]
-            commands.append(f"{program}(…, arms=[{', '.join(map(json.dumps, given))}], seeds={count})")
+            values = f", tune={json.dumps(tuned)}" if (tuned := _values_tried(overrides_of(of_block), tune)) else ""
+            commands.append(f"{program}(…, arms=[{', '.join(map(json.dumps, given))}]{values}, seeds={count})")
             continue
-        recorded = [words for arm in of_block if (words := recorded_of(arm.runs[0]).get("overrides")) is not None]
+        recorded = overrides_of(of_block)
         others = _others(recorded[0]) if recorded else [f"study={study}", *block.split(",")[: bool(block)]]
         others = _tuned(others, tune)
         code = [shlex.quote(word) for words in recorded for word in words if word.startswith("code=")]
@@ -50,14 +51,26 @@ def training_commands(
 
 def _tuned(others: Sequence[str], tune: Mapping[str, Sequence[float]] | None) -> list[str]:
     """Words of a command with the shared value of each tuned key and the whole `tune`, and without a block's value."""
-    recorded = [shlex.split(word)[0].partition("=")[2] for word in others if shlex.split(word)[0].startswith("tune=")]
-    values = tune or (read_tune(recorded[0]) if recorded else {})
+    values = _values_tried([[shlex.split(word)[0] for word in others]], tune)
     if not values:
         return list(others)
     kept = [word for word in others if shlex.split(word)[0].lstrip("+").partition("=")[0] not in {"tune", *values}]
     shared = [f"{key}={of_key[0]:g}" for key, of_key in values.items()] if tune is None else []
     listed = ",".join(f"{key}:[{','.join(f'{value:g}' for value in of_key)}]" for key, of_key in values.items())
     return [*kept, *shared, shlex.quote(f"tune={{{listed}}}")]
+
+
+def _values_tried(
+    recorded: Iterable[Iterable[str]], tune: Mapping[str, Sequence[float]] | None
+) -> Mapping[str, Sequence[float]]:
+    """The values of each tuned key: those given, else those recorded among the overrides of runs."""
+    texts = [word.partition("=")[2] for words in recorded for word in words if word.startswith("tune=")]
+    return tune or (read_tune(texts[0]) if texts else {})
+
+
+def overrides_of(arms: Iterable[Arm]) -> list[list[str]]:
+    """The overrides that the first run of each arm was trained with, where it tells."""
+    return [words for arm in arms if (words := recorded_of(arm.runs[0]).get("overrides")) is not None]
 
 
 def recorded_of(run: Run) -> dict[str, Any]:

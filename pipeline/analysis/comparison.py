@@ -88,6 +88,12 @@ class Comparison:
         """The rows of `summary` by the metric of the verdict."""
         return self.summary.loc[self.summary["metric"] == self.study.metric]
 
+    @property
+    def main_rows(self) -> pd.DataFrame:
+        """Those that are drawn: where arms were tuned, those at their best and at the shared value."""
+        blocks = [block for answer in self.tunings for block in (answer.block, answer.shared_block)]
+        return self.chosen.loc[self.chosen["block"].isin(blocks)] if blocks else self.chosen
+
 
 def compare_study(
     store: RunStore,

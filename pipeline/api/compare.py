@@ -15,10 +15,19 @@ from pipeline.api.classes import pickled
 from pipeline.api.data import StagedData, stage_data
 from pipeline.api.models import read_model
 from pipeline.api.progress import Bar, progress_bar
-from pipeline.api.settings import Question, build_configs, check_design, check_names, check_question, standardizing_note
+from pipeline.api.settings import (
+    Question,
+    build_configs,
+    check_design,
+    check_names,
+    check_question,
+    setting_keys,
+    standardizing_note,
+)
 from pipeline.api.state import kept_state
 from pipeline.api.stopping import with_callbacks
 from pipeline.api.study import Study, make_study
+from pipeline.api.tuning import check_seeds, read_argument
 from pipeline.api.uploads import Uploads
 from pipeline.api.wording import in_python
 from pipeline.api.worker import ablate, check, define, train
@@ -46,6 +55,7 @@ def compare_initializers(
     test_data: Any = None,
     seeds: Any = None,
     until: str | None = None,
+    tune: Any = None,
     epochs: int = 20,
     baseline: Any = None,
     metric: str = "",
@@ -66,7 +76,9 @@ def compare_initializers(
     of your own, mappings of layers to these; "no_bias" builds the layers without biases.
 
     seeds: a count or a list; 10 by default. until: "decided" trains as many as it takes to decide every arm, in looks
-    that are declared beforehand (looks, most_seeds, spending, alpha: conf/README.md, design). baseline: the arm that
+    that are declared beforehand (looks, most_seeds, spending, alpha: conf/README.md, design). tune: "learning_rate" or
+    another number, or {"learning_rate": [0.001, 0.01]}, two at most: trains every arm at every value, and compares each
+    at its best, which other seeds choose than judge it. baseline: the arm that
     others are compared with; "zeros" by default, or the first arm. metric, margin, threshold: what the verdict is
     about, as in `pipeline.compare`. results: a folder that keeps the runs, so that a second call trains only what is
     missing and the commands see them; without it they are temporary.
@@ -83,7 +95,7 @@ def compare_initializers(
     settings = with_callbacks(settings)
     check_design(until, seeds, settings)
     settings |= {"seeds": 10 if seeds is None else seeds, "epochs": epochs, "until": until}
-    request = _Request(model, given, target, arms, settings, question, mlflow, results is not None)
+    request = _Request(model, given, target, arms, settings, question, mlflow, results is not None, tune)
     check_names(settings, list(compare_initializers.__kwdefaults__ or ()))
     with kept_state(), _told() as notes, _in_python_words(request), _results_folder(results) as folder:
         with tempfile.TemporaryDirectory(prefix="bias-") as aside, progress_bar(progress) as bar:
@@ -107,6 +119,7 @@ class _Request:
     question: Question
     mlflow: bool | str
     is_kept: bool
+    tune: Any = None
     files: dict[str, str] = field(default_factory=dict)
 
 
@@ -119,6 +132,7 @@ def _compare(request: _Request, results: Path, study: str, aside: Path, bar: Bar
 
 def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, notes: list[str]) -> Study:
     check_question(request.question, request.mlflow)
+    tune = None if request.tune is None else read_argument(request.tune, setting_keys())
     bar.begin("reading the model and the data")
     model = read_model(request.model)
     arms, settings = in_layer_names(read_arms(request.arms), model.names), dict(request.settings)
@@ -126,11 +140,13 @@ def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, no
         settings["bias_layers"] = list(in_stable_names(layers, model.names, "bias_layers").values())
     data = stage_data(request.data, request.target, model.input_shape, aside)
     request.files.update(data.shown)
-    build = partial(build_configs, model, arms=arms, settings=settings, results=results, study=study)
+    build = partial(build_configs, model, arms=arms, settings=settings, results=results, study=study, tune=tune)
     plans = [plan_job(config) for config in build(data=data)]
     refuse_conflicting(plans)
-    notes += check_several([arm.given for arm in arms], [plan.arm for plan in plans], shown_names(plans))
-    baseline = _baseline(request.question.baseline, arms, [plan.bias_setting for plan in plans])
+    check_seeds(plans[0].config)
+    at_shared = plans[: len(arms)]
+    notes += check_several([arm.given for arm in arms], [plan.arm for plan in at_shared], shown_names(at_shared))
+    baseline = _baseline(request.question.baseline, arms, [plan.bias_setting for plan in at_shared])
     log = aside / "log"
     if any(plan.missing for plan in plans):
         start_trainer()
@@ -149,9 +165,9 @@ def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, no
         notes += isolated(ablate, [outcome.plan for outcome in outcomes], log=log)
     bar.begin("comparing")
     notes += standardizing_note(model, data, plans[0].config)
-    names = dict(zip([str(arm.given) for arm in arms], [plan.bias_setting for plan in plans], strict=True))
+    names = dict(zip([str(arm.given) for arm in arms], [plan.bias_setting for plan in at_shared], strict=True))
     notes[:] = [in_python(line, request.files) for line in notes]
-    answer = make_study([outcome.plan for outcome in outcomes], request.question, baseline, names, notes)
+    answer = make_study([outcome.plan for outcome in outcomes], request.question, baseline, names, notes, tune)
     answer.is_kept = request.is_kept
     if request.mlflow:
         bar.begin("sending the verdict to MLflow")

@@ -15,10 +15,12 @@ from pipeline.api.losses import loss_settings, metric_settings
 from pipeline.api.models import GivenModel
 from pipeline.api.objects import is_keras_object, optimizer_settings, plain, serialized, without_defaults
 from pipeline.api.stopping import stop_settings
+from pipeline.api.tuning import tuned_trees
 from pipeline.api.wording import argument_names
 from pipeline.config.load import file_stem, load_config
 from pipeline.config.made_options import initializer_node
 from pipeline.config.schema import CONF, Config, Tracking
+from pipeline.config.tuning import Values
 from pipeline.errors import ConfigError, closest, is_number, kind_of, require
 from pipeline.experiment.validate import compose_jobs
 from pipeline.runtime.hashing import digest
@@ -93,13 +95,21 @@ def build_configs(
     settings: Mapping[str, Any],
     results: Path,
     study: str,
+    tune: Mapping[str, Values] | None = None,
 ) -> list[Config]:
-    """The config of each arm. study: its name, or "" for one made of what all arms share. Raises ConfigError."""
+    """The config of each arm, with `tune` at each point of its grid, the shared one first.
+
+    study: its name, or "" for one made of what all arms share. Raises ConfigError.
+    """
     check_no_file_settings(data, settings)
     shared = _shared_tree(model, data, settings)
     name = study or _study_name(shared)
-    trees = [_arm_tree(shared, arm) | {"results": str(results), "study": name} for arm in arms]
-    return [load_config(OmegaConf.create(tree), []) for tree in trees]
+    trees = [
+        (_arm_tree(at_point, arm) | {"results": str(results), "study": name}, overrides)
+        for at_point, overrides in tuned_trees(shared, tune or {})
+        for arm in arms
+    ]
+    return [load_config(OmegaConf.create(tree), overrides) for tree, overrides in trees]
 
 
 def _shared_tree(model: GivenModel, data: StagedData, settings: Mapping[str, Any]) -> dict[str, Any]:

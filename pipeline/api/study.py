@@ -13,6 +13,7 @@ from pipeline.analysis.verdict import Verdict
 from pipeline.api.charts import Chart
 from pipeline.api.settings import Question
 from pipeline.api.wording import in_python
+from pipeline.config.tuning import Values
 from pipeline.errors import ConfigError, closest
 from pipeline.experiment.plan import Plan
 from pipeline.installation import command_words
@@ -100,6 +101,8 @@ class Study:
                    "results": self.store.results}  # fmt: skip
         if self._threshold is not None:
             options["threshold"] = self._threshold
+        if self._tuned_keys:
+            options["tune"] = ",".join(self._tuned_keys)
         return shlex.join([*command_words("compare", uv=False), *(f"{key}={value}" for key, value in options.items())])
 
     @property
@@ -110,8 +113,15 @@ class Study:
     @cached_property
     def verdicts(self) -> Verdicts:
         """The verdict on each arm: `study.verdicts["ones"].verdict` is a word, `.sentence` says it all."""
-        verdicts = sorted(self.comparison.verdicts, key=lambda verdict: self._place(verdict.setting))
+        given = self.comparison.verdicts
+        at_best = [verdict for verdict in given if verdict.tuned] or given
+        verdicts = sorted(at_best, key=lambda verdict: self._place(verdict.setting))
         return Verdicts({verdict.setting: verdict for verdict in verdicts}, self._names)
+
+    @property
+    def _tuned_keys(self) -> list[str]:
+        """The settings that the arms were tuned by."""
+        return list(dict.fromkeys(key for answer in self.comparison.tunings for key in answer.keys))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -124,8 +134,11 @@ class Study:
 
     @property
     def table(self) -> "DataFrame":
-        """A row per arm, as they were given, by the metric of the verdict: the verdict and its numbers first."""
-        return self._ordered(_main_columns_first(self.comparison.chosen))
+        """A row per arm, as they were given, by the metric of the verdict: the verdict and its numbers first.
+
+        Of arms that were tuned, each at its best, then at the shared value; `summary` has the other values too.
+        """
+        return self._ordered(_main_columns_first(self.comparison.main_rows))
 
     @property
     def summary(self) -> "DataFrame":
@@ -159,7 +172,7 @@ class Study:
         return self._ordered(pd.concat(parts)) if parts else pd.DataFrame(columns=columns)
 
     def chart(self, name: str = "intervals") -> Chart:
-        """A figure of the report: intervals, paired_differences, learning_curves, biases, trajectories or drift."""
+        """A figure of the report: intervals, tuning, paired_differences, learning_curves, biases, ..."""
         from pipeline.report.write import make_charts
 
         charts = dict(make_charts(self.comparison))
@@ -211,7 +224,8 @@ class Study:
             f"{''.join(f'<td {left}>{escape(cell)}</td>' for cell in row)}</tr>"
             for arm, *row in rows
         )
-        figure = self.chart("intervals").as_html() if self.comparison.compared else ""
+        names = [*(["intervals"] if self.comparison.compared else []), *(["tuning"] if self._tuned_keys else [])]
+        figure = "".join(self.chart(name).as_html() for name in names)
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
         return (
             f'<div style="overflow-wrap: anywhere"><p><strong>{escape(self.headline)}</strong></p>'
@@ -221,9 +235,15 @@ class Study:
         )
 
     def _place(self, arm: str) -> int:
-        """Where an arm was among those that were given."""
-        arms = list(self._names.values())
-        return arms.index(arm) if arm in arms else len(arms)
+        """Where an arm was among those that were given, those at their best before all others."""
+        arms, (setting, at_best) = list(self._names.values()), self._settings.get(arm, (arm, False))
+        place = arms.index(setting) if setting in arms else len(arms)
+        return place - len(arms) - 1 if at_best else place
+
+    @cached_property
+    def _settings(self) -> dict[str, tuple[str, bool]]:
+        """The name of each arm -> its bias setting, and whether it is one at its best."""
+        return {verdict.arm: (verdict.setting, verdict.tuned) for verdict in self.comparison.verdicts}
 
     def _ordered(self, frame: "DataFrame") -> "DataFrame":
         """A frame with the arms as they were given, within each metric where it has several."""
@@ -249,8 +269,9 @@ def _main_columns_first(frame: "DataFrame") -> "DataFrame":
 
 
 def make_study(
-    plans: Sequence[Plan], question: Question, baseline: str, names: Mapping[str, str], notes: Sequence[str]
-) -> Study:
+    plans: Sequence[Plan], question: Question, baseline: str, names: Mapping[str, str], notes: Sequence[str],
+    tune: Mapping[str, Values] | None = None,
+) -> Study:  # fmt: skip
     """Compare the runs that the plans ask for, and no others of the same study."""
     from pipeline.analysis.comparison import compare_study
     from pipeline.store.answers import record_answer
@@ -263,7 +284,7 @@ def make_study(
 
     metric = _full_metric(question.metric, plans[0], by_arm)
     store = plans[0].store
-    comparison = compare_study(store, baseline, metric, question.margin, question.threshold, keep=is_asked_for)
+    comparison = compare_study(store, baseline, metric, question.margin, question.threshold, is_asked_for, tune)
     record_answer(store, comparison.study.seeds)
     shown = {arm.runs[0].meta["config"]["bias_setting"]: arm.setting for arm in comparison.study.arms}
     names = {given: shown.get(setting, setting) for given, setting in names.items()} | shown

@@ -24,6 +24,10 @@ SENTENCES = (
     (r"\bmissing=(drop|impute)\b", r"missing='\1'"),
     (r"--help lists all; a class of your own: .*", "allowed: any of Keras, your own as MyInitializer(0.1)"),
     (r"a sweep \(-m\) with the arm (\S+) \(\S+\) and another one", r"arms=[\1, ...] with another one"),
+    (r"^tune of (\S+): (.*?) given(?=;)", r"tune: \2 given for \1"),
+    (r"\btune=\{([\w.]+):(\[[^\]]*\])\}", r'tune={"\1": \2}'),
+    (r"(?<![\w.])config\.(?=\w)", "optimizer.config."),
+    (r"\btune=([\w.]+)", r'tune="\1"'),
     (r"\b(of|but) arrays\b(?!-)", r"\1 data"),
 )  # fmt: skip
 VALUES = {"null": "None", "true": "True", "false": "False"}

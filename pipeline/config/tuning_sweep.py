@@ -40,10 +40,10 @@ def expand_tuning(arguments: Arguments) -> Arguments:
             key = override.key_or_group
             raise ConfigError(f"tune: {key} is swept besides; allowed: tune={{{key}:[{override.get_value_string()}]}}")
     configured = _configured(tuned, parsed, others, arguments.folders)
-    ordered = {key: _ordered(key, values, configured[key]) for key, values in tuned.items()}
+    grid = {key: ordered(key, values, configured[key]) for key, values in tuned.items()}
     kept = [word for word, override in zip(others, parsed, strict=True) if override.key_or_group not in tuned]
-    listed = ",".join(f"{key}:[{','.join(map(str, values))}]" for key, values in ordered.items())
-    sweeps = [f"{_prefix(key)}{key}={','.join(map(str, values))}" for key, values in ordered.items()]
+    listed = ",".join(f"{key}:[{','.join(map(str, values))}]" for key, values in grid.items())
+    sweeps = [f"{_prefix(key)}{key}={','.join(map(str, values))}" for key, values in grid.items()]
     return replace(arguments, overrides=[*kept, *sweeps, f"tune={{{listed}}}"])
 
 
@@ -52,7 +52,7 @@ def _prefix(key: str) -> str:
     return "" if key in key_types() else "++"
 
 
-def _ordered(key: str, values: Values, configured: Sequence[Any]) -> Values:
+def ordered(key: str, values: Values, configured: Sequence[Any]) -> Values:
     """The values, the shared one first. configured: what the jobs have without `tune`."""
     if not values and len(configured) > 1:
         listed = ", ".join(map(str, configured))

@@ -108,7 +108,7 @@ def make_charts(comparison: Comparison) -> Iterator[tuple[str, Any]]:
     arms = {arm.name: arm.setting for arm in study.arms}
     if comparison.compared:
         both = arms | {arm.name: arm.setting for arm in study.compared_arms}
-        yield "intervals", forest(_in_forest(comparison), both, study.margin, study.higher_is_better)
+        yield "intervals", forest(comparison.main_rows, both, study.margin, study.higher_is_better)
     if not comparison.tuning_curve.empty:
         yield "tuning", _tuning_chart(comparison)
     pairs = comparison.differences.loc[comparison.differences["metric"] == study.metric]
@@ -123,13 +123,6 @@ def make_charts(comparison: Comparison) -> Iterator[tuple[str, Any]]:
         yield "trajectories", bias_trajectories(comparison.drawn_trajectories, arms)
     if not comparison.drift.empty:
         yield "drift", drift_heatmap(comparison.drift, arms)
-
-
-def _in_forest(comparison: Comparison) -> pd.DataFrame:
-    """The rows of the summary that are drawn: where arms were tuned, those at their best and at the shared value."""
-    rows = comparison.chosen
-    blocks = [block for answer in comparison.tunings for block in (answer.block, answer.shared_block)]
-    return rows.loc[rows["block"].isin(blocks)] if blocks else rows
 
 
 def _tuning_chart(comparison: Comparison) -> ChartType:
