@@ -26,7 +26,8 @@ SEVERAL = {  # what a word may stand for
 ALL_INITIALIZERS = (
     "--help lists all; a class of your own: code=[mine.py] 'bias_initializer=mine>MyInitializer()', see conf/README.md"
 )
-OWN_CODE = "allowed: code=[mine.py], the file that registers it"
+OWN_FILE = "code=[mine.py], the file that registers it"
+OWN_CODE = f"allowed: {OWN_FILE}"
 KERAS_GROUPS = {"bias_initializer": "initializers", "optimizer": "optimizers"}
 
 

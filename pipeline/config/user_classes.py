@@ -51,9 +51,9 @@ def is_user_class(cls: Any) -> bool:
     return any(known.object is cls for known in _known.values())
 
 
-def user_names(group: str) -> list[str]:
-    """The registered names of a group, such as `mine>MyInitializer`."""
-    return sorted(name for name, known in _known.items() if known.group == group)
+def user_names(group: str = "") -> list[str]:
+    """The registered names of a group, such as `mine>MyInitializer`; of all groups for ""."""
+    return sorted(name for name, known in _known.items() if group in ("", known.group))
 
 
 def full_name(group: str, name: Any) -> Any:

@@ -1,19 +1,24 @@
 """What of the user's own code (`code`) the jobs of a request use."""
 
+import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.hints import OWN_FILE
 from pipeline.config.metrics import own_class_name, own_metrics
-from pipeline.config.schema import Config, Training
+from pipeline.config.schema import Config
 from pipeline.config.user_classes import used_classes, user_names
 from pipeline.errors import ConfigError, printable
+from pipeline.models.source import layers_key
 from pipeline.models.user_code import CodeFile, load_code
 from pipeline.runtime.device import start_tensorflow
 from pipeline.runtime.logs import redirect_stderr
 from pipeline.runtime.portable import is_portable
+
+REGISTERED = re.compile(r"[A-Za-z_][\w.]*>[A-Za-z_]\w*")  # a name as Keras registers it; no equation, such as ab->b
 
 
 def run_code(config: Config) -> tuple[CodeFile, ...]:
@@ -30,8 +35,7 @@ def used_code(config: Config, layers: list[dict[str, Any]], files: Sequence[Code
 
     The digests are part of the run's identity. Raises ConfigError for a class that only another job's code registers.
     """
-    if files:
-        _check_names(config.training)
+    _check_names(config, layers)
     used = used_classes([layers, asdict(config.optimizer), asdict(config.training)])
     by_digest: dict[str, dict[str, Any]] = {}
     for known in sorted(used, key=lambda known: known.name):
@@ -47,13 +51,27 @@ def used_code(config: Config, layers: list[dict[str, Any]], files: Sequence[Code
     return sorted(by_digest.values(), key=lambda entry: (entry["file"], entry["digest"]))
 
 
-def _check_names(training: Training) -> None:
-    """Raise ConfigError for a loss or metric that no file of code registers, with the names that one does."""
+def _check_names(config: Config, layers: list[dict[str, Any]]) -> None:
+    """Raise ConfigError for a name like `mine>Mine` that no file of code registers, with the nearest that one does."""
+    training = config.training
     metrics = [("training.metrics", "metrics", entry) for entry in own_metrics(training.metrics).values()]
     for key, group, entry in [("training.loss", "losses", training.loss), *metrics]:
         name, known = own_class_name(entry), [*user_names(group), *user_names("functions")]
-        if name and known and name not in known:
-            raise ConfigError(key, name, known)
+        if name and name not in known:
+            raise ConfigError(key, name, known or OWN_FILE)
+    for key, name in _named(layers, layers_key(config.model)):
+        raise ConfigError(key, name, user_names() or OWN_FILE)
+
+
+def _named(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """The keys and names like `mine>Mine` that nothing registers, at any depth."""
+    if isinstance(value, str):
+        if REGISTERED.fullmatch(value) and value not in user_names():
+            yield key, value
+    elif isinstance(value, (dict, list)):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if name != "name":
+                yield from _named(inner, f"{key}.{name}")
 
 
 def check_code(jobs: Sequence[tuple[Config, Mapping[str, Any]]]) -> None:

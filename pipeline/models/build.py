@@ -103,13 +103,29 @@ def _make_layer(layer: Layer, path: str, seed: int) -> Any:
     for name, value in config.items():
         if isinstance(value, dict) and value.get("module") == "keras.layers":  # a layer as an activation
             config[name] = _make_layer({k: v for k, v in value.items() if k != "module"}, f"{path}/{name}", seed)
-    arguments = {k: tuple(v) if isinstance(v, list) and k not in NESTED else v for k, v in config.items()}
+    arguments = {k: _argument(v) if k not in NESTED else v for k, v in config.items()}
     if (own := user_class("layers", layer["class_name"])) is not None:
         from pipeline.models.initializers.own import make_layer
 
         return make_layer(own, arguments, derive_seed(seed, path, "layer"))
     cls: Any = keras.Sequential if layer["class_name"] == "Sequential" else getattr(keras.layers, layer["class_name"])
     return cls(**arguments)
+
+
+def _argument(value: Any) -> Any:
+    """A value as a layer takes it; what the user's code registers, such as an activation or a regularizer, made."""
+    name, config = (value.get("class_name"), value.get("config")) if isinstance(value, dict) else (value, None)
+    if isinstance(name, str) and (function := user_class("functions", name)) is not None:
+        return function
+    if isinstance(name, str) and (cls := user_class("others", name)) is not None:
+        made = cls(**(config or {}))
+        try:
+            made.get_config()  # by which programs are told apart
+        except NotImplementedError:
+            reason = "whose class has no get_config"
+            raise ConfigError("model", name, "one that returns the constructor's arguments", reason=reason) from None
+        return made
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _make_graph(layer: Layer, path: str, seed: int) -> Any:

@@ -24,7 +24,7 @@ def check_optimizer(optimizer: Optimizer) -> None:
     """Raise ConfigError for an optimizer, an argument or a schedule that Keras does not have or stacks cannot use."""
     name = optimizer.class_name
     if name not in ELEMENTWISE:
-        exists = name in class_names("optimizers")
+        exists = name in class_names("optimizers") and ">" not in name
         why = "which looks at more than single weights" if exists else "which is no Keras optimizer"
         near = f"allowed: {', '.join(ELEMENTWISE)}" if exists else closest(name, list(ELEMENTWISE))
         raise ConfigError(f"optimizer.class_name: {name} given, {why}; {near}")

@@ -7,6 +7,7 @@ from factories import change_config, compose_config
 
 from pipeline.errors import ConfigError
 from pipeline.experiment.code import used_code
+from pipeline.experiment.plan import plan_job
 from pipeline.models.user_code import load_code
 
 CODE = """
@@ -29,3 +30,34 @@ def test_a_misspelt_loss_or_metric_is_named_with_the_nearest(tmp_path: Path) -> 
         assert str(refusal.value).startswith(f"training.{key}: codetest>my_los given; nearest: codetest>my_loss")
     right = change_config(config, training={"loss": "codetest>my_loss"})
     assert used_code(right, [], files)[0]["used"] == ["codetest>my_loss"]
+
+
+@pytest.mark.parametrize(
+    ("key", "setting"),
+    [
+        ("training.loss", "training.loss='mine>Focal'"),
+        ("training.loss", "training.loss={class_name: 'mine>Focal'}"),
+        ("training.metrics", "training.metrics=['mine>Focal']"),
+        ("kernel_initializer", "kernel_initializer='mine>Focal'"),
+        ("bias_initializer.class_name", "bias_initializer={class_name: 'mine>Focal'}"),
+        ("model.layers.0.class_name", "model.layers=[{class_name: 'mine>Focal'}, {class_name: Dense}]"),
+        ("model.layers.0.config.activation",
+         "model.layers=[{class_name: Dense, config: {units: 3, activation: 'mine>Focal'}}, {class_name: Dense}]"),
+        ("model.layers.0.config.kernel_regularizer.class_name",
+         "model.layers=[{class_name: Dense, config: {units: 3, kernel_regularizer: {class_name: 'mine>Focal'}}}]"),
+    ],
+)  # fmt: skip
+def test_a_class_that_nothing_registers_is_refused_at_planning(key: str, setting: str) -> None:
+    """Before TensorFlow is needed: the key, the value, and the setting for code of one's own."""
+    with pytest.raises(ConfigError) as refusal:
+        plan_job(compose_config("data=iris", "model=linear", setting))
+    line = str(refusal.value)
+    assert line.startswith(f"{key}: mine>Focal ") and line.endswith(
+        "allowed: code=[mine.py], the file that registers it"
+    )
+
+
+def test_an_equation_is_no_class() -> None:
+    """Of EinsumDense."""
+    layer = "{class_name: EinsumDense, config: {equation: 'ab->ac', output_shape: 3, bias_axes: c}}"
+    assert plan_job(compose_config("data=iris", f"model.layers=[{layer}, {{class_name: Dense}}]")).missing

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from factories import compose_config
-from reference import assert_close, compiled, train
+from reference import assert_close, compiled, fit_alone, stack, train
 
 from pipeline.analysis.curves import higher_is_better
 from pipeline.errors import ConfigError
@@ -81,6 +81,31 @@ def flip_aware(y_true, y_pred):
     likeliest = ops.cast(ops.argmax(y_pred, axis=-1), "float32")
     own = keras.losses.sparse_categorical_crossentropy(y_true, y_pred)
     return ops.where(likeliest == ops.cast(y_true[:, 0], "float32"), own, 2 * own)
+
+@keras.saving.register_keras_serializable("mine")
+def bent(x):
+    return ops.where(x > 0, x, 0.1 * ops.sin(x))
+
+@keras.saving.register_keras_serializable("mine")
+class Quartic(keras.regularizers.Regularizer):
+    def __init__(self, factor=0.01):
+        self.factor = factor
+
+    def __call__(self, x):
+        return self.factor * ops.sum(x**4)
+
+    def get_config(self):
+        return {"factor": self.factor}
+
+@keras.saving.register_keras_serializable("mine")
+class Mute(keras.regularizers.Regularizer):
+    def __call__(self, x):
+        return ops.sum(x)
+
+@keras.saving.register_keras_serializable("mine")
+class Centred(keras.constraints.Constraint):
+    def __call__(self, w):
+        return w - ops.mean(w, axis=0, keepdims=True)
 """
 OWN = "{class_name: 'mine>WithinOne', config: {width: 50.0}, higher_is_better: true}"
 
@@ -121,6 +146,29 @@ def test_they_equal_fit(code):
     errors = (model.predict(x[split.test], verbose=0)[:, 0] - y[split.test]) * split.target_scale
     assert_close(trained[1].test["test_within_one"], np.mean(np.abs(errors) < 50), 1e-5)
     assert_close(trained[1].test["test_cubed"], np.mean(np.abs(errors) ** 3), 1e-4)
+
+
+@pytest.mark.slow
+def test_arguments_of_layers_equal_fit(code):
+    """An activation, a regularizer with arguments and a constraint without."""
+    own = "activation: 'mine>bent', kernel_regularizer: {class_name: 'mine>Quartic', config: {factor: 0.02}}"
+    hidden = f"{{class_name: Dense, config: {{units: 6, {own}, kernel_constraint: 'mine>Centred'}}}}"
+    layers = f"[{hidden}, {{class_name: Dense}}]"
+    config = compose_config("data=iris", f"model.layers={layers}", "seeds=[0,2]", "training.epochs=3")
+    built, trained = train(config)
+    model, _, histories, _, _ = fit_alone(config, 1)
+    assert_close(trained[1].history["loss"][1:], [history["loss"] for history in histories], 1e-5)
+    for ours, alone in zip(built[1].weights, model.weights, strict=True):
+        assert_close(ours.value, alone.value, 1e-5)
+    kernel = np.asarray(built[1].weights[0].value)
+    assert abs(kernel.mean(axis=0)).max() < 1e-6  # as the constraint has it
+
+
+def test_an_argument_without_its_config_is_refused(code):
+    """By which the programs of models are told apart."""
+    layer = "{class_name: Dense, config: {units: 6, kernel_regularizer: 'mine>Mute'}}"
+    with pytest.raises(ConfigError, match=r"^model: mine>Mute given, whose class has no get_config; allowed: one that"):
+        stack(compose_config("data=iris", f"model.layers=[{layer}, {{class_name: Dense}}]", "seeds=1"))
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from pipeline.config.calls import arguments_of_call, is_call, name_of_call
-from pipeline.config.hints import NO_BIAS, near_initializers, no_such_class
+from pipeline.config.hints import NO_BIAS, OWN_FILE, near_initializers, no_such_class
 from pipeline.config.keras_signatures import (
     CUSTOM_INITIALIZERS,
     REQUIRED,
@@ -77,8 +77,7 @@ def initializer_defaults(class_name: str, key: str = KEY) -> dict[str, object]:
     """An initializer's arguments with their defaults. Raises ConfigError for a name that does not exist."""
     if class_name not in (known := initializer_names()):
         if ">" in class_name and not any(">" in name for name in known):
-            allowed = "code=[mine.py], the file that registers it"
-            raise ConfigError(f"{key}.class_name", class_name, allowed, reason="which is no class of Keras")
+            raise ConfigError(f"{key}.class_name", class_name, OWN_FILE, reason="which is no class of Keras")
         near = near_initializers(class_name, known)
         raise ConfigError(f"{key}.class_name: {class_name} is not an initializer for biases; {near}")
     return constructor_arguments("initializers", class_name)
