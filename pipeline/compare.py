@@ -5,11 +5,12 @@ Options, each `key=value`: study (one, or several with commas; default: the only
 difference of that metric that does not matter; 0.005, of an error in the target's unit 0.5 % of it), threshold (the
 level of epochs_to_val_accuracy; default: 95 % of the baseline's progress), tune (a setting such as
 optimizer.learning_rate: compare each arm at its best value, which other seeds chose than judge it; see conf/README.md),
-figures (false: draw none, for a quick look), pdf (true: draw them as PDF too, as wide as a column of print), results
-(results), reports (reports, beside the results; for results=KILLS it is KILLS-reports), mlflow (false: do not upload
-the comparison to MLflow), uri (of the MLflow store that has the study; default: MLFLOW_TRACKING_URI where it is set,
-else the embedded store), wait (most seconds that the upload may take; 30). With -q, only what went wrong is printed.
-Exit code 1: a file cannot be read or written; 2: nothing to compare.
+figures (false: draw none, for a quick look), uncorrected (true: print p without its correction too, as the reports have
+it), pdf (true: draw them as PDF too, as wide as a column of print), results (results), reports (reports, beside the
+results; for results=KILLS it is KILLS-reports), mlflow (false: do not upload the comparison to MLflow), uri (of the
+MLflow store that has the study; default: MLFLOW_TRACKING_URI where it is set, else the embedded store), wait (most
+seconds that the upload may take; 30). With -q, only what went wrong is printed. Exit code 1: a file cannot be read or
+written; 2: nothing to compare.
 
 Writes into `<reports>/<study>/`: report.html (one file, works offline), answer.md, comparison.json (for programs),
 answer.tex, methods.md and references.bib (for a paper), figures/*.png and *.svg, summary.csv, differences.csv,
@@ -53,6 +54,7 @@ class CompareOptions:
     threshold: float | None = None
     tune: str = ""
     figures: bool = True
+    uncorrected: bool = False
     pdf: bool = False
     results: str = "results"
     reports: str = ""
@@ -91,9 +93,11 @@ def _compare(arguments: Sequence[str]) -> int:
 
         question = {key: getattr(options, key) for key in ("baseline", "metric", "margin", "threshold")}
         question["tune"] = tune
-        asked = replace(options, mlflow=True, uri="", wait=30)  # these change no report
+        asked = replace(options, uncorrected=False, mlflow=True, uri="", wait=30)  # these change no report
         command = partial(command_line, "compare", asked)
-        written = list(report_studies(stores, reports, command, options.figures, options.pdf, **question))
+        written = list(
+            report_studies(stores, reports, command, options.figures, options.pdf, options.uncorrected, **question)
+        )
         if options.mlflow:
             from pipeline.tracking.studies import publish_reports
 

@@ -18,6 +18,7 @@ from pipeline.analysis.bias_dynamics import (
 from pipeline.analysis.bias_wording import ablation_sentences, distance_sentences
 from pipeline.analysis.block_dependences import BlockDependence, block_dependences
 from pipeline.analysis.blocks import PooledArm
+from pipeline.analysis.correction import Correction, correction
 from pipeline.analysis.curves import learning_curves
 from pipeline.analysis.difference_curves import difference_curves
 from pipeline.analysis.formatting import Row, number_format, plain_rows
@@ -45,6 +46,7 @@ class Comparison:
     headlines: Sequence[Headline]  # the answer: over all blocks where there are several, then per block
     block_dependences: Sequence[BlockDependence]
     verdicts: Sequence[Verdict]  # one per arm, pooled ones first
+    correction: Correction  # what p is corrected for, and what not
     warnings: Sequence[RunWarning]
     excluded_runs: Sequence[ExcludedRun]
     bias_sentences: Sequence[str]  # see `bias_wording`
@@ -79,9 +81,10 @@ class Comparison:
 
     @property
     def sentences(self) -> list[str]:
-        """The answer, then the verdicts, then the warnings."""
+        """The answer, then the verdicts, what their p are corrected for, and the warnings."""
         verdicts = [verdict.sentence for verdict in self.compared]
-        return [*self.answer, *verdicts, *(warning.text for warning in self.warnings)]
+        corrected = [self.correction.sentence] if self.correction.sentence else []
+        return [*self.answer, *verdicts, *corrected, *(warning.text for warning in self.warnings)]
 
     @property
     def chosen(self) -> pd.DataFrame:
@@ -121,6 +124,7 @@ def compare_study(
         headlines=said,
         block_dependences=block_dependences(block_interactions(study), verdicts, number),
         verdicts=verdicts,
+        correction=correction(study, verdicts),
         warnings=run_warnings(study),
         excluded_runs=excluded_runs(study),
         bias_sentences=distance_sentences(distances, baseline_arms) + ablation_sentences(ablation, study.arms),
@@ -154,6 +158,7 @@ def _verdicts(study: Study, rows: list[Row]) -> list[Verdict]:
             arm=arm.name, setting=arm.setting, block=arm.block,
             pooled=isinstance(arm, PooledArm | TunedArm), tuned=isinstance(arm, TunedArm),
             metric=study.metric, verdict=verdict_word(row, arm.name in baselines), margin=study.margin,
+            alpha=study.alpha,
             **numbers_of(row),
         )  # fmt: skip
         verdicts.append(verdict)

@@ -66,12 +66,12 @@ def unsigned_zero(text: str) -> str:
     return text if float(text) else text.lstrip("+-")
 
 
-def p_value(p: float, equals: str = "") -> str:
-    """Write p with two significant digits, never as 0, and never as the level itself unless it is at the level."""
+def p_value(p: float, equals: str = "", alpha: float = ALPHA) -> str:
+    """Write p with two significant digits, never as 0, and never as the level alpha unless it is at the level."""
     if p < 0.001:
         return "< 0.001"
     short = f"{p:.2g}"
-    return equals + (short if float(short) != ALPHA else f"{p:.4f}")
+    return equals + (short if float(short) != alpha else f"{p:.4f}")
 
 
 def percent(share: float) -> str:

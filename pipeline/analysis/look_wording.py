@@ -31,7 +31,7 @@ def _evidence(verdict: Verdict, number: Number, alpha: float) -> str:
     p = (verdict.p_equivalent if equivalent else verdict.p_holm) or 0.0
     tests = "two one-sided tests " * equivalent
     arms = f" and {verdict.family} arms" * ((verdict.family or 1) > 1)
-    chance = f"{tests}p {p_value(p, '= ')} over all looks{arms}"
+    chance = f"{tests}p {p_value(p, '= ', alpha)} over all looks{arms}"
     return f"{number(verdict.difference, '+')} {verdict.metric}, {interval}, {chance}"
 
 
@@ -59,5 +59,5 @@ def describe_looks(design: DeclaredDesign) -> str:
         f"Looks at the answer with {looks} seeds were declared before the first run (design {design.digest}). So p, "
         f"the intervals and the verdicts of {design.metric} hold at every look: over all looks and all arms of a "
         f"baseline, {100 * design.alpha:g} % of studies at most find a difference where there is none "
-        f"({design.spending}, Holm). Other metrics only explore."
+        f"({design.spending}, Holm)."
     )

@@ -15,6 +15,7 @@ from pipeline.analysis.tuning import TunedArm, TunedFamily, tune_arms
 from pipeline.config.metrics import MARGIN, RUN_LENGTHS, is_in_unit
 from pipeline.config.tuning import Values
 from pipeline.errors import ConfigError, closest, require
+from pipeline.stats.intervals import ALPHA
 from pipeline.store.answers import read_answers
 from pipeline.store.designs import DeclaredDesign, Progress, read_progress
 from pipeline.store.runs import DamagedRun, Run, RunStore
@@ -67,6 +68,11 @@ class Study:
     def higher_is_better(self) -> bool:
         """Whether more of the metric is better."""
         return higher_is_better(self.metric)
+
+    @property
+    def alpha(self) -> float:
+        """The level of the verdicts: that of the design whose question this is, else `ALPHA`."""
+        return self.progress.design.alpha if self.progress else ALPHA
 
     @cached_property
     def metrics(self) -> list[str]:

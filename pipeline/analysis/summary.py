@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.arms import EPOCHS_TO, ComparedArm
+from pipeline.analysis.correction import EXPLORATORY, PRIMARY
 from pipeline.analysis.curves import INITIAL, higher_is_better
 from pipeline.analysis.earlier import correct_for_looks, corrected_equivalence
 from pipeline.analysis.looks import LookedArm, judge_looks
@@ -26,18 +27,19 @@ AGAINST_BASELINE = {"low": "difference_ci_low", "high": "difference_ci_high"}
 def summarize(study: Study) -> pd.DataFrame:
     """Make the table: a row per metric and arm; pooled arms first.
 
-    Columns: arm, block, metric, seeds, diverged, censored (seeds that never reached the level, of `epochs_to_` metrics
-    only); over seeds mean, median, iqm (SciPy's trimmed mean, without the lowest and the highest quarter), std, ci_low,
-    ci_high; and, for arms with a baseline, baseline, the columns of `stats.paired.compare_paired` (pairs is 0 where the
-    arms were compared unpaired), largest_difference (of a pair, without its sign), p_holm and p_equivalent (corrected
-    over the arms of a block), family (their number), verdict, seeds_needed, same_curves, construction. Arms are
-    tested for equivalence by `study.metric` alone, since the margin is in its unit.
+    Columns: arm, block, metric, role (primary, of `study.metric`, or exploratory), seeds, diverged, censored (seeds
+    that never reached the level, of `epochs_to_` metrics only); over seeds mean, median, iqm (SciPy's trimmed mean,
+    without the lowest and the highest quarter), std, ci_low, ci_high; and, for arms with a baseline, baseline, the
+    columns of `stats.paired.compare_paired` (pairs is 0 where the arms were compared unpaired), largest_difference
+    (of a pair, without its sign), p_uncorrected (of this arm at one look; p allows for several looks), p_holm and
+    p_equivalent (corrected over the arms of a block), family (their number), verdict, seeds_needed, same_curves,
+    construction. Arms are tested for equivalence by `study.metric` alone, since the margin is in its unit.
 
     Arms at their best (`tuning`) have rows of `study.metric` alone, by which they were chosen.
 
     Where that is the metric of a declared design, its arms are compared by the seeds of the looks they took part in,
     and p, p_holm, p_equivalent, the interval and the verdict are those of the design, see `looks`. Then there are
-    besides: look (1 for the first), p_stagewise, p_uncorrected, difference_unbiased.
+    besides: look (1 for the first), p_stagewise, difference_unbiased.
     """
     rows = []
     looked = judge_looks(study, study.progress.design, len(study.progress.looks)) if study.progress else {}
@@ -47,7 +49,7 @@ def summarize(study: Study) -> pd.DataFrame:
             values, base = arm.values(metric), study.baseline_of(arm)
             if arm.complete_seeds and not values:
                 continue  # the warnings name it
-            row = _describe(arm, metric)
+            row = _describe(arm, metric, _role(study, metric))
             rows.append(row)
             if base is not None and values and base.values(metric):
                 is_declared = study.progress is not None and metric == study.metric
@@ -76,10 +78,14 @@ def summarize(study: Study) -> pd.DataFrame:
     return table.astype(dict.fromkeys(whole_numbers, "Int64"))
 
 
-def _describe(arm: ComparedArm, metric: str) -> dict[str, Any]:
+def _role(study: Study, metric: str) -> str:
+    return PRIMARY if metric == study.metric else EXPLORATORY
+
+
+def _describe(arm: ComparedArm, metric: str, role: str) -> dict[str, Any]:
     """The columns about an arm alone."""
     values = arm.values(metric)
-    row: dict[str, Any] = {"arm": arm.name, "block": arm.block, "metric": metric}
+    row: dict[str, Any] = {"arm": arm.name, "block": arm.block, "metric": metric, "role": role}
     row |= {"seeds": len(values), "diverged": len(arm.diverged)}
     row |= {"censored": len(arm.censored(metric)) if metric.startswith(EPOCHS_TO) else pd.NA}
     return row | {OVER_SEEDS.get(k, k): v for k, v in describe_sample(np.array(list(values.values()))).items()}
@@ -143,6 +149,7 @@ def _judge_family(family: list[dict[str, Any]], higher_is_better: bool, margin: 
         else:
             verdict, seeds = direction(row["difference"], p, higher_is_better), None
         row |= {
+            "p_uncorrected": row.get("p_uncorrected", row["p"]),
             "p_holm": p, "p_equivalent": p_equal, "family": len(family), "verdict": verdict, "seeds_needed": seeds,
         }  # fmt: skip
         if margin and seeds is not None and len(differences) > 1:
@@ -182,17 +189,27 @@ def _finite(end: float) -> float:
 def seed_differences(study: Study) -> pd.DataFrame:
     """Make the table of pairs: a row per metric, arm and paired seed.
 
-    Columns: arm, baseline (its arm), block, metric, seed, value, baseline_value, difference (value - baseline_value).
+    Columns: arm, baseline (its arm), block, metric, role, seed, value, baseline_value, difference (value less
+    baseline_value).
     """
     rows = []
     for metric in study.metrics:
+        role = _role(study, metric)
         for arm in study.arms:
             base = study.baseline_of(arm)
             if base is None:
                 continue
             values, base_values = arm.values(metric), base.values(metric)
             for seed in study.paired_seeds(arm, metric):
-                row = {"arm": arm.name, "baseline": base.name, "block": arm.block, "metric": metric, "seed": seed}
+                row = {
+                    "arm": arm.name,
+                    "baseline": base.name,
+                    "block": arm.block,
+                    "metric": metric,
+                    "role": role,
+                    "seed": seed,
+                }
                 rows.append(row | {"value": values[seed], "baseline_value": base_values[seed]})
-    table = pd.DataFrame(rows, columns=["arm", "baseline", "block", "metric", "seed", "value", "baseline_value"])
+    columns = ["arm", "baseline", "block", "metric", "role", "seed", "value", "baseline_value"]
+    table = pd.DataFrame(rows, columns=columns)
     return table.assign(difference=table["value"] - table["baseline_value"])

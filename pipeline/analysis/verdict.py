@@ -32,11 +32,11 @@ class Verdict:
     p_holm: p after Holm's correction for the `family` arms that were compared together. seeds_needed: how many seeds
     would decide an undecided arm with 80 % power if differences stay as they are. same_curves: whether the learning
     curves equal the baseline's on every pair, bit for bit. construction: why the two are the same by construction,
-    which is identical too, see `pairing.construction`.
+    which is identical too, see `pairing.construction`. alpha: the level of p: that of the design, or `ALPHA`.
     looks: the numbers of pairs that answers rested on, this one last, where p and the interval account for them;
-    p_uncorrected: as if this were the only look. Of a declared design: look: the last one that the arm took part in,
-    from 1; p, p_holm and p_equivalent hold at every look, the interval is the repeated one; p_stagewise: among the
-    studies that had not ended at an earlier look; difference_unbiased: without what ending early adds.
+    p_uncorrected: as if this were the only arm and look. Of a declared design: look: the last that the arm took part
+    in, from 1; p, p_holm and p_equivalent hold at every look, the interval is the repeated one; p_stagewise: among
+    the studies that had not ended at an earlier look; difference_unbiased: without what ending early adds.
     sentence: all of this in words.
     """
 
@@ -68,6 +68,7 @@ class Verdict:
     seeds_needed: int | None
     same_curves: bool | None
     construction: str | None = None
+    alpha: float = ALPHA
     looks: str | None = None
     look: int | None = None
     seeds_needed_low: int | None = None
@@ -82,7 +83,7 @@ class Verdict:
         """Whether the arm is undecided only since rare failures are not excluded: its mean is within the margin."""
         if self.verdict != "undecided" or self.p_equivalent is None or self.difference is None:
             return False
-        return self.p_equivalent <= ALPHA and abs(self.difference) < self.margin
+        return self.p_equivalent <= self.alpha and abs(self.difference) < self.margin
 
     @property
     def compared(self) -> bool:

@@ -9,7 +9,6 @@ from pipeline.analysis.blocks import block_factors
 from pipeline.analysis.formatting import p_value
 from pipeline.analysis.pairing import SHIFTS, START
 from pipeline.analysis.verdict import COMPARED, Verdict
-from pipeline.stats.intervals import ALPHA
 from pipeline.stats.paired import FAILURE, FEWEST_EQUIVALENT, shows_failure
 from pipeline.stats.power import MOST_SEEDS, POWER, fewest_seeds
 
@@ -98,7 +97,8 @@ def _decide(family: list[Verdict]) -> tuple[str, str]:
 
 def _why_undecided(family: Sequence[Verdict]) -> str:
     """Why there is no answer where every arm is undecided: too few seeds for any, or no clear difference."""
-    base, metric, fewest = family[0].short_baseline, family[0].metric, fewest_seeds(ALPHA / (family[0].family or 1))
+    base, metric = family[0].short_baseline, family[0].metric
+    fewest = fewest_seeds(family[0].alpha / (family[0].family or 1))
     seeds = max(verdict.pairs or verdict.seeds for verdict in family)
     if _all_too_few(family):
         few = f"{seeds} seeds are too few" if seeds > 1 else "one seed is too little"
@@ -114,7 +114,7 @@ def _why_undecided(family: Sequence[Verdict]) -> str:
 
 def _all_too_few(family: Sequence[Verdict]) -> bool:
     """Whether every arm is undecided, and has fewer pairs of seeds than could ever show a difference."""
-    fewest = fewest_seeds(ALPHA / (family[0].family or 1))
+    fewest = fewest_seeds(family[0].alpha / (family[0].family or 1))
     return all(v.verdict == "undecided" and 0 < (v.pairs or 0) < fewest for v in family)
 
 
@@ -123,7 +123,7 @@ def _names(arms: list[str]) -> str:
 
 
 def _differs(verdict: Verdict) -> bool:
-    return verdict.p_holm is not None and verdict.p_holm <= ALPHA
+    return verdict.p_holm is not None and verdict.p_holm <= verdict.alpha
 
 
 def _differs_within(verdict: Verdict) -> bool:
@@ -227,7 +227,7 @@ def _excluded_zero(verdict: Verdict) -> str:
     low, high = verdict.difference_ci_low, verdict.difference_ci_high
     if low is None or high is None or low <= 0 <= high or not verdict.pairs or verdict.pairs < 2:
         return ""
-    if (verdict.family or 1) > 1 and (verdict.p or 0) <= ALPHA:
+    if (verdict.family or 1) > 1 and (verdict.p or 0) <= verdict.alpha:
         return (
             "; the interval leaves out 0 because it is for this arm alone, whereas p allows for all "
             f"{verdict.family} arms, one of which may differ by chance"
@@ -237,7 +237,7 @@ def _excluded_zero(verdict: Verdict) -> str:
 
 def _what_would_decide(verdict: Verdict, few_said: bool) -> str:
     """How many seeds would decide, as far as that is known."""
-    pairs, fewest = verdict.pairs or 0, fewest_seeds(ALPHA / (verdict.family or 1))
+    pairs, fewest = verdict.pairs or 0, fewest_seeds(verdict.alpha / (verdict.family or 1))
     if verdict.tuned or not pairs:
         return "more seeds would also choose better" if verdict.tuned else "the same seeds in both arms would tell more"
     if pairs < 2:

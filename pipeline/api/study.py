@@ -126,7 +126,8 @@ class Study:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be known about the runs, how the data were read, and whatever else `print(study)` says below."""
-        return (*(in_python(warning.text) for warning in self.comparison.warnings), *self._notes)
+        corrected = [self.comparison.correction.sentence] if self.comparison.correction.sentence else []
+        return (*corrected, *(in_python(warning.text) for warning in self.comparison.warnings), *self._notes)
 
     def add_notes(self, lines: Sequence[str]) -> None:
         """Add to what is to be known."""
@@ -257,9 +258,10 @@ class Study:
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         from pipeline.analysis.formatting import plain_rows
-        from pipeline.report.format import HEADINGS, table_cells
+        from pipeline.report.format import headings, table_cells
 
-        return list(HEADINGS), table_cells(plain_rows(self.table))
+        alpha = self.comparison.study.alpha
+        return headings(alpha), table_cells(plain_rows(self.table), alpha)
 
 
 def _main_columns_first(frame: "DataFrame") -> "DataFrame":

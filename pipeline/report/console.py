@@ -36,15 +36,16 @@ def columns_or(otherwise: int) -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else otherwise
 
 
-def print_comparison(comparison: "Comparison") -> None:
-    """Print the table of the verdict's metric and the sentences."""
+def print_comparison(comparison: "Comparison", uncorrected: bool = False) -> None:
+    """Print the table of the verdict's metric and the sentences. uncorrected: with p of one arm at one look, too."""
     from pipeline.analysis.formatting import plain_rows
-    from pipeline.report.format import HEADINGS, narrow_cells, table_cells
+    from pipeline.report.format import headings, narrow_cells, table_cells
 
     study = comparison.study
     title = f"{study.name}: {study.metric} against {study.baseline}, margin {study.margin:g}"
-    rows = table_cells(plain_rows(comparison.chosen))
-    print_table(title, HEADINGS, rows, narrow_cells(rows))
+    above = headings(study.alpha, uncorrected)
+    rows = table_cells(plain_rows(comparison.chosen), study.alpha, uncorrected)
+    print_table(title, above, rows, narrow_cells(rows, above))
     print_sentences(comparison.sentences)
 
 

@@ -31,6 +31,7 @@ def comparison_document(comparison: "Comparison") -> dict[str, Any]:
         "metric": study.metric,
         "higher_is_better": study.higher_is_better,
         "margin": study.margin,
+        "correction": asdict(comparison.correction),
         "arms": [
             {
                 "name": arm.name,

@@ -1,29 +1,51 @@
 """The cells of the comparison table, as text."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pipeline.analysis.formatting import Row, number_format, p_value, signed
 from pipeline.analysis.verdict import verdict_word
+from pipeline.stats.intervals import ALPHA
 
 HEADINGS = ["arm", "seeds", "mean ± 95 %", "difference [95 %]", "p (Holm)", "verdict"]
 SORTED_BY = ["arm", "seeds", "mean", "difference", "p_holm", "verdict"]  # the column of the summary behind each heading
+P_COLUMN = HEADINGS.index("p (Holm)")
 UNKNOWN = "–"
 
 
-def table_cells(rows: Iterable[Row]) -> list[list[str]]:
-    """Write one metric's rows of the summary, as `formatting.plain_rows` gives them, under `HEADINGS`."""
+def headings(alpha: float = ALPHA, uncorrected: bool = False) -> list[str]:
+    """What stands above `table_cells`. alpha: 1 less the level of the differences' intervals."""
+    texts = [text.replace("[95 %]", f"[{100 * (1 - alpha):g} %]") for text in HEADINGS]
+    return [*texts[:P_COLUMN], "p", *texts[P_COLUMN:]] if uncorrected else texts
+
+
+def sorted_by(uncorrected: bool = False) -> list[str]:
+    """The column of the summary behind each of `headings`."""
+    return [*SORTED_BY[:P_COLUMN], "p_uncorrected", *SORTED_BY[P_COLUMN:]] if uncorrected else SORTED_BY
+
+
+def table_cells(rows: Iterable[Row], alpha: float = ALPHA, uncorrected: bool = False) -> list[list[str]]:
+    """Write one metric's rows of the summary, as `formatting.plain_rows` gives them, under `headings`.
+
+    uncorrected: whether p of one arm at one look stands beside the p that is corrected.
+    """
     rows = list(rows)
     number = number_format(rows)
     baselines = {row.get("baseline") for row in rows}
-    return [_cells(row, number, row["arm"] in baselines) for row in rows]
+    return [_cells(row, number, row["arm"] in baselines, alpha, uncorrected) for row in rows]
 
 
-def narrow_cells(rows: Iterable[list[str]]) -> list[list[str]]:
-    """The headings and rows of `table_cells` in four columns of two lines, for a narrow terminal."""
-    narrow = [["arm\nseeds", "mean\n± 95 %", "difference\n[95 %]", "verdict\np (Holm)"]]
-    for arm, seeds, mean, difference, p, verdict in rows:
+def with_role(metric: str, role: str) -> str:
+    """The name of a metric above its table: whether the verdict is about it."""
+    return f"{metric} ({role})"
+
+
+def narrow_cells(rows: Iterable[list[str]], above: Sequence[str] = HEADINGS) -> list[list[str]]:
+    """The headings (`above`) and rows of `table_cells` in four columns of two lines, for a narrow terminal."""
+    narrow = [["arm\nseeds", "mean\n± 95 %", above[3].replace(" [", "\n["), f"verdict\n{', '.join(above[4:-1])}"]]
+    for arm, seeds, mean, difference, *p_cells, verdict in rows:
+        p = ", ".join(p_cells) if UNKNOWN not in p_cells else UNKNOWN
         seeds = seeds if seeds.endswith(")") else f"{seeds} seed{'s' * (seeds != '1')}"
         ends = [difference.replace(" [", "\n["), verdict if p == UNKNOWN else f"{verdict}\np {p}"]
         narrow.append([f"{arm}\n{seeds}", mean.replace(" ±", "\n±"), *ends])
@@ -47,7 +69,9 @@ def interval_text(value: float, low: float | None, high: float | None) -> str:
     return f"{middle} [{', '.join(ends)}]"
 
 
-def _cells(row: dict[str, Any], number: Callable[..., str], is_baseline: bool) -> list[str]:
+def _cells(
+    row: dict[str, Any], number: Callable[..., str], is_baseline: bool, alpha: float, uncorrected: bool
+) -> list[str]:
     seeds, total = row["seeds"], row["seeds"] + row["diverged"]
     seeds_cell = str(seeds) if seeds == total else f"{seeds} of {total}"
     if never := row.get("censored"):
@@ -57,9 +81,10 @@ def _cells(row: dict[str, Any], number: Callable[..., str], is_baseline: bool) -
         mean += f" ± {number(row['ci_high'] - row['mean'])}"
     cells = [row["arm"], seeds_cell, mean]
     if row.get("baseline") is None:
-        return [*cells, UNKNOWN, UNKNOWN, verdict_word(row, is_baseline)]
+        return [*cells, *[UNKNOWN] * (2 + uncorrected), verdict_word(row, is_baseline)]
     difference, low, high = number(row["difference"], "+"), row["difference_ci_low"], row["difference_ci_high"]
     if low is not None and high is not None and low < high:
         difference += f" [{number(low, '+')}, {number(high, '+')}]"
-    p = UNKNOWN if row["p_holm"] is None or row["pairs"] == 1 else p_value(row["p_holm"])
-    return [*cells, difference, p, row["verdict"]]
+    shown = [row.get("p_uncorrected"), row["p_holm"]] if uncorrected else [row["p_holm"]]
+    p_cells = [UNKNOWN if p is None or row["pairs"] == 1 else p_value(p, alpha=alpha) for p in shown]
+    return [*cells, difference, *p_cells, row["verdict"]]

@@ -11,9 +11,10 @@ import pandas as pd
 from pipeline.analysis.arms import seed_spans
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.formatting import Row, percent, plain_rows
+from pipeline.analysis.study import Study
 from pipeline.report.figures.lines import line_pattern
 from pipeline.report.figures.theme import theme
-from pipeline.report.format import HEADINGS, SORTED_BY, UNKNOWN, interval_text, rows_by_metric, table_cells
+from pipeline.report.format import UNKNOWN, headings, interval_text, rows_by_metric, sorted_by, table_cells, with_role
 from pipeline.report.plain import plain_answer
 from pipeline.report.reviewer import STATISTICS, reviewer_facts, statistics_cells
 from pipeline.report.settings import describe_arms, describe_environments, describe_settings, first_config
@@ -82,7 +83,7 @@ def render_page(comparison: Comparison, figures: Mapping[str, dict[str, Any]], s
     """
     study, (headline, leads) = comparison.study, plain_answer(comparison)
     by_metric = rows_by_metric(plain_rows(comparison.summary))
-    metrics = {metric: _metric_sheet(metric, rows) for metric, rows in by_metric.items()}
+    metrics = {metric: _metric_sheet(study, metric, rows) for metric, rows in by_metric.items()}
     ablated_metric = next(iter(comparison.ablation["metric"]), study.metric)  # not always the study's
     return _environment().get_template("report.html.jinja").render(
         study=study,
@@ -142,15 +143,16 @@ def wrap_cell(text: str) -> Any:
     return Markup(re.sub(r"_(?=\w)|[a-z](?=[A-Z])", r"\g<0><wbr>", str(_wrap(text))))
 
 
-def _metric_sheet(metric: str, rows: Sequence[Row]) -> Sheet:
+def _metric_sheet(study: Study, metric: str, rows: Sequence[Row]) -> Sheet:
     """The table of one metric: the text of `table_cells`, sorted by the numbers behind it."""
-    sheet_rows = []
-    for texts, row in zip(table_cells(rows), rows, strict=True):
-        keys = ["" if row.get(column) is None else row[column] for column in SORTED_BY]
+    sheet_rows, role = [], rows[0]["role"]
+    alpha = study.alpha if metric == study.metric else ALPHA
+    for texts, row in zip(table_cells(rows, alpha, uncorrected=True), rows, strict=True):
+        keys = ["" if row.get(column) is None else row[column] for column in sorted_by(uncorrected=True)]
         verdict = texts[-1]
         texts[-1], keys[-1] = f"{SIGNS.get(verdict, '')}\u00a0{verdict}".strip(), verdict
         sheet_rows.append([Cell(text, key) for text, key in zip(texts, keys, strict=True)])
-    return Sheet(metric, [(heading, "") for heading in HEADINGS], sheet_rows)
+    return Sheet(with_role(metric, role), [(heading, "") for heading in headings(alpha, uncorrected=True)], sheet_rows)
 
 
 def _sheet(
@@ -205,7 +207,7 @@ def _facts(comparison: Comparison) -> dict[str, Any]:
         "runs": sum(len(arm.runs) for arm in arms),
         "pairs": sorted({verdict.pairs for verdict in compared if verdict.pairs is not None}),
         "unpaired": any(verdict.pairs == 0 for verdict in compared),
-        "fewest": fewest_seeds(ALPHA / family) if family else None,
+        "fewest": fewest_seeds(comparison.study.alpha / family) if family else None,
         "family": family,
         "test": _fraction(data.get("test_fraction")),
         "validation": _fraction(data.get("validation_fraction")),

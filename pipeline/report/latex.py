@@ -3,9 +3,10 @@
 import re
 
 from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.formatting import plain_rows
+from pipeline.analysis.formatting import Row, plain_rows
 from pipeline.report.figures.lines import title_lines
-from pipeline.report.format import HEADINGS, rows_by_metric, table_cells
+from pipeline.report.format import headings, rows_by_metric, table_cells
+from pipeline.stats.intervals import ALPHA
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -31,30 +32,35 @@ def render_latex(comparison: Comparison, pdf: bool = False) -> str:
     study = comparison.study
     by_metric = rows_by_metric(plain_rows(comparison.summary))
     shown = [study.metric, *(name for name in by_metric if name.startswith("test_") and name != study.metric)]
-    tables = [_table(comparison, metric, table_cells(by_metric[metric])) for metric in shown if metric in by_metric]
+    tables = [_table(comparison, metric, by_metric[metric]) for metric in shown if metric in by_metric]
     figure = [_figure(comparison, pdf)] if comparison.compared else []
     return "\n".join([HEAD, *tables, *figure])
 
 
-def _table(comparison: Comparison, metric: str, rows: list[list[str]]) -> str:
+def _table(comparison: Comparison, metric: str, of_metric: list[Row]) -> str:
     study = comparison.study
+    alpha = study.alpha if metric == study.metric else ALPHA
+    above, rows = headings(alpha), table_cells(of_metric, alpha)
     seeds = sorted({row[1] for row in rows}, key=len)
     same = len(seeds) == 1  # then the caption says it, and a column is saved
-    kept = [i for i, heading in enumerate(HEADINGS) if not (same and heading == "seeds")]
-    caption = f"Bias initializers by {_spell(metric)}, compared with {_escape(study.baseline)}"
+    kept = [i for i, heading in enumerate(above) if not (same and heading == "seeds")]
+    explored = "" if metric == study.metric else "Exploratory: "
+    caption = f"{explored}Bias initializers by {_spell(metric)}, compared with {_escape(study.baseline)}"
     caption += f" over {seeds[0]} seeds" * same + ". Means with Student's 95\\,\\% interval; paired differences with "
     caption += "bootstrap intervals (BCa); $p$ from sign flips, with Holm's correction for the arms."
     if metric == study.metric:
-        caption += f" Equivalence margin {study.margin:g}."
+        caption += f" Equivalence margin {study.margin:g}. {_escape(comparison.correction.sentence)}".rstrip()
+    else:
+        caption += f" Not corrected over metrics; the primary one is {_spell(study.metric)}."
     groups = _groups(comparison, [[row[i] for i in kept] for row in rows])
-    cells = [[HEADINGS[i] for i in kept], *(row for _, of_group in groups for row in of_group)]
+    cells = [[above[i] for i in kept], *(row for _, of_group in groups for row in of_group)]
     place = "table" if sum(max(map(len, column)) for column in zip(*cells, strict=True)) <= COLUMN_LETTERS else "table*"
     return "\n".join([
         rf"\begin{{{place}}}", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{caption}}}", rf"\label{{tab:{_label(study.name, metric)}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'c' * (len(kept) - 2)}l}}", r"\toprule",
-        " & ".join(_heading(HEADINGS[i]) for i in kept) + r" \\", r"\midrule",
+        " & ".join(_heading(above[i]) for i in kept) + r" \\", r"\midrule",
         *_body(groups, place, len(kept)), r"\bottomrule",
         r"\end{tabular}}", rf"\end{{{place}}}", "",
     ])  # fmt: skip

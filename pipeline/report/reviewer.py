@@ -29,7 +29,6 @@ def reviewer_facts(comparison: Comparison) -> Pairs:
     runs = [run for arm in study.arms for run in arm.runs]
     training = describe_training(study.arms)
     seeds = sorted({run.seed for run in runs})
-    metrics = len(study.metrics)
     epochs = _by_arm(study.arms, lambda run: str(run.meta["config"].get("training", {}).get("epochs", "")))
     return [
         ("data", _by_arm(study.arms, _data)),
@@ -45,8 +44,7 @@ def reviewer_facts(comparison: Comparison) -> Pairs:
         ("commit of the code", _either(runs, _commit)),
         *([("code of the user", code)] if (code := _user_code(study.arms)) else []),
         ("trained with", "\n".join(training_commands(study.arms, study.name))),
-        ("corrected", f"p (Holm) for the arms compared with one baseline, of one metric. Not across metrics: this "
-         f"report shows {metrics}, and the verdict is about {study.metric} alone"),
+        ("corrected", comparison.correction.sentence or "no p, since nothing is compared"),
     ]  # fmt: skip
 
 
@@ -58,7 +56,9 @@ def statistics_cells(comparison: Comparison, cells: Sequence[Sequence[str]]) -> 
     for verdict in comparison.compared:
         effect = effects.get(verdict.arm)
         shown = "–" if effect is None or not np.isfinite(effect) else f"{effect:+.2f}"
-        p, p_holm = ("–" if p is None else p_value(p) for p in (verdict.p, verdict.p_holm))
+        p, p_holm = (
+            "–" if p is None else p_value(p, alpha=verdict.alpha) for p in (verdict.p_uncorrected, verdict.p_holm)
+        )
         pairs = str(verdict.pairs or "unpaired")
         rows.append([verdict.arm, pairs, differences.get(verdict.arm, "–"), p, p_holm, shown, verdict.verdict])
     return rows

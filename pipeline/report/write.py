@@ -40,11 +40,13 @@ def report_studies(
     command: Callable[[str], str],
     figures: bool = True,
     pdf: bool = False,
+    uncorrected: bool = False,
     **question: Any,
 ) -> list[tuple[RunStore, Path]]:
     """Compare each study, write its report into `reports / study` and print it; of several studies, rank the arms too.
 
-    command: the command line that writes the report of the study with this name again. question: the arguments of
+    command: the command line that writes the report of the study with this name again. uncorrected: whether to print p
+    without its correction too. question: the arguments of
     `compare_study`. Returns each store with its report's folder. Raises ConfigError, before anything is written,
     when a study cannot be compared.
     """
@@ -58,7 +60,7 @@ def report_studies(
         name = comparison.study.name
         record_answer(store, comparison.study.seeds)
         write_report(comparison, reports / name, command(name), figures, pdf)
-        print_comparison(comparison)
+        print_comparison(comparison, uncorrected)
         print(f"Report: {short_path(reports / name / 'report.html')}")
     if ranking is not None:
         print()

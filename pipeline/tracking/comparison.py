@@ -35,15 +35,18 @@ from pipeline.tracking.pages import ML_PAGES, VIEW_TAG
 from pipeline.tracking.runs import remake_arm_run
 from pipeline.tracking.waiting import explain
 
-FORM = 4  # raise it when other things are published: it is part of the digest
+FORM = 5  # raise it when other things are published: it is part of the digest
 NOTE = "mlflow.note.content"
 MEAN, DIFFERENCE_TEXT = "mean", "difference"  # tags: with their intervals, in the digits of the report
-DIFFERENCE = "difference/"  # prefix of the metrics against the baseline, which MLflow makes a section of charts
+# Prefixes of metrics against the baseline, which MLflow makes sections of charts: the verdict's metric, all others.
+DIFFERENCE, EXPLORATORY = "difference/", "exploratory/"
 TEST = "test_"
 FILES = ("answer.md", FILE, "summary.csv", "report.html")
 # Column of the summary -> ending of the metric's name.
 AGAINST_BASELINE = {
     "difference": "", "difference_ci_low": "_ci_low", "difference_ci_high": "_ci_high", "p": "_p", "p_holm": "_p_holm",
+    "p_uncorrected": "_p_uncorrected", "p_stagewise": "_p_stagewise",
+    "difference_unbiased": "_unbiased", "look": "_look",
 }  # fmt: skip
 
 
@@ -122,7 +125,7 @@ def _arm_upload(
 ) -> ArmUpload:
     """rows: the arm's rows of the summary by metric. cells: its row in the table of the verdict's metric."""
     metrics = {
-        f"{DIFFERENCE}{metric}{ending}": row[column]
+        f"{DIFFERENCE if metric == document['metric'] else EXPLORATORY}{metric}{ending}": row[column]
         for metric, row in rows.items()
         for column, ending in AGAINST_BASELINE.items()
         if row.get(column) is not None and (metric == document["metric"] or metric.startswith(TEST))
@@ -232,7 +235,7 @@ def _send_arm_report(
 
     run_id, arm, arm_upload = run.run_id, run.arm, upload.arms[run.arm]
     metrics_there = client.get_run(run_id).data.metrics
-    earlier = {name: value for name, value in metrics_there.items() if name.startswith(DIFFERENCE)}
+    earlier = {name: value for name, value in metrics_there.items() if name.startswith((DIFFERENCE, EXPLORATORY))}
     if earlier and earlier != arm_upload.metrics:  # MLflow forgets no value of a metric: the run is made anew
         run_id = remake_arm_run(client, experiment.experiment_id, store, run_id)
         if run_id is None:
@@ -262,7 +265,7 @@ def _view(upload: Upload, experiment: Any) -> str:
     texts = {"verdict": 110, MEAN: 160, DIFFERENCE_TEXT: 230}  # the answer, before what is left and right of it
     widths = {f"tags.`{name}`": width for name, width in texts.items()} | widths | {"tags.`seeds`": 80}
     # MLflow makes charts for all metrics that have none here; these sections come first.
-    sections = {"Model metrics": True, DIFFERENCE.rstrip("/"): True, "spread": False}
+    sections = {"Model metrics": True, DIFFERENCE.rstrip("/"): True, EXPLORATORY.rstrip("/"): False, "spread": False}
     state = {
         "searchFilter": "tags.role = 'arm'",
         "orderByKey": f"metrics.`{shown}`",

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.config.metrics import is_in_unit
 from pipeline.config.schema import PROJECT
 from pipeline.installation import command_text
+from pipeline.stats.intervals import ALPHA
 from pipeline.tracking.pages import view_path
 
 LONGEST_NOTE = 5000  # characters that every MLflow 3 takes as the value of an experiment's tag
@@ -17,9 +18,8 @@ def render_note(document: Mapping[str, Any], report: str, experiment_id: str, re
     """The headline, which alone is seen while the note is folded, links, the verdict's table, all sentences, and the
     other tables. results: the folder that `compare` finds the study in; None for one that is removed.
     """
-    from pipeline.report.format import HEADINGS, rows_by_metric, table_cells
     from pipeline.report.markdown import NOTE as TABLE_NOTE
-    from pipeline.report.markdown import markdown_table
+    from pipeline.report.markdown import metric_table_lines
 
     headline, *sentences = document["sentences"]
     view = view_path(experiment_id)
@@ -27,11 +27,11 @@ def render_note(document: Mapping[str, Any], report: str, experiment_id: str, re
     if results is not None:
         links += f" · `{_compare_command(document, results)}`"
     tables = dict[str, str]()
-    for metric, rows in rows_by_metric(document["tables"]["summary"]).items():
-        lines = markdown_table(HEADINGS, table_cells(rows))
+    alpha = document.get("correction", {}).get("alpha", ALPHA)  # a report of an earlier version has none
+    for metric, (title, space, *lines) in metric_table_lines(document["tables"]["summary"], alpha).items():
         # MLflow leaves no space between the columns of a note's table.
         spaced = [line.replace(" |", "&emsp; |") if "---" not in line else line for line in lines]
-        tables[metric] = "\n".join(["", f"**{metric}**", "", *spaced])
+        tables[metric] = "\n".join(["", title, space, *spaced])
     verdict = tables.pop(document["metric"])
     listed = [f"- {sentence}" for sentence in sentences]
     return _joined([f"{headline}\n\n{links}", verdict, f"\n{TABLE_NOTE}\n", *listed, *tables.values()])

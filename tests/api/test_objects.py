@@ -351,10 +351,13 @@ def test_verdicts_name_each_arm_once() -> None:
 
 def test_the_notes_are_all_that_is_printed() -> None:
     """What is to be known about the runs, in the words of Python, then about the data, then what came later."""
-    comparison: Any = SimpleNamespace(warnings=[SimpleNamespace(text="data.missing=drop: a warning")])
+    corrected = SimpleNamespace(sentence="p is corrected.")
+    comparison: Any = SimpleNamespace(
+        warnings=[SimpleNamespace(text="data.missing=drop: a warning")], correction=corrected
+    )
     study = Study(comparison, SimpleNamespace(), {}, ["data: 3 rows"])  # pyright: ignore
     study.add_notes(["sent"])
-    assert study.notes == ("missing='drop': a warning", "data: 3 rows", "sent")
+    assert study.notes == ("p is corrected.", "missing='drop': a warning", "data: 3 rows", "sent")
 
 
 def test_an_arm_that_is_not_there_is_refused_in_a_line() -> None:

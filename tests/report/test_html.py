@@ -173,8 +173,8 @@ def test_the_page_can_be_read_by_everyone(shown: Page) -> None:
 def test_what_a_table_is_sorted_by_are_its_numbers(shown: Page, written: Path) -> None:
     """Cells such as `10 of 11` and `-0.004 [...]` are sorted by their number."""
     table = pd.read_csv(written / "summary.csv").query("metric == 'test_accuracy'")
-    keys = [attrs["data-key"] for tag, attrs in shown.tags if tag == "td" and "data-key" in attrs][:18]
-    rows = [keys[i : i + 6] for i in range(0, 18, 6)]
+    keys = [attrs["data-key"] for tag, attrs in shown.tags if tag == "td" and "data-key" in attrs][:21]
+    rows = [keys[i : i + 7] for i in range(0, 21, 7)]
     assert [row[0] for row in rows] == table["arm"].tolist()
     assert [float(row[2] or 0) for row in rows] == pytest.approx(table["mean"].tolist())
     differences = table["difference"].tolist()

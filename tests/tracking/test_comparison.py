@@ -104,10 +104,10 @@ def rows_of(study: Study) -> list[tuple]:
 def test_an_arm_carries_its_differences_as_metrics_and_its_verdict_as_tag(sent: Study) -> None:
     """MLflow has every known number of the comparison, and no unknown one."""
     arms = sent.arms()
-    for metric in ("test_accuracy", "test_loss"):
-        row, prefix = sent.row("ones", metric), f"difference/{metric}"
+    for metric, section in (("test_accuracy", "difference"), ("test_loss", "exploratory")):
+        row, prefix = sent.row("ones", metric), f"{section}/{metric}"
         names = {"": "difference", "_ci_low": "difference_ci_low", "_ci_high": "difference_ci_high",
-                 "_p": "p", "_p_holm": "p_holm"}  # fmt: skip
+                 "_p": "p", "_p_uncorrected": "p_uncorrected", "_p_holm": "p_holm"}  # fmt: skip
         held = {end: arms["ones"].data.metrics[f"{prefix}{end}"] for end in names}
         assert held == {end: pytest.approx(row[column], rel=1e-12) for end, column in names.items()}
     assert {arm: run.data.tags["verdict"] for arm, run in arms.items()} == {
@@ -116,7 +116,7 @@ def test_an_arm_carries_its_differences_as_metrics_and_its_verdict_as_tag(sent: 
     assert arms["ones"].data.tags["baseline"] == "zeros" and "baseline" not in arms["zeros"].data.tags
     colours = {arm: run.data.tags["mlflow.runColor"] for arm, run in arms.items()}
     assert colours == dict(zip(("no_bias", "zeros", "ones"), COLOURS, strict=False))  # those of the figures
-    assert not [name for name in arms["zeros"].data.metrics if name.startswith("difference/")]
+    assert not [name for name in arms["zeros"].data.metrics if name.startswith(("difference/", "exploratory/"))]
 
 
 def test_the_note_begins_with_the_verdict_and_names_no_file_that_mlflow_lacks(sent: Study) -> None:
@@ -125,7 +125,12 @@ def test_the_note_begins_with_the_verdict_and_names_no_file_that_mlflow_lacks(se
     headline, *sentences = document["sentences"]
     note = sent.note()
     assert note.splitlines()[0] == headline and all(f"- {sentence}" in note for sentence in sentences)
-    assert "**test_accuracy**" in note and "![" not in note and "(report.html)" not in note
+    assert (
+        "**test_accuracy (primary)**" in note
+        and "**test_loss (exploratory)**" in note
+        and "![" not in note
+        and "(report.html)" not in note
+    )
     assert "python -m pipeline.compare study=s" in note
     assert "ones: undecided" in sent.arms()["ones"].data.tags["mlflow.note.content"]
 
@@ -167,7 +172,7 @@ def test_a_changed_answer_replaces_the_old_one(study: Study) -> None:
     assert study.publish() == ""
     arms, client = study.arms(), study.client()
     assert arms["ones"].data.tags["verdict"] == "baseline"
-    assert not [name for name in arms["ones"].data.metrics if name.startswith("difference/")]
+    assert not [name for name in arms["ones"].data.metrics if name.startswith(("difference/", "exploratory/"))]
     assert arms["zeros"].data.metrics["difference/test_accuracy"] == pytest.approx(-1 / 15)
     for arm, run in arms.items():
         for name in filter(lambda name: name.startswith("difference/"), run.data.metrics):

@@ -41,7 +41,9 @@ def test_the_table_of_the_verdict_comes_first(tmp_path: Path, metric: str) -> No
         note = render_note(document | {"sentences": sentences}, "#/report", "7", tmp_path)
         assert note.splitlines()[0] == sentences[0] and len(note) <= LONGEST_NOTE
         tables = note.split("**")
-        assert tables[1] == document["metric"] and tables[2].count("\n| ") == 8  # headings, a rule, 6 arms
+        assert (
+            tables[1] == f"{document['metric']} (primary)" and tables[2].count("\n| ") == 8
+        )  # headings, a rule, 6 arms
         assert TABLE_NOTE in note and note.endswith("The rest is in the report.")
 
 

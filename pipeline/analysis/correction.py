@@ -1,0 +1,57 @@
+"""What p is corrected for, and what not: the arms, the looks, but not the metrics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.analysis.study import Study
+from pipeline.analysis.verdict import Verdict
+
+PRIMARY, EXPLORATORY = "primary", "exploratory"  # roles of metrics
+METHOD = "Holm"
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What p_holm is corrected for.
+
+    method: of the correction over the arms that are compared with one baseline. arms: the most that are. alpha: the
+    level. looks: over which p holds besides, as in `Verdict.looks`; None for one look. primary: the metric of the
+    verdict, which alone is covered. exploratory: all other metrics that arms are compared by. sentence: this in words.
+    """
+
+    method: str
+    arms: int
+    alpha: float
+    looks: str | None
+    primary: str
+    exploratory: tuple[str, ...]
+    sentence: str
+
+
+def correction(study: Study, verdicts: Sequence[Verdict]) -> Correction:
+    """Say what the p of a study are corrected for; the sentence is empty where nothing is compared."""
+    compared = [verdict for verdict in verdicts if verdict.compared]
+    arms = max((verdict.family or 1 for verdict in compared), default=0)
+    looks = max((verdict.looks or "" for verdict in compared), key=len, default="") or None
+    exploratory = tuple(metric for metric in study.metrics if metric != study.metric)
+    design = study.progress.design if study.progress else None
+    if design is not None:
+        looks = ", ".join(map(str, design.looks))
+    sentence = _sentence(study, arms, looks, len(exploratory)) if compared else ""
+    return Correction(METHOD, arms, study.alpha, looks, study.metric, exploratory, sentence)
+
+
+def _sentence(study: Study, arms: int, looks: str | None, n_exploratory: int) -> str:
+    blocks = len({arm.block for arm in study.compared_arms})
+    covered = [f"over the {arms} arms compared with one baseline ({METHOD})"] if arms > 1 else []
+    if looks and "," in looks:
+        covered.append(f"over the {'declared ' * bool(study.progress)}looks at {looks} seeds")
+    what = f"p of {study.metric} is corrected {' and '.join(covered)}" if covered else ""
+    what = what or f"p of {study.metric} is that of one arm at one look"
+    if not n_exploratory:
+        return f"{what}."
+    if not covered:
+        what += ", which needs no correction"
+    others = f"the {n_exploratory} other metrics are" if n_exploratory > 1 else "the other metric is"
+    each = ", in each block by itself" * (blocks > 1)
+    return f"{what}{each}; it is not corrected over metrics: {study.metric} is {PRIMARY}, {others} {EXPLORATORY}."
