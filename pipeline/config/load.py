@@ -90,7 +90,10 @@ def load_config(composed: DictConfig, overrides: list[str]) -> Config:
         raise explain_omegaconf(error) from error
     assert isinstance(config, Config)
     _check_values(config)
-    training = replace(config.training, stop=complete_stop(config.training.stop))
+    weights = config.training.class_weight
+    if isinstance(weights, dict):  # as run.json has it, in any order
+        weights = {str(name): weight for name, weight in sorted(weights.items(), key=lambda item: str(item[0]))}
+    training = replace(config.training, stop=complete_stop(config.training.stop), class_weight=weights)
     config = replace(config, training=training, seeds=parse_seeds(config.seeds), overrides=tuple(overrides))
     return replace(config, design=complete_design(config), tune=check_tune(config))
 

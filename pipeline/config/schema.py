@@ -131,7 +131,7 @@ class Training:
     metrics: Any = "auto"
     """`auto` (from the task), or a list such as `[accuracy,f1]`, see below."""
     class_weight: Any | None = None
-    """null, `balanced`, or a list with a weight per class."""
+    """null, `balanced`, a list with a weight per class, or `{class: weight}`."""
     stop: Any | None = None
     """Early stopping of each seed, `{patience: 5, monitor: val_loss, min_delta: 0}`, see below; null: train all
     epochs."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipeline.biases.extraction import bias_variables
@@ -16,6 +17,7 @@ from pipeline.models.build import build_model
 from pipeline.models.spec import own_biases
 from pipeline.runtime.device import free_disk, free_memory, start_tensorflow
 from pipeline.runtime.logs import tell_once
+from pipeline.training.class_weights import listed_weights
 from pipeline.training.loop import fit_batch_size
 from pipeline.training.memory import memory_is_short
 from pipeline.training.objectives import check_objective, check_outputs
@@ -73,7 +75,8 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
     if own_test and config.data.test_fraction is not None:
         reason = f"but {config.data.name} has its own test rows"
         raise ConfigError("data.test_fraction", config.data.test_fraction, "null", reason=reason)
-    check_objective(config.training, dataset.task, len(dataset.classes))
+    weights = listed_weights(config.training.class_weight, dataset.classes)
+    check_objective(replace(config.training, class_weight=weights), dataset.task, len(dataset.classes))
     start_tensorflow(config.runtime.device, plan.portable)
     check_optimizer_values(config.optimizer)
     model, dataset, split = first_model(plan)

@@ -61,7 +61,8 @@ def check_objective(training: Training, task: str, n_classes: int) -> None:
         require(task != "regression", "training.class_weight", weights, "null, since a regression has no classes")
         numbers = isinstance(weights, list) and all(is_number(w) and w >= 0 for w in weights)
         fits = weights == "balanced" or (numbers and len(weights) == n_classes and any(weights))
-        require(fits, "training.class_weight", weights, f"null, balanced, or a list of {n_classes} weights")
+        allowed = f"null, balanced, a list of {n_classes} weights, or {{class: weight, ...}}"
+        require(fits, "training.class_weight", weights, allowed)
 
 
 def check_outputs(training: Training, task: str, units: int) -> None:
@@ -108,18 +109,6 @@ def metric_names(training: Training, task: str) -> tuple[str, ...]:
     """The metrics measured besides the loss, the default metric of the task for `auto`, each once."""
     names = metrics_of(task)[:1] if training.metrics in ("auto", ["auto"]) else training.metrics
     return tuple(dict.fromkeys(metric_name(name) for name in ([names] if isinstance(names, (str, Mapping)) else names)))
-
-
-def class_weights(setting: Any, y_train: np.ndarray, n_classes: int) -> np.ndarray:
-    """The weight of each class, [classes] float32, from `training.class_weight`: null, a list, or `balanced`.
-
-    `balanced` is rows / (classes * rows of the class), as `sklearn.utils.class_weight.compute_class_weight` has it,
-    where a class without rows counts as if it had one.
-    """
-    if setting == "balanced":
-        rows = np.maximum(np.bincount(y_train, minlength=n_classes), 1)
-        return np.asarray(len(y_train) / (n_classes * rows), np.float32)
-    return np.ones(max(n_classes, 1), np.float32) if setting is None else np.asarray(setting, np.float32)
 
 
 def is_cross_entropy(training: Training, task: str) -> bool:

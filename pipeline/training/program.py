@@ -11,8 +11,9 @@ from pipeline.config.schema import Optimizer, Training
 from pipeline.data.dataset import Dataset
 from pipeline.data.splits import Split
 from pipeline.runtime.logs import tell_once
+from pipeline.training.class_weights import class_weights
 from pipeline.training.memory import FEWEST_ROWS, evaluation_rows, stack_width
-from pipeline.training.objectives import Objective, class_weights, target_center, without_output_activation
+from pipeline.training.objectives import Objective, target_center, without_output_activation
 from pipeline.training.optimizers import make_optimizer, norm_clipping
 from pipeline.training.pfor import install_converters, unrolled_recurrence
 
@@ -82,11 +83,11 @@ class Program:
             values = np.stack([np.asarray(getattr(split, name), like.dtype) for split in splits])
             return values.reshape(self.width, *[1] * (like.ndim + 1 - values.ndim), *values.shape[1:])
 
-        x, y, n_classes = self._dataset.x, self._dataset.y, len(self._dataset.classes)
+        x, y, classes = self._dataset.x, self._dataset.y, self._dataset.classes
         targets = y if self._dataset.task == "regression" else np.float32(y)
         like = {"mean": x, "scale": x, "target_mean": targets, "target_scale": targets}
         like |= {} if splits[0].fill is None else {"fill": x}
-        weights = [class_weights(self._class_weight, y[split.train], n_classes) for split in splits]
+        weights = [class_weights(self._class_weight, y[split.train], classes) for split in splits]
         return [*(broadcastable(name, values) for name, values in like.items()), np.stack(weights)]
 
     def _trace(self, n_train: int, n_validation: int, batch_size: int) -> None:
