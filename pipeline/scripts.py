@@ -55,3 +55,12 @@ def prune() -> NoReturn:
     from pipeline.runtime.signals import run_command
 
     run_command(main)
+
+
+def merge() -> NoReturn:
+    """Run `bias-merge`."""
+    end_on_signal(KEPT)
+    from pipeline.merge import main
+    from pipeline.runtime.signals import run_command
+
+    run_command(main)

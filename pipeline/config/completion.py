@@ -17,7 +17,7 @@ from pathlib import Path
 from pipeline.config.schema import DEVICES, MISSING_VALUES, PATHS, SPLITS, TASKS, expand_home, key_types
 from pipeline.installation import CONF, PACKAGE, PROJECT
 
-COMMANDS = ("train", "compare", "extract", "sync", "prune")
+COMMANDS = ("train", "compare", "extract", "sync", "prune", "merge")
 TOKEN = re.compile(r"""(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^\s'"\\])+""")
 # What stands before a quote that is open, the quote, and what follows it.
 OPEN = re.compile(r"""((?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^'"\\])*)(?:(['"])(.*))?""", re.DOTALL)
@@ -45,6 +45,7 @@ OPTIONS = {
     "compare": ("-q", "--quiet", "--help"),
     "sync": ("--help",),
     "prune": ("--dry-run", "--yes", "--help"),
+    "merge": ("--dry-run", "--help"),
     "extract": ("--format", "--output", "--layer", "--kind", "--diff", "--load", "--wait", "--help"),
 }
 OPTION_VALUES = {  # of options that take the next word
@@ -115,6 +116,8 @@ def _candidates(command: str, given: Sequence[str], current: str) -> list[str]:
     used = {word.lstrip("+").partition("=")[0] for word in given}
     if command != "train":
         options = [f"{key}=" for key in option_keys(command) if key not in used]
+        if command == "merge":
+            options += _paths(current, folders_only=True)
         if command in ("compare", "sync") and "study" not in used and all("=" in word for word in given):
             options += _choices(command, "study", folders, given)  # a study's name alone is enough
         return options

@@ -5,6 +5,7 @@ again. A damaged run that is replaced moves to `<results>/.replaced/damaged/<stu
 """
 
 import itertools
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.store.meta import (
     MODEL,
     ROWS,
     RUN,
+    SEAL,
     WEIGHTS,
     DamagedRunError,
     Meta,
@@ -130,6 +132,45 @@ def retire_run(results: Path, run: Run) -> None:
         run.path.rename(target)
 
 
+def import_run(store: RunStore, path: Path, digests: Mapping[str, str]) -> None:
+    """Copy a run of another results folder, byte by byte, to the place in this one that its run.json names.
+
+    digests: those of its files. Raises DamagedRunError where they are others.
+    """
+    _place(store, *_read_files(path, digests))
+
+
+def import_to_replaced(results: Path, path: Path, digests: Mapping[str, str]) -> None:
+    """Copy a run of another results folder to the replaced runs, see `import_run`."""
+    meta, files = _read_files(path, digests)
+    with temporary_folder(results) as aside:
+        retire_run(results, Run(_write_files(aside / "new", files), meta))
+
+
+def _read_files(path: Path, digests: Mapping[str, str]) -> tuple[Meta, dict[str, bytes]]:
+    """The run.json of a run, and all its files as they are. Raises DamagedRunError where they are not the expected."""
+    try:
+        files = {name: (path / name).read_bytes() for name in (RUN, *digests)}
+        meta = json.loads(files[RUN])
+        sealed = seal_meta(meta)[SEAL] == meta.get(SEAL, seal_meta(meta)[SEAL])
+        is_expected = sealed and meta["digests"] == digests
+    except OSError as error:
+        raise DamagedRunError(f"it cannot be read: {error.strerror or error}") from error
+    except (ValueError, TypeError, KeyError, RecursionError):
+        meta, files, is_expected = {}, {}, False
+    if not is_expected or any(digest(files[name]) != expected for name, expected in digests.items()):
+        raise DamagedRunError("it has changed since it was looked at")
+    return meta, files | ({MACHINE: (path / MACHINE).read_bytes()} if read_machine(path) else {})
+
+
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
+    """Write the files of a run into a new folder, and flush them to the disk."""
+    folder.mkdir()
+    for name, content in files.items():
+        write_flushed(folder / name, content)
+    return folder
+
+
 def _keep_damaged(results: Path, path: Path) -> None:
     """Move what is in the way of a run to its place in `.replaced/damaged`; there, further ones get a number."""
     if not os.path.lexists(path):
@@ -141,14 +182,14 @@ def _keep_damaged(results: Path, path: Path) -> None:
 
 
 def _place(store: RunStore, meta: Meta, files: dict[str, bytes]) -> Path:
-    """Put a run where it belongs, all at once, and retire the run that was there. files: those besides run.json."""
+    """Put a run where it belongs, all at once, and retire the run that was there.
+
+    files: those besides run.json, which is made of `meta` unless it is among them.
+    """
     target = store.run_folder(meta["arm"], meta["seed"])
     target.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(store.results) as aside:
-        new = aside / "new"
-        new.mkdir()
-        for name, content in (files | {RUN: json_bytes(meta)}).items():
-            write_flushed(new / name, content)
+        new = _write_files(aside / "new", {**files, RUN: files.get(RUN) or json_bytes(meta)})
         try:
             retire_run(store.results, read_run(target, store.study))
         except DamagedRunError:
