@@ -17,6 +17,9 @@ from pipeline.config.user_classes import user_arguments, user_class, user_names
 # This project's initializers, parsed like Keras' own.
 CUSTOM_INITIALIZERS = Path(__file__).parents[1] / "models" / "initializers" / "custom.py"
 
+# What the constructors of these layers pass on by `**kwargs` to that of RNN.
+_PASSED_ON = {name: {"zero_output_for_mask": False} for name in ("GRU", "LSTM", "SimpleRNN")}
+
 _OPERATION = re.compile(r"^class (\w+)\(Operation\):", re.MULTILINE)
 _EXPORTED_CLASS = re.compile(r"^@keras_export\(([^@]*?)\)\s*(?:@\w+[^\n]*\n)*class (\w+)\(", re.MULTILINE)
 _CLASS = re.compile(r"^class ([A-Z]\w+)\(", re.MULTILINE)
@@ -44,6 +47,11 @@ def constructor_arguments(group: str, class_name: str) -> dict[str, object]:
     """
     own = user_class(group, class_name)
     return _parsed_arguments(group, class_name) if own is None else user_arguments(own)
+
+
+def layer_settings(class_name: str) -> dict[str, object]:
+    """The same of a layer, with what its constructor passes on without naming it."""
+    return constructor_arguments("layers", class_name) | _PASSED_ON.get(class_name, {})
 
 
 @cache

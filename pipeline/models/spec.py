@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.config.hints import no_such_class
-from pipeline.config.keras_signatures import REQUIRED, class_names, constructor_arguments
+from pipeline.config.keras_signatures import REQUIRED, class_names, constructor_arguments, layer_settings
 from pipeline.config.naming import initializer_name
 from pipeline.config.schema import Config
 from pipeline.config.user_classes import full_name
@@ -135,7 +135,7 @@ def layer_arguments(layer: Layer) -> dict[str, object]:
         return {}
     if layer["class_name"] in ("Sequential", "Functional"):
         return dict.fromkeys(("layers", *ENDS) if layer["class_name"] == "Functional" else ("layers",), REQUIRED)
-    return constructor_arguments("layers", layer["class_name"])
+    return layer_settings(layer["class_name"])
 
 
 def _apply_kernels(layers: list[Layer], config: Config) -> None:

@@ -5,7 +5,7 @@ import inspect
 
 import pytest
 
-from pipeline.config.keras_signatures import REQUIRED, class_names, constructor_arguments, is_custom
+from pipeline.config.keras_signatures import REQUIRED, class_names, constructor_arguments, is_custom, layer_settings
 from pipeline.models.initializers import custom
 
 GROUPS = ("layers", "initializers", "optimizers", "optimizers.schedules", "losses")
@@ -47,3 +47,14 @@ def test_every_public_class_is_found(group: str) -> None:
     known = {name for name in class_names(group) if not is_custom(group, name)}
     assert exported - aliases - known <= base_classes | wrappers
     assert known <= exported
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "SimpleRNN"])
+def test_what_a_layer_passes_on_is_taken(name: str) -> None:
+    """By its constructor, with the default of its base class."""
+    import keras
+
+    named, given = constructor_arguments("layers", name), layer_settings(name)
+    default = inspect.signature(keras.layers.RNN).parameters["zero_output_for_mask"].default
+    assert {key: value for key, value in given.items() if key not in named} == {"zero_output_for_mask": default}
+    assert getattr(keras.layers, name)(3, zero_output_for_mask=True).zero_output_for_mask

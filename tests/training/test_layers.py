@@ -62,6 +62,12 @@ MODELS = {
         layer("Dense", units=6, kernel_constraint="max_norm", bias_constraint="non_neg", kernel_regularizer="l1",
               bias_regularizer="l2"), layer("Softmax"),
     ],
+    "masked steps": [
+        layer("Reshape", target_shape="[16, 4]"), layer("Masking"),
+        layer("LSTM", units=3, return_sequences="true", zero_output_for_mask="true"),
+        layer("GRU", units=3, return_sequences="true", zero_output_for_mask="true"),
+        layer("SimpleRNN", units=3, zero_output_for_mask="true"),
+    ],
     "embedding": [FLAT, layer("Embedding", input_dim=17, output_dim=3), layer("GlobalAveragePooling1D")],
 }  # fmt: skip
 
@@ -69,9 +75,11 @@ MODELS = {
 # embedding occurs twice in a batch, Keras' own Adam squares two gradients, not their sum; the stack squares the sum.
 OVERRIDES = {
     "normalisation": ("optimizer=sgd",),
+    "masked steps": ("data.standardize=false",),
     "embedding": ("optimizer=sgd", "data.standardize=false", "training.batch_size=32"),
 }
-WITHOUT_XLA = ("stacked cells", "transposed", "grouped", "three dimensions")  # compiling takes half a minute each
+# Compiling takes half a minute each.
+WITHOUT_XLA = ("stacked cells", "masked steps", "transposed", "grouped", "three dimensions")
 FAST = ("normalisation",)
 CASES = [
     *((name, "false") for name in FAST),
