@@ -1,5 +1,6 @@
 """Arms ranked over several studies, as a table for the terminal, Markdown and CSV."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,13 +9,35 @@ import numpy as np
 from pipeline.analysis.across_studies import Ranking
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.formatting import number_format, plain_rows
+from pipeline.errors import ConfigError
 from pipeline.report.markdown import markdown_table
+from pipeline.store.places import check_file
 
 FILES = ("studies.csv", "studies.md")
 MOST_COLUMNS = 5  # studies that get a column of their own on the terminal
 NOTE = """Means over seeds, with the rank within the study in brackets: 1 is the best, in the direction of the study's
 metric, and equal means share a rank. The tests treat the studies as a sample of all that could be asked. With few of
 them F's p is rough; it is never given as less than the chance that all studies rank alike."""
+MARKS = {
+    FILES[0]: "arm,study,metric,mean,rank,mean_rank\n",
+    FILES[1]: NOTE.partition("\n")[0],
+}  # what earlier ones have
+
+
+def check_ranking_files(folder: Path, key: str) -> None:
+    """Raise ConfigError, naming the setting `key` and the path, where anything but an earlier ranking is in the way."""
+    for name, mark in MARKS.items():
+        check_file(folder / name, key)
+        if os.path.lexists(folder / name) and mark not in _text(folder / name):
+            line = f"{key}: {folder / name} is no earlier ranking of studies, which would be written over"
+            raise ConfigError(f"{line}; allowed: another folder, or no file of its name; move it away")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def ranking_headings(ranking: Ranking, all_studies: bool = False) -> list[str]:

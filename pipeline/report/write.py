@@ -23,11 +23,9 @@ from pipeline.report.latex import render_latex
 from pipeline.report.markdown import render_markdown
 from pipeline.report.methods import render_methods, render_references
 from pipeline.report.places import ENDINGS, FIGURES, TRACKED, check_report_folder
-from pipeline.report.ranking import FILES as RANKING_FILES
-from pipeline.report.ranking import write_ranking
+from pipeline.report.ranking import check_ranking_files, write_ranking
 from pipeline.report.render import Drawn, draw_figure, finish_figures
 from pipeline.store.answers import record_answer
-from pipeline.store.places import check_file
 from pipeline.store.runs import RunStore
 
 DVC_DIGITS = ".6g"  # of its committed files: short to read, and last bits are not in git's history
@@ -52,8 +50,8 @@ def report_studies(
     """
     for store in stores:
         check_report_folder(reports / store.study, "reports", TRACKED)
-    for name in RANKING_FILES if len(stores) > 1 else ():
-        check_file(reports / name, "reports")
+    if len(stores) > 1:
+        check_ranking_files(reports, "reports")
     comparisons = [compare_study(store, **question) for store in stores]
     ranking = rank_arms(comparisons) if len(comparisons) > 1 else None
     for comparison, store in zip(comparisons, stores, strict=True):

@@ -195,6 +195,24 @@ def test_files_of_others_are_not_written_over(name: str, tmp_path: Path) -> None
         check_report_folder(tmp_path, "folder")
 
 
+@pytest.mark.parametrize("name", ["studies.csv", "studies.md"])
+def test_a_ranking_replaces_nothing_but_a_ranking(name: str, tmp_path: Path) -> None:
+    """A file of the user's with its name is named before anything is written."""
+    for study, arm in product(("first", "second"), ("zeros", "ones")):
+        put_all(tmp_path / "results", arm, [0.5, 0.7], study=study)
+    stores = [RunStore(tmp_path / "results", study) for study in ("first", "second")]
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    (folder / name).write_text("study,year\nmine,2020\n")
+    with pytest.raises(ConfigError, match=rf"^reports: {folder / name} is no earlier ranking of studies, which"):
+        report_studies(stores, folder, lambda _: "", figures=False)
+    assert [path.name for path in folder.iterdir()] == [name]
+    (folder / name).unlink()
+    for _ in range(2):
+        report_studies(stores, folder, lambda _: "", figures=False)
+    assert "zeros" in (folder / name).read_text()
+
+
 def test_reports_of_studies_keep_files_of_others(tmp_path: Path) -> None:
     """What git and DVC leave of an earlier report is in nobody's way."""
     put_all(tmp_path / "results", "zeros", [0.5, 0.7])
