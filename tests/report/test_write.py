@@ -205,11 +205,11 @@ def test_a_ranking_replaces_nothing_but_a_ranking(name: str, tmp_path: Path) -> 
     folder.mkdir()
     (folder / name).write_text("study,year\nmine,2020\n")
     with pytest.raises(ConfigError, match=rf"^reports: {folder / name} is no earlier ranking of studies, which"):
-        report_studies(stores, folder, lambda _: "", figures=False)
+        report_studies(stores, folder, lambda _: "", figures=False, baseline="zeros")
     assert [path.name for path in folder.iterdir()] == [name]
     (folder / name).unlink()
     for _ in range(2):
-        report_studies(stores, folder, lambda _: "", figures=False)
+        report_studies(stores, folder, lambda _: "", figures=False, baseline="zeros")
     assert "zeros" in (folder / name).read_text()
 
 

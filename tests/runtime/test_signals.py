@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,6 +37,36 @@ def test_a_signal_raises_what_names_it(number: int, text: str, code: int) -> Non
     interrupt = as_interrupted(caught.value)
     assert interrupt is caught.value
     assert (str(interrupt), interrupt.exit_code) == (text, code)
+
+
+COMMAND = """
+import sys, time
+from pipeline.runtime.signals import run_command
+
+def main():
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        time.sleep(60)
+
+run_command(main)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+def test_a_second_signal_ends_the_process_at_once(number: int) -> None:
+    """While the first is still being answered; a shell shows 130 after Ctrl-C, as after one."""
+    program = [sys.executable, "-c", COMMAND]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in ("begun\n", "interrupted\n"):
+            assert process.stdout.readline() == line
+            os.kill(process.pid, number)
+        process.wait(20)
+    assert process.returncode == -number  # ended by the signal, which a shell shows as 128 + its number
 
 
 def test_a_signal_can_be_held_back() -> None:
