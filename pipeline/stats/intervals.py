@@ -1,23 +1,19 @@
-"""Summaries of a sample and their 95 % intervals: mean, interquartile mean, probability of improvement.
+"""Summaries of a sample and their 95 % intervals: mean, interquartile mean, mean of paired differences.
 
 `mean_interval` is Student's t interval, for the mean of one arm over its seeds. `bootstrap_interval` is for the mean of
 paired differences: a BCa bootstrap, expanded for few values and never narrower than Student's t interval.
-`improvement_interval` is for the probability that a run of one arm beats a run of another, from `RESAMPLES` resamples
-of a fixed seed. The same runs give the same interval.
+The same runs give the same interval. For the probability of an improvement, see `improvement`.
 
 Sources: Bouthillier et al. 2021, "Accounting for Variance in Machine Learning Benchmarks"; Agarwal et al. 2021, "Deep
-Reinforcement Learning at the Edge of the Statistical Precipice" (interquartile mean, probability of improvement);
+Reinforcement Learning at the Edge of the Statistical Precipice" (interquartile mean);
 Hesterberg 2015, "What Teachers Should Know About the Bootstrap" (expanded intervals); Efron 1987, "Better Bootstrap
 Confidence Intervals" (BCa); Davison and Hinkley 1988, "Saddlepoint Approximations in Resampling Methods" (the bootstrap
 distribution without resampling).
 """
 
-from functools import lru_cache
-
 import numpy as np
 
 ALPHA = 0.05
-RESAMPLES = 4000  # of the bootstrap of an improvement
 CELLS = 2**14  # of the grid that holds the bootstrap distribution of a mean
 SPAN = 16.0  # its width in standard deviations of the resampled mean
 RESOLUTION = 2.0**-22  # relative; metrics are computed in single precision, so smaller differences are rounding
@@ -87,7 +83,7 @@ def bootstrap_interval(values: np.ndarray, confidence: float = 1 - ALPHA) -> tup
     ends, cumulated = _resampled_mean(values - mean)
     bias = ndtri(_share_below(ends, cumulated, n))
     acceleration = np.sum((values - mean) ** 3) / np.sum((values - mean) ** 2) ** 1.5 / 6
-    tail = ndtri(_expanded_tail(n, confidence))
+    tail = ndtri(expanded_tail(n, confidence))
     shifted = bias + np.array([tail, -tail])
     levels = ndtr(bias + shifted / (1 - acceleration * shifted))
     low, high = mean_interval(values, confidence)[2:]
@@ -123,44 +119,8 @@ def _share_below(ends: np.ndarray, cumulated: np.ndarray, n: int) -> float:
     return float(np.mean(np.interp([-spread, spread], ends, cumulated)))
 
 
-def _expanded_tail(n: int, confidence: float = 1 - ALPHA) -> float:
+def expanded_tail(n: int, confidence: float = 1 - ALPHA) -> float:
     """Return the share of resamples of n values beyond each end of an expanded interval (Hesterberg 2015)."""
     from scipy.special import ndtr, stdtrit
 
     return float(ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + confidence) / 2)))
-
-
-def improvement_interval(better: np.ndarray, worse: np.ndarray, paired: bool) -> tuple[float, float, float]:
-    """Return P(a value of better > a value of worse), ties counting half, and its 95 % interval (low, high).
-
-    better [n] and worse [m] hold one value per run. The interval is a percentile bootstrap over seeds (Agarwal et al.
-    2021), expanded for few of them. With paired=True (n = m, the same seeds in the same order) a seed is drawn for both
-    arms at once. If every run of one arm beats every run of the other, resampling finds no variation; the far end is
-    then 0.025^(1/n), the smallest probability at which n seeds are all won in 2.5 % of studies. Values that differ by
-    less than `RESOLUTION` are ties. The interval is nan if an arm has one run, and all is nan if one has none.
-    """
-    better, worse = np.asarray(better, np.float64), np.asarray(worse, np.float64)
-    n, m = len(better), len(worse)
-    if n == 0 or m == 0:
-        return np.nan, np.nan, np.nan
-    order, rounding = np.argsort(worse), RESOLUTION * np.abs(better)
-    n_beaten = np.searchsorted(worse[order], better - rounding, "left")
-    n_beaten_or_tied = np.searchsorted(worse[order], better + rounding, "right")
-    share = float(np.sum(n_beaten + n_beaten_or_tied) / (2 * n * m))
-    if min(n, m) < 2:
-        return share, np.nan, np.nan
-    better_counts, worse_counts = _draw_counts(n) * 2 if paired else _draw_counts(n, m)
-    cumulated = np.zeros((m + 1, RESAMPLES), np.int64)  # row i: how many of the i lowest runs of `worse` were drawn
-    np.cumsum(worse_counts[order], axis=0, out=cumulated[1:])
-    wins = sum(np.einsum("ij,ij->j", better_counts, cumulated[rows]) for rows in (n_beaten, n_beaten_or_tied))
-    tail, bound = _expanded_tail(min(n, m)), (ALPHA / 2) ** (1 / min(n, m))
-    low, high = np.quantile(wins / (2 * n * m), [tail, 1 - tail])
-    low, high = (bound if share == 1 else low), (1 - bound if share == 0 else high)
-    return share, float(low), float(high)
-
-
-@lru_cache(maxsize=2)
-def _draw_counts(*sizes: int) -> tuple[np.ndarray, ...]:
-    """Return how often each bootstrap draws each seed of arms of these sizes: [size, RESAMPLES] per arm."""
-    rng = np.random.default_rng(0)
-    return tuple(rng.multinomial(size, np.full(size, 1 / size), RESAMPLES).T.copy() for size in sizes)

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.stats.intervals import ALPHA, RESAMPLES, RESOLUTION, bootstrap_interval, improvement_interval
-from pipeline.stats.permutation import sign_flip, wilcoxon
+from pipeline.stats.improvement import improvement_interval
+from pipeline.stats.intervals import ALPHA, RESOLUTION, bootstrap_interval
+from pipeline.stats.permutation import exchange, sign_flip, wilcoxon
 
 FEWEST_EQUIVALENT = 29  # seeds
 FAILURE = 10  # margins by which one seed may differ
@@ -112,11 +113,11 @@ def compare_unpaired(values: np.ndarray, baseline: np.ndarray, higher_is_better:
             result |= {"low": float(welch.low), "high": float(welch.high)}
             std = np.sqrt((values.var(ddof=1) + baseline.var(ddof=1)) / 2)
             result["effect"] = float((values.mean() - baseline.mean()) / std)
-        exchanged = stats.permutation_test(
-            (values, baseline), lambda a, b, axis: a.mean(axis) - b.mean(axis), vectorized=True,
-            n_resamples=RESAMPLES, rng=np.random.default_rng(0),
-        )  # fmt: skip
-        result |= {"p": float(exchanged.pvalue), "p_wilcoxon": float(stats.mannwhitneyu(values, baseline).pvalue)}
+        resolution = RESOLUTION * float(np.abs([*values, *baseline]).mean())
+        result |= {
+            "p": exchange(values, baseline, resolution),
+            "p_wilcoxon": float(stats.mannwhitneyu(values, baseline).pvalue),
+        }
     result |= dict(zip(("improvement", "improvement_low", "improvement_high"), improvement, strict=True))
     return result | {"pairs": 0, "difference": float(values.mean() - baseline.mean())}
 

@@ -4,18 +4,23 @@ If an arm does not matter, its value and the baseline's are exchangeable within 
 have the other sign. `sign_flip` counts how many choices of signs give a mean as far from 0 as the observed one; it
 assumes nothing about the distribution of the differences. `wilcoxon` is the same test of their ranks. If a block (a
 setting swept beside the arms) does not matter, the differences of one seed are exchangeable between blocks:
-`block_interaction_p`. Random draws come from a fixed seed, so that the same runs give the same p.
+`block_interaction_p`. Runs that are no pairs are exchangeable between the arms: `exchange`. Random draws come from a
+fixed seed, so that the same runs give the same p.
 
 Sources: Fisher 1935, "The Design of Experiments", section 21 (sign flips); Pratt 1959, "Remarks on Zeros and Ties in
 the Wilcoxon Signed Rank Procedures"; Good 2005, "Permutation, Parametric and Bootstrap Tests of Hypotheses".
 """
 
+import math
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
 MAX_EXACT = 20  # pairs up to which all sign choices are counted
 FLIPS = 100_000  # random sign choices beyond that
+MOST_CHOICES = 200_000  # ways to divide runs between two arms up to which all are counted: two arms of ten have fewer
+MOST_CELLS = 2**23  # runs times random choices of them that are held
 SHUFFLES = 5000  # of blocks within a seed
 
 
@@ -42,6 +47,51 @@ def sign_flip(differences: np.ndarray, resolution: float = 0.0) -> float:
         return float((1 + np.sum(np.abs(sums) >= threshold)) / (1 + FLIPS))
     halves = [_signed_sums(half) for half in np.array_split(differences, 2)]
     return float(np.mean(np.abs(np.add.outer(*halves)) >= threshold))
+
+
+def exchange(values: np.ndarray, baseline: np.ndarray, resolution: float = 0.0) -> float:
+    """Return the two-sided p of exchanging runs between two arms, values [n] and baseline [m], for unpaired ones.
+
+    Of all ways to choose n of the n + m runs, the share whose mean is at least as high as the observed one, or at
+    least as low, twice the smaller of both. All ways are counted up to `MOST_CHOICES`, else `FLIPS` random ones, or
+    of many runs as many as `MOST_CELLS` holds. A sum counts as equal to the observed one if it differs by no more
+    than `resolution` per run, their rounding error.
+
+    `scipy.stats.permutation_test` is not used because its tolerance is that of double precision.
+    """
+    values, pooled = np.asarray(values, np.float64), np.concatenate([values, baseline]).astype(np.float64)
+    n, total = len(values), len(pooled)
+    centred = pooled - pooled.mean()  # a large mean would cost the sums digits
+    if math.comb(total, n) <= MOST_CHOICES:
+        sums, added = _sums_of(centred, n), 0
+    else:
+        sums, added = np.zeros(min(FLIPS, MOST_CELLS // total)), 1
+        for value, is_chosen in zip(centred, _random_choices(n, total, len(sums)), strict=True):
+            sums += value * is_chosen
+    observed, tolerance = centred[:n].sum(), max(n * resolution, 1e-12 * np.abs(centred).sum())
+    tails = [np.sum(sums >= observed - tolerance), np.sum(sums <= observed + tolerance)]
+    return float(min(1.0, 2 * (added + min(tails)) / (added + len(sums))))
+
+
+def _sums_of(values: np.ndarray, n: int) -> np.ndarray:
+    """Return the sums of all choices of n of the values: [ways]."""
+    sums = [np.zeros(1), *[np.zeros(0)] * n]  # of none, one, ... n of the values so far
+    for value in values:
+        sums = [sums[0], *(np.concatenate([more, fewer + value]) for fewer, more in pairwise(sums))]
+    return sums[n]
+
+
+@lru_cache(maxsize=2)
+def _random_choices(n: int, total: int, choices: int) -> np.ndarray:
+    """Return random choices of n of a total of runs: [total, choices], true where a run is chosen."""
+    rng = np.random.default_rng(0)
+    chosen = np.zeros((total, choices), np.bool_)
+    chosen[:n] = True
+    batch = max(1, 10**7 // total)  # batches keep memory small
+    for start in range(0, choices, batch):
+        block = chosen[:, start : start + batch]
+        block[:] = rng.permuted(block, axis=0)
+    return chosen
 
 
 @lru_cache(maxsize=2)

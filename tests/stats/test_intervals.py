@@ -5,11 +5,9 @@ import pytest
 from scipy import stats
 
 from pipeline.stats.intervals import (
-    RESAMPLES,
     _resampled_mean,
     _share_below,
     bootstrap_interval,
-    improvement_interval,
     interquartile_mean,
 )
 
@@ -86,56 +84,3 @@ def test_the_bootstrap_interval_of_many_seeds_is_near_the_normal_one():
     ends, cumulated = _resampled_mean(values - values.mean())
     error = values.std() / 3000**0.5
     assert np.interp([0.025, 0.975], cumulated, ends) / error == pytest.approx([-1.96, 1.96], abs=0.03)
-
-
-def test_the_probability_of_improvement_is_mann_whitneys_u():
-    """It counts all pairs of runs, ties as half, as U does."""
-    rng = np.random.default_rng(0)
-    a, b = rng.integers(0, 9, 12), rng.integers(0, 9, 12)
-    probability, low, high = improvement_interval(a, b, paired=True)
-    assert probability == pytest.approx(stats.mannwhitneyu(a, b).statistic / (12 * 12))
-    assert low <= probability <= high
-
-
-@pytest.mark.parametrize(("n", "m"), [(7, 7), (9, 5)])
-def test_the_interval_of_improvement_is_that_of_all_resampled_pairs(n, m):
-    """The sums over sorted runs equal a count of every pair of resampled runs, ties included."""
-    rng = np.random.default_rng(n)
-    a, b = rng.integers(0, 5, n), rng.integers(0, 5, m)
-    paired = n == m
-    draws = np.random.default_rng(0)
-    rows = draws.multinomial(n, np.full(n, 1 / n), RESAMPLES)
-    columns = rows if paired else draws.multinomial(m, np.full(m, 1 / m), RESAMPLES)
-    wins = np.sign(np.subtract.outer(a, b)) / 2 + 0.5
-    shares = np.einsum("ri,ij,rj->r", rows, wins, columns) / (n * m)
-    tail = expanded_tail(min(n, m))
-    expected = (wins.mean(), *np.quantile(shares, [tail, 1 - tail]))
-    assert improvement_interval(a, b, paired) == pytest.approx(expected)
-
-
-def test_only_pairs_are_resampled_as_pairs():
-    """Where seeds vary together, the paired interval is much narrower than the unpaired one of the same runs."""
-    seeds = np.random.default_rng(0).normal(size=12)
-    together = improvement_interval(seeds + 0.1, seeds, paired=True)
-    apart = improvement_interval(seeds + 0.1, seeds, paired=False)
-    assert together[0] == apart[0]
-    assert apart[2] - apart[1] > 3 * (together[2] - together[1])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("effect", [0.0, 1.0])
-def test_the_interval_of_improvement_contains_the_true_probability(effect):
-    """The 95 % interval of ten seeds contains the true probability in 93 to 98 % of studies."""
-    true, rng = stats.norm.cdf(effect / 2**0.5), np.random.default_rng(2)
-    inside = []
-    for _ in range(600):
-        _, low, high = improvement_interval(rng.normal(effect, 1, SEEDS), rng.normal(size=SEEDS), paired=True)
-        inside.append(low <= true <= high)
-    assert 0.93 < np.mean(inside) < 0.98
-
-
-def test_winning_every_time_is_no_certainty():
-    """If every run wins, the interval reaches down to 0.025^(1/n); values equal but for rounding are ties."""
-    assert improvement_interval([3, 4, 5], [0, 1, 2], paired=True) == pytest.approx((1, 0.025 ** (1 / 3), 1))
-    assert improvement_interval([0, 1], [3, 4, 5], paired=False) == pytest.approx((0, 0, 1 - 0.025**0.5))
-    assert improvement_interval([0.4] * 3, [0.4 + 1e-9] * 3, paired=True) == (0.5, 0.5, 0.5)

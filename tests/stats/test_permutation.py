@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from pipeline.stats.paired import holm
-from pipeline.stats.permutation import FLIPS, sign_flip, wilcoxon
+from pipeline.stats.permutation import FLIPS, exchange, sign_flip, wilcoxon
 
 # Darwin's maize, eighths of an inch, crossed minus self-fertilised; Fisher 1935, The Design of Experiments, section 21.
 MAIZE = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48])
@@ -77,3 +77,30 @@ def test_false_positives_of_seven_arms_stay_at_their_level():
         p = [sign_flip(rng.normal(size=SEEDS) - baseline) for _ in range(7)]
         positives += bool((holm(p) <= 0.05).any())
     assert positives / STUDIES < 0.065
+
+
+@pytest.mark.parametrize(("n", "m"), [(3, 3), (7, 5), (2, 30), pytest.param(10, 10, marks=pytest.mark.slow)])
+def test_exchanging_runs_agrees_with_scipy(n, m):
+    """All ways to divide the runs between the arms are counted, those of two arms of ten among them."""
+    rng = np.random.default_rng(n)
+    a, b = rng.normal(0.8, 1, n), rng.normal(size=m)
+    exact = stats.permutation_test((a, b), lambda a, b, axis: a.mean(axis) - b.mean(axis), n_resamples=np.inf)
+    assert exchange(a, b) == pytest.approx(exact.pvalue)
+
+
+def test_random_exchanges_approach_the_exact_p(monkeypatch):
+    """Beyond `MOST_CHOICES` ways p is close to the exact one, the same at every call, and never 0."""
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(0.9, 1, 9), rng.normal(size=10)
+    exact = exchange(a, b)
+    monkeypatch.setattr("pipeline.stats.permutation.MOST_CHOICES", 10)
+    assert exchange(a, b) == pytest.approx(exact, abs=0.003) and exchange(a, b) == exchange(a, b)
+    assert exchange(np.arange(20) + 100, np.arange(20)) == 2 / (1 + FLIPS)
+
+
+def test_exchanging_runs_ignores_rounding_in_single_precision():
+    """Accuracies of 3 and of 2 right answers in 7 tie with others of the same sum, however they are rounded."""
+    counts = np.array([3, 5, 6, 6, 2, 1, 4, 2, 5, 3])
+    exact = exchange(counts[:5], counts[5:])
+    rounded = (counts / np.float32(7)).astype(np.float32) * (1 + np.random.default_rng(0).uniform(-1, 1, 10) * 2e-8)
+    assert exchange(rounded[:5], rounded[5:], 2.0**-22) == exact
