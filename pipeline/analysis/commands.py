@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.analysis.arms import Arm
 from pipeline.config.keras_signatures import class_names, constructor_arguments
 from pipeline.config.naming import REST, initializer_name
+from pipeline.config.schema import CONF
 from pipeline.config.tuning import read_tune
 from pipeline.installation import command_text
 from pipeline.store.runs import Run
@@ -36,12 +37,18 @@ def training_commands(
             commands.append(f"{program}(…, arms=[{', '.join(map(json.dumps, given))}]{values}, seeds={count})")
             continue
         recorded = overrides_of(of_block)
-        others = _others(recorded[0]) if recorded else [f"study={study}", *block.split(",")[: bool(block)]]
-        others = _tuned(others, tune)
+        portable = of_block[0].runs[0].portable
+        words = recorded[0] if recorded else [*_named_in(of_block[0].runs[0]), *_words(block)]
+        if portable or not recorded:  # a portable run may have been asked for in other words elsewhere
+            words = [
+                f"study={study}",
+                *(word for word in words if not word.startswith(("study=", "runtime.portable="))),
+            ]
+        others = _tuned(_others(words), tune)
         code = [shlex.quote(word) for words in recorded for word in words if word.startswith("code=")]
         if code and code[0] not in others:  # arms without a class of the user's own may be trained without it
             others.append(code[0])
-        if of_block[0].runs[0].portable and not recorded:
+        if portable:
             others.append("runtime.portable=true")
         biases = [_in_shell(f"bias_initializer={','.join(settings)}")] if settings else []
         use = ["use_bias=true,false" if settings else "use_bias=false"] if len(settings) < len(of_block) else []
@@ -70,7 +77,29 @@ def _values_tried(
 
 def overrides_of(arms: Iterable[Arm]) -> list[list[str]]:
     """The overrides that the first run of each arm was trained with, where it tells."""
-    return [words for arm in arms if (words := recorded_of(arm.runs[0]).get("overrides")) is not None]
+    kept = (arm.runs[0].meta["environment"] | arm.runs[0].machine for arm in arms)
+    return [words for one in kept if (words := one.get("overrides")) is not None]
+
+
+def _named_in(run: Run) -> list[str]:
+    """Data and model that the study's name tells, so that its arms' names do not."""
+    config = run.meta["config"]
+    names = [config.get(group, {}).get("name") for group in ("data", "model")]
+    is_told = run.meta.get("study") == "-".join(map(str, names))
+    options = zip(("data", "model"), names, strict=True)
+    return [f"{group}={name}" for group, name in options if is_told and (CONF / group / f"{name}.yaml").is_file()]
+
+
+def _words(block: str) -> list[str]:
+    """The overrides in a block's name, which may hold commas between brackets."""
+    words, depth = [""], 0
+    for letter in block:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and not depth:
+            words.append("")
+        else:
+            words[-1] += letter
+    return list(filter(None, words))
 
 
 def recorded_of(run: Run) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import compose_config, last_of_each, put, share
+from factories import change_meta, compose_config, last_of_each, put, share
 
 from pipeline.analysis.arms import load_arms
 from pipeline.analysis.commands import training_commands
@@ -76,6 +76,36 @@ def test_a_study_of_a_program_names_the_call(tmp_path: Path) -> None:
         (run.path / "machine.json").write_text(json.dumps({"program": "pipeline.api.compare_initializers"}))
     (line,) = training_commands(compare_study(RunStore(tmp_path, "s"), "zeros").study.arms, "s")
     assert line == 'pipeline.api.compare_initializers(…, arms=["no_bias", "zeros"], seeds=1)'
+
+
+LAYERS = named(*(f"a_layer_with_a_long_name_{i}" for i in range(12)))
+
+
+@pytest.mark.parametrize(
+    ("given", "recorded", "words"),
+    [
+        (["data=iris", "study=s", LAYERS], ["data=iris", "study=s", LAYERS], ["study=s", "data=iris", LAYERS]),
+        (["data=iris", LAYERS, "study=s"], ["data=iris", LAYERS], ["study=s", "data=iris", LAYERS]),
+        (["data=iris", "model=linear"], None, ["study=iris-linear", "data=iris", "model=linear"]),
+        (["data=iris", "model=linear", "training.epochs=3"], [], ["study=iris-linear"]),
+        (["data=iris", "model=linear", "bias_layers=output", "training.epochs=3"], None,
+         ["study=iris-linear", "data=iris", "model=linear", "bias_layers=output", "training.epochs=3"]),
+    ],
+)  # fmt: skip
+def test_the_command_of_portable_runs_is_whole(
+    given: list[str], recorded: list[str] | None, words: list[str], tmp_path: Path
+) -> None:
+    """Also where the arm's folder has a name that was cut, or the study's name tells data and model."""
+    plan = plan_job(compose_config(*given, "bias_initializer=ones", "runtime.portable=true"))
+    study, more = plan.config.study, {name: plan.settings[name] for name in ("bias_initializer", "model")}
+    run = put(tmp_path, plan.arm, 0, 0.5, study=study, setting="ones", block=plan.settings["block"], **more)
+    change_meta(run.path, lambda meta: meta["environment"].update({"portable": True}))
+    change_meta(run.path, lambda meta: meta["config"].update({"data": plan.settings["data"]}))
+    if recorded is not None:
+        (run.path / "machine.json").write_text(json.dumps({"overrides": recorded}))
+    (line,) = training_commands(load_arms(RunStore(tmp_path, study))[0], study)
+    assert shlex.split(line.rpartition(" -m ")[2]) == [
+        *words, "runtime.portable=true", "bias_initializer=ones", "seeds=1"]  # fmt: skip
 
 
 @pytest.mark.parametrize(
