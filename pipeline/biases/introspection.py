@@ -70,9 +70,13 @@ def output_layer(model: Any) -> Any:
 
 
 def following_layer(layer: Any) -> Any:
-    """The only layer or operation that takes the only output of a layer in a Functional model; None without such."""
+    """The only layer or operation that takes the only output of a layer in a Functional model, and takes no other.
+
+    None without such, so for a layer or a follower that is called several times.
+    """
     following = [node.operation for node in layer._outbound_nodes]
-    return following[0] if len(following) == 1 and len(layer._inbound_nodes) == 1 else None
+    once = len(following) == 1 and len(layer._inbound_nodes) == 1 and len(following[0]._inbound_nodes) == 1
+    return following[0] if once else None
 
 
 def inbound_output_shapes(layer: Any) -> list[Sequence[int | None]]:

@@ -77,10 +77,11 @@ def _next_layers(model: Any) -> dict[int, Any]:
 
 def _softmax_layer(model: Any) -> tuple[Any, bool]:
     """The layer that makes the model's outputs, and whether it is a Dense layer followed by a softmax."""
-    is_sequential = type(model).__name__ == "Sequential"
-    layers, last = model.layers if is_sequential else [], output_layer(model)
+    layers, last = list(model.layers) if type(model).__name__ == "Sequential" else [], output_layer(model)
+    while layers and type(layers[-1]).__name__ == "Sequential":
+        layers = [*layers[:-1], *layers[-1].layers]
     activation = "softmax" if type(last).__name__ == "Softmax" else _activation_name(last)
-    separate = type(last).__name__ in ("Softmax", "Activation")
+    separate = type(last).__name__ in ("Softmax", "Activation") and layers[-1:] == [last]
     output = layers[-2] if separate and len(layers) > 1 and _activation_name(layers[-2]) == "linear" else last
     return output, activation == "softmax" and type(output).__name__ == "Dense" and model.output_shape[-1] > 1
 
