@@ -1,5 +1,5 @@
-"""Train one arm, or sweep over arms with `-m`; with `--plan`, only print what that would do; with `-q`, print only
-what went wrong. See `--help`.
+"""Train one arm, or sweep over arms with `-m`; with `--plan`, only print what that would do; with `--status`, how far
+it is; with `-q`, print only what went wrong. See `--help`.
 
 Exit code 0: all done; 1: some run failed, and is named; 2: the request was refused before anything started; 130 after
 Ctrl-C, 143 after SIGTERM, 129 after SIGHUP: finished runs are kept.
@@ -26,7 +26,7 @@ from pipeline.config.overrides import (
 from pipeline.config.schema import CONF
 from pipeline.config.tuning_sweep import expand_tuning
 from pipeline.errors import ConfigError
-from pipeline.experiment.hydra_callback import begin_request, current_request
+from pipeline.experiment.hydra_callback import ValidateJobs, begin_request, current_request
 from pipeline.experiment.hydra_settings import check_callbacks
 from pipeline.experiment.job import train_job
 from pipeline.experiment.summary import finish_interrupted, finish_look, finish_request
@@ -76,13 +76,15 @@ def _run_request(arguments: Arguments) -> int:
         sys.argv[1:] = arguments.ordered
         goes_on, looks = True, 0
         while goes_on:  # of `until=decided` one look after the other, of any other request once
-            begin_request(arguments.plan_only, is_next_look=looks > 0)
+            begin_request(arguments.plan_only, is_next_look=looks > 0, status_only=arguments.status_only)
             looks += 1
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(train_job)()
             request = current_request()
             goes_on = request is not None and finish_look(request)
     except SystemExit as stop:
         if current_request() is None:
+            if ValidateJobs.status_code is not None:
+                return ValidateJobs.status_code
             return 2 if stop.code == 1 else int(stop.code or 0)  # 1: Hydra found no such --package
         error = RuntimeError(f"a job ended the process with exit code {stop.code}")
     except Exception as exception:

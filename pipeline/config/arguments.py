@@ -1,4 +1,5 @@
-"""Read the command line of `python -m pipeline.train`: Hydra's options, `--plan`, `-q`, and overrides, in any order."""
+"""Read the command line of `python -m pipeline.train`: Hydra's options, `--plan`, `--status`, `-q`, and
+overrides, in any order."""
 
 import argparse
 import re
@@ -20,7 +21,8 @@ from pipeline.errors import ConfigError
 # Options of Hydra's command line that take the next argument as their value.
 OPTIONS_WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir",
                       "-cd", "--experimental-rerun"}  # fmt: skip
-FLAGS = ("--multirun", "-m", "--run", "-r", "--plan", *QUIET, "--resolve", "--help", "-h", "--hydra-help")  # no value
+SHOWING = ("--plan", "--status")  # ours: they only show something
+FLAGS = ("--multirun", "-m", "--run", "-r", *SHOWING, *QUIET, "--resolve", "--help", "-h", "--hydra-help")  # no value
 INFO = ("--info", "-i")
 
 
@@ -28,9 +30,10 @@ INFO = ("--info", "-i")
 class Arguments:
     """A command line; Hydra refuses options after overrides, so it gets `ordered`.
 
-    options: Hydra's. folders: conf/ and that of `--config-dir`. plan_only: whether `--plan` is given. config_name: the
-    file that is composed. only_shows: whether Hydra prints something, `--help` or `--cfg job`, and starts no job.
-    may_sweep: whether several values of a key may be a sweep. given: the words as they were typed.
+    options: Hydra's. folders: conf/ and that of `--config-dir`. plan_only: whether `--plan` is given, status_only:
+    `--status`. config_name: the file that is composed. only_shows: whether Hydra prints something, `--help` or
+    `--cfg job`, and starts no job. may_sweep: whether several values of a key may be a sweep. given: the words as they
+    were typed.
     quiet: whether `-q` is given.
     """
 
@@ -38,6 +41,7 @@ class Arguments:
     overrides: list[str]
     folders: list[Path]
     plan_only: bool
+    status_only: bool
     config_name: str
     only_shows: bool
     may_sweep: bool
@@ -65,18 +69,31 @@ def read_arguments(given: Sequence[str]) -> Arguments:
             options.append(rest.pop(0))
         elif argument in INFO:  # takes the next argument if that is a single word
             options[-1] = f"--info={rest.pop(0) if rest and re.fullmatch('[a-z-]+', rest[0]) else 'all'}"
-    plan_only = "--plan" in options
+    showing = [option for option in SHOWING if option in options]
+    if len(showing) > 1:
+        raise ConfigError(f"{' and '.join(showing)}: given together; allowed: one of them")
     quiet = next((option for option in options if option in QUIET), "")
-    options = [option for option in options if option not in ("--plan", *QUIET)]
+    options = [option for option in options if option not in (*SHOWING, *QUIET)]
     parsed = _parse_options(options)
     may_sweep = _may_sweep(parsed, overrides)
     overrides = spell_overrides(overrides, may_sweep)
     folders = [CONF] if parsed.config_dir is None else [CONF, Path(parsed.config_dir)]
     shown = any((parsed.help, parsed.hydra_help, parsed.cfg, parsed.info))
-    if quiet and (shown or plan_only):
+    if quiet and (shown or showing):
         raise ConfigError(f"{quiet}: given for a command that only shows something; allowed: the command without it")
     name = parsed.config_name or "config"
-    return Arguments(options, overrides, folders, plan_only, name, shown, may_sweep, tuple(given), bool(quiet))
+    return Arguments(
+        options,
+        overrides,
+        folders,
+        "--plan" in showing,
+        "--status" in showing,
+        name,
+        shown,
+        may_sweep,
+        tuple(given),
+        bool(quiet),
+    )
 
 
 def _may_sweep(parsed: argparse.Namespace, overrides: Sequence[str]) -> bool:
@@ -129,4 +146,4 @@ def _parse_options(options: list[str]) -> argparse.Namespace:
 
 
 def _refuse(message: str) -> NoReturn:
-    raise ConfigError(f"{message}; allowed: --plan, -q, and the options that --hydra-help shows")
+    raise ConfigError(f"{message}; allowed: --plan, --status, -q, and the options that --hydra-help shows")

@@ -38,8 +38,8 @@ VALUES = {  # of keys whose type does not say what they take
     "training.xla": SWITCHES,
 }
 LAUNCHERS = {"basic": "hydra", "joblib": "hydra_plugins.hydra_joblib_launcher"}  # and the package that has each
-HYDRA_OPTIONS = ("-m", "--multirun", "--plan", "-q", "--quiet", "--help", "--cfg", "--resolve", "--config-dir",
-                 "--config-name", "--info", "--hydra-help")  # fmt: skip
+HYDRA_OPTIONS = ("-m", "--multirun", "--plan", "--status", "-q", "--quiet", "--help", "--cfg", "--resolve",
+                 "--config-dir", "--config-name", "--info", "--hydra-help")  # fmt: skip
 OPTIONS = {
     "train": HYDRA_OPTIONS,
     "compare": ("-q", "--quiet", "--help"),

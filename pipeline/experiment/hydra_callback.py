@@ -29,8 +29,9 @@ from pipeline.experiment.code import check_code
 from pipeline.experiment.dry_run import show_plan
 from pipeline.experiment.hydra_settings import LOG, JobChecker
 from pipeline.experiment.outcome import plans_by_arm
-from pipeline.experiment.plan import Plan, explain_retraining, plan_job, seeds_to_train, shown_names
+from pipeline.experiment.plan import Plan, describe_job, explain_retraining, plan_job, seeds_to_train, shown_names
 from pipeline.experiment.progress import SweepView, describe_start, passing_line
+from pipeline.experiment.status import print_status, read_state
 from pipeline.experiment.until import declare_designs
 from pipeline.experiment.validate import refuse_conflicting
 from pipeline.runtime.gate import report_error
@@ -77,17 +78,18 @@ def current_request() -> Request | None:
     return _requests[-1] if _requests else None
 
 
-def begin_request(plan_only: bool = False, is_next_look: bool = False) -> None:
+def begin_request(plan_only: bool = False, is_next_look: bool = False, status_only: bool = False) -> None:
     """Forget the request of an earlier command in this process.
 
-    plan_only: show the next one, and train nothing. is_next_look: it is the next look of the same command, so what was
-    told stays told.
+    plan_only: show the next one, and train nothing; status_only: show how far it is. is_next_look: it is the next look
+    of the same command, so what was told stays told.
     """
     _requests.clear()
     if not is_next_look:
         forget_told()
         forget_user_classes()
     ValidateJobs.plan_only, ValidateJobs.is_next_look = plan_only, is_next_look
+    ValidateJobs.status_only, ValidateJobs.status_code = status_only, None
     JobRuntime.instance().set(VALIDATED, "")
 
 
@@ -111,11 +113,14 @@ def _as_typed(overrides: Any) -> list[str]:
 class ValidateJobs(Callback):
     """Plan all jobs of a request, and end the process with exit code 2 where one of them is invalid.
 
-    plan_only: show the plan and end the process with exit code 0. is_next_look: say nothing that the look before said.
+    plan_only: show the plan and end the process with exit code 0. status_only: show what is stored of it, and end the
+    process; `status_code` is then its exit code. is_next_look: say nothing that the look before said.
     """
 
     plan_only = False
     is_next_look = False
+    status_only = False
+    status_code: int | None = None
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Validate the single job of a run."""
@@ -128,6 +133,9 @@ class ValidateJobs(Callback):
     def _validate(self, config: DictConfig, is_sweep: bool) -> None:
         """Hydra turns an exception in a callback into a warning and trains all the same: none may leave here."""
         try:
+            if self.status_only:
+                ValidateJobs.status_code = self._show_status(config, is_sweep)
+                sys.exit(0)
             request = self._plan_request(config, is_sweep)
         except Exception as error:
             raise_swallowed()
@@ -143,6 +151,14 @@ class ValidateJobs(Callback):
         _requests.append(request)
         if is_sweep and OmegaConf.select(config.hydra.launcher, "_target_") != BASIC_LAUNCHER:
             request.view.watch()  # the jobs run in other processes
+
+    def _show_status(self, config: DictConfig, is_sweep: bool) -> int:
+        """Print how far a request is; the exit code. Raises what `_plan_request` raises for an invalid config."""
+        with passing_line("reading the settings of each job and what is stored ..."):
+            plans = [describe_job(load_config(composed, job)) for composed, job in _compose_jobs(config, is_sweep)]
+            refuse_conflicting(plans)
+            states = [read_state(plan) for plan in plans_by_arm(plans)]
+        return print_status(states)
 
     def _plan_request(self, config: DictConfig, is_sweep: bool) -> Request:
         """Plan and check every job. Raises ConfigError, and what Hydra and OmegaConf raise for an invalid config."""

@@ -75,6 +75,15 @@ def shown_names(plans: Sequence[Plan]) -> list[str]:
 
 def plan_job(config: Config) -> Plan:
     """Check a config and compare it with the stored runs. Raises ConfigError; imports TensorFlow only for `code`."""
+    plan = describe_job(config)
+    covered = stored_seeds(plan)
+    plan = replace(plan, missing=tuple(seed for seed in plan.config.seeds if seed not in covered))
+    check_places(plan.store, plan.arm, plan.missing)
+    return plan
+
+
+def describe_job(config: Config) -> Plan:
+    """Check a config; the plan of its arm with all seeds missing, as if no run was stored. See `plan_job`."""
     files = run_code(config)
     config = replace(config, bias_initializer=resolved_initializer(config.bias_initializer))
     defaults = initializer_defaults(config.bias_initializer.class_name)
@@ -104,11 +113,7 @@ def plan_job(config: Config) -> Plan:
     if config.until is not None:
         config = replace(config, seeds=seeds_now(RunStore(config.results_dir, config.study), arm, config.design.looks))
     keys = SeedKeys(recipe, config.seeds)
-    plan = Plan(config, arm, settings, recipe, keys, config.seeds)
-    covered = stored_seeds(plan)
-    plan = replace(plan, missing=tuple(seed for seed in config.seeds if seed not in covered))
-    check_places(plan.store, plan.arm, plan.missing)
-    return plan
+    return Plan(config, arm, settings, recipe, keys, config.seeds)
 
 
 def _recorded(training: Training) -> dict[str, Any]:

@@ -62,6 +62,19 @@ def forget_dead_holder(path: Path) -> None:
             _note(path).unlink()
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds a lock now. One whose file cannot be written is held as long as its note is believed."""
+    if not path.is_file():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return _read_note(path) is not None
+
+
 def describe_holder(path: Path) -> str:
     """Say who holds a lock, "zeros is being trained by process 1234 since 14:03:12"; "" where no holder is known."""
     holder = _read_note(path)

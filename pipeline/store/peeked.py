@@ -1,0 +1,53 @@
+"""What there is of an arm at a glance: its runs without holding their files against their digests, and who works at it.
+
+For commands that only show how far a sweep is. A run appears whole, so that it is there says enough; whether it was
+damaged since, the commands find out that read it.
+"""
+
+import json
+import os
+from typing import NamedTuple
+
+from pipeline.store.locks import describe_holder, is_held
+from pipeline.store.meta import MAX_META_BYTES, RUN
+from pipeline.store.runs import RunStore
+
+
+class Peeked(NamedTuple):
+    """A run as its run.json has it. files: the names of those that it keeps."""
+
+    key: str
+    files: frozenset[str]
+
+
+def peek_runs(store: RunStore, arm: str) -> dict[int, Peeked]:
+    """The runs in an arm's folder by seed; those without a usable run.json are left out."""
+    try:
+        with os.scandir(store.folder / arm) as entries:
+            names = [entry.name for entry in entries if entry.name.startswith("seed=")]
+    except OSError:
+        return {}
+    found, folder = {}, f"{store.folder}{os.sep}{arm}{os.sep}"  # of 40,000 runs, Path would take a second
+    for name in names:
+        try:
+            meta = json.loads(_read(f"{folder}{name}{os.sep}{RUN}"))
+            if meta["arm"] == arm and f"seed={meta['seed']}" == name and meta.get("study", store.study) == store.study:
+                found[meta["seed"]] = Peeked(meta["key"], frozenset(meta["digests"]))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            continue
+    return found
+
+
+def _read(path: str) -> str:
+    """The content of a plain file; opening a pipe must not wait for its other end."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        return os.read(descriptor, min(os.fstat(descriptor).st_size, MAX_META_BYTES)).decode()
+    finally:
+        os.close(descriptor)
+
+
+def holder(store: RunStore, arm: str) -> str:
+    """Who works at an arm now, "zeros of s is being trained by process 1234 since 14:03:12"; "" where nobody does."""
+    path = store.lock_file(arm)
+    return (describe_holder(path) or "another process works at it") if is_held(path) else ""
