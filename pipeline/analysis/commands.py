@@ -18,11 +18,12 @@ LEFT_OUT = ("bias_initializer", "use_bias", "seeds", "results", "tracking")  # w
 
 
 def training_commands(
-    arms: Sequence[Arm], study: str, tune: Mapping[str, Sequence[float]] | None = None
+    arms: Sequence[Arm], study: str, tune: Mapping[str, Sequence[float]] | None = None, new_study: str = ""
 ) -> list[str]:  # fmt: skip
     """What trained the arms, one per block: the commands recorded, else what names tell; or the call in a program.
 
-    Blocks of one `tune` have one command. tune: the values of another one, in its place.
+    Blocks of one `tune` have one command. tune: the values of another one, in its place. new_study: the name of
+    another study that is to declare them, where this one has a design.
     """
     commands = []
     for block in dict.fromkeys(arm.runs[0].block for arm in arms):
@@ -32,9 +33,10 @@ def training_commands(
         count = str(len(seeds)) if seeds == list(range(len(seeds))) else f"[{','.join(map(str, seeds))}]"
         program = next(filter(None, (arm.runs[0].machine.get("program") for arm in of_block)), "")
         if program:
+            asked = f"until={json.dumps('decided')}, study={json.dumps(new_study)}" if new_study else f"seeds={count}"
             given = [arm.setting if arm.setting == "no_bias" else option_of(arm) for arm in of_block]
             values = f", tune={json.dumps(tuned)}" if (tuned := _values_tried(overrides_of(of_block), tune)) else ""
-            commands.append(f"{program}(…, arms=[{', '.join(map(json.dumps, given))}]{values}, seeds={count})")
+            commands.append(f"{program}(…, arms=[{', '.join(map(json.dumps, given))}]{values}, {asked})")
             continue
         recorded = overrides_of(of_block)
         portable = of_block[0].runs[0].portable
@@ -52,7 +54,10 @@ def training_commands(
             others.append("runtime.portable=true")
         biases = [_in_shell(f"bias_initializer={','.join(settings)}")] if settings else []
         use = ["use_bias=true,false" if settings else "use_bias=false"] if len(settings) < len(of_block) else []
-        commands.append(" ".join([f"{command_text('train')} -m", *others, *biases, *use, f"seeds={count}"]))
+        counted = [] if any(word.startswith("until=decided") for word in others) else [f"seeds={count}"]
+        if new_study:
+            others = [*(word for word in others if not word.startswith("study=")), f"study={shlex.quote(new_study)}"]
+        commands.append(" ".join([f"{command_text('train')} -m", *others, *biases, *use, *counted]))
     return list(dict.fromkeys(commands))
 
 

@@ -27,6 +27,7 @@ from pipeline.analysis.look_wording import look_sentence
 from pipeline.analysis.run_warnings import ExcludedRun, RunWarning, excluded_runs, run_warnings
 from pipeline.analysis.study import Study, load_study
 from pipeline.analysis.summary import seed_differences, summarize
+from pipeline.analysis.tuned_looks import ChosenArm
 from pipeline.analysis.tuning import TunedArm
 from pipeline.analysis.tuning_answer import TuningAnswer, tuning_answers, tuning_curve
 from pipeline.analysis.verdict import Verdict, numbers_of, verdict_word
@@ -81,8 +82,11 @@ class Comparison:
 
     @property
     def sentences(self) -> list[str]:
-        """The answer, then the verdicts, what their p are corrected for, and the warnings."""
-        verdicts = [verdict.sentence for verdict in self.compared]
+        """The answer, the verdicts (of tuned arms at their best and at the shared value), what their p are corrected for,
+        and the warnings.
+        """
+        blocks = set(self.main_rows["block"])
+        verdicts = [verdict.sentence for verdict in self.compared if verdict.block in blocks]
         corrected = [self.correction.sentence] if self.correction.sentence else []
         return [*self.answer, *verdicts, *corrected, *(warning.text for warning in self.warnings)]
 
@@ -156,7 +160,7 @@ def _verdicts(study: Study, rows: list[Row]) -> list[Verdict]:
         row = by_arm.get(arm.name, {"seeds": 0, "diverged": len(arm.diverged), "verdict": "not compared"})
         verdict = Verdict(
             arm=arm.name, setting=arm.setting, block=arm.block,
-            pooled=isinstance(arm, PooledArm | TunedArm), tuned=isinstance(arm, TunedArm),
+            pooled=isinstance(arm, PooledArm | TunedArm | ChosenArm), tuned=isinstance(arm, TunedArm | ChosenArm),
             metric=study.metric, verdict=verdict_word(row, arm.name in baselines), margin=study.margin,
             alpha=study.alpha,
             **numbers_of(row),

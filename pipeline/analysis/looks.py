@@ -54,13 +54,13 @@ class LookedArm:
 
 
 def judge_looks(study: Study, design: DeclaredDesign, n_looks: int) -> dict[str, LookedArm]:
-    """Judge every arm that has a baseline over the first looks of a design: folder of the arm -> `LookedArm`.
+    """Judge every arm that has a baseline over the first looks that judge: folder of the arm -> `LookedArm`.
 
     Raises nothing where seeds diverged or are missing: those that there are count.
     """
     judged: dict[str, LookedArm] = {}
     families: dict[str, list[ComparedArm]] = {}
-    for arm in study.arms:
+    for arm in study.judged_arms:
         if study.baseline_of(arm) is not None:
             families.setdefault(arm.family, []).append(arm)
     for family in families.values():
@@ -96,9 +96,10 @@ def _take_part(looked: LookedArm, arm: ComparedArm, study: Study, design: Declar
     base = study.baseline_of(arm)
     assert base is not None
     values, base_values = arm.values(design.metric), base.values(design.metric)
-    seeds = [seed for seed in study.paired_seeds(arm, design.metric) if seed < design.looks[k]]
+    looks = design.judging[: k + 1]
+    seeds = [seed for seed in study.paired_seeds(arm, design.metric) if seed < looks[k]]
     looked.look, looked.seeds = k, tuple(seeds)
-    looked.counts = tuple(sum(seed < n for seed in seeds) for n in design.looks[: k + 1])
+    looked.counts = tuple(sum(seed < n for seed in seeds) for n in looks)
     looked.differences, looked.resolution = paired_differences(
         np.array([values[seed] for seed in seeds]), np.array([base_values[seed] for seed in seeds])
     )

@@ -8,6 +8,7 @@ from pipeline.analysis.arms import STARTING_CONDITIONS, ComparedArm
 from pipeline.store.runs import HISTORY, Run
 
 START, SHIFTS = "start", "shifts"  # why arms are the same by construction
+AT_ANY_VALUE = ("kernels", "data", "device")  # `STARTING_CONDITIONS` that runs at different tuned values share
 
 
 def mismatches(arm: ComparedArm, baseline: ComparedArm) -> dict[int, list[str]]:

@@ -8,7 +8,7 @@ from pipeline.analysis.blocks import PooledArm
 from pipeline.analysis.look_wording import describe_looks
 from pipeline.analysis.pairing import irrelevant_in_both, start_offsets
 from pipeline.analysis.study import Study
-from pipeline.analysis.tuning import spell_point
+from pipeline.analysis.tuning import TunedArm, TunedFamily, spell_point
 from pipeline.analysis.tuning_edges import edges
 from pipeline.store.runs import describe_unsealed
 from pipeline.store.studies import group_damaged
@@ -90,8 +90,20 @@ def _about_tuning(study: Study) -> Iterator[RunWarning]:
             if unable := [spell_point(family.keys, point) for point in family.points if point not in arm.points]:
                 sentence = f"{arm.setting} was not tuned to {', '.join(unable)}, where some seed diverged."
                 yield RunWarning("diverged where tuned", arm.name, sentence)
+        if family.only_choose and (close := [text for arm in family.arms if (text := _rivals(family, arm))]):
+            sentence = (
+                f"the {len(family.seeds)} seeds of the first look cannot tell the chosen {' and '.join(family.keys)} "
+                f"from {'; '.join(close)}. So a difference at the chosen values need not be one of the arms' best."
+            )
+            yield RunWarning("values alike", None, sentence)
         for ends in edges(study.name, family):
             yield RunWarning("edge of the grid", None, ends, True)
+
+
+def _rivals(family: TunedFamily, arm: TunedArm) -> str:
+    """The values of an arm that the seeds which chose cannot tell from the chosen one."""
+    values = [" and ".join(f"{value:g}" for value in arm.points[i]) for i in arm.result.rivals]
+    return f"{', '.join(values)} of {arm.setting}" if values else ""
 
 
 def _about_looks(study: Study) -> Iterator[RunWarning]:

@@ -10,7 +10,8 @@ from pipeline.analysis.arms import EPOCHS_TO, Arm, ComparedArm, final_metrics, l
 from pipeline.analysis.blocks import PooledArm, pool_arms
 from pipeline.analysis.curves import different_epochs, higher_is_better, measure_curves
 from pipeline.analysis.earlier import looks_at
-from pipeline.analysis.pairing import construction, mismatches
+from pipeline.analysis.pairing import AT_ANY_VALUE, construction, mismatches
+from pipeline.analysis.tuned_looks import ChosenArm, first_look, judged_arms, of_first_look
 from pipeline.analysis.tuning import TunedArm, TunedFamily, tune_arms
 from pipeline.config.metrics import MARGIN, RUN_LENGTHS, is_in_unit
 from pipeline.config.tuning import Values
@@ -30,6 +31,8 @@ class Study:
     has come whose question this is; None without a design, or for another question. design: the declared one, whatever
     is asked. undeclared: the arms that it leaves out. answers: the seeds of each arm in the answers that were given
     before, see `earlier`. tuned: the arms at their best, where that is asked for, see `tuning`.
+    chosen: of a design that is tuned, the arms that its first look chose, with the seeds that judge them; `arms` then
+    have those of the first look alone.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Study:
     undeclared: Sequence[str] = ()
     answers: Sequence[Mapping[str, Sequence[int]]] = ()
     tuned: Sequence[TunedFamily] = ()
+    chosen: Sequence[ChosenArm] = ()
 
     @property
     def arm_names(self) -> list[str]:
@@ -92,9 +96,16 @@ class Study:
     @cached_property
     def compared_arms(self) -> list[ComparedArm]:
         """The tuned arms, in their absence the pooled ones, then the arms."""
+        if self.chosen:
+            return [*self.chosen, *self.arms]
         if self.tuned:
             return [*(arm for family in self.tuned for arm in family.arms), *self.arms]
         return [*self.pooled_arms, *self.arms]
+
+    @property
+    def judged_arms(self) -> Sequence[ComparedArm]:
+        """The arms that the looks of a design judge."""
+        return self.chosen or self.arms
 
     @cached_property
     def baselines(self) -> dict[str, ComparedArm]:
@@ -128,7 +139,10 @@ class Study:
             return {}
         if arm.name not in self._mismatches:
             baseline = self.baseline_of(arm)
-            self._mismatches[arm.name] = mismatches(arm, baseline) if baseline else {}
+            found = mismatches(arm, baseline) if baseline else {}
+            if isinstance(arm, ChosenArm):  # the values that were chosen may differ
+                found = {s: shared for s, names in found.items() if (shared := [n for n in names if n in AT_ANY_VALUE])}
+            self._mismatches[arm.name] = found
         return self._mismatches[arm.name]
 
     def paired_seeds(self, arm: ComparedArm, metric: str) -> list[int]:
@@ -146,6 +160,8 @@ class Study:
         """Why an arm is the same as its baseline by construction on these seeds, see `pairing.construction`."""
         baseline, key = self.baseline_of(arm), (arm.name, tuple(seeds))
         if baseline is None:
+            return None
+        if isinstance(arm, ChosenArm) and isinstance(baseline, ChosenArm) and arm.point != baseline.point:
             return None
         if key not in self._constructions:
             self._constructions[key] = construction(arm, baseline, list(seeds))
@@ -188,7 +204,15 @@ def load_study(
         declared = {arm.arm for arm in design.arms}
         undeclared = sorted({*store.arm_names()} - declared)
         keep = _both(keep, lambda run: run.arm in declared)
-    arms, damaged = load_arms(store, keep)
+    asked = progress if is_asked else None
+    if asked is not None and tune and [*tune] != [*(asked.design.tune or {})]:
+        declared_tune = f"with tune={','.join(asked.design.tune)}" if asked.design.tune else "without"
+        raise ConfigError(
+            f"tune: {','.join(tune)} given for {store.study}, which until=decided declared {declared_tune}; allowed: "
+            "another study"
+        )
+    is_tuned = asked is not None and bool(asked.design.tune)
+    arms, damaged = load_arms(store, of_first_look(asked.design, keep) if asked is not None and is_tuned else keep)
     baseline = baseline or "zeros"
     baseline = _baseline_setting(store.study, arms, baseline)
     arms = measure_curves(store.study, arms, baseline, metric, threshold)
@@ -197,14 +221,16 @@ def load_study(
     if metric not in metrics:
         raise ConfigError(f"metric: no run of {store.study} has {metric}; {closest(metric, metrics)}")
     margin = _default_margin(arms, baseline, metric) if margin is None else margin
-    asked = progress if is_asked else None
-    if asked is not None and tune:
-        raise ConfigError(
-            f"tune: given for {store.study}, which until=decided declared without; allowed: another study"
-        )
-    tuned = tune_arms(store.study, arms, baseline, metric, tune) if tune else ()
+    chosen: Sequence[ChosenArm] = ()
+    if asked is not None and is_tuned:
+        tuned = first_look(store.study, arms, asked.design)
+        chosen = judged_arms(store, asked, tuned, keep)
+    else:
+        tuned = tune_arms(store.study, arms, baseline, metric, tune) if tune else ()
     answers = read_answers(store)
-    study = Study(store.study, baseline, metric, margin, arms, damaged, asked, design, undeclared, answers, tuned)
+    study = Study(
+        store.study, baseline, metric, margin, arms, damaged, asked, design, undeclared, answers, tuned, chosen
+    )
     _require_common_seed(study)
     return study
 

@@ -42,7 +42,9 @@ def summarize(study: Study) -> pd.DataFrame:
     besides: look (1 for the first), p_stagewise, difference_unbiased.
     """
     rows = []
-    looked = judge_looks(study, study.progress.design, len(study.progress.looks)) if study.progress else {}
+    looked = judge_looks(study, study.progress.design, study.progress.judging_looks) if study.progress else {}
+    before = len(study.progress.looks) - study.progress.judging_looks if study.progress else 0
+    declared = {arm.name: arm.parts[0].folder for arm in study.judged_arms if study.progress}
     for metric in study.metrics:
         families: dict[str, list[dict[str, Any]]] = {}
         for arm in study.compared_arms:
@@ -52,7 +54,7 @@ def summarize(study: Study) -> pd.DataFrame:
             row = _describe(arm, metric, _role(study, metric))
             rows.append(row)
             if base is not None and values and base.values(metric):
-                is_declared = study.progress is not None and metric == study.metric
+                is_declared = metric == study.metric and arm.name in declared
                 seeds = looked[arm.parts[0].folder].seeds if is_declared else study.paired_seeds(arm, metric)
                 if isinstance(arm, TunedArm) and isinstance(base, TunedArm):
                     row |= _compare_tuned(study, arm, base)
@@ -62,12 +64,11 @@ def summarize(study: Study) -> pd.DataFrame:
                     _account_for_looks(study, row, arm, base)
                 row["construction"] = study.construction(arm, list(seeds))
                 families.setdefault(arm.family, []).append(row)
-        if study.progress and metric == study.metric:
-            folders = {arm.name: arm.parts[0].folder for arm in study.arms}
-            for row in (row for family in families.values() for row in family):
-                _judge_by_design(row, looked[folders[row["arm"]]])
-            continue
         for family in families.values():
+            if metric == study.metric and family[0]["arm"] in declared:
+                for row in family:
+                    _judge_by_design(row, looked[declared[row["arm"]]], before)
+                continue
             _judge_family(family, higher_is_better(metric), study.margin if metric == study.metric else 0.0)
     table = pd.DataFrame(rows)
     whole_numbers = [
@@ -161,8 +162,8 @@ def _p_margin(row: dict[str, Any], margin: float) -> float:
     return row.pop("p_margin") if "p_margin" in row else equivalence(row["differences"], margin)
 
 
-def _judge_by_design(row: dict[str, Any], looked: LookedArm) -> None:
-    """Replace what a row says of chance by what the looks of the design say."""
+def _judge_by_design(row: dict[str, Any], looked: LookedArm, before: int) -> None:
+    """Replace what a row says of chance by what the looks of the design say. before: the looks that judged nothing."""
     del row["differences"]
     result = looked.result
     row |= {
@@ -178,7 +179,7 @@ def _judge_by_design(row: dict[str, Any], looked: LookedArm) -> None:
         "verdict": looked.verdict,
         "seeds_needed": None,
         "looks": ", ".join(map(str, looked.counts)),
-        "look": looked.look + 1,
+        "look": before + looked.look + 1,
     }
 
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.analysis.arms import STARTING_CONDITIONS, Arm
+from pipeline.analysis.pairing import AT_ANY_VALUE
 from pipeline.config.metrics import higher_is_better
 from pipeline.config.tuning import Values, read_tune
 from pipeline.errors import ConfigError
 from pipeline.installation import command_text
-from pipeline.stats.tuning import FEWEST_SEEDS, Tuned, choose_and_judge, halves
+from pipeline.stats.tuning import FEWEST_SEEDS, Tuned, choose_and_judge, choose_once, halves
 from pipeline.store.runs import HISTORY
 
 AT_BEST = " at its best"
@@ -98,7 +99,7 @@ class TunedFamily:
 
     points: the grid, ascending. shared: the point that all arms would have without tuning. chosen_by: the metric that
     chooses. left_out: bias setting -> why it is not among the arms. seeds_left_out: seeds that not every arm has at
-    every value, or that started differently there.
+    every value, or that started differently there. only_choose: whether all seeds chose, and others judge.
     """
 
     keys: tuple[str, ...]
@@ -109,6 +110,12 @@ class TunedFamily:
     arms: tuple[TunedArm, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     seeds_left_out: tuple[int, ...] = ()
+    only_choose: bool = False
+
+    @property
+    def block(self) -> str:
+        """What stands for the block of the arms at the chosen values."""
+        return (chosen_block if self.only_choose else best_block)(self.keys, self.rest)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -126,13 +133,19 @@ def best_block(keys: Sequence[str], rest: str) -> str:
     return ", ".join(filter(None, [f"{AT_BEST.strip()} {' and '.join(keys)}", rest]))
 
 
+def chosen_block(keys: Sequence[str], rest: str) -> str:
+    """What stands for the block of arms at the values that the first look of a design chose."""
+    return ", ".join(filter(None, [f"at the {' and '.join(keys)} that the first look chose", rest]))
+
+
 def tune_arms(
-    study: str, arms: Sequence[Arm], baseline: str, metric: str, tune: Mapping[str, Values]
+    study: str, arms: Sequence[Arm], baseline: str, metric: str, tune: Mapping[str, Values], only_choose: bool = False
 ) -> list[TunedFamily]:  # fmt: skip
     """Choose and judge, for every set of arms that differ by the bias setting and the tuned keys alone.
 
-    tune: key -> the values to choose from; none for those that the baseline was trained at. Raises ConfigError where no
-    set has a baseline with two values and enough seeds.
+    tune: key -> the values to choose from; none for those that the baseline was trained at. only_choose: all seeds
+    choose, and none judges, see `tuned_looks`. Raises ConfigError where no set has a baseline with two values and
+    enough seeds.
     """
     keys = tuple(tune)
     by_rest: dict[str, dict[str, dict[Point, Arm]]] = {}
@@ -144,7 +157,7 @@ def tune_arms(
                 of_setting[point] = arm
     families, reasons = [], []
     for rest, settings in by_rest.items():
-        family = _family(keys, rest, settings, baseline, metric)
+        family = _family(keys, rest, settings, baseline, metric, only_choose)
         if isinstance(family, TunedFamily):
             families.append(family)
         else:
@@ -174,8 +187,9 @@ def _rest(block: str, keys: Sequence[str]) -> str:
 
 
 def _family(
-    keys: tuple[str, ...], rest: str, settings: Mapping[str, Mapping[Point, Arm]], baseline: str, metric: str
-) -> TunedFamily | str:
+    keys: tuple[str, ...], rest: str, settings: Mapping[str, Mapping[Point, Arm]], baseline: str, metric: str,
+    only_choose: bool,
+) -> TunedFamily | str:  # fmt: skip
     """The family of these arms, or why it cannot be tuned. settings: bias setting -> point -> arm."""
     points = tuple(sorted(settings.get(baseline, {})))
     if not points:
@@ -192,20 +206,20 @@ def _family(
     every = [arm for of_setting in grids.values() for arm in of_setting]
     seeds = _common_seeds(list(grids.values()))
     others = sorted({run.seed for arm in every for run in arm.runs} - set(seeds))
-    if len(seeds) < FEWEST_SEEDS:
+    if len(seeds) < (1 if only_choose else FEWEST_SEEDS):
         return f"every arm has {len(seeds)} seeds in common at all values, and choosing takes {FEWEST_SEEDS}"
     shared = _shared(keys, rest, points, grids[baseline])
     chosen_by = _validation_metric(every, metric)
     arms = []
     for setting, of_setting in grids.items():
-        tuned = _tune(keys, rest, setting, points, shared, of_setting, seeds, metric, chosen_by)
+        tuned = _tune(keys, rest, setting, points, shared, of_setting, seeds, metric, chosen_by, only_choose)
         if tuned is None:
             left_out[setting] = "some seed diverged at every value"
         else:
             arms.append(tuned)
     if baseline in left_out:
         return f"some seed of {baseline} diverged at every value"
-    return TunedFamily(keys, rest, points, shared, chosen_by, tuple(arms), left_out, tuple(others))
+    return TunedFamily(keys, rest, points, shared, chosen_by, tuple(arms), left_out, tuple(others), only_choose)
 
 
 def _common_seeds(grids: Sequence[Sequence[Arm]]) -> tuple[int, ...]:
@@ -213,7 +227,7 @@ def _common_seeds(grids: Sequence[Sequence[Arm]]) -> tuple[int, ...]:
     different values in kernels, data and device.
     """
     at_value = [[arm.starting_conditions for arm in column] for column in zip(*grids, strict=True)]
-    decisive = [i for i, name in enumerate(STARTING_CONDITIONS) if name in ("kernels", "data", "device")]
+    decisive = [i for i, name in enumerate(STARTING_CONDITIONS) if name in AT_ANY_VALUE]
     every = [arm for of_setting in grids for arm in of_setting]
     seeds = sorted(set.intersection(*({run.seed for run in arm.runs} for arm in every)))
     common = []
@@ -250,7 +264,7 @@ def _validation_metric(arms: Sequence[Arm], metric: str) -> str:
 
 def _tune(
     keys: tuple[str, ...], rest: str, setting: str, points: Sequence[Point], shared: Point, arms: Sequence[Arm],
-    seeds: Sequence[int], metric: str, chosen_by: str,
+    seeds: Sequence[int], metric: str, chosen_by: str, only_choose: bool,
 ) -> TunedArm | None:  # fmt: skip
     """Choose and judge for one bias setting; None where some seed diverged at every value."""
     able = [(p, arm) for p, arm in zip(points, arms, strict=True) if set(seeds) <= arm.values(metric).keys()]
@@ -259,7 +273,8 @@ def _tune(
         return None
     test = np.array([[arm.values(metric)[seed] for _, arm in able] for seed in seeds])
     validation = np.array([[_validation(arm, seed, chosen_by) for _, arm in able] for seed in seeds])
-    result = choose_and_judge(validation, test, higher_is_better(metric))
+    choose = choose_once if only_choose else choose_and_judge
+    result = choose(validation, test, higher_is_better(metric))
     return TunedArm(setting, keys, rest, metric, tuple(seeds), tuple(p for p, _ in able), result, tuple(arms))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.study import Study
-from pipeline.analysis.tuning import Point, TunedArm, TunedFamily, best_block, spell_point
+from pipeline.analysis.tuning import Point, TunedArm, TunedFamily, spell_point
 from pipeline.analysis.tuning_edges import ends_chosen
 from pipeline.analysis.verdict import Verdict
 from pipeline.analysis.wording import Headline, Number
@@ -19,7 +19,8 @@ COLUMNS = ["arm", "rest", "points", "chosen", "mean", "low", "high"]
 @dataclass(frozen=True)
 class Choice:
     """The values of a bias setting: chosen, one by each half of the seeds, and how much better than the shared value
-    the judged seeds are on average; None where some seed diverged at the shared value. edges: the keys of which an end
+    the judged seeds are on average; None where some seed diverged at the shared value, and where other seeds judge.
+    edges: the keys of which an end
     of the grid was chosen.
     """
 
@@ -35,6 +36,7 @@ class TuningAnswer:
 
     block: stands for the tuned arms in `verdicts` and `headlines`. shared_block: the block of the shared point, one of
     `blocks`, those of all points.
+    by_first_look: whether the first look of a design chose, with seeds that do not judge.
     same_order: whether the arms' means have the same order in both. changed: the settings whose verdicts differ.
     """
 
@@ -50,6 +52,7 @@ class TuningAnswer:
     same_order: bool
     changed: tuple[str, ...]
     sentences: tuple[str, ...]
+    by_first_look: bool = False
 
 
 def tuning_answers(
@@ -62,7 +65,7 @@ def tuning_answers(
 def _answer(
     study: Study, family: TunedFamily, verdicts: Sequence[Verdict], said: Sequence[Headline], number: Number
 ) -> TuningAnswer:
-    block = best_block(family.keys, family.rest)
+    block = family.block
     index = family.points.index(family.shared)
     shared_arms = {arm.setting: arm.parts[index] for arm in family.arms}
     shared_block = next((arm.block for arm in shared_arms.values()), None)
@@ -72,15 +75,17 @@ def _answer(
     changed = tuple(s for s, v in at_best.items() if s in at_shared and at_shared[s].verdict != v.verdict)
     choices = tuple(_choice(family, arm) for arm in family.arms)
     point = spell_point(family.keys, family.shared)
+    at = f"On the {len(family.seeds)} seeds of the first look, at" if family.only_choose else "At"
     sentences = [
-        *(_at_shared(headline, point) for headline in said if headline.block == shared_block),
-        _what_depends(study.metric, orders, changed, at_shared, at_best),
+        *(_at_shared(headline, f"{at} the shared {point}") for headline in said if headline.block == shared_block),
+        _which_order(study.metric, orders) if family.only_choose
+        else _what_depends(study.metric, orders, changed, at_shared, at_best),
         _what_was_chosen(family, choices, number),
-    ]
+    ]  # fmt: skip
     return TuningAnswer(
         family.keys, family.points, family.shared, family.chosen_by, family.seeds, block, shared_block,
         tuple(arm.block for arm in family.arms[0].parts), choices,
-        orders[0] == orders[1], changed, tuple(sentences),
+        orders[0] == orders[1], changed, tuple(sentences), family.only_choose,
     )  # fmt: skip
 
 
@@ -89,10 +94,10 @@ def _order(verdicts: dict[str, Verdict], higher_is_better: bool) -> list[str]:
     return sorted(known, key=lambda setting: -known[setting] if higher_is_better else known[setting])
 
 
-def _at_shared(headline: Headline, point: str) -> str:
+def _at_shared(headline: Headline, where: str) -> str:
     """The headline of the shared block, its arms without the block."""
     sentence = headline.sentence.replace(f",{headline.block}", "") if headline.block else headline.sentence
-    return f"At the shared {point}, {sentence[0].lower()}{sentence[1:]}"
+    return f"{where}, {sentence[0].lower()}{sentence[1:]}"
 
 
 def _what_depends(
@@ -113,9 +118,19 @@ def _what_depends(
     return f"{first}, {'and' if changed else 'but'} {order}."
 
 
+def _which_order(metric: str, orders: Sequence[list[str]]) -> str:
+    """Whether the order of the arms depends on the values; verdicts of different numbers of seeds do not compare."""
+    shared, chosen = (", ".join(order) for order in orders)
+    if shared == chosen:
+        return (
+            f"The order of the arms by mean {metric} is the same at the shared value as at the chosen ones: {chosen}."
+        )
+    return f"The order of the arms by mean {metric}: {shared} at the shared value; {chosen} at the chosen ones."
+
+
 def _choice(family: TunedFamily, arm: TunedArm) -> Choice:
     gain = None
-    if family.shared in arm.points:
+    if family.shared in arm.points and not family.only_choose:
         shared = arm.result.test[:, arm.points.index(family.shared)]
         gain = float((arm.result.judged - shared).mean())
     keys = tuple(key for key in family.keys if any(ends_chosen(family, arm, key)))
@@ -123,6 +138,12 @@ def _choice(family: TunedFamily, arm: TunedArm) -> Choice:
 
 
 def _what_was_chosen(family: TunedFamily, choices: Sequence[Choice], number: Number) -> str:
+    if family.only_choose:
+        texts = [f"{one.setting} {' and '.join(f'{value:g}' for value in one.chosen[0])}" for one in choices]
+        return (
+            f"Chosen {' and '.join(family.keys)}, by {family.chosen_by} on the {len(family.seeds)} seeds of the first "
+            f"look, which judge nothing: {', '.join(texts)}."
+        )
     texts = []
     for choice in choices:
         values = [" and ".join(f"{value:g}" for value in point) for point in choice.chosen]

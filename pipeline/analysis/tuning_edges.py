@@ -20,14 +20,16 @@ def edges(study: str, family: TunedFamily) -> list[str]:
         if not at_end:
             continue
         grids = {other: family.grid(other) for other in family.keys}
+        parts = []
         for end, name in enumerate(("smallest", "largest")):
             if arms := [setting for setting, ends in at_end.items() if ends[end]]:
                 value = f"{grids[key][-end]:g}"
-                sentences.append(f"{', '.join(arms)} chose the {name} {key}, {value}")
+                parts.append(f"{', '.join(arms)} chose the {name} {key}, {value}")
                 grids[key] = wider(key, grids[key], upwards=bool(end))
         for i, other in enumerate(family.keys):  # the shared value first
             grids[other] = tuple(sorted(grids[other], key=lambda value, one=family.shared[i]: (value != one, value)))
         index = family.points.index(family.shared)
-        command = training_commands([arm.parts[index] for arm in family.arms], study, grids)[0]
-        sentences[-1] = f"{sentences[-1]}: a better one may lie beyond, which {command} tries."
+        new_study = f"{study}-wider" if family.only_choose else ""  # what a design declared stays as it is
+        command = training_commands([arm.parts[index] for arm in family.arms], study, grids, new_study)[0]
+        sentences.append(f"{'; '.join(parts)}: a better one may lie beyond, which {command} tries.")
     return sentences

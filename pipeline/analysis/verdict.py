@@ -95,11 +95,7 @@ class Verdict:
         """The baseline's name without the blocks it is pooled over, which the arm's name ends in as well."""
         if not self.pooled or not self.baseline:
             return self.baseline
-        return (
-            self.baseline.partition(" at its best")[0]
-            if self.tuned
-            else self.baseline.removesuffix(f" over {self.block}")
-        )
+        return self.baseline.partition(" at ")[0] if self.tuned else self.baseline.removesuffix(f" over {self.block}")
 
     @property
     def short_name(self) -> str:

@@ -95,7 +95,8 @@ def load_config(composed: DictConfig, overrides: list[str]) -> Config:
         weights = {str(name): weight for name, weight in sorted(weights.items(), key=lambda item: str(item[0]))}
     training = replace(config.training, stop=complete_stop(config.training.stop), class_weight=weights)
     config = replace(config, training=training, seeds=parse_seeds(config.seeds), overrides=tuple(overrides))
-    return replace(config, design=complete_design(config), tune=check_tune(config))
+    config = replace(config, design=complete_design(config))
+    return replace(config, tune=check_tune(config))
 
 
 def null_initializer() -> ConfigError:

@@ -93,4 +93,7 @@ def check_tune(config: Config) -> dict[str, list[float]] | None:
     given = {override.partition("=")[0].lstrip("+") for override in config.overrides}
     if not all(tuned.values()) or not {"tune", *tuned} <= given:
         raise ConfigError("tune: given in a file of settings; allowed: on the command line, with -m")
+    if config.until is not None and len(config.design.looks) < 2:
+        line = f"design.looks: {list(config.design.looks)} given with tune, where the first look chooses the values"
+        raise ConfigError(f"{line}; allowed: two looks or more, which judge them with further seeds")
     return {key: list(values) for key, values in tuned.items()}

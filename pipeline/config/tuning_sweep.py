@@ -33,8 +33,6 @@ def expand_tuning(arguments: Arguments) -> Arguments:
     parsed = parse_overrides(others)
     if not arguments.may_sweep:
         raise ConfigError(f"tune: given without -m; allowed: {command_text('train')} -m {' '.join(arguments.given)}")
-    if any(o.key_or_group == "until" and o.value() is not None for o in parsed if not o.is_sweep_override()):
-        raise ConfigError("tune: given with until=decided; allowed: one of them, as values are chosen from all seeds")
     for override in parsed:
         if override.key_or_group in tuned and override.is_sweep_override():
             key = override.key_or_group

@@ -6,9 +6,11 @@ typed again. `declare_designs` writes the design before the first run; `take_loo
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.config.metrics import MARGIN, METRICS, RUN_LENGTHS, first_metric, fits_task, is_in_unit, metric_name
+from pipeline.config.naming import block_name
 from pipeline.data.sources import load_dataset
 from pipeline.errors import ConfigError
 from pipeline.experiment.plan import Plan
@@ -62,9 +64,13 @@ def _asked(store: RunStore, plans: Sequence[Plan]) -> DeclaredDesign:
     if len(settings) > 1:
         raise ConfigError(f"design: the jobs of {store.study} ask for several; allowed: one for the whole study")
     (design,) = settings
-    arms = tuple(DeclaredArm(plan.arm, plan.bias_setting, plan.settings["block"]) for plan in plans)
+    tune = plans[0].config.tune
+    arms = tuple(
+        DeclaredArm(plan.arm, plan.bias_setting, _untuned_block(plan))
+        for plan in {plan.arm: plan for plan in plans}.values()
+    )
     for block in dict.fromkeys(arm.block for arm in arms):
-        names = [arm.setting for arm in arms if arm.block == block]
+        names = list(dict.fromkeys(arm.setting for arm in arms if arm.block == block))
         if design.baseline not in names or len(names) < 2:
             raise ConfigError(
                 "until", "decided", f"a sweep (-m) with the arm {design.baseline} (design.baseline) and another one",
@@ -76,7 +82,16 @@ def _asked(store: RunStore, plans: Sequence[Plan]) -> DeclaredDesign:
         raise ConfigError(line)
     margin = margin or (1.0 if metric in RUN_LENGTHS else MARGIN)
     stored = max(len(store.runs(plan.arm)) for plan in plans)
-    return DeclaredDesign(metric, design.baseline, margin, design.looks, design.spending, design.alpha, arms, stored)
+    return DeclaredDesign(
+        metric, design.baseline, margin, design.looks, design.spending, design.alpha, arms, stored, tune
+    )
+
+
+def _untuned_block(plan: Plan) -> str:
+    """The name of a plan's block without the tuned keys, which are to be chosen."""
+    tuned = plan.config.tune or {}
+    kept = [word for word in plan.config.overrides if word.lstrip("+").partition("=")[0] not in tuned]
+    return block_name(replace(plan.config, overrides=tuple(kept))) if tuned else plan.settings["block"]
 
 
 def _metric(plan: Plan, asked: str | None) -> str:
@@ -96,21 +111,42 @@ def _metric(plan: Plan, asked: str | None) -> str:
 
 def describe_design(design: DeclaredDesign) -> list[str]:
     """Say what was declared, and what it cannot do: looks so early that no difference can be decided there."""
-    family = max(len(design.arms_of(block)) for block in {arm.block for arm in design.arms})
-    spent = design.tests.spent(design.alpha / family, len(design.looks))
-    able = [n for n, level in zip(design.looks, spent, strict=True) if level >= 2.0 ** (1 - n)]
-    looks = ", ".join(map(str, design.looks))
-    lines = [
+    families = [{arm.setting for arm in design.arms_of(block)} for block in {arm.block for arm in design.arms}]
+    n_looks, judging = design.tests.looks, len(design.judging)
+    spent = design.tests.spent(design.alpha / max(map(len, families)), judging)
+    able = [n for n, level in zip(n_looks, spent, strict=True) if level >= 2.0 ** (1 - n)]
+    looks = ", ".join(map(str, n_looks))
+    lines = _describe_first_look(design) if design.tune else []
+    lines += [
         f"Looks with {looks} seeds; {design.metric}, against {design.baseline}, margin {design.margin:g}, level "
         f"{design.alpha:g} over all looks and arms ({design.spending})."
     ]
-    if able and able[0] != design.looks[0]:
+    if able and able[0] != n_looks[0]:
         lines.append(f"Earlier looks than that with {able[0]} seeds may spend too little to decide a difference.")
     if not able:
         lines.append("No look can decide a difference: even the last has too few seeds for its level.")
     if design.seeds_before:
         lines.append(f"{design.seeds_before} seeds of an arm were stored before this design was declared.")
     return lines
+
+
+def _tuned_to(plan: Plan) -> list[str]:
+    """The values that a plan has of the tuned keys."""
+    given = dict(word.lstrip("+").split("=", 1) for word in plan.config.overrides)
+    return [given[key] for key in plan.config.tune or ()]
+
+
+def _describe_first_look(design: DeclaredDesign) -> list[str]:
+    """Say what the first look of a tuned design does, and what later looks can cost."""
+    keys = " and ".join(design.tune or {})
+    settings = {(arm.setting, arm.block) for arm in design.arms}
+    fresh = design.looks[-1] - design.first_seed
+    return [
+        f"The first look trains {design.looks[0]} seeds of each arm at {len(design.arms) // len(settings)} values of "
+        f"{keys}, {design.looks[0] * len(design.arms)} runs, and chooses one for each arm; its seeds judge nothing.",
+        f"Later looks train the chosen values alone, with other seeds: {fresh * len(settings)} runs at most, if all "
+        f"{len(settings)} arms need {fresh} seeds.",
+    ]
 
 
 def take_looks(plans: Sequence[Plan]) -> tuple[list[str], bool]:
@@ -125,7 +161,7 @@ def take_looks(plans: Sequence[Plan]) -> tuple[list[str], bool]:
             assert progress is not None
             if not progress.finished and _is_complete(progress, store):
                 progress, judged = _take_look(store, progress)
-                names = {plan.arm: plan.bias_setting for plan in of_study}
+                names = {plan.arm: " ".join([plan.bias_setting, *_tuned_to(plan)]) for plan in of_study}
                 lines.append(describe_look(progress, judged, names, store.study if len(by_store(plans)) > 1 else ""))
             goes_on |= not progress.finished
     return lines, goes_on
@@ -139,13 +175,21 @@ def _is_complete(progress: Progress, store: RunStore) -> bool:
 
 
 def _take_look(store: RunStore, progress: Progress) -> "tuple[Progress, dict[str, LookedArm]]":
+    from pipeline.analysis.arms import load_arms
     from pipeline.analysis.looks import judge_looks
     from pipeline.analysis.study import load_study
+    from pipeline.analysis.tuned_looks import chosen_folders, first_look, of_first_look
 
     design, k = progress.design, len(progress.looks)
     declared = {arm.arm for arm in design.arms}
+    if design.tune and not progress.looks:
+        arms, _ = load_arms(store, of_first_look(design, lambda run: run.arm in declared))
+        chosen = chosen_folders(first_look(store.study, arms, design))
+        looks = (Look(design.looks[0], {}, chosen),)
+        write_looks(store, design, looks)
+        return Progress(design, looks), {}
     study = load_study(store, design.baseline, design.metric, design.margin, keep=lambda run: run.arm in declared)
-    judged = judge_looks(study, design, k + 1)
+    judged = judge_looks(study, design, progress.judging_looks + 1)
     decided = {arm: one.verdict for arm, one in judged.items() if not one.is_open and arm not in progress.decided}
     looks = (*progress.looks, Look(design.looks[k], decided))
     write_looks(store, design, looks)
@@ -156,11 +200,17 @@ def describe_look(progress: Progress, judged: "dict[str, LookedArm]", names: dic
     """Say what a look has decided, and what goes on."""
     look, design = progress.looks[-1], progress.design
     of = f" of {study}" if study else ""
+    if look.chosen:
+        chose = ", ".join(names.get(arm, arm) for arm in look.chosen)
+        keys = " and ".join(design.tune or ())
+        return f"look 1 of {len(design.looks)}{of}, {look.seeds} seeds: {keys} chosen, {chose}; other seeds judge"
     decided = [f"{names.get(arm, arm)} {verdict} ({_why(judged[arm])})" for arm, verdict in look.decided.items()]
     still = ", ".join(names.get(arm.arm, arm.arm) for arm in progress.open_arms)
     end = "undecided at the end" if progress.finished else "undecided yet"
+    fresh = "other " if design.tune else ""
     parts = [*decided, *([f"{still} {end}"] if still else [])]
-    return f"look {len(progress.looks)} of {len(design.looks)}{of}, {look.seeds} seeds: {'; '.join(parts)}"
+    where = f"look {len(progress.looks)} of {len(design.looks)}{of}, {look.seeds - design.first_seed} {fresh}seeds"
+    return f"{where}: {'; '.join(parts)}"
 
 
 def _why(looked: "LookedArm") -> str:

@@ -44,7 +44,7 @@ def print_comparison(comparison: "Comparison", uncorrected: bool = False) -> Non
     study = comparison.study
     title = f"{study.name}: {study.metric} against {study.baseline}, margin {study.margin:g}"
     above = headings(study.alpha, uncorrected)
-    rows = table_cells(plain_rows(comparison.chosen), study.alpha, uncorrected)
+    rows = table_cells(plain_rows(comparison.main_rows), study.alpha, uncorrected)
     print_table(title, above, rows, narrow_cells(rows, above))
     print_sentences(comparison.sentences)
 

@@ -130,7 +130,9 @@ def _tuning_chart(comparison: Comparison) -> ChartType:
     shared = {family.rest: family.shared[0] for family in comparison.study.tuned}
     first = answers[0]
     settings = list(dict.fromkeys(curve["arm"]))
-    return tuned_values(curve, settings, first.keys, shared, comparison.study.metric, first.chosen_by)
+    return tuned_values(
+        curve, settings, first.keys, shared, comparison.study.metric, first.chosen_by, first.by_first_look
+    )
 
 
 def _start_drawing(comparison: Comparison, folder: Path, pdf: bool) -> dict[str, dict[str, Any]]:

@@ -34,12 +34,14 @@ class Tuned:
     """An arm at the values that were chosen for it.
 
     test: its test metric at every value [seeds, values]. judged: each seed's at the value that the other half chose
-    [seeds]. chosen: the value, an index, that is judged on each half.
+    [seeds]. chosen: the value, an index, that is judged on each half. rivals: the values, indices, that the seeds
+    cannot tell from the chosen one; known where all of them chose.
     """
 
     test: np.ndarray
     judged: np.ndarray
     chosen: tuple[int, int]
+    rivals: tuple[int, ...] = ()
 
 
 def halves(n: int) -> np.ndarray:
@@ -57,6 +59,20 @@ def choose_and_judge(validation: np.ndarray, test: np.ndarray, higher_is_better:
     half = halves(len(test))
     first, second = (_best(validation[half != judged].mean(axis=0), higher_is_better) for judged in (0, 1))
     return Tuned(test, np.where(half == 0, test[:, first], test[:, second]), (first, second))
+
+
+def choose_once(validation: np.ndarray, test: np.ndarray, higher_is_better: bool) -> Tuned:
+    """Choose a value on all of these seeds, to be judged by other ones: `judged` shows what chose, and is no evidence.
+
+    The value is fixed before any seed judges it, so what is then said of it is exact. It need not be the best one:
+    where the seeds cannot tell several apart (`rivals`), two arms with the same best may differ at the chosen values.
+    For the arguments, see `choose_and_judge`.
+    """
+    validation, test = np.asarray(validation, np.float64), np.asarray(test, np.float64)
+    best = _best(validation.mean(axis=0), higher_is_better)
+    pairs = [paired_differences(validation[:, best], column) for column in validation.T]
+    rivals = [i for i, (differences, error) in enumerate(pairs) if i != best and sign_flip(differences, error) > ALPHA]
+    return Tuned(test, test[:, best], (best, best), tuple(rivals))
 
 
 def _best(means: np.ndarray, higher_is_better: bool) -> int:

@@ -1,10 +1,15 @@
 """The design of a study, declared before its first run, and what each look at it has decided.
 
     <results>/<study>/design.json    looks, spending, alpha, margin, metric, baseline, arms; its digest
-    <results>/<study>/looks.json     per look that was taken: the seeds, and the arms that it decided
+    <results>/<study>/looks.json     per look that was taken: the seeds, and the arms that it decided, or chose
 
 A design is what makes an answer at several looks as safe as one at a single look, so it does not change once it is
 declared: `declare_design` refuses another one. Both files follow from the settings and the runs, not from the clock.
+
+With `tune`, the first look has every arm at every value, and chooses one value for each; it judges nothing. Later looks
+train the arms that were chosen alone, and judge them by the seeds beyond the first look's, which had no part in
+choosing. So whatever the choice, each looks at fresh seeds of arms that are fixed by then, and the level is that of any
+design. The claim is one about the chosen values: should the first look miss the best one, more seeds cannot tell.
 """
 
 import json
@@ -26,7 +31,7 @@ OPEN = ""  # the verdict on an arm that is not decided yet
 
 @dataclass(frozen=True)
 class DeclaredArm:
-    """An arm of a design: its folder, bias setting and block."""
+    """An arm of a design: its folder, bias setting and block, which is without the tuned keys."""
 
     arm: str
     setting: str
@@ -38,7 +43,8 @@ class DeclaredDesign:
     """What a study declares before it begins.
 
     metric, margin, baseline: what `compare` asks, see `analysis.study.Study`. looks: seeds at each, ascending. arms:
-    all that will be compared. seeds_before: the most seeds of any arm that were stored already: an answer may have
+    all that will be compared. tune: tuned key -> its values, the shared one first; of them the first look chooses.
+    seeds_before: the most seeds of any arm that were stored already: an answer may have
     rested on them.
     """
 
@@ -50,16 +56,32 @@ class DeclaredDesign:
     alpha: float
     arms: tuple[DeclaredArm, ...]
     seeds_before: int = 0
+    tune: Mapping[str, Sequence[float]] | None = None
+
+    @property
+    def judging(self) -> tuple[int, ...]:
+        """The looks that judge, by the number of seeds that a judged arm has there: all but one that chooses."""
+        return self.looks[1:] if self.tune else self.looks
+
+    @property
+    def first_seed(self) -> int:
+        """The seeds from here on judge; those before chose."""
+        return self.looks[0] if self.tune else 0
 
     @property
     def tests(self) -> Design:
-        """Looks, level and spending."""
-        return Design(self.looks, self.alpha, self.spending)
+        """Looks, by the seeds that judge, level and spending."""
+        return Design(tuple(n - self.first_seed for n in self.judging), self.alpha, self.spending)
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """Everything that was declared, as the file has it."""
+        return {name: value for name, value in asdict(self).items() if name != "tune" or value}
 
     @cached_property
     def digest(self) -> str:
         """Of everything that was declared."""
-        return digest(asdict(self))
+        return digest(self.content)
 
     def answers(self, baseline: str, metric: str, margin: float | None) -> bool:
         """Whether a question is the one that was declared; empty and None stand for whatever was."""
@@ -72,10 +94,14 @@ class DeclaredDesign:
 
 @dataclass(frozen=True)
 class Look:
-    """A look that was taken: seeds of each arm that was open; arm -> verdict of those that it decided."""
+    """A look that was taken: seeds of each arm that was open; arm -> verdict of those that it decided.
+
+    chosen: the arms that it chose, each at one of the values that its bias setting was tried at.
+    """
 
     seeds: int
     decided: Mapping[str, str]
+    chosen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +119,18 @@ class Progress:
     @property
     def open_arms(self) -> list[DeclaredArm]:
         """The arms that no look has decided; a baseline is never open by itself."""
-        return [arm for arm in self.design.arms if arm.setting != self.design.baseline and arm.arm not in self.decided]
+        return [arm for arm in self.candidates if arm.setting != self.design.baseline and arm.arm not in self.decided]
+
+    @property
+    def candidates(self) -> list[DeclaredArm]:
+        """The arms that are compared: all, but of a tuned design those alone that its first look chose."""
+        is_all = not (self.design.tune and self.looks)
+        return [arm for arm in self.design.arms if is_all or arm.arm in self.looks[0].chosen]
+
+    @property
+    def judging_looks(self) -> int:
+        """How many of the looks that were taken judged."""
+        return len(self.looks) - bool(self.design.tune and self.looks)
 
     @property
     def finished(self) -> bool:
@@ -103,7 +140,11 @@ class Progress:
     def seeds(self, arm: str) -> int:
         """The number of seeds that an arm is to have now: a baseline's is that of any open arm of its block."""
         declared = next(one for one in self.design.arms if one.arm == arm)
-        compared = [declared] if declared.setting != self.design.baseline else self.design.arms_of(declared.block)
+        if declared not in self.candidates:
+            return self.design.looks[0]
+        compared = [declared]
+        if declared.setting == self.design.baseline:
+            compared = [one for one in self.design.arms_of(declared.block) if one in self.candidates] or compared
         current = min(len(self.looks), len(self.design.looks) - 1)
         return self.design.looks[max(self.decided.get(one.arm, current) for one in compared)]
 
@@ -145,7 +186,7 @@ def declare_design(store: RunStore, design: DeclaredDesign) -> None:
             refuse_change(store, declared, design)
             return
         store.folder.mkdir(parents=True, exist_ok=True)
-        content = asdict(design) | {"digest": design.digest}
+        content = design.content | {"digest": design.digest}
         replace_file(store.results, store.folder / DESIGN, json_bytes(content))
 
 
@@ -158,10 +199,19 @@ def refuse_change(store: RunStore, declared: DeclaredDesign, asked: DeclaredDesi
             raise ConfigError(
                 f"design.{name}", now, f"{before}, as {store.study} declared before its first run, or a new study=NAME"
             )
+    if declared.tune != asked.tune:
+        before, now = (_spelled(one.tune) for one in (declared, asked))
+        raise ConfigError("tune", now, f"{before}, as {store.study} declared before its first run, or a new study=NAME")
     before, now = ({arm.arm for arm in one.arms} for one in (declared, asked))
     if before != now:
         odd = sorted(now - before) or sorted(before - now)
         raise _undeclared(store, odd, "without" if now - before else "with")
+
+
+def _spelled(tune: Mapping[str, Sequence[float]] | None) -> str:
+    """Values as the command line takes them; null for none."""
+    listed = ",".join(f"{key}:[{','.join(map(str, values))}]" for key, values in (tune or {}).items())
+    return f"{{{listed}}}" if tune else "null"
 
 
 def _undeclared(store: RunStore, arms: Sequence[str], how: str) -> ConfigError:
@@ -178,7 +228,9 @@ def read_progress(store: RunStore) -> Progress | None:
     if content is None:
         return Progress(design)
     try:
-        looks = tuple(Look(look["seeds"], dict(look["decided"])) for look in content["looks"])
+        looks = tuple(
+            Look(look["seeds"], dict(look["decided"]), tuple(look.get("chosen", ()))) for look in content["looks"]
+        )
         fits = content["design"] == design.digest and tuple(look.seeds for look in looks) == design.looks[: len(looks)]
     except (TypeError, KeyError, ValueError) as error:
         raise _changed(store, LOOKS) from error
@@ -189,7 +241,10 @@ def read_progress(store: RunStore) -> Progress | None:
 
 def write_looks(store: RunStore, design: DeclaredDesign, looks: Iterable[Look]) -> None:
     """Write what the looks taken so far have decided."""
-    taken = [{"seeds": look.seeds, "decided": dict(look.decided)} for look in looks]
+    taken = [
+        {"seeds": look.seeds, "decided": dict(look.decided)} | ({"chosen": list(look.chosen)} if look.chosen else {})
+        for look in looks
+    ]
     replace_file(store.results, store.folder / LOOKS, json_bytes({"design": design.digest, "looks": taken}))
 
 

@@ -67,7 +67,6 @@ def test_keys_and_values_are_read(text: str, tuned: dict[str, tuple[float, ...]]
         (["tune=optimizer.config.beta_1"], "allowed: a list, tune={optimizer.config.beta_1:"),
         ([f"tune={RATE}", f"{RATE}=0.1,0.01"], "swept besides; allowed: tune={optimizer.learning_rate:[0.1,0.01]}"),
         ([f"tune={RATE}", "optimizer=adam,sgd"], "different optimizer.learning_rate, 0.001, 0.01; allowed: a list"),
-        ([f"tune={RATE}", "until=decided"], "given with until=decided"),
         ([f"tune={RATE}", f"tune={RATE}"], "given twice"),
     ],
 )

@@ -24,47 +24,54 @@ from pipeline.report.figures.theme import (
 COLUMNS = ("mean", "low", "high")
 GREY = COLOURS[7]  # seen on a dark page too
 CHOSEN_BY = ["neither", "one half", "both halves"]
+CHOSEN_BY_ALL = ["not chosen", "some of them", "all seeds here"]  # of the first look of a design
 
 
 def tuned_values(
     curve: pd.DataFrame, arms: Sequence[str], keys: Sequence[str], shared: Mapping[str, float], metric: str,
-    chosen_by: str,
+    chosen_by: str, by_first_look: bool = False,
 ) -> ChartType:  # fmt: skip
     """Draw the metric over the values of the first key: a line per arm with its 95 % interval as a band.
 
     curve: see `analysis.tuning_answer.tuning_curve`. With two keys there is a panel per value of the second, and one
     per set of other overrides. arms: the bias settings, which decide the colours. shared: other overrides -> the
-    shared value of the first key, which is marked by a line.
+    shared value of the first key, which is marked by a line. by_first_look: whether all seeds chose, and none judged.
     """
     panels = []
     for point, rest in zip(curve["points"], curve["rest"], strict=True):
         others = [f"{key}={value:g}" for key, value in zip(keys[1:], point[1:], strict=True)]
         panels.append(", ".join(filter(None, [*others, rest])))
+    names_of_sizes = CHOSEN_BY_ALL if by_first_look else CHOSEN_BY
     rows = curve.assign(
         value=[float(point[0]) for point in curve["points"]],
         panel=panels,
-        halves=[CHOSEN_BY[chosen] for chosen in curve["chosen"]],
+        halves=[names_of_sizes[chosen] for chosen in curve["chosen"]],
     ).drop(columns="points")
+    how = f"values that a half of the seeds chose by {chosen_by}, to be judged on the other half"
+    if by_first_look:
+        how = f"values that these seeds chose by {chosen_by}, to be judged by others"
     values = sorted(rows["value"].unique().tolist())
     names = rows.drop_duplicates("panel")[["panel", "rest"]].to_numpy().tolist()
     scale = scale_around(rows[["mean", "low", "high"]], nice=False)
     width = 620 if len(names) == 1 else 420
-    panels = [_panel(name, keys[0], values, shared.get(rest), scale, list(arms), metric, width) for name, rest in names]
+    panels = [
+        _panel(name, keys[0], values, shared.get(rest), scale, list(arms), metric, width, names_of_sizes)
+        for name, rest in names
+    ]
     return alt.concat(
         *panels,
         data=data_rows(rows),
         columns=2,
         title=figure_title(
             f"{metric} over {' and '.join(keys)}",
-            "Mean over seeds with its 95 % interval as a band. Large points: values that a half of the seeds chose by "
-            f"{chosen_by}, to be judged on the other half. Vertical line: the shared value.",
+            f"Mean over seeds with its 95 % interval as a band. Large points: {how}. Vertical line: the shared value.",
         ),
     ).resolve_scale(y="shared")
 
 
 def _panel(
     name: str, key: str, values: list[float], shared: float | None, scale: alt.Scale, arms: list[str], metric: str,
-    width: int,
+    width: int, sizes: list[str],
 ) -> ChartType:  # fmt: skip
     kind = "log" if is_geometric(values) else "linear"
     room = (values[-1] / values[0]) ** 0.04 if kind == "log" else (values[-1] - values[0]) * 0.04
@@ -80,10 +87,12 @@ def _panel(
         y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q"
     )
     line = base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash_by_arm(arms))
-    legend = alt.Legend(values=CHOSEN_BY[1:], symbolFillColor=GREY, symbolStrokeColor=GREY)
-    sizes = alt.Scale(domain=CHOSEN_BY, range=[14, 70, 150])
+    legend = alt.Legend(
+        values=sizes[2:] if sizes is CHOSEN_BY_ALL else sizes[1:], symbolFillColor=GREY, symbolStrokeColor=GREY
+    )
+    areas = alt.Scale(domain=sizes, range=[14, 70, 150])
     point = base.mark_point(filled=True, opacity=1).encode(
-        y=y, size=alt.Size("halves:N", scale=sizes, title="chosen by", legend=legend)
+        y=y, size=alt.Size("halves:N", scale=areas, title="chosen by", legend=legend)
     )
     drawn = [layer.transform_filter(keep(panel=name)) for layer in (band, line, point)]
     if shared is not None:
