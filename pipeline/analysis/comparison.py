@@ -82,8 +82,9 @@ class Comparison:
 
     @property
     def sentences(self) -> list[str]:
-        """The answer, the verdicts (of tuned arms at their best and at the shared value), what their p are corrected for,
-        and the warnings.
+        """The answer, the verdicts, what their p are corrected for, and the warnings.
+
+        Of tuned arms, the verdicts at their best and at the shared value.
         """
         blocks = set(self.main_rows["block"])
         verdicts = [verdict.sentence for verdict in self.compared if verdict.block in blocks]

@@ -36,7 +36,7 @@ def correction(study: Study, verdicts: Sequence[Verdict]) -> Correction:
     exploratory = tuple(metric for metric in study.metrics if metric != study.metric)
     design = study.progress.design if study.progress else None
     if design is not None:
-        looks = ", ".join(map(str, design.looks))
+        looks = ", ".join(map(str, design.tests.looks))
     sentence = _sentence(study, arms, looks, len(exploratory)) if compared else ""
     return Correction(METHOD, arms, study.alpha, looks, study.metric, exploratory, sentence)
 

@@ -38,6 +38,8 @@ def construction(arm: ComparedArm, baseline: ComparedArm, seeds: list[int]) -> s
     `START`: the same initial biases and, as must be, the same learning curves. `SHIFTS`: they differ only in biases
     that shift all logits of a softmax, which changes nothing but rounding. Runs of earlier versions do not tell.
     """
+    if any(not set(seeds) <= part.complete_seeds for side in (arm, baseline) for part in side.parts):
+        return None  # one at its best, of which a value that was not chosen diverged
     couples = list(_couples(arm, baseline, seeds))
     same_curves = have_same_curves(arm, baseline, seeds)
     if not couples or not (same_curves or all(irrelevant_in_both(*runs, "shift") for runs in couples)):

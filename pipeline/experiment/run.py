@@ -93,6 +93,8 @@ def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress, progra
 
     asked = _asked(config)
     machine = describe_machine() | ({"program": program} if program else asked)
+    if program and config.tune is not None:  # values that the program tried, the shared one first
+        machine |= asked
 
     def store_run(i: int, trained: Trained) -> None:
         arrays[i] |= _moment("after", extract_biases(models[i])) | _moment("trajectory", trained.trajectory)

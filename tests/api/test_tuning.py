@@ -37,7 +37,7 @@ def test_the_study_speaks_of_each_arm_at_its_best(tmp_path: Path) -> None:
     assert study.chart("tuning").svg.startswith("<svg")
     assert study.command.endswith(" tune=optimizer.learning_rate")
     (warning,) = [line for line in study.notes if "chose the largest learning_rate, 0.5" in line]
-    assert 'tune={"optimizer.learning_rate": [0.001, 0.01, 0.5, 2.0]}' in warning
+    assert 'tune={"learning_rate": [0.001, 0.01, 0.5, 2.0]}' in warning
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")}
     assert len(times) == 2 * 3 * 5
     assert call(tune={"learning_rate": [0.5, 0.001, 0.01]}).headline == study.headline
