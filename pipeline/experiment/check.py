@@ -17,6 +17,7 @@ from pipeline.models.build import build_model
 from pipeline.models.spec import own_biases
 from pipeline.runtime.device import free_disk, free_memory, start_tensorflow
 from pipeline.runtime.logs import tell_once
+from pipeline.runtime.wrapping import print_sentences
 from pipeline.training.class_weights import listed_weights
 from pipeline.training.loop import fit_batch_size
 from pipeline.training.memory import memory_is_short
@@ -63,7 +64,7 @@ def _show_remarks(plan: Plan, shown: set[str]) -> None:
     for remark in (*load_dataset(plan.config.data).remarks, *own_biases(plan.config)):
         line = printable(remark)
         if line not in shown:
-            print(line, flush=True)
+            print_sentences([line])
             shown.add(line)
 
 

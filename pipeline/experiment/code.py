@@ -17,6 +17,7 @@ from pipeline.models.user_code import CodeFile, load_code
 from pipeline.runtime.device import start_tensorflow
 from pipeline.runtime.logs import redirect_stderr
 from pipeline.runtime.portable import is_portable
+from pipeline.runtime.wrapping import print_sentences
 
 REGISTERED = re.compile(r"[A-Za-z_][\w.]*>[A-Za-z_]\w*")  # a name as Keras registers it; no equation, such as ab->b
 
@@ -91,7 +92,7 @@ def check_code(jobs: Sequence[tuple[Config, Mapping[str, Any]]]) -> None:
             raise ConfigError("code", path, allowed, reason="which registers nothing")
     for path, file in files.items():
         names = ", ".join(file.registers) or "nothing"
-        print(printable(f"code: {path} (digest {file.digest}) registers {names}"), flush=True)
+        print_sentences([printable(f"code: {path} (digest {file.digest}) registers {names}")])
 
 
 def check_unchanged(config: Config, settings: Mapping[str, Any]) -> None:

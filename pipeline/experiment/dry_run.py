@@ -11,7 +11,8 @@ from pipeline.experiment.plan import Plan, shown_names
 from pipeline.experiment.same_arms import Starts
 from pipeline.models.initializers.distributions import expected_biases
 from pipeline.models.irrelevant import SHIFT
-from pipeline.report.console import columns_or, print_table
+from pipeline.report.console import print_table
+from pipeline.runtime.wrapping import columns_or
 
 WIDTH = 120  # columns of a table, where the output is not a terminal
 DISTRIBUTION = ["arm", "bias", "gate", "shape", "draws", "mean", "std", "from", "to"]

@@ -37,6 +37,7 @@ from pipeline.experiment.validate import refuse_conflicting
 from pipeline.runtime.gate import report_error
 from pipeline.runtime.logs import forget_told, redirect_stderr
 from pipeline.runtime.signals import raise_swallowed
+from pipeline.runtime.wrapping import print_sentences
 from pipeline.store.failures import Failure, read_failure
 from pipeline.store.locks import forget_dead_holder
 from pipeline.store.runs import RunStore
@@ -172,8 +173,7 @@ class ValidateJobs(Callback):
         check_code([(plan.config, plan.settings) for plan in plans])
         if not self.is_next_look:
             _report_redundant(plans)
-            for line in describe_other_names([override for plan in plans for override in plan.config.overrides]):
-                print(line)
+            print_sentences(describe_other_names([text for plan in plans for text in plan.config.overrides]))
         arms = plans_by_arm(plans)
         for plan in {(plan.store, plan.config.tracking.uri): plan for plan in arms}.values():
             check_address(plan.config.tracking)
@@ -182,15 +182,14 @@ class ValidateJobs(Callback):
                 forget_dead_holder(lock_file(store_uri(plan.config.tracking), plan.store.results))
         to_train = [seeds_to_train(plan) for plan in arms]
         if not self.plan_only and (start := describe_start(arms, to_train, has_tensorflow=self.is_next_look)):
-            print(start, flush=True)
+            print_sentences([start])
         failures = tuple(read_failure(plan.store, plan.arm) for plan in arms)
         with tempfile.TemporaryDirectory() as aside:
             noise = Path(aside) / "noise"
             with redirect_stderr(noise):
                 isolate = self._check(plans)
                 declared = declare_designs(arms, is_written=not self.plan_only)
-                for line in declared:
-                    print(line, flush=True)
+                print_sentences(declared)
                 if self.plan_only:
                     show_plan(arms, to_train)
             messages = noise.read_text(encoding="utf-8", errors="replace")
@@ -249,13 +248,13 @@ def _report_redundant(plans: list[Plan]) -> None:
         elif twin.config.seeds != plan.config.seeds:
             several.add(plan.arm)
     if twins:
-        print(_describe_twins(twins))
+        print_sentences([_describe_twins(twins)])
     if several:
-        print("seeds: each arm gets those of all its jobs; 5 stands for the seeds 0 to 4, a list is seeds=[3,7]")
+        told = "seeds: each arm gets those of all its jobs; 5 stands for the seeds 0 to 4, a list is seeds=[3,7]"
+        print_sentences([told])
     plans = list(first.values())
     for plan, name in zip(plans, shown_names(plans), strict=True):
-        for line in explain_retraining(plan, name):
-            print(line)
+        print_sentences(explain_retraining(plan, name))
 
 
 def _describe_twins(twins: list[tuple[str, str]]) -> str:

@@ -20,11 +20,12 @@ from pipeline.experiment.plan import shown_names
 from pipeline.experiment.progress import passing_line
 from pipeline.experiment.until import take_looks
 from pipeline.installation import command_text
-from pipeline.report.console import columns_or, print_table, short_path
+from pipeline.report.console import print_table, short_path
 from pipeline.runtime.early import KEPT
 from pipeline.runtime.gate import describe_with_log
 from pipeline.runtime.logs import redirect_stderr
 from pipeline.runtime.signals import Interrupted
+from pipeline.runtime.wrapping import columns_or, print_sentences
 from pipeline.stats.intervals import mean_interval
 from pipeline.store.failures import read_beside_logs
 from pipeline.tracking.background import finish_uploads, queue_arm, stop_uploads, uploads_go_on
@@ -39,8 +40,7 @@ def finish_look(request: Request) -> bool:
     if not plans:
         return False
     lines, goes_on = take_looks(plans)
-    for line in lines:
-        print(line, flush=True)
+    print_sentences(lines)
     return goes_on and bool(lines)
 
 
@@ -60,21 +60,18 @@ def finish_request(request: Request, error: Exception | None) -> int:
         said = "testing the trained models with other biases ..." if any(p.config.ablation for p in plans) else ""
         with passing_line(said), redirect_stderr(request.log):
             problems = ablate_studies(plans)
-        for line in problems:
-            print(line, file=sys.stderr)
+        print_sentences(problems, sys.stderr)
         for outcome in outcomes:  # those that a launcher's workers have trained
             plan = outcome.plan
             queue_arm(plan.config.tracking, plan.store, plan.arm, plan.store.runs(plan.arm))
     upload_problems = finish_uploads(request.log)
-    for line in upload_problems:
-        print(line, file=sys.stderr)
+    print_sentences(upload_problems, sys.stderr)
     if any(outcome.runs for outcome in outcomes):
         print_next_steps(outcomes, all_uploaded=not upload_problems)
     failures = [outcome.problem for outcome in outcomes if outcome.problem]
     if error is not None and not any(outcome.failure for outcome in outcomes):
         failures.append(describe_with_log(error, request.log))
-    for line in failures:
-        print(f"failed: {hide_passwords(line)}", file=sys.stderr)
+    print_sentences([f"failed: {hide_passwords(line)}" for line in failures], sys.stderr)
     return 1 if failures else 0
 
 
@@ -99,8 +96,7 @@ def finish_interrupted(interrupt: Interrupted) -> int:
     if uploads_go_on():
         again = "Ctrl-C again" if interrupt.signal == signal.SIGINT else "a second signal"
         print(f"sending what is finished to MLflow; {again} to leave it", file=sys.stderr, flush=True)
-    for line in finish_uploads(request.log):
-        print(line, file=sys.stderr)
+    print_sentences(finish_uploads(request.log), sys.stderr)
     return interrupt.exit_code
 
 

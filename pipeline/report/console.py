@@ -1,10 +1,6 @@
 """Tables and sentences on the terminal, whatever its width."""
 
-import os
 import re
-import shutil
-import sys
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +12,7 @@ from rich.table import Table
 
 from pipeline.config.schema import PROJECT
 from pipeline.report.figures.lines import longest_piece, title_lines
+from pipeline.runtime.wrapping import columns_or, print_sentences
 
 if TYPE_CHECKING:  # training prints tables too, and must not wait for pandas
     from pipeline.analysis.across_studies import Ranking
@@ -26,14 +23,6 @@ NARROWEST = 14  # columns that the names in a table have at least, before it bec
 LONGEST_WORD = 24  # letters of a name that are kept in one line, if another form of the table has room for them
 
 Rows = Sequence[Sequence[str]]
-
-
-def columns_or(otherwise: int) -> int:
-    """The width to print at: `COLUMNS`, where the user has set it, else the terminal's, else what is given."""
-    asked = os.environ.get("COLUMNS", "")
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else otherwise
 
 
 def print_comparison(comparison: "Comparison", uncorrected: bool = False) -> None:
@@ -104,22 +93,6 @@ def _name_lines(name: str, width: int) -> list[str]:
 def _broken(cell: str) -> str:
     """The cell in two lines or more: an interval, a spread or a rank in a line of its own."""
     return re.sub(r" (?=\[|\(|± )|(?<=:) ", "\n", cell)
-
-
-def print_sentences(sentences: Sequence[str]) -> None:
-    """Print sentences; where the width is known broken between words, the next lines of a sentence indented."""
-    width = columns_or(0)
-    if not width:
-        print(*sentences, sep="\n")
-        return
-    width = max(20, width)
-    for sentence in sentences:
-        margin = " " * (len(sentence) - len(sentence.lstrip()))
-        lines = textwrap.wrap(
-            sentence.strip(), width, initial_indent=margin, subsequent_indent=f"{margin}  ", break_long_words=False,
-            break_on_hyphens=False,
-        )  # fmt: skip
-        print(*lines, sep="\n")
 
 
 def short_path(path: Path) -> str:

@@ -12,7 +12,7 @@ from altair.typing import ChartType
 from pipeline.analysis.across_studies import rank_arms
 from pipeline.analysis.bias_dynamics import write_bias_values
 from pipeline.analysis.comparison import Comparison, compare_study
-from pipeline.report.console import print_comparison, print_ranking, print_sentences, short_path
+from pipeline.report.console import print_comparison, print_ranking, short_path
 from pipeline.report.document import FILE, render_document
 from pipeline.report.figures.biases import bias_distributions, bias_trajectories, drift_heatmap
 from pipeline.report.figures.performance import difference_curves, forest, learning_curves, paired_differences
@@ -25,6 +25,7 @@ from pipeline.report.methods import render_methods, render_references
 from pipeline.report.places import ENDINGS, FIGURES, TRACKED, check_report_folder
 from pipeline.report.ranking import check_ranking_files, write_ranking
 from pipeline.report.render import Drawn, draw_figure, finish_figures
+from pipeline.runtime.wrapping import print_sentences
 from pipeline.store.answers import record_answer
 from pipeline.store.runs import RunStore
 

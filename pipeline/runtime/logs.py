@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 
+from pipeline.runtime.wrapping import columns_or, print_sentences, wrapped
+
 _terminals: list[int] = []  # descriptors of what standard error was before each redirection, the outermost first
 _told: set[str] = set()  # what `tell_once` has told since the command began
 _receivers: list[Callable[[str], None]] = []  # at most one: what takes lines for the user in the place of a terminal
@@ -41,9 +43,9 @@ def tell_user(line: str) -> None:
     if _receivers:
         _receivers[-1](line)
     elif not _terminals:
-        print(line, file=sys.stderr, flush=True)
+        print_sentences([line], sys.stderr)
     else:
-        os.write(_terminals[0], f"{line}\n".encode(errors="replace"))
+        os.write(_terminals[0], f"{wrapped(line, columns_or(0, _terminals[0]))}\n".encode(errors="replace"))
 
 
 def tell_once(line: str) -> None:

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pipeline.config.schema import Tracking
-from pipeline.report.console import print_sentences
+from pipeline.runtime.wrapping import print_sentences
 from pipeline.store.runs import Run, RunStore, describe_unsealed
 from pipeline.store.studies import group_damaged
 from pipeline.tracking.background import count_unsent, describe_unlogged, sync_command

@@ -11,8 +11,9 @@ from factories import FAR, MANY, put_all
 
 from pipeline.analysis.comparison import compare_study
 from pipeline.config.schema import PROJECT
-from pipeline.report.console import columns_or, print_comparison, print_table, short_path
+from pipeline.report.console import print_comparison, print_table, short_path
 from pipeline.report.format import HEADINGS, narrow_cells
+from pipeline.runtime.wrapping import columns_or
 from pipeline.store.runs import RunStore
 
 
