@@ -34,6 +34,7 @@ from pipeline.config.options import QUIET, check_wait, command_line, parse_optio
 from pipeline.config.schema import PROJECT, Tracking, expand_home
 from pipeline.config.tuning import read_tune
 from pipeline.errors import require
+from pipeline.installation import help_text
 from pipeline.report.render import rendering, stop_renderer
 from pipeline.runtime.gate import guard
 from pipeline.runtime.logs import silent_output
@@ -78,7 +79,7 @@ def _compare(arguments: Sequence[str]) -> int:
     """Compare the studies that the arguments ask for. Returns the exit code."""
     options = parse_options(arguments, CompareOptions)
     if options is None:
-        print(__doc__)
+        print(help_text(__doc__ or ""))
         return 0
     require(options.margin is None or 0 < options.margin < math.inf, "margin", options.margin, "a positive number")
     check_wait("wait", options.wait)

@@ -1,13 +1,14 @@
 """Tab completion: `eval "$(python -m pipeline.complete bash)"`, or zsh, in the shell or its startup file.
 
-It completes `python -m pipeline.train`, `uv run python -m pipeline.train` and the commands `bias-train`, and so on:
-groups, options, keys, their values, and names of files. From another folder than the project it works too.
+It completes every command of this package, as a script (`bias-...`) and as a module, also after `uv run`: groups,
+options, keys, their values, and names of files. From another folder than the project it works too.
 """
 
 import sys
 
 from pipeline.config.completion import complete_line
 from pipeline.errors import ConfigError
+from pipeline.installation import help_text
 
 
 def main() -> int:
@@ -26,7 +27,7 @@ def _print_code(arguments: list[str]) -> int:
     from pipeline.config.shells import SHELLS, shell_code
 
     if arguments in (["-h"], ["--help"]):
-        print(__doc__)
+        print(help_text(__doc__ or ""))
         return 0
     if len(arguments) != 1 or arguments[0] not in SHELLS:
         raise ConfigError("shell", " ".join(arguments) or None, list(SHELLS))

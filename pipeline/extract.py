@@ -24,6 +24,7 @@ from pipeline.biases.model_files import read_biases
 from pipeline.biases.selection import describe_unknown, select_biases
 from pipeline.biases.tables import bias_rows
 from pipeline.biases.variables import Bias
+from pipeline.installation import help_text
 from pipeline.models.saved import load_model_biases
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _extract(arguments: Sequence[str]) -> int:
     """Read the models that the arguments name, and print or write their biases. Returns the exit code."""
-    options = parse_arguments(arguments, __doc__)
+    options = parse_arguments(arguments, help_text(__doc__ or ""))
     models = [model for model in (options.model, options.diff) if model is not None]
     selected = []
     for model in models:

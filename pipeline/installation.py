@@ -6,6 +6,7 @@ no project around, and the working directory at its start stands for one.
 """
 
 import os
+import re
 import shutil
 import site
 import sys
@@ -41,6 +42,18 @@ def command_words(name: str, *, uv: bool = True) -> list[str]:
 def command_text(name: str, *, uv: bool = False) -> str:
     """`command_words` as one text: `python -m pipeline.compare`."""
     return " ".join(command_words(name, uv=uv))
+
+
+def guide_text() -> str:
+    """The file that describes every setting: `conf/README.md` of the project, else where the package has it."""
+    return "conf/README.md" if IS_CLONE else str(CONF / "README.md")
+
+
+def help_text(doc: str) -> str:
+    """The help of a command, whose text is that of a clone: with console scripts if it was called as one."""
+    if Path(sys.argv[0]).name.startswith("bias-"):
+        doc = re.sub(r"(?:uv run )?python -m pipeline\.(\w+)", r"bias-\1", doc)
+    return doc.replace("conf/README.md", guide_text())
 
 
 def install_text(extra: str, package: str) -> str:

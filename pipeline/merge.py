@@ -25,7 +25,7 @@ from pipeline.config.schema import PROJECT, expand_home
 from pipeline.errors import ConfigError, closest
 from pipeline.experiment.adopted_rows import adopt_rows
 from pipeline.experiment.progress import passing_line
-from pipeline.installation import command_text
+from pipeline.installation import command_text, help_text
 from pipeline.report.console import print_table, short_path
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
@@ -61,7 +61,7 @@ def _merge(arguments: Sequence[str]) -> int:
     places = [word for word in given if not word.startswith("-") and word.partition("=")[0] not in names]
     options = parse_options([word for word in given if word not in places], MergeOptions)
     if options is None:
-        print(__doc__)
+        print(help_text(__doc__ or ""))
         return 0
     results = PROJECT / expand_home(options.results)
     sources = _sources(places, results)

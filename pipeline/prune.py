@@ -23,6 +23,7 @@ from pathlib import Path
 from pipeline.config.options import parse_options
 from pipeline.config.schema import PROJECT, Tracking, expand_home
 from pipeline.errors import ConfigError, describe_size
+from pipeline.installation import help_text
 from pipeline.report.console import print_table, short_path
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
@@ -53,7 +54,7 @@ def _prune(arguments: Sequence[str]) -> int:
     flags = [argument for argument in arguments if argument in FLAGS]
     options = parse_options([argument for argument in arguments if argument not in FLAGS], PruneOptions)
     if options is None:
-        print(__doc__)
+        print(help_text(__doc__ or ""))
         return 0
     if len(set(flags)) > 1:
         raise ConfigError("--dry-run and --yes: given together; allowed: one of them")

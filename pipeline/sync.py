@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from pipeline.config.options import check_wait, parse_options
 from pipeline.config.schema import PROJECT, Tracking, expand_home
+from pipeline.installation import help_text
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
 from pipeline.store.aside import sweep_aside
@@ -54,7 +55,7 @@ def _sync(arguments: Sequence[str]) -> int:
     """Mirror every arm of the chosen studies; the exit code."""
     options = parse_options(arguments, SyncOptions)
     if options is None:
-        print(__doc__)
+        print(help_text(__doc__ or ""))
         return 0
     check_wait("wait", options.wait)
     results = PROJECT / expand_home(options.results)

@@ -10,7 +10,7 @@ from pipeline.biases.export import FORMATS, VALUE_FORMATS
 from pipeline.biases.selection import KINDS, MEANINGS
 from pipeline.config.options import check_wait
 from pipeline.errors import ConfigError, require
-from pipeline.installation import command_text
+from pipeline.installation import help_text
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,7 +26,7 @@ def parse_arguments(arguments: Sequence[str], description: str | None) -> argpar
     description: the text of `--help`. Raises ConfigError for arguments that contradict each other or would overwrite a
     model.
     """
-    parser = _Parser(prog=command_text("extract"), description=description, allow_abbrev=False,
+    parser = _Parser(prog=help_text("python -m pipeline.extract"), description=description, allow_abbrev=False,
                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("model", metavar="MODEL", help="what to read")
     parser.add_argument("--format", choices=FORMATS, help="npz and parquet contain the values, the others statistics")

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.config.calls import is_call, name_of_call
 from pipeline.config.keras_signatures import class_names
 from pipeline.errors import ConfigError, is_number
+from pipeline.installation import guide_text
 
 NO_BIAS = ("none", "no", "off", "no_bias", "nobias", "false")
 TABLES = (".csv", ".tsv", ".txt", ".data", ".gz", ".parquet", ".npz", ".npy", ".xlsx", ".xls", ".json", ".arff", ".h5")
@@ -24,7 +25,7 @@ SEVERAL = {  # what a word may stand for
     "default": "zeros, Keras' default",
 }
 ALL_INITIALIZERS = (
-    "--help lists all; a class of your own: code=[mine.py] 'bias_initializer=mine>MyInitializer()', see conf/README.md"
+    f"--help lists all; a class of your own: code=[mine.py] 'bias_initializer=mine>MyInitializer()', see {guide_text()}"
 )
 OWN_FILE = "code=[mine.py], the file that registers it"
 OWN_CODE = f"allowed: {OWN_FILE}"
@@ -50,7 +51,7 @@ def no_such_option(group: str, option: Any, options: Sequence[str]) -> ConfigErr
         return ConfigError(group, text, f"{word} with -m, without quotes in the quotes", reason="which is one name")
     if is_call(option) and group != "bias_initializer":
         name = name_of_call(text)
-        return ConfigError(group, option, f"{group}={name}, and its settings by {group}.<key>=..., see conf/README.md")
+        return ConfigError(group, option, f"{group}={name}, and its settings by {group}.<key>=..., see {guide_text()}")
     hint = ""
     if group in KERAS_GROUPS:
         hint = _of_class(group, text, options)
@@ -109,7 +110,7 @@ def _of_data(text: str) -> str:
 
 def _of_model(text: str) -> str:
     if text.lower().endswith(MODELS):
-        return "a list of layers in conf/model/<name>.yaml, see conf/README.md; pipeline.extract reads model files"
+        return f"a list of layers in conf/model/<name>.yaml, see {guide_text()}; pipeline.extract reads model files"
     return ""
 
 

@@ -21,7 +21,7 @@ from pipeline.config.schema import CONF, DEVICES, LONGEST_WAIT, TASKS, Config, S
 from pipeline.config.stopping import complete_stop
 from pipeline.config.tuning import check_tune
 from pipeline.errors import ConfigError, require
-from pipeline.installation import command_text
+from pipeline.installation import command_text, guide_text
 
 LONGEST_STEM = 200  # bytes of a file's name in a study's, which is a folder
 MAX_SEED = 2**31 - 1
@@ -35,6 +35,7 @@ def register_schema() -> None:
     OmegaConf.register_new_resolver("file_stem", file_stem, replace=True)
     OmegaConf.register_new_resolver("list_options", list_options, replace=True)
     OmegaConf.register_new_resolver("command", command_text, replace=True)
+    OmegaConf.register_new_resolver("guide", guide_text, replace=True)
 
 
 def file_stem(path: object) -> str:

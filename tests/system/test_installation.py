@@ -93,6 +93,10 @@ def test_modules_run_too_and_help_names_the_scripts(run: Run, tmp_path: Path) ->
     shown = run("python", "-m", "pipeline.train", "--help", cwd=tmp_path)
     assert shown.returncode == 0
     assert "bias-train -m data=iris" in shown.stdout and "python -m" not in shown.stdout
+    (guide,) = [line.strip() for line in shown.stdout.splitlines() if line.endswith("conf/README.md")]
+    assert Path(guide).is_absolute() and Path(guide).is_file()
+    assert 'eval "$(bias-complete bash)"' in run("bias-complete", "--help", cwd=tmp_path).stdout
+    assert "python -m pipeline.complete" in run("python", "-m", "pipeline.complete", "--help", cwd=tmp_path).stdout
     refused = run("bias-compare", cwd=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr == f"results: no study in {tmp_path}/results; train one first: bias-train -m\n"
