@@ -6,11 +6,17 @@ damaged since, the commands find out that read it.
 
 import json
 import os
+import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from pipeline.store.locks import describe_holder, is_held
 from pipeline.store.meta import MAX_META_BYTES, RUN
 from pipeline.store.runs import RunStore
+
+SETTLED = 10**9  # nanoseconds after which the time of a folder tells that something has changed in it
+
+_seen: dict[tuple[RunStore, str], tuple[int, Mapping[int, "Peeked"]]] = {}  # when the folder changed last, its runs
 
 
 class Peeked(NamedTuple):
@@ -20,7 +26,26 @@ class Peeked(NamedTuple):
     files: frozenset[str]
 
 
-def peek_runs(store: RunStore, arm: str) -> dict[int, Peeked]:
+def remembered_runs(store: RunStore, arm: str) -> Mapping[int, Peeked]:
+    """What `peek_runs` saw in an arm's folder, as long as nothing has appeared there since, or gone.
+
+    A sweep of many arms looks at each arm for the sake of each other one. A run.json that was changed in its place goes
+    unnoticed: whoever relies on a run reads it.
+    """
+    try:
+        changed = (store.folder / arm).stat().st_mtime_ns
+    except OSError:
+        return {}
+    known = _seen.get((store, arm))
+    if known is None or known[0] != changed:
+        is_settled = time.time_ns() - changed > SETTLED  # else a change could leave the folder's time as it is
+        known = (changed, peek_runs(store, arm))
+        if is_settled:
+            _seen[store, arm] = known
+    return known[1]
+
+
+def peek_runs(store: RunStore, arm: str) -> Mapping[int, Peeked]:
     """The runs in an arm's folder by seed; those without a usable run.json are left out."""
     try:
         with os.scandir(store.folder / arm) as entries:

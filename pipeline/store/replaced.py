@@ -7,7 +7,8 @@ again. A damaged run that is replaced moves to `<results>/.replaced/damaged/<stu
 import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from pipeline.store.meta import (
     read_machine,
     seal_meta,
 )
+from pipeline.store.peeked import remembered_runs
 from pipeline.store.runs import Run, RunStore, read_run
 
 REPLACED = ".replaced"
@@ -69,7 +71,9 @@ def adoptable_runs(
 
     keys: seed -> the keys that fit. required_files: what a run must have besides the usual files. Returns seed -> run.
     """
-    by_key = {run.key: run for run in store.runs() if run.has(*required_files)}
+    if not keys:
+        return {}
+    by_key = {run.key: run for run in _runs_of_study(store, keys) if run.has(*required_files)}
     replaced = replaced_keys(store.results)
     seeds = keys if replaced else [run.seed for run in by_key.values() if run.seed in keys]  # of a million, few
     for key in (key for seed in seeds for key in keys[seed] if key in replaced):
@@ -78,6 +82,18 @@ def adoptable_runs(
             by_key.setdefault(key, run)
     candidates = {seed: [by_key[key] for key in keys[seed] if key in by_key] for seed in seeds}
     return {seed: runs[0] for seed, runs in candidates.items() if runs}
+
+
+def _runs_of_study(store: RunStore, keys: Mapping[int, Sequence[str]]) -> Iterator[Run]:
+    """The runs of a study that have one of the keys; only these are read whole."""
+    wanted: dict[int, Sequence[str]] = {}
+    for arm in store.arm_names():
+        for seed, peeked in remembered_runs(store, arm).items():
+            if seed in keys and seed not in wanted:
+                wanted[seed] = keys[seed]  # which takes time: once for all arms
+            if peeked.key in wanted.get(seed, ()):
+                with suppress(DamagedRunError):
+                    yield read_run(store.run_folder(arm, seed), store.study)
 
 
 def adopt_runs(

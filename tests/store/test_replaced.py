@@ -1,12 +1,16 @@
 """Runs on disk: whole or not at all, replaced and taken back, the same bytes everywhere."""
 
 import json
+import os
+import shutil
 import zipfile
 from pathlib import Path
 
+import pytest
 from factories import change_meta, put, put_all
 
-from pipeline.store.replaced import adopt_runs, replaced_keys
+from pipeline.store import replaced
+from pipeline.store.replaced import adopt_runs, adoptable_runs, replaced_keys
 from pipeline.store.runs import RunStore
 
 
@@ -81,3 +85,23 @@ def test_nothing_in_a_stored_run_depends_on_when_and_where(tmp_path: Path) -> No
         assert {entry.date_time for entry in arrays.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     for path in first.path.iterdir():
         assert path.read_bytes() == (second.path / path.name).read_bytes()
+
+
+def test_runs_to_adopt_are_found_without_reading_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a study of many arms only the runs with a wanted key are read whole; nothing is where none is wanted."""
+    for arm in ("zeros", "ones", "twos"):
+        put_all(tmp_path, arm, [0.5, 0.6])
+    read = list[Path]()
+    whole = replaced.read_run
+    monkeypatch.setattr(replaced, "read_run", lambda path, study="": (read.append(path), whole(path, study))[1])
+    store = RunStore(tmp_path, "s")
+    assert set(adoptable_runs(store, {})) == set() and not read
+    assert {seed: run.arm for seed, run in adoptable_runs(store, {1: ["other", "s-ones-1"]}).items()} == {1: "ones"}
+    assert read == [store.run_folder("ones", 1)]
+    os.utime(store.folder / "ones", (0, 0))  # long ago: what is seen now is remembered
+    assert set(adoptable_runs(store, {1: ["s-ones-1"]})) == {1}
+    shutil.rmtree(store.run_folder("ones", 1))
+    assert set(adoptable_runs(store, {1: ["s-ones-1"]})) == set()
+    put(tmp_path, "ones", 1, 0.6)
+    (store.run_folder("ones", 1) / "history.csv").write_text("damaged")
+    assert set(adoptable_runs(store, {1: ["s-ones-1"]})) == set()
