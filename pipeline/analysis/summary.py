@@ -16,8 +16,8 @@ from pipeline.analysis.tuning import TunedArm
 from pipeline.analysis.verdict import direction, judge
 from pipeline.stats.intervals import ALPHA, describe_sample
 from pipeline.stats.paired import compare_paired, compare_unpaired, equivalence, holm, paired_differences
-from pipeline.stats.power import seeds_range
-from pipeline.stats.tuning import compare_tuned, equivalent_tuned
+from pipeline.stats.power import seeds_range, seeds_to_decide
+from pipeline.stats.tuning import compare_tuned, equivalent_tuned, hardest_differences
 
 # Name in `stats` -> column of the table.
 OVER_SEEDS = {"low": "ci_low", "high": "ci_high"}
@@ -119,6 +119,7 @@ def _compare_tuned(study: Study, arm: TunedArm, base: TunedArm) -> dict[str, Any
     differences = paired_differences(arm.result.judged, base.result.judged)[0]
     row |= {"differences": differences, "largest_difference": float(np.abs(differences).max())}
     row |= {"p_margin": equivalent_tuned(arm.result, base.result, study.margin)}
+    row |= {"hardest": hardest_differences(arm.result, base.result)}
     if len(looks) > 1:
         row |= {"p_uncorrected": row["p"], "p": min(1.0, row["p"] * len(looks)), "level": ALPHA / len(looks)}
         row |= {"looks": ", ".join(map(str, looks))}
@@ -147,6 +148,9 @@ def _judge_family(family: list[dict[str, Any]], higher_is_better: bool, margin: 
             same = row["same_curves"] or row["metric"] == INITIAL
             alike = bool(row["construction"])
             verdict, seeds = judge(differences, p, p_equal, higher_is_better, margin, len(family), same, alike)
+            if "hardest" in row:
+                differences = row.pop("hardest")
+                seeds = seeds_to_decide(differences, margin, ALPHA / len(family)) if verdict == "undecided" else None
         else:
             verdict, seeds = direction(row["difference"], p, higher_is_better), None
         row |= {

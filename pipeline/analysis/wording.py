@@ -238,8 +238,8 @@ def _excluded_zero(verdict: Verdict) -> str:
 def _what_would_decide(verdict: Verdict, few_said: bool) -> str:
     """How many seeds would decide, as far as that is known."""
     pairs, fewest = verdict.pairs or 0, fewest_seeds(verdict.alpha / (verdict.family or 1))
-    if verdict.tuned or not pairs:
-        return "more seeds would also choose better" if verdict.tuned else "the same seeds in both arms would tell more"
+    if not pairs:
+        return "the same seeds in both arms would tell more"
     if pairs < 2:
         return f"one seed says nothing about the uncertainty; a difference takes {fewest} seeds or more to show"
     power = f"{POWER:.0%} power".replace("%", " %")
@@ -249,6 +249,8 @@ def _what_would_decide(verdict: Verdict, few_said: bool) -> str:
         needed = (
             f"{_advised(verdict, pairs, fewest)} seeds would decide ({power}), and until=decided trains what it takes"
         )
+    if verdict.tuned:
+        needed += "; more seeds would also choose better"
     if pairs >= fewest or few_said:
         return needed
     return f"so few seeds can never show a difference, {fewest} are the fewest; {needed}"

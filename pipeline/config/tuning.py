@@ -68,7 +68,9 @@ def is_number(value: Any) -> bool:
 def wider(key: str, values: Values, upwards: bool) -> Values:
     """The values, ascending, and one more half a decade beyond one end, as far as that is a value."""
     end = values[-1] if upwards else values[0]
-    beyond = float(f"{end * 10 ** (0.5 if upwards else -0.5):.0e}")
+    within = end * 10 ** (-0.5 if upwards else 0.5)
+    half = [value for value in values if within > 0 and abs(math.log10(max(value, 1e-300) / within)) < 0.05]
+    beyond = float(f"{(half[0] if half else within) * (10 if upwards else 0.1):.0e}")  # 0.001, 0.003: 0.01, not 0.009
     if all(isinstance(value, int) for value in values) and key_types().get(key) is int:
         beyond = int(beyond)
     return tuple(sorted({*values, *([beyond] if beyond > 0 else [])}))

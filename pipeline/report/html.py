@@ -83,6 +83,9 @@ def render_page(comparison: Comparison, figures: Mapping[str, dict[str, Any]], s
     """
     study, (headline, leads) = comparison.study, plain_answer(comparison)
     by_metric = rows_by_metric(plain_rows(comparison.summary))
+    shown = set(comparison.main_rows["arm"])
+    main = [row for row in by_metric.get(study.metric, ()) if row["arm"] in shown]
+    others = [row for row in by_metric.pop(study.metric, ()) if row["arm"] not in shown]
     metrics = {metric: _metric_sheet(study, metric, rows) for metric, rows in by_metric.items()}
     ablated_metric = next(iter(comparison.ablation["metric"]), study.metric)  # not always the study's
     return _environment().get_template("report.html.jinja").render(
@@ -93,7 +96,9 @@ def render_page(comparison: Comparison, figures: Mapping[str, dict[str, Any]], s
         facts_table=reviewer_facts(comparison),
         statistics=_statistics(comparison),
         signs=SIGNS,
-        main=metrics.pop(study.metric, None),
+        main=_metric_sheet(study, study.metric, main) if main else None,
+        others=_metric_sheet(study, study.metric, others) if others else None,
+        shown=shown,
         metrics=metrics,
         dynamics=_sheet("What training did to the biases, means over seeds", comparison.dynamics, DYNAMICS),
         distances=_sheet("How far apart the biases of two arms are", comparison.distances, DISTANCES),

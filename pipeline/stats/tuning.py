@@ -97,6 +97,19 @@ def compare_tuned(arm: Tuned, base: Tuned, higher_is_better: bool, confidence: f
     return result | {"p": min(p_above, p_below)}
 
 
+def hardest_differences(arm: Tuned, base: Tuned) -> np.ndarray:
+    """Return those of the differences [seeds] which have to show the observed direction that show it least.
+
+    How many seeds an undecided arm takes follows from them: the other values are passed by fewer. Where they show the
+    other direction, their mean is taken off, since then no number of seeds shows this one, but many may show equality.
+    """
+    above, below = _bounding_differences(arm, base)
+    is_above = float(np.mean(arm.judged - base.judged)) >= 0
+    side, sign = (above, 1) if is_above else (below, -1)
+    hardest = min((differences for differences, _ in side), key=lambda one: sign * float(one.mean()))
+    return hardest if sign * float(hardest.mean()) > 0 else hardest - hardest.mean()
+
+
 def equivalent_tuned(arm: Tuned, base: Tuned, margin: float) -> float:
     """Return p that the best of an arm lies within +-margin of the best of the baseline, by the same rule."""
     above, below = _bounding_differences(arm, base)

@@ -35,7 +35,11 @@ def test_each_arm_is_trained_at_each_value_and_compared_at_its_best(cli, tmp_pat
     assert document["tunings"][0]["points"] == [[0.001], [0.01], [0.1]]
     assert (report / "figures" / "tuning.png").is_file()
     page = (report / "report.html").read_text()
-    assert "Each arm at its best" in page and 'data-figure="tuning"' in page
+    assert (
+        "At the other values that were tried" in page
+        and "Each arm at its best" in page
+        and 'data-figure="tuning"' in page
+    )
     (trained_with,) = [line for line in page.splitlines() if "pipeline.train -m" in line and "trained with" in line]
     assert trained_with.count("pipeline.train") == 1  # not one command per value
     for sentence in document["tunings"][0]["sentences"]:

@@ -31,6 +31,8 @@ def test_a_grid_is_widened_by_half_a_decade() -> None:
     """One value more at the end that was chosen; a whole number below 1 is none."""
     assert wider(RATE, (0.001, 0.003, 0.01), upwards=True) == (0.001, 0.003, 0.01, 0.03)
     assert wider(RATE, (0.001, 0.003), upwards=False) == (0.0003, 0.001, 0.003)
+    assert wider(RATE, (0.001, 0.003), upwards=True) == (0.001, 0.003, 0.01)
+    assert wider(RATE, (0.0003, 0.001), upwards=False) == (0.0001, 0.0003, 0.001)
     assert wider("training.epochs", (1, 3), upwards=False) == (1, 3)
     assert wider("training.epochs", (3, 10), upwards=True) == (3, 10, 30)
 

@@ -6,7 +6,7 @@ from factories import share
 
 from pipeline.stats.paired import holm
 from pipeline.stats.permutation import sign_flip
-from pipeline.stats.tuning import Tuned, choose_and_judge, compare_tuned, equivalent_tuned
+from pipeline.stats.tuning import Tuned, choose_and_judge, compare_tuned, equivalent_tuned, hardest_differences
 
 STUDIES = 120
 
@@ -134,3 +134,16 @@ def test_equivalence_allows_for_a_missed_value():
     assert equivalent_tuned(alike, alike, 0.1) < 0.001
     missed = Tuned(base, base[:, 1], (1, 1))  # as if both halves had missed the best value
     assert equivalent_tuned(missed, missed, 0.1) > 0.9
+
+
+def test_the_seeds_that_an_arm_takes_follow_from_the_value_that_is_hardest_to_pass() -> None:
+    """Of the baseline's values the best one; where it is better than the arm, only equality can be shown."""
+    rng = np.random.default_rng(5)
+    base = np.column_stack([np.zeros(10), np.full(10, 0.3)]) + rng.normal(0, 0.01, (10, 2))
+    missed = Tuned(base, base[:, 0], (0, 0))
+    arm = np.column_stack([np.full(10, 0.5), np.zeros(10)])
+    better = Tuned(arm, arm[:, 0], (0, 0))
+    assert hardest_differences(better, missed).mean() == pytest.approx(0.2, abs=0.02)
+    assert hardest_differences(missed, better).mean() == pytest.approx(-0.2, abs=0.02)
+    between = Tuned(arm - 0.4, arm[:, 0] - 0.4, (0, 0))
+    assert hardest_differences(between, missed).mean() == pytest.approx(0, abs=1e-12)
