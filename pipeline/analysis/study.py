@@ -13,7 +13,7 @@ from pipeline.analysis.earlier import looks_at
 from pipeline.analysis.pairing import AT_ANY_VALUE, construction, mismatches
 from pipeline.analysis.tuned_looks import ChosenArm, first_look, judged_arms, of_first_look
 from pipeline.analysis.tuning import TunedArm, TunedFamily, tune_arms
-from pipeline.config.metrics import MARGIN, RUN_LENGTHS, is_in_unit
+from pipeline.config.metrics import MARGIN, RUN_LENGTHS, check_margin, is_in_unit
 from pipeline.config.tuning import Values
 from pipeline.errors import ConfigError, closest, require
 from pipeline.stats.intervals import ALPHA
@@ -220,6 +220,7 @@ def load_study(
     metric = metric or metrics[0]
     if metric not in metrics:
         raise ConfigError(f"metric: no run of {store.study} has {metric}; {closest(metric, metrics)}")
+    check_margin("margin", margin, metric)
     margin = _default_margin(arms, baseline, metric) if margin is None else margin
     chosen: Sequence[ChosenArm] = ()
     if asked is not None and is_tuned:

@@ -156,7 +156,7 @@ def _run(request: _Request, results: Path, study: str, aside: Path, bar: Bar, no
         if classes := dict.fromkeys(given):
             runtime = plans[0].config.runtime
             isolated(define, pickled(list(classes)), runtime.device, plans[0].portable, log=log)
-        notes += isolated(check, plans, request.question.metric, log=log)
+        notes += isolated(check, plans, request.question.metric, request.question.margin, log=log)
     uploads = Uploads(request.mlflow, log)
     outcomes = _train_looks(build(data=_kept(data, results)), baseline, request.question, uploads, log, bar, notes)
     trained = [outcome.plan for outcome in outcomes if outcome.trained]

@@ -10,7 +10,7 @@ import cloudpickle
 
 from pipeline.analysis.arms import EPOCHS_TO
 from pipeline.analysis.curves import INITIAL
-from pipeline.config.metrics import RUN_LENGTHS, metric_part
+from pipeline.config.metrics import RUN_LENGTHS, check_margin, metric_part
 from pipeline.config.schema import Tracking
 from pipeline.config.user_classes import UserClass, add_user_class
 from pipeline.data.sources import load_dataset
@@ -40,10 +40,12 @@ def define(content: bytes, device: str, portable: bool, progress: Any) -> None:
         add_user_class(UserClass(name, group, cls, digest))
 
 
-def check(plans: Sequence[Plan], metric: str, progress: Any) -> list[str]:
-    """Check what only TensorFlow can tell, and that the runs will have the metric; returns how the data were read, in
-    sentences. Raises ConfigError."""
+def check(plans: Sequence[Plan], metric: str, margin: float | None, progress: Any) -> list[str]:
+    """Check what only TensorFlow can tell, and that the runs will have the metric, and the margin its unit; returns how
+    the data were read, in sentences. Raises ConfigError."""
     check_metric(plans[0], metric)
+    names = metric_names(plans[0].config.training, load_dataset(plans[0].config.data).task)
+    check_margin("margin", margin, metric or f"test_{next(iter(names), 'loss')}")
     check_plans(plans)
     remarks = [printable(line) for plan in plans if plan.missing for line in load_dataset(plan.config.data).remarks]
     return list(dict.fromkeys(remarks))

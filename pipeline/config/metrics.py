@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.errors import require
+
 CLASSES = ("binary", "multiclass")
 MARGIN = 0.005  # default of the largest difference of a metric that does not matter
 RUN_LENGTHS = ("epochs_run", "best_epoch")  # what a run that may stop early records besides
@@ -114,6 +116,18 @@ def higher_is_better(measure: str) -> bool:
     if metric is None and name in _own_directions:
         return _own_directions[name]
     return metric.higher if metric else measure.endswith(("accuracy", "auc"))
+
+
+def is_share(measure: str) -> bool:
+    """Whether a measure is a share, so from 0 to 1."""
+    metric = _metric(measure)
+    return metric is not None and metric.tasks != ("regression",) and metric.higher
+
+
+def check_margin(key: str, margin: float | None, measure: str) -> None:
+    """Raise ConfigError for a margin that cannot be in the unit of a measure: shares differ by 1 at most."""
+    fits = margin is None or margin < 1 or not is_share(measure)
+    require(fits, key, margin, f"a number below 1, since {measure} is a share (0.005 is half a percent)")
 
 
 def is_in_unit(measure: str) -> bool:

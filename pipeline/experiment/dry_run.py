@@ -7,6 +7,7 @@ from rich.console import Console
 
 from pipeline.experiment.check import first_model
 from pipeline.experiment.cost import estimate_time
+from pipeline.experiment.declared import most_to_train
 from pipeline.experiment.plan import Plan, shown_names
 from pipeline.experiment.same_arms import Starts
 from pipeline.models.initializers.distributions import expected_biases
@@ -35,6 +36,9 @@ def show_plan(arms: Sequence[Plan], to_train: Sequence[Sequence[int]]) -> None:
             for name, plan, count in zip(names, arms, missing, strict=True)]  # fmt: skip
     print_table("", ["arm", "seeds", "done", "missing"], rows, width=WIDTH)
     console.print(estimate_time(arms, first_models, missing))
+    if (most := most_to_train(arms, missing)) != missing:
+        in_all = estimate_time(arms, first_models, most)
+        console.print(f"All looks together, if no arm is decided before the last one: {in_all}")
     print_table("", DISTRIBUTION, _distributions(names, models), width=WIDTH)
     for line in _remarks(names, arms, models):
         console.print(line)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobRuntime
@@ -58,7 +58,8 @@ class Request:
     plans: one per arm. to_train: for each, the seeds that have to be trained. log: messages of the launching process.
     isolate: whether each job should train in a process of its own (`runtime.isolate=auto`). failed_before: for each
     plan, the failure that another command had recorded already. unrecorded: the failures of jobs in this process that
-    could not be recorded, by store and arm. view: shows how far it is.
+    could not be recorded, by store and arm. earlier: the seeds of each store and arm that earlier looks of this command
+    trained. view: shows how far it is.
     """
 
     plans: list[Plan]
@@ -67,8 +68,15 @@ class Request:
     isolate: bool = False
     failed_before: tuple[Failure | None, ...] = ()
     unrecorded: dict[tuple[RunStore, str], Failure] = field(default_factory=dict)
+    earlier: dict[tuple[RunStore, str], tuple[int, ...]] = field(default_factory=dict)
     view: SweepView = field(default_factory=SweepView)
     identity: str = field(default_factory=lambda: secrets.token_hex(6))
+
+    @property
+    def trained(self) -> dict[tuple[RunStore, str], tuple[int, ...]]:
+        """The seeds of each store and arm that this command was to train, in this look and before."""
+        now = {(plan.store, plan.arm): seeds for plan, seeds in zip(self.plans, self.to_train, strict=True)}
+        return {key: (*self.earlier.get(key, ()), *seeds) for key, seeds in now.items()}
 
 
 _requests: list[Request] = []  # at most one: what this process validated and launches; empty in a launcher's workers
@@ -85,11 +93,12 @@ def begin_request(plan_only: bool = False, is_next_look: bool = False, status_on
     plan_only: show the next one, and train nothing; status_only: show how far it is. is_next_look: it is the next look
     of the same command, so what was told stays told.
     """
+    earlier = _requests[-1].trained if _requests and is_next_look else {}
     _requests.clear()
     if not is_next_look:
         forget_told()
         forget_user_classes()
-    ValidateJobs.plan_only, ValidateJobs.is_next_look = plan_only, is_next_look
+    ValidateJobs.plan_only, ValidateJobs.is_next_look, ValidateJobs.earlier = plan_only, is_next_look, earlier
     ValidateJobs.status_only, ValidateJobs.status_code = status_only, None
     JobRuntime.instance().set(VALIDATED, "")
 
@@ -120,6 +129,7 @@ class ValidateJobs(Callback):
 
     plan_only = False
     is_next_look = False
+    earlier: ClassVar[dict[tuple[RunStore, str], tuple[int, ...]]] = {}
     status_only = False
     status_code: int | None = None
 
@@ -193,7 +203,8 @@ class ValidateJobs(Callback):
                 if self.plan_only:
                     show_plan(arms, to_train)
             messages = noise.read_text(encoding="utf-8", errors="replace")
-        request = Request(arms, to_train, checker.folder / LOG, isolate, failures, view=SweepView(arms, to_train))
+        request = Request(arms, to_train, checker.folder / LOG, isolate, failures, earlier=self.earlier,
+                          view=SweepView(arms, to_train))  # fmt: skip
         if not self.plan_only:
             _append_log(request.log, "while the request was checked", messages)
         return request

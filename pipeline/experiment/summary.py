@@ -51,9 +51,10 @@ def finish_request(request: Request, error: Exception | None) -> int:
     """
     stop_trainer()
     request.view.stop()
-    arms = zip(request.plans, request.to_train, request.failed_before, strict=True)
-    outcomes = [_with_unrecorded(read_outcome(plan, seeds, request.identity, failure), request)
-                for plan, seeds, failure in arms]  # fmt: skip
+    arms = zip(request.plans, request.failed_before, strict=True)
+    trained = request.trained
+    outcomes = [_with_unrecorded(read_outcome(plan, trained[plan.store, plan.arm], request.identity, failure), request)
+                for plan, failure in arms]  # fmt: skip
     if any(outcome.runs for outcome in outcomes):
         print_outcomes(outcomes)
         plans = [outcome.plan for outcome in outcomes]

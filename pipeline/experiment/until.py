@@ -9,11 +9,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.config.metrics import MARGIN, METRICS, RUN_LENGTHS, first_metric, fits_task, is_in_unit, metric_name
+from pipeline.config.metrics import (
+    MARGIN,
+    METRICS,
+    RUN_LENGTHS,
+    check_margin,
+    first_metric,
+    fits_task,
+    is_in_unit,
+    metric_name,
+)
 from pipeline.config.naming import block_name
 from pipeline.data.sources import load_dataset
 from pipeline.errors import ConfigError
-from pipeline.experiment.plan import Plan
+from pipeline.experiment.declared import describe_progress, largest_family, refuse_other_runs, refuse_too_few
+from pipeline.experiment.plan import Plan, shown_names
 from pipeline.store.designs import (
     DeclaredArm,
     DeclaredDesign,
@@ -51,6 +61,9 @@ def declare_designs(plans: Sequence[Plan], is_written: bool) -> list[str]:
         declared = read_design(store)
         if declared is not None:
             refuse_change(store, declared, design)
+            if (progress := read_progress(store)) is not None and progress.looks:
+                refuse_other_runs(store, of_study, progress)
+                lines += [*describe_design(declared), describe_progress(progress)] if not is_written else []
             continue
         lines += describe_design(design)
         if is_written:
@@ -80,11 +93,14 @@ def _asked(store: RunStore, plans: Sequence[Plan]) -> DeclaredDesign:
     if margin is None and is_in_unit(metric):
         line = f"design.margin: {metric} is in a unit, so say which difference does not matter: design.margin=NUMBER"
         raise ConfigError(line)
+    check_margin("design.margin", margin, metric)
     margin = margin or (1.0 if metric in RUN_LENGTHS else MARGIN)
     stored = max(len(store.runs(plan.arm)) for plan in plans)
-    return DeclaredDesign(
+    asked = DeclaredDesign(
         metric, design.baseline, margin, design.looks, design.spending, design.alpha, arms, stored, tune
     )
+    refuse_too_few(asked)
+    return asked
 
 
 def _untuned_block(plan: Plan) -> str:
@@ -111,9 +127,8 @@ def _metric(plan: Plan, asked: str | None) -> str:
 
 def describe_design(design: DeclaredDesign) -> list[str]:
     """Say what was declared, and what it cannot do: looks so early that no difference can be decided there."""
-    families = [{arm.setting for arm in design.arms_of(block)} for block in {arm.block for arm in design.arms}]
     n_looks, judging = design.tests.looks, len(design.judging)
-    spent = design.tests.spent(design.alpha / max(map(len, families)), judging)
+    spent = design.tests.spent(design.alpha / largest_family(design), judging)
     able = [n for n, level in zip(n_looks, spent, strict=True) if level >= 2.0 ** (1 - n)]
     looks = ", ".join(map(str, n_looks))
     lines = _describe_first_look(design) if design.tune else []
@@ -123,8 +138,6 @@ def describe_design(design: DeclaredDesign) -> list[str]:
     ]
     if able and able[0] != n_looks[0]:
         lines.append(f"Earlier looks than that with {able[0]} seeds may spend too little to decide a difference.")
-    if not able:
-        lines.append("No look can decide a difference: even the last has too few seeds for its level.")
     if design.seeds_before:
         lines.append(f"{design.seeds_before} seeds of an arm were stored before this design was declared.")
     return lines
@@ -161,7 +174,9 @@ def take_looks(plans: Sequence[Plan]) -> tuple[list[str], bool]:
             assert progress is not None
             if not progress.finished and _is_complete(progress, store):
                 progress, judged = _take_look(store, progress)
-                names = {plan.arm: " ".join([plan.bias_setting, *_tuned_to(plan)]) for plan in of_study}
+                names = dict(zip([plan.arm for plan in of_study], shown_names(of_study), strict=True))
+                if of_study[0].config.tune:
+                    names = {plan.arm: " ".join([plan.bias_setting, *_tuned_to(plan)]) for plan in of_study}
                 lines.append(describe_look(progress, judged, names, store.study if len(by_store(plans)) > 1 else ""))
             goes_on |= not progress.finished
     return lines, goes_on

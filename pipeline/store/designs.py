@@ -139,14 +139,25 @@ class Progress:
 
     def seeds(self, arm: str) -> int:
         """The number of seeds that an arm is to have now: a baseline's is that of any open arm of its block."""
+        return self._seeds(arm, min(len(self.looks), len(self.design.looks) - 1))
+
+    def most_seeds(self, arm: str) -> int:
+        """The number of seeds that it gets if no more arms are decided before the last look."""
+        return self._seeds(arm, len(self.design.looks) - 1)
+
+    def seeds_seen(self, arm: str) -> int:
+        """The number of seeds that it had at the last look that it took part in; looks were taken."""
+        return self._seeds(arm, len(self.looks) - 1)
+
+    def _seeds(self, arm: str, of_open: int) -> int:
+        """The seeds of an arm if an open one has those of the look with the index `of_open`."""
         declared = next(one for one in self.design.arms if one.arm == arm)
         if declared not in self.candidates:
             return self.design.looks[0]
         compared = [declared]
         if declared.setting == self.design.baseline:
             compared = [one for one in self.design.arms_of(declared.block) if one in self.candidates] or compared
-        current = min(len(self.looks), len(self.design.looks) - 1)
-        return self.design.looks[max(self.decided.get(one.arm, current) for one in compared)]
+        return self.design.looks[max(self.decided.get(one.arm, of_open) for one in compared)]
 
 
 def seeds_now(store: RunStore, arm: str, looks: tuple[int, ...]) -> tuple[int, ...]:

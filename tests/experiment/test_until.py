@@ -19,6 +19,7 @@ from pipeline.analysis.comparison import compare_study
 from pipeline.analysis.look_wording import look_sentence
 from pipeline.config.schema import PROJECT
 from pipeline.errors import ConfigError
+from pipeline.experiment.declared import describe_progress, most_to_train
 from pipeline.experiment.plan import Plan, plan_job
 from pipeline.experiment.until import declare_designs, describe_design, take_looks
 from pipeline.experiment.validate import compose_jobs
@@ -110,6 +111,11 @@ def test_a_changed_design_is_refused(tmp_path: Path, damage: str) -> None:
         (["design.looks=[]"], r"design.looks: \[\] given; "),
         (["design.looks=[1,5]"], r"design.looks: \[1, 5\] given; "),
         (["design.most_seeds=1"], "design.most_seeds: 1 given; "),
+        (
+            ["design.looks=[3,4]"],
+            r"design.looks: \[3, 4\] given, but so few seeds can never show a difference of an arm",
+        ),
+        (["design.margin=5"], "design.margin: 5.0 given; allowed: a number below 1, since test_accuracy is a share"),
         (["design.spending=flat"], "design.spending: flat given; allowed: one of obrien_fleming, pocock"),
         (["design.alpha=0"], "design.alpha: 0.0 given; "),
         (["design.margin=-1"], "design.margin: -1.0 given; "),
@@ -131,12 +137,10 @@ def test_what_cannot_be_a_design_is_one_line(tmp_path: Path, overrides: Sequence
 
 
 def test_what_a_design_cannot_do_is_said() -> None:
-    """Looks that may spend too little, a last look with too few seeds, and seeds that were there before."""
+    """Looks that may spend too little, and seeds that were there before."""
     late = DeclaredDesign("m", "zeros", 0.005, (10, 20, 40, 80, 160), "obrien_fleming", 0.05, ARMS, seeds_before=10)
     lines = " ".join(describe_design(late))
     assert "Earlier looks than that with 40 seeds may spend too little" in lines and "10 seeds of an arm were" in lines
-    few = DeclaredDesign("m", "zeros", 0.005, (3, 5), "pocock", 0.05, ARMS)
-    assert "No look can decide a difference" in " ".join(describe_design(few))
     assert len(describe_design(DESIGN)) == 1
 
 
@@ -184,6 +188,55 @@ def test_looks_decide_arms_for_good(tmp_path: Path) -> None:
     assert [one.kind for one in other.warnings if one.serious] == ["other question than declared"]
 
 
+def test_what_the_looks_rested_on_must_still_be_there(tmp_path: Path) -> None:
+    """Looks were taken at runs of one setting; to go on with another would leave them without what they decided by."""
+    store = RunStore(tmp_path, "iris-linear")
+    plans = plans_of([*SWEEP, f"results={tmp_path}", "design.looks=[6,12]"])
+    for plan in plans:
+        put_all(tmp_path, plan.arm, [0.9] * 6, study=store.study)
+    declare_designs(plans, is_written=True)
+    assert declare_designs(plans, is_written=True) == []  # no look was taken yet
+    design = read_design(store)
+    assert design is not None
+    write_looks(store, design, [Look(6, {plans[1].arm: "worse"})])
+    line = r"^until: iris-linear took its looks at 6 runs of zeros with other settings, data or versions; allowed: "
+    with pytest.raises(ConfigError, match=line):
+        declare_designs(plans, is_written=True)
+
+
+def test_how_far_a_design_has_come_and_what_it_may_take_is_said(tmp_path: Path) -> None:
+    """Looks taken, arms decided, what is next; and the runs that are to come at most."""
+    assert describe_progress(Progress(DESIGN)) == "0 of 3 looks taken, 0 of 2 arms decided; the next look has 10 seeds."
+    ended = Progress(DESIGN, (Look(10, {"ones": "worse"}), Look(20, {"glorot_uniform": "better"})))
+    assert describe_progress(ended) == "2 of 3 looks taken, 2 of 2 arms decided: there is nothing more to train."
+    assert [ended.seeds_seen(arm.arm) for arm in ARMS] == [20, 10, 20]
+    overrides = [*SWEEP, f"results={tmp_path}", "design.looks=[6,12,30]"]
+    plans = plans_of(overrides)
+    assert most_to_train(plans, [6, 2]) == [30, 26]
+    declare_designs(plans, is_written=True)
+    store, design = plans[0].store, read_design(plans[0].store)
+    assert design is not None
+    for looks, most in (([Look(6, {})], [30, 30]), ([Look(6, {plans[1].arm: "worse"})], [0, 0])):
+        write_looks(store, design, looks)
+        later = plans_of(overrides)
+        assert most_to_train(later, [len(plan.missing) for plan in later]) == [n or len(later[0].missing) for n in most]
+
+
+def test_a_look_names_the_arm_of_each_block(tmp_path: Path) -> None:
+    """An arm of two blocks is decided twice, and each time it is said in which one."""
+    plans = plans_of([*SWEEP[:2], *SWEEP[3:], "training.epochs=2,3", f"results={tmp_path}", "design.looks=[8,40]",
+                      "design.spending=pocock"])  # fmt: skip
+    declare_designs(plans, is_written=True)
+    rng = np.random.default_rng(0)
+    for plan in plans:
+        worse = 0.1 if plan.bias_setting == "ones" and "training.epochs=3" in plan.arm else 0.0
+        put_all(tmp_path, plan.arm, list(0.9 + rng.normal(0, 0.01, 8) - worse), study=plan.store.study)
+    ((line,), goes_on) = take_looks(plans)
+    assert (
+        goes_on and "ones,training.epochs=3 worse" in line and line.endswith("; ones,training.epochs=2 undecided yet")
+    )
+
+
 @pytest.mark.parametrize(("alpha", "verdict"), [(0.05, "worse"), (0.01, "undecided")])
 def test_the_declared_level_decides(tmp_path: Path, alpha: float, verdict: str) -> None:
     """Nine of ten seeds lose 0.02 and one gains it, p = 22 / 2^10 = 0.021: enough for a level of 0.05, not of 0.01."""
@@ -210,6 +263,9 @@ def test_the_same_command_goes_on_and_then_trains_nothing(cli: Callable[..., Com
     looks = re.findall(r"^look (\d) of 3, (\d+) seeds: ones (.*)$", first.out, re.MULTILINE)
     assert [look[:2] for look in looks] == [("1", "4"), ("2", "8"), ("3", "12")][: len(looks)]
     assert first.out.count("┏") == 1 and first.out.count("loading TensorFlow") == 1
+    assert re.search(
+        rf"│ zeros +│ {looks[-1][1]} +│ {looks[-1][1]} +│", first.out
+    )  # all are new since the command began
     taken = (tmp_path / "results" / "iris-linear" / "looks.json").read_text()
     again = cli(*QUICK)
     assert again.code == 0 and "to train" not in again.out and "look " not in again.out
@@ -218,16 +274,49 @@ def test_the_same_command_goes_on_and_then_trains_nothing(cli: Callable[..., Com
                         ("bias_initializer=zeros,ones,he_normal", "until: iris-linear declared its arms")):  # fmt: skip
         refused = cli(*QUICK, other)
         assert refused.code == 2 and refused.err.startswith(line) and refused.err.count("\n") == 1
-    assert cli(*QUICK, "--plan").code == 0
+    planned = cli(*QUICK, "--plan")
+    assert planned.code == 0 and "Looks with 4, 8, 12 seeds; " in planned.out
+    assert re.search(r"^\d of 3 looks taken, \d of 1 arms decided: there is nothing more", planned.out, re.MULTILINE)
 
 
 @pytest.mark.slow
-def test_a_killed_command_goes_on_from_its_last_look(tmp_path: Path) -> None:
-    """Killed after its first look, it ends as one that was not: the same looks, the same decisions, the same runs."""
+def test_a_plan_tells_looks_seeds_and_cost(cli: Callable[..., CommandResult]) -> None:
+    """What the first look trains and takes, and what all looks can."""
+    planned = cli(*QUICK, "--plan")
+    assert planned.code == 0 and "Looks with 4, 8, 12 seeds; " in planned.out
+    assert "8 runs to train, in roughly " in planned.out
+    assert "All looks together, if no arm is decided before the last one: 24 runs to train, in roughly" in planned.out
+
+
+@pytest.mark.slow
+def test_every_block_of_a_sweep_is_decided_by_itself(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
+    """Two numbers of epochs are two families, each with its baseline; typed again, nothing is trained."""
+    sweep = [
+        *(word for word in QUICK if not word.startswith("training.epochs")),
+        "training.epochs=2,4",
+        "tracking=none",
+    ]
+    assert cli(*sweep).code == 0
+    (study,) = (tmp_path / "results").glob("iris-*")
+    progress = read_progress(RunStore(tmp_path / "results", study.name))
+    assert progress is not None and progress.finished
+    assert [len(progress.design.arms_of(block)) for block in {arm.block for arm in progress.design.arms}] == [1, 1]
+    again = cli(*sweep)
+    assert again.code == 0 and "to train" not in again.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")], ids=["here", "joblib"])
+def test_a_killed_command_goes_on_from_its_last_look(tmp_path: Path, launcher: Sequence[str]) -> None:
+    """Killed after its first look, it ends as one that was not: the same looks, the same decisions, the same runs.
+
+    With a launcher too, whose jobs run in other processes: as without one and not killed.
+    """
 
     def start(name: str) -> subprocess.Popen[str]:
         places = (f"results={tmp_path / name}", f"hydra.sweep.dir={tmp_path}/logs-{name}-{time.time_ns()}")
-        command = [sys.executable, "-m", "pipeline.train", *QUICK, "tracking=none", *places]
+        options = launcher if name == "killed" else ()
+        command = [sys.executable, "-m", "pipeline.train", *QUICK, "tracking=none", *options, *places]
         return subprocess.Popen(command, cwd=PROJECT, text=True, stdout=subprocess.DEVNULL)
 
     whole = start("whole")
