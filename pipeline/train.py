@@ -30,6 +30,7 @@ from pipeline.experiment.hydra_callback import ValidateJobs, begin_request, curr
 from pipeline.experiment.hydra_settings import check_callbacks
 from pipeline.experiment.job import train_job
 from pipeline.experiment.summary import finish_interrupted, finish_look, finish_request
+from pipeline.launchers import register_launchers
 from pipeline.runtime.gate import guard, report_error
 from pipeline.runtime.logs import silent_output
 from pipeline.runtime.signals import as_interrupted, raise_swallowed, run_command
@@ -63,6 +64,7 @@ def _run() -> int:
 def _run_request(arguments: Arguments) -> int:
     """Run Hydra over the command line, then report; the exit code."""
     register_schema()
+    register_launchers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here, to be printed in one line
     begin_request()
     error, overrides = None, arguments.overrides

@@ -37,7 +37,7 @@ VALUES = {  # of keys whose type does not say what they take
     "training.seeds_at_once": ("auto",),
     "training.xla": SWITCHES,
 }
-LAUNCHERS = {"basic": "hydra", "joblib": "hydra_plugins.hydra_joblib_launcher"}  # and the package that has each
+LAUNCHERS = {"basic": "hydra", "joblib": "joblib", "slurm": "submitit", "dask": "distributed"}  # and what each needs
 HYDRA_OPTIONS = ("-m", "--multirun", "--plan", "--status", "-q", "--quiet", "--help", "--cfg", "--resolve",
                  "--config-dir", "--config-name", "--info", "--hydra-help")  # fmt: skip
 OPTIONS = {

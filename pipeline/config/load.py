@@ -49,11 +49,12 @@ def file_stem(path: object) -> str:
 
 def list_options() -> str:
     """The options of each group of conf/, one group after the other, in lines of at most 80 characters (for --help)."""
-    groups = {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in sorted(CONF.iterdir())}
+    folders = sorted({path.parent for path in CONF.glob("*/**/*.yaml")})
+    groups = {str(folder.relative_to(CONF)): sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
+    groups["hydra/launcher"].insert(0, "basic")  # Hydra's own
     return "\n".join(
         textwrap.fill(", ".join(options), 80, initial_indent=f"  {group}: ", subsequent_indent=" " * 6)
         for group, options in groups.items()
-        if options
     )
 
 
@@ -168,6 +169,9 @@ def _check_values(config: Config) -> None:
     for key in ("epochs", "batch_size"):
         number = getattr(config.training, key)
         require(number >= 1, f"training.{key}", number, "a whole number from 1 up")
+    per_job = config.seeds_per_job
+    is_count = isinstance(per_job, int) and _is_whole(per_job) and per_job >= 1
+    require(per_job in (None, "auto") or is_count, "seeds_per_job", per_job, "auto, null, or a whole number from 1 up")
     at_once, xla = config.training.seeds_at_once, config.training.xla
     is_count = _is_whole(at_once) and at_once >= 1
     require(at_once == "auto" or is_count, "training.seeds_at_once", at_once, "auto, or a whole number from 1 up")

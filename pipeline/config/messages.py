@@ -17,10 +17,10 @@ from yaml import YAMLError
 from pipeline.config.familiar import FAMILIAR
 from pipeline.config.schema import CONF, describe_type, is_open, key_types
 from pipeline.errors import ConfigError, closest
-from pipeline.installation import IS_CLONE, install_text
+from pipeline.installation import IS_CLONE
 
-# Hydra's launchers that are packages of their own, and the command that installs each.
-LAUNCHERS = {"joblib": install_text("joblib", "hydra-joblib-launcher")} | {
+# Launchers that are packages of their own, and the command that installs each.
+LAUNCHERS = {
     name: f"{'uv ' * IS_CLONE}pip install hydra-{name.partition('_')[0]}-launcher"
     for name in ("submitit_local", "submitit_slurm", "ray", "ray_aws", "rq")
 }

@@ -25,6 +25,7 @@ NOT_IN_ARM = (
     "code",
     "show_weights",
     "keep_model",
+    "seeds_per_job",
     "ablation",
     "results",
     "runtime",

@@ -203,6 +203,9 @@ class Settings:
     tune: Any | None = None
     """Train each arm at several values of one or two numbers, to compare each at its best: `optimizer.learning_rate`,
     or `{optimizer.learning_rate:[0.001,0.01]}`, the shared value first; see below."""
+    seeds_per_job: Any | None = None
+    """Most seeds that one job of a launcher trains, so that several train one arm; `auto`: shared among its jobs; null:
+    all."""
     keep_model: bool = False
     """Keep each run's trained model as `after.keras`, and the arm's best seed's in MLflow."""
     show_weights: bool = False

@@ -202,6 +202,7 @@ class ValidateJobs(Callback):
                 print_sentences(declared)
                 if self.plan_only:
                     show_plan(arms, to_train)
+                    print(*checker.describe_launcher(), sep="\n", end="")
             messages = noise.read_text(encoding="utf-8", errors="replace")
         request = Request(arms, to_train, checker.folder / LOG, isolate, failures, earlier=self.earlier,
                           view=SweepView(arms, to_train))  # fmt: skip

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from pipeline.config.arguments import Arguments
 from pipeline.config.interpolation import refuse_environment
+from pipeline.config.messages import as_refusal
 from pipeline.config.overrides import check_verbose, parse_overrides
 from pipeline.config.schema import CONF
 from pipeline.errors import ConfigError, require
@@ -82,12 +83,15 @@ class JobChecker:
             check_writable(self.folder, self._key)
         for name in (LOG, *(["multirun.yaml"] if is_sweep else [])):
             check_file(self.folder / name, self._key)
-        if is_sweep:
-            _try_launcher(config)
+        self.launcher: Any = _try_launcher(config) if is_sweep else None
+
+    def describe_launcher(self) -> list[str]:
+        """Where the jobs would run, in a line; none where that is here, or where only Hydra's plugin knows."""
+        return [f"{self.launcher.describe()}\n"] if hasattr(self.launcher, "describe") else []
 
     def check(self, config: DictConfig, number: int) -> None:
         """Check the job of this number, of which `config` is the composed config."""
-        with _as_job(config, number) as job:
+        with as_job(config, number) as job:
             refuse_environment(job)
             key, output = self._key, self.folder
             if self._is_sweep:
@@ -138,7 +142,7 @@ def _check_files(job: DictConfig, output: Path, is_written: bool) -> None:
 
 
 @contextmanager
-def _as_job(config: DictConfig, number: int) -> Iterator[DictConfig]:
+def as_job(config: DictConfig, number: int) -> Iterator[DictConfig]:
     """A copy of a job's config as Hydra has it at the job's start, when `${hydra:...}` reads it."""
     job, before = copy.deepcopy(config), HydraConfig.instance().cfg
     OmegaConf.copy_cache(from_config=config, to_config=job)  # of ${now:...}
@@ -151,16 +155,23 @@ def _as_job(config: DictConfig, number: int) -> Iterator[DictConfig]:
         HydraConfig.instance().cfg = before
 
 
-def _try_launcher(config: DictConfig) -> None:
-    """Make sweeper and launcher, as Hydra does before it launches. Raises ConfigError."""
+def _try_launcher(config: DictConfig) -> Any:
+    """Make sweeper and launcher, as Hydra does before it launches; returns the launcher. Raises ConfigError."""
     loader, plugins = GlobalHydra.instance().config_loader(), Plugins.instance()
     context: Any = HydraContext(config_loader=loader, callbacks=None)  # type: ignore[arg-type]
+    made = list[Any]()
     for key, make in (("launcher", plugins.instantiate_launcher), ("sweeper", plugins.instantiate_sweeper)):
         try:
-            make(config=config, hydra_context=context, task_function=lambda _: None)
+            made.append(make(config=config, hydra_context=context, task_function=lambda _: None))
         except Exception as error:
+            refusal = as_refusal(error)
+            if isinstance(refusal, ConfigError):
+                raise refusal from error
             given = OmegaConf.to_container(config.hydra[key])
             raise ConfigError(f"hydra.{key}: {given} given, by which Hydra cannot launch: {error}") from error
+    if hasattr(made[0], "check"):  # of pipeline.launchers, not of Hydra's plugins
+        made[0].check()
+    return made[0]
 
 
 def _try_logging(config: DictConfig, key: str, output: Path | None = None) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from pipeline.config.load import load_config
+from pipeline.config.schema import Config
 from pipeline.errors import ConfigError, describe_error
 from pipeline.experiment.hydra_callback import Request, current_request, task_overrides, validated_request
 from pipeline.experiment.isolation import JobError, train_isolated
@@ -28,45 +30,74 @@ from pipeline.tracking.background import queue_arm
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Job:
+    """A job as plain data, which a launcher can hand to any process.
+
+    log: the file for its messages. sweep: the folder with the logs of its request. request: the request's identity.
+    part: of the arm's seeds, those that it is to train; None for all.
+    """
+
+    config: Config
+    log: Path
+    sweep: Path
+    request: str
+    part: tuple[int, ...] | None = None
+
+
 def train_job(composed: DictConfig) -> None:
-    """Train the arm of a composed config. A failure is recorded in the results folder, and told at the end.
+    """Do the job of a composed config: Hydra's task function."""
+    hydra_config = HydraConfig.get()
+    if not validated_request():
+        raise ConfigError("hydra.callbacks: the request was not checked; allowed: those of conf/commandline.yaml")
+    log_file = Path(hydra_config.runtime.output_dir) / f"{hydra_config.job.name}.log"
+    config = load_config(composed, task_overrides(hydra_config))
+    run_job(Job(config, log_file, Path(hydra_config.sweep.dir), validated_request()), current_request())
+
+
+def run_job(job: Job, request: Request | None, tries: int = 1) -> None:
+    """Train an arm. A failure is recorded in the results folder, and told at the end.
 
     It is raised only where it can be handed over in no way: after an exception, Hydra starts no further batch of jobs
     (`hydra.sweeper.max_batch_size`).
 
-    In the process that launched the sweep, what it does is shown, and uploaded beside the training; a launcher's worker
-    trains and stores, and the launching process uploads at the end.
+    request: in the process that launched the sweep, where what it does is shown, and uploaded beside the training; None
+    in a launcher's worker, which trains and stores; then the launching process uploads at the end. tries: how often to
+    train what is missing where the process that trains dies.
     """
-    hydra_config = HydraConfig.get()
-    if not validated_request():
-        raise ConfigError("hydra.callbacks: the request was not checked; allowed: those of conf/commandline.yaml")
-    overrides = task_overrides(hydra_config)
-    config = load_config(composed, overrides)
-    output = Path(hydra_config.runtime.output_dir) / f"{hydra_config.job.name}.log"
-    request = current_request()
-    launching = request is not None
-    plan = plan_job(config)
-    work_for_request(validated_request())
-    if not launching:
+    plan = plan_job(job.config)
+    work_for_request(job.request)
+    if request is None:
         _end_with_launcher()
     try:
-        train = partial(train_isolated, job_log=output) if is_isolated(config.runtime.isolate, request) else None
-        if request is None:
-            with redirect_stderr(output):
-                run_arm(config, upload=lambda *_: "", train=train)
-        else:
-            with redirect_stderr(output), request.view.live():
-                train = partial(_train_in_view, request.view, train or train_and_store)
-                run_arm(config, request.view.advance, queue_arm, train)
-        _forget_mended_failure(plan)
+        with redirect_stderr(job.log):
+            for left in reversed(range(tries)):
+                try:
+                    _train_arm(job, request)
+                    break
+                except JobError as error:
+                    if not left:
+                        raise
+                    log.info("%s; %d more tries", error, left)
+        _forget_mended_failure(plan, job.request)
     except Exception as error:
         raise_swallowed()
         died = isinstance(error, JobError)
         log.info("the job failed", exc_info=not died)  # to the job's log; the terminal gets one line at the end
         line = str(error) if died else describe_error(error)
-        job = " ".join(overrides) or "the default arm"
-        failure = Failure(job, line, str(output), validated_request(), _left_out(plan, plan.missing))
-        _hand_over(plan, failure, request, Path(hydra_config.sweep.dir))
+        words = " ".join(job.config.overrides) or "the default arm"
+        failure = Failure(words, line, str(job.log), job.request, _left_out(plan, job.part or plan.missing))
+        _hand_over(plan, failure, request, job.sweep)
+
+
+def _train_arm(job: Job, request: Request | None) -> None:
+    train = partial(train_isolated, job_log=job.log) if is_isolated(job.config.runtime.isolate, request) else None
+    if request is None:
+        run_arm(job.config, upload=lambda *_: "", train=train, part=job.part)
+        return
+    with request.view.live():
+        train = partial(_train_in_view, request.view, train or train_and_store)
+        run_arm(job.config, request.view.advance, queue_arm, train)
 
 
 def _train_in_view(view: SweepView, train: Train, plan: Plan, seeds: Sequence[int], progress: Progress) -> None:
@@ -93,13 +124,13 @@ def _hand_over(plan: Plan, failure: Failure, request: Request | None, sweep: Pat
             record_beside_logs(sweep, plan.store, plan.arm, failure)
 
 
-def _forget_mended_failure(plan: Plan) -> None:
+def _forget_mended_failure(plan: Plan, request: str) -> None:
     """Clear the record of another command that failed to train the arm, if every seed that it lacked is there now.
 
     A failure of this command stays: another of its jobs may have asked for more seeds of the arm.
     """
     failure = read_failure(plan.store, plan.arm)
-    if failure is None or failure.request == validated_request():
+    if failure is None or failure.request == request:
         return
     if not _left_out(plan, failure.missing):
         clear_failure(plan.store, plan.arm)

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -45,30 +46,35 @@ def run_arm(
     progress: Progress = lambda arm, done, total: None,
     upload: Upload = mirror_arm,
     train: Train | None = None,
+    part: Sequence[int] | None = None,
 ) -> Outcome:
     """Train the missing seeds of one arm, store them, and upload the arm to MLflow.
 
     progress(arm, epochs done, epochs in all). upload(tracking, store, arm, runs): what sends the arm to MLflow.
-    train(plan, seeds, progress): what trains and stores, if not `train_and_store` in this process.
+    train(plan, seeds, progress): what trains and stores, if not `train_and_store` in this process. part: of the arm's
+    seeds, those that this job is to train; others, which are trained at the same time, hold locks of their own.
     """
     arm = plan_job(config).arm
     store = RunStore(config.results_dir, config.study)
     sweep_aside(store.results)
-    with store.lock(arm):
+    with store.lock(arm, f"seeds {part[0]} to {part[-1]}" if part else ""):
         plan = plan_job(config)  # again: another process may have trained the arm while this one waited for the lock
-        adopted = adopt_runs(
-            store,
-            SeedKeys(plan.recipe, plan.missing),
-            {"arm": arm, "config": plan.settings},
-            plan.required_files,
-            _asked(config) if config.overrides else None,
-        )
-        seeds = tuple(seed for seed in plan.missing if seed not in adopted)
+        missing = plan.missing if part is None else tuple(seed for seed in plan.missing if seed in set(part))
+        with store.lock(arm) if part else nullcontext():
+            adopted = adopt_runs(
+                store,
+                SeedKeys(plan.recipe, missing),
+                {"arm": arm, "config": plan.settings},
+                plan.required_files,
+                _asked(config) if config.overrides else None,
+            )
+        seeds = tuple(seed for seed in missing if seed not in adopted)
         if seeds:
             (train or train_and_store)(plan, seeds, progress)
-        for run in store.runs(arm):
-            if run.meta["recipe"] not in plan.recipe.digests:  # trained under other settings, whatever its seed
-                retire_run(store.results, run)
+        with store.lock(arm) if part else nullcontext():
+            for run in store.runs(arm):
+                if run.meta["recipe"] not in plan.recipe.digests:  # trained under other settings, whatever its seed
+                    retire_run(store.results, run)
         problem = upload(config.tracking, store, arm, store.runs(arm))
         return Outcome(plan, list(stored_seeds(plan).values()), seeds, upload_problem=problem)
 

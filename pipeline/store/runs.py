@@ -249,16 +249,17 @@ class RunStore:
         runs = [run for run in both if isinstance(run, Run)]
         return sorted(runs, key=lambda run: (run.arm, run.seed)), [run for run in both if isinstance(run, DamagedRun)]
 
-    def lock_file(self, name: str = "") -> Path:
+    def lock_file(self, name: str = "", part: str = "") -> Path:
         """The file that `lock` holds."""
-        return self.results / ".aside" / f"{digest([self.study, name])}.lock"
+        return self.results / ".aside" / f"{digest([self.study, name, *([part] if part else [])])}.lock"
 
     @contextmanager
-    def lock(self, name: str = "") -> Iterator[None]:
-        """Hold an arm (or, without a name, the study's tables): another process waits here until it is released."""
-        what = f"{name} of {self.study} is being trained" if name else f"the ablation of {self.study} is being computed"
+    def lock(self, name: str = "", part: str = "") -> Iterator[None]:
+        """Hold an arm, a part of it ("seeds 0 to 9"), or without a name the study's tables; others wait for it here."""
+        arm = f"{name} ({part})" if part else name
+        what = f"{arm} of {self.study} is being trained" if name else f"the ablation of {self.study} is being computed"
         aside_folder(self.results)
-        with hold_lock(self.lock_file(name), what):
+        with hold_lock(self.lock_file(name, part), what):
             yield
 
 

@@ -39,7 +39,7 @@ def test_all_keys() -> None:
         ("/opt/venv/bin/bias-train -m +training=d", ["+training=default"]),
         (f"{TRAIN}use_bias=", ["use_bias=false", "use_bias=true"]),
         (f"{TRAIN}--cfg ", ["all", "hydra", "job"]),
-        (f"{TRAIN}seeds=3 see", []),  # is given already
+        (f"{TRAIN}seeds=3 see", ["seeds_per_job="]),  # is given already
         (f"{TRAIN}'data=ir", ["data=iris"]),  # an open quote
         (f'{TRAIN}"data=ir', ["data=iris"]),
         (f"{TRAIN}data='ir", ["iris"]),

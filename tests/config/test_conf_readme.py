@@ -18,7 +18,7 @@ from pipeline.config.schema import CONF, Model, Settings, describe_type
 from pipeline.experiment.plan import plan_job
 
 README = (CONF / "README.md").read_text()
-GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
 PLACEHOLDERS = {"group=option", "key=value", "model=mine"}
 INLINE_OVERRIDES = sorted(set(re.findall(r"`((?:[\w.]+=[^`\s]+ ?)+)`", README)) - PLACEHOLDERS)
 
@@ -111,4 +111,18 @@ def test_help_lists_every_option() -> None:
     text = list_options()
     assert all(len(line) <= 80 for line in text.splitlines())
     words = text.replace(",", " ").replace(":", " ").split()
-    assert set(words) == {*GROUPS, *(path.stem for path in CONF.glob("*/*.yaml"))}
+    launchers = {path.stem for path in CONF.glob("hydra/launcher/*.yaml")}
+    assert set(words) == {
+        *GROUPS,
+        *(path.stem for path in CONF.glob("*/*.yaml")),
+        "hydra/launcher",
+        "basic",
+        *launchers,
+    }
+
+
+def test_every_launcher_is_listed() -> None:
+    """With every option that its file has."""
+    for path in CONF.glob("hydra/launcher/*.yaml"):
+        (row,) = [line for line in README.splitlines() if line.startswith(f"| `{path.stem}` |") and path.stem in line]
+        assert all(f"`{name}`" in row for name in yaml.safe_load(path.read_text()) if name != "_target_"), path

@@ -94,7 +94,7 @@ def test_experiments_that_set_different_keys_go_together(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("launcher", "command"),
-    [("joblib", "uv sync --extra joblib"), ("submitit_slurm", "uv pip install hydra-submitit-launcher"),
+    [("submitit_slurm", "uv pip install hydra-submitit-launcher"),
      ("ray", "uv pip install hydra-ray-launcher")],
 )  # fmt: skip
 def test_a_launcher_says_how_it_is_installed(launcher: str, command: str) -> None:

@@ -167,14 +167,18 @@ def test_what_failed_before_is_no_reason_for_what_is_missing_now(
     assert "failed: seeds=1: of another sweep (log: /elsewhere/train.log)" in result.err
 
 
-def test_what_a_launcher_raises_is_named_with_a_log(cli: Callable[..., CommandResult], tmp_path: Path) -> None:
-    """One line, with the path of the file that has the traceback."""
-    result = cli(*SWEEP, "hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
+@pytest.mark.slow
+def test_what_a_launcher_raises_is_named_with_a_log(tmp_path: Path) -> None:
+    """One line, with the path of the file that has the traceback; here of a cluster that cannot start."""
+    command = [sys.executable, "-m", "pipeline.train", *SWEEP, "tracking=none", f"results={tmp_path / 'results'}",
+               f"hydra.sweep.dir={tmp_path / 'multirun'}", "hydra/launcher=dask",
+               "hydra.launcher.cluster=distributed.LocalCluster", "hydra.launcher.options={nope: 1}"]  # fmt: skip
+    done = subprocess.run(command, cwd=PROJECT, env=os.environ, capture_output=True, text=True)
     log = tmp_path / "multirun" / "sweep.log"
-    assert result.code == 1
-    (line,) = [line for line in result.err.splitlines() if "ValueError: " in line]
-    assert line.startswith("failed: ValueError: n_jobs == 0") and line.endswith(f"(log: {log})")
-    assert "Traceback" in log.read_text() and "n_jobs == 0" in log.read_text()
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if "RuntimeError: " in line]
+    assert line.startswith("failed: RuntimeError: Nanny failed to start") and line.endswith(f"(log: {log})")
+    assert "Traceback" in log.read_text() and "nope" in log.read_text()
 
 
 def test_an_error_before_a_job_could_record_it_is_reported(

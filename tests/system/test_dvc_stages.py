@@ -12,7 +12,7 @@ from pipeline.config.schema import PROJECT
 # Code that a stage runs although it cannot change the files the stage leaves behind.
 WITHOUT_EFFECT = {
     "sweep": {
-        "train",  # the command line
+        "train", "launchers",  # the command line, and in which processes it trains
         "tracking",  # the MLflow mirror
         "report", "stats",  # the table printed at the end; of analysis only the ablation has an effect
     },

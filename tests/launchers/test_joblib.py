@@ -1,0 +1,51 @@
+"""Under hydra/launcher=joblib a sweep gives the bytes of a serial one, also where processes are killed."""
+
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from sweeps import run_files, start, train
+
+from pipeline.errors import ConfigError
+from pipeline.launchers.joblib import JoblibLauncher
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_bytes_are_those_of_a_serial_sweep(serial: dict[str, bytes], tmp_path: Path) -> None:
+    """With an arm's seeds in one job, and in several at once; the end of the sweep is the same."""
+    done = train(tmp_path / "whole", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert done.returncode == 0, done.stderr
+    assert run_files(tmp_path / "whole") == serial
+    assert "The answer: " in done.stdout and (tmp_path / "whole/results/iris-linear/ablation.csv").is_file()
+    done = train(tmp_path / "parts", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seeds_per_job=3")
+    assert done.returncode == 0, done.stderr
+    assert run_files(tmp_path / "parts") == serial
+    logs = {path.name for path in (tmp_path / "parts/multirun/0").glob("*.log")}
+    assert logs == {"train-seeds=0-2.log", "train-seeds=3-3.log"}
+
+
+def test_a_killed_worker_loses_nothing(serial: dict[str, bytes], tmp_path: Path) -> None:
+    """Its job, and those that ended with joblib's pool, are done by others."""
+    process = start(tmp_path, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    worker = None
+    while worker is None and process.poll() is None:
+        family = psutil.Process(process.pid).children(recursive=True)
+        trainers = [one for one in family if "pipeline.experiment.isolation" in one.cmdline()]
+        worker = next((one.parent() for one in trainers), None)
+        time.sleep(0.1)
+    assert worker is not None
+    time.sleep(2)
+    worker.kill()
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert run_files(tmp_path) == serial
+
+
+@pytest.mark.parametrize("n_jobs", [0, -2, 1.5, "many", True])
+def test_other_numbers_of_jobs_are_refused(n_jobs: object) -> None:
+    """In one line."""
+    with pytest.raises(ConfigError, match=r"^hydra.launcher.n_jobs: .* given; allowed: auto, -1 for all cores, or a "):
+        JoblibLauncher(n_jobs)

@@ -1,0 +1,96 @@
+"""What a worker looks at before it trains, and how jobs share a machine and an arm."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from factories import compose_config
+
+from pipeline.config.schema import PROJECT, Config
+from pipeline.errors import ConfigError
+from pipeline.experiment.job import Job
+from pipeline.experiment.seed_blocks import seed_blocks
+from pipeline.launchers.jobs import WorkerJob, check_worker, shared_token, token_file, work
+from pipeline.launchers.slurm_queue import describe_end, waiting_jobs
+from pipeline.runtime.environment import package_versions
+from pipeline.store.runs import RunStore
+
+
+def worker_job(tmp_path: Path, token: str, **changes: object) -> WorkerJob:
+    config: Config = compose_config("data=iris", "model=linear", "seeds=1", f"results={tmp_path / 'results'}")
+    job = Job(config, tmp_path / "train.log", tmp_path, "a request")
+    made = WorkerJob(0, job, RunStore(config.results_dir, config.study), "zeros", tmp_path, package_versions(), token)
+    return replace(made, **changes)
+
+
+def test_a_worker_with_another_results_folder_is_refused(tmp_path: Path) -> None:
+    """The token must be the one that the launching process has put there; it is gone afterwards."""
+    job = worker_job(tmp_path, "")
+    with shared_token([job.job.config], "a request") as token:
+        check_worker(replace(job, token=token))
+        token_file(tmp_path / "results", "a request").write_text("of another")
+        with pytest.raises(
+            ConfigError, match=r"^results: .*, which on .* is not that of the launching process; allowed: "
+        ):
+            check_worker(replace(job, token=token))
+    assert not token_file(tmp_path / "results", "a request").exists()
+    line = work(replace(job, token=token))
+    assert "is not that of the launching process" in line and not (tmp_path / "train.log").exists()
+
+
+def test_a_worker_with_other_packages_is_refused(tmp_path: Path) -> None:
+    """Its runs would be of another recipe."""
+    job = worker_job(tmp_path, "", versions=package_versions() | {"keras": "2.0"})
+    told = r"^the worker on .* has keras .*, not 2\.0; allowed: the same packages "
+    with shared_token([job.job.config], "a request") as token, pytest.raises(ConfigError, match=told):
+        check_worker(replace(job, token=token))
+
+
+def test_seeds_are_split_in_order() -> None:
+    """Whole where nothing is asked for; `auto` shares them among the jobs that run at once, but not into crumbs."""
+    assert seed_blocks(range(5), None, 4) == [(0, 1, 2, 3, 4)]
+    assert seed_blocks([1, 3, 5], 2, 4) == [(1, 3), (5,)]
+    assert [len(block) for block in seed_blocks(range(100), "auto", 4)] == [25] * 4
+    assert [len(block) for block in seed_blocks(range(12), "auto", 8)] == [10, 2]
+
+
+def test_a_silent_controller_is_no_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A job that squeue does not know has ended; where squeue fails otherwise, nothing is known."""
+    squeue = tmp_path / "squeue"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for script, expected in (
+        ("echo 12_0; echo 12_3", {"12_0", "12_3"}),
+        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", set()),
+        ("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1", None),
+    ):
+        squeue.write_text(f"#!/bin/sh\n{script}\n")
+        squeue.chmod(0o755)
+        assert waiting_jobs({"12"}) == expected
+    control = tmp_path / "scontrol"
+    control.write_text("#!/bin/sh\necho 'JobId=12 JobState=NODE_FAIL Reason=NodeDown ExitCode=0:9'\n")
+    control.chmod(0o755)
+    assert describe_end("12") == "ended without a result: NODE_FAIL (exit code:signal 0:9)"
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core cannot be shared")
+def test_workers_keep_to_cores_of_their_own(tmp_path: Path) -> None:
+    """Two processes that are given a core each have different ones; one that dies frees its core."""
+    script = (
+        "import os, sys; from pathlib import Path; from pipeline.launchers.cores import keep_to_cores; "
+        f"keep_to_cores(1, Path({str(tmp_path)!r})); print(*os.sched_getaffinity(0), flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script]
+
+    def launch() -> "subprocess.Popen[str]":
+        return subprocess.Popen(command, cwd=PROJECT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    with launch() as one, launch() as other:
+        first, second = (process.stdout.readline() for process in (one, other) if process.stdout)
+        one.kill()
+        one.wait()
+        third = subprocess.run(command, cwd=PROJECT, text=True, input="", capture_output=True).stdout
+        other.communicate("")
+    assert first != second and third == first

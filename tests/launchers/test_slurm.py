@@ -1,0 +1,96 @@
+"""Under hydra/launcher=slurm a sweep on a real cluster gives the bytes of a local one, and names what was lost."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from slurm_cluster import has_slurm, launch_slurm
+from sweeps import run_files, start, train
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not has_slurm(), reason="Slurm is not installed, or this is not root: apt-get install slurm-wlm"
+    ),
+]
+pytest.importorskip("submitit", reason="submitit is not installed: uv sync --extra slurm")
+LAUNCHER = "hydra/launcher=slurm"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A cluster of one node with two processors, without accounting."""
+    with launch_slurm(tmp_path_factory.mktemp("slurm")) as environment:
+        yield environment
+
+
+def queue(environment: dict[str, str], *words: str) -> list[str]:
+    """The tasks that wait or run."""
+    command = ["squeue", "-h", "-r", "-o", "%i", *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True).stdout.split()
+
+
+def test_the_bytes_are_those_of_a_local_sweep(serial, cluster, tmp_path: Path) -> None:
+    """An arm's seeds in several tasks; a finished sweep submits nothing."""
+    done = train(tmp_path, LAUNCHER, "seeds_per_job=2", environment=cluster)
+    assert done.returncode == 0, done.stderr
+    assert run_files(tmp_path) == serial
+    assert (tmp_path / "results/iris-linear/ablation.csv").is_file() and "The answer: " in done.stdout
+    submitted = len(list((tmp_path / "multirun/.submitit").iterdir()))
+    assert train(tmp_path, LAUNCHER, environment=cluster).returncode == 0
+    assert len(list((tmp_path / "multirun/.submitit").iterdir())) == submitted
+
+
+def test_lost_jobs_are_named_and_trained_again(serial, cluster, tmp_path: Path) -> None:
+    """One killed, one cancelled while it waits, the node drained meanwhile: exit code 1, and both are named."""
+    process = start(tmp_path, LAUNCHER, "hydra.launcher.cpus=2", environment=cluster)
+    task = None
+    while task is None and process.poll() is None:
+        words = {one: one.info["cmdline"] or [""] for one in psutil.process_iter(["cmdline"])}
+        task = next((one for one, given in words.items() if "submitit.core._submit" in given and "srun" not in given[0]
+                     and str(tmp_path) in given[-1]), None)  # fmt: skip
+        time.sleep(0.1)
+    assert task is not None
+    subprocess.run(["scontrol", "update", "nodename=n1", "state=drain", "reason=test"], env=cluster, check=True)
+    task.kill()
+    waiting = queue(cluster, "-t", "PD")
+    subprocess.run(["scancel", waiting[-1]], env=cluster, check=True)
+    subprocess.run(["scontrol", "update", "nodename=n1", "state=resume"], env=cluster, check=True)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 1, err
+    failed = [line for line in err.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 2 and all("Slurm's job " in line and " without a result" in line for line in failed)
+    assert len(run_files(tmp_path)) == len(serial) / 3
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").glob("*/*/seed=*/run.json")}
+    again = train(tmp_path, LAUNCHER, environment=cluster)
+    assert again.returncode == 0, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before  # only the lost ones were trained
+    assert run_files(tmp_path).keys() == serial.keys()
+
+
+def test_a_signal_cancels_the_jobs(cluster, tmp_path: Path) -> None:
+    """Nothing goes on in the cluster that nobody waits for."""
+    process = start(tmp_path, LAUNCHER, "training.epochs=200000", environment=cluster)
+    while not queue(cluster) and process.poll() is None:
+        time.sleep(0.1)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    deadline = time.monotonic() + 30
+    while queue(cluster) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert queue(cluster) == []
+
+
+@pytest.mark.parametrize(("option", "reason"), [
+    ("hydra.launcher.partition=nope", "Invalid partition name specified"),
+    ("hydra.launcher.cpus=3", "Requested node configuration is not available"),
+])  # fmt: skip
+def test_what_the_cluster_lacks_is_refused(cluster, tmp_path: Path, option: str, reason: str) -> None:
+    """By Slurm itself, before anything is submitted."""
+    done = train(tmp_path, LAUNCHER, option, environment=cluster)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("hydra.launcher: ") and reason in done.stderr
