@@ -75,4 +75,12 @@ def _read(path: str) -> str:
 def holder(store: RunStore, arm: str) -> str:
     """Who works at an arm now, "zeros of s is being trained by process 1234 since 14:03:12"; "" where nobody does."""
     path = store.lock_file(arm)
-    return (describe_holder(path) or "another process works at it") if is_held(path) else ""
+    if is_held(path):
+        return describe_holder(path) or "another process works at it"
+    parts = (store.results / ".aside").glob("*.lock.holder")  # of an arm whose seeds several jobs train
+    held = [note.with_suffix("") for note in parts if is_held(note.with_suffix(""))]
+    texts = [
+        text for text in map(describe_holder, held) if text.startswith(f"{arm} (") and f" of {store.study} is" in text
+    ]
+    more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
+    return f"{min(texts)}{more}" if texts else ""

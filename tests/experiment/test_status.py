@@ -69,6 +69,15 @@ def test_done_and_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert read_state(plan).done == 0
 
 
+def test_running_in_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An arm whose seeds several jobs train runs as long as one of them does."""
+    plan = describe_job(config_of(tmp_path))
+    with plan.store.lock(plan.arm, "seeds 0 to 0"), plan.store.lock(plan.arm, "seeds 1 to 2"):
+        code, out = shown(plan, capsys=capsys)
+    assert code == 1 and f"running: process {os.getpid()}" in " ".join(out.split()) and "and 1 more" in out
+    assert "missing" in shown(plan, capsys=capsys)[1]
+
+
 def test_running(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By whom and since when, as long as the lock is held: the note of a process that is gone says nothing."""
     plan = describe_job(config_of(tmp_path))
