@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import Protocol
 
+from pipeline.analysis.formatting import EPOCHS_TO as EPOCHS_TO
 from pipeline.biases.keras_config import config_layers
 from pipeline.biases.variables import GATES
 from pipeline.config.metrics import RUN_LENGTHS
@@ -16,7 +17,6 @@ from pipeline.models.functional import is_functional_model
 from pipeline.store.runs import DamagedRun, Run, RunStore
 from pipeline.store.whole_names import WholeName, told_apart, whole_name
 
-EPOCHS_TO = "epochs_to_"  # prefix of the metrics that can be censored: a run may never reach the level
 FIRST_SETTINGS = ("no_bias", "zeros", "ones")  # their arms come first in every table
 # What the runs of one seed must have in common to be compared as a pair: name -> how a run records it.
 STARTING_CONDITIONS = {

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.config.metrics import RUN_LENGTHS
 from pipeline.stats.intervals import ALPHA
 
 Row = dict[str, Any]
 MORE_DIGITS = 2
+EPOCHS_TO = "epochs_to_"  # prefix of the metrics that can be censored: a run may never reach the level
 
 
 def plain_rows(frame: pd.DataFrame) -> list[Row]:
@@ -37,6 +39,8 @@ def number_format(rows: Iterable[Mapping[str, Any]]) -> Callable[..., str]:
     widths = half[half > 0]
     place = np.floor(np.log10(np.median(widths))) - 1 if len(widths) else np.floor(np.log10(size or 1)) - 3
     digits = max(0, -int(place))
+    if not len(widths) and _are_epochs(rows, mean):
+        digits = 0
     scientific = digits > 7 or size >= 10 ** (9 - digits)
 
     def write(value: float | None, sign: str = "") -> str:
@@ -51,6 +55,13 @@ def number_format(rows: Iterable[Mapping[str, Any]]) -> Callable[..., str]:
         )
 
     return write
+
+
+def _are_epochs(rows: Iterable[Mapping[str, Any]], means: np.ndarray) -> bool:
+    """Whether the numbers are whole epochs, without an interval."""
+    names = {str(row.get("metric", "")) for row in rows}
+    counted = all(name in RUN_LENGTHS or name.startswith(EPOCHS_TO) for name in names)
+    return counted and bool((means[np.isfinite(means)] % 1 == 0).all())
 
 
 def signed(value: float, digits: int) -> str:

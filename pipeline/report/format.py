@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pipeline.analysis.formatting import Row, number_format, p_value, signed
+from pipeline.analysis.formatting import Row, number_format, p_value, signed, unsigned_zero
 from pipeline.analysis.verdict import verdict_word
 from pipeline.stats.intervals import ALPHA
 
@@ -12,6 +12,8 @@ HEADINGS = ["arm", "seeds", "mean ± 95 %", "difference [95 %]", "p (Holm)", "ve
 SORTED_BY = ["arm", "seeds", "mean", "difference", "p_holm", "verdict"]  # the column of the summary behind each heading
 P_COLUMN = HEADINGS.index("p (Holm)")
 UNKNOWN = "–"
+DUST = 1e-10  # of the largest number of a column: what rounding leaves
+MOST_DECIMALS, LARGEST_PLAIN = 7, 1e7  # beyond which numbers have an exponent
 
 
 def headings(alpha: float = ALPHA, uncorrected: bool = False) -> list[str]:
@@ -60,13 +62,36 @@ def rows_by_metric(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return by_metric
 
 
-def interval_text(value: float, low: float | None, high: float | None) -> str:
-    """A signed number and its interval in as many digits as two of the interval's half width."""
-    if low is None or high is None or not low < high:
-        return f"{value:+.3g}"
-    digits = min(9, max(0, 1 - math.floor(math.log10((high - low) / 2))))
-    middle, *ends = (signed(number, digits) for number in (value, low, high))
-    return f"{middle} [{', '.join(ends)}]"
+def interval_texts(rows: Sequence[tuple[float | None, float | None, float | None]]) -> list[str]:
+    """Signed numbers with their intervals, in as many digits as two of the intervals' half width, at their median."""
+    known = [(low, high) for value, low, high in rows if value is not None and low is not None and high is not None]
+    widths = sorted(high - low for low, high in known if low < high)
+    if not widths:
+        return ["" if value is None else f"{value:+.3g}" for value, _, _ in rows]
+    digits = min(9, max(0, 1 - math.floor(math.log10(widths[len(widths) // 2] / 2))))
+
+    def text(value: float | None, low: float | None, high: float | None) -> str:
+        if value is None or low is None or high is None or not low < high:
+            return "" if value is None else signed(value, digits)
+        middle, *ends = (signed(number, digits) for number in (value, low, high))
+        return f"{middle} [{', '.join(ends)}]"
+
+    return [text(*row) for row in rows]
+
+
+def column_format(values: Iterable[Any], significant: int) -> Callable[[float], str]:
+    """How to write the numbers of a column: all with the same decimals, `significant` digits at their median.
+
+    Where that would show a number as 0 that is none, all have an exponent. Whole numbers are written as they are.
+    """
+    sizes = sorted(abs(value) for value in values if isinstance(value, int | float) and value)
+    if all(float(value).is_integer() for value in sizes) and sizes[-1:] < [LARGEST_PLAIN]:
+        return lambda value: f"{value:.0f}"
+    sizes = [size for size in sizes if size > DUST * sizes[-1]]
+    digits = max(0, significant - 1 - math.floor(math.log10(sizes[len(sizes) // 2])))
+    if sizes[0] < 0.5 * 10**-digits or digits > MOST_DECIMALS or sizes[-1] >= LARGEST_PLAIN:
+        return lambda value: f"{value:.{significant - 1}e}" if value else "0"
+    return lambda value: unsigned_zero(f"{value:.{digits}f}")
 
 
 def _cells(

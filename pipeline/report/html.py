@@ -14,10 +14,25 @@ from pipeline.analysis.formatting import Row, percent, plain_rows
 from pipeline.analysis.study import Study
 from pipeline.report.figures.lines import line_pattern
 from pipeline.report.figures.theme import theme
-from pipeline.report.format import UNKNOWN, headings, interval_text, rows_by_metric, sorted_by, table_cells, with_role
+from pipeline.report.format import (
+    UNKNOWN,
+    column_format,
+    headings,
+    interval_texts,
+    rows_by_metric,
+    sorted_by,
+    table_cells,
+    with_role,
+)
 from pipeline.report.plain import plain_answer
 from pipeline.report.reviewer import STATISTICS, reviewer_facts, statistics_cells
-from pipeline.report.settings import describe_arms, describe_environments, describe_settings, first_config
+from pipeline.report.settings import (
+    describe_arms,
+    describe_differences,
+    describe_environments,
+    describe_settings,
+    first_config,
+)
 from pipeline.report.training import describe_training
 from pipeline.stats.intervals import ALPHA
 from pipeline.stats.power import fewest_seeds
@@ -57,7 +72,7 @@ DEAD = LAYER | {
     "after": ("dead after", "the same after training"),
 }
 NARROW_LETTERS = 21  # of a line of a label beside an axis, on a phone
-FORMATS = {"mean": ".4g"}  # other columns: three significant digits
+DIGITS = {"mean": 4}  # significant ones; of other columns three
 
 
 class Cell(NamedTuple):
@@ -115,6 +130,7 @@ def render_page(comparison: Comparison, figures: Mapping[str, dict[str, Any]], s
         facts=_facts(comparison),
         arms=describe_arms(study.arms),
         settings=describe_settings(study.arms),
+        differing=describe_differences(study.arms),
         config=first_config(study.arms),
         environment=describe_environments(study.arms),
         command=command,
@@ -168,28 +184,36 @@ def _sheet(
     shown = [name for name in columns if any(row.get(name) is not None for row in frame_rows)]
     if not shown:
         return None
-    rows = [[_cell(name, row, shares) for name in shown] for row in frame_rows]
-    return Sheet(caption, [columns[name] for name in shown], rows)
+    cells = [_column(name, frame_rows, shares) for name in shown]
+    return Sheet(caption, [columns[name] for name in shown], [list(row) for row in zip(*cells, strict=True)])
 
 
-def _cell(name: str, row: Row, shares: Sequence[str]) -> Cell:
-    value = row[name]
-    if value is None:
-        return Cell(UNKNOWN, "")
-    if isinstance(value, str):
-        return Cell(value or UNKNOWN, value)
+def _column(name: str, rows: Sequence[Row], shares: Sequence[str]) -> list[Cell]:
+    """The cells of a column; its numbers have the same digits in every row."""
+    values = [row[name] for row in rows]
+    write = percent if name in shares else column_format(values, DIGITS.get(name, 3))
     if name == "change":
-        return Cell(interval_text(value, row.get("low"), row.get("high")), float(value))
-    return Cell(percent(value) if name in shares else format(value, FORMATS.get(name, ".3g")), float(value))
+        texts = interval_texts([(row[name], row.get("low"), row.get("high")) for row in rows])
+    else:
+        texts = [value or UNKNOWN if isinstance(value, str | None) else write(value) for value in values]
+    return [
+        Cell(UNKNOWN, "") if value is None else Cell(text, value if isinstance(value, str) else float(value))
+        for text, value in zip(texts, values, strict=True)
+    ]
 
 
 def _statistics(comparison: Comparison) -> Sheet | None:
     """The table of the tests behind the verdicts; None where nothing is compared."""
     rows = statistics_cells(comparison, table_cells(plain_rows(comparison.chosen)))
+    differences = {row["arm"]: row.get("difference") for row in plain_rows(comparison.chosen)}
+    place = STATISTICS.index("difference [95 %]")
     meanings = {"p": "of one arm alone", "p (Holm)": "corrected for the arms compared with one baseline",
                 "effect size": "mean of the differences over their standard deviation"}  # fmt: skip
     headings = [(heading, meanings.get(heading, "")) for heading in STATISTICS]
     sheet_rows = [[Cell(text, text) for text in row] for row in rows]
+    for row in sheet_rows:  # a number is sorted as one, and stays in one line
+        key = differences.get(row[0].text)
+        row[place] = Cell(row[place].text, "" if key is None else key)
     return Sheet(f"The tests behind the verdicts: {comparison.study.metric}", headings, sheet_rows) if rows else None
 
 

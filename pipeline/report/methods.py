@@ -1,11 +1,15 @@
 """methods.md and references.bib: the methods of a comparison as a paper describes them, with their sources."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pipeline.analysis.arms import EPOCHS_TO
 from pipeline.analysis.comparison import Comparison
-from pipeline.report.reviewer import MISSING, NOT_RECORDED, reviewer_facts
-from pipeline.report.training import describe_training
+from pipeline.config.metrics import METRICS, metric_part
+from pipeline.report.reviewer import MISSING, NOT_RECORDED, NOT_SHOWN, reviewer_facts
+from pipeline.report.settings import MOST_NAMED
+from pipeline.report.training import describe_training, either
 from pipeline.stats.intervals import ALPHA
 from pipeline.stats.paired import FAILURE, FEWEST_EQUIVALENT
 
@@ -59,6 +63,7 @@ def render_methods(comparison: Comparison) -> str:
         f"{facts['seeds'].partition(' ')[0]} seeds, trained with {facts['optimizer']} for {training.epochs_text}"
         f"{ended}. For one seed {alike} shared the initial kernels, the split, the order of rows and dropout; only the "
         f"biases differed [@bouthillier2021].{gaps}",
+        *filter(None, [_model_and_loss(comparison, facts)]),
         f"Arms were compared with {study.baseline} by {study.metric}. Means have Student's 95 % interval; the mean "
         "paired difference has a BCa bootstrap interval [@efron1987] from the distribution over all resamples, "
         "expanded for few seeds [@hesterberg2015] and nowhere narrower than Student's. p is two-sided, from sign flips "
@@ -89,12 +94,62 @@ def render_methods(comparison: Comparison) -> str:
         paragraphs.append(
             "Features were standardized with the mean and standard deviation of each seed's training rows."
         )
+    if coded := _coded(study.arms[0].runs[0].meta.get("data_columns", ())):
+        paragraphs.append(coded)
+    commit = facts["commit of the code"]
     paragraphs += [
-        f"Versions: {facts['versions']}. Hardware: {facts['hardware']}.",
+        f"Versions: {facts['versions']}. Hardware: {facts['hardware']}."
+        + ("" if commit in (NOT_RECORDED, NOT_SHOWN) else f" Code: commit {commit}."),
         "The keys are those of references.bib; pandoc --citeproc puts them into any style. To cite the software, see "
         "its CITATION.cff.",
     ]
     return "\n\n".join(paragraphs) + "\n"
+
+
+def _model_and_loss(comparison: Comparison, facts: Mapping[str, str]) -> str:
+    """Model, parameters, loss and class weights, in a sentence or two."""
+    arms = comparison.study.arms
+    configs = [arm.runs[0].meta["config"] for arm in arms]
+    names = either(config.get("model", {}).get("name") for config in configs)
+    size = "" if facts["parameters"] == NOT_RECORDED else f", with {facts['parameters']} parameters"
+    tasks = [_is_regression(arm.runs[0].meta["metrics"]) for arm in arms]
+    losses = either(
+        _loss(config.get("training", {}).get("loss"), regression)
+        for config, regression in zip(configs, tasks, strict=True)
+    )
+    weights = either(
+        "by class" if isinstance(weight, list | dict) else weight
+        for config in configs if (weight := config.get("training", {}).get("class_weight"))
+    )  # fmt: skip
+    model = f"The model was {names}{size}" if names else ""
+    weighted = f", with class weights ({weights})" if weights else ""
+    return " ".join(f"{part}." for part in (model, losses and f"The loss was {losses}{weighted}") if part)
+
+
+def _loss(loss: Any, is_regression: bool) -> str | None:
+    """A loss by its name with its arguments; what `auto` stands for."""
+    if loss == "auto":
+        return "the mean squared error" if is_regression else "the cross-entropy"
+    if not isinstance(loss, Mapping):
+        return loss
+    arguments = ", ".join(f"{name}={value}" for name, value in (loss.get("config") or {}).items())
+    return f"{loss.get('class_name')}({arguments})".removesuffix("()")
+
+
+def _is_regression(metrics: Iterable[str]) -> bool:
+    measured = {metric_part(name) for name in metrics}
+    return any(metric.name in measured and metric.tasks == ("regression",) for metric in METRICS.values())
+
+
+def _coded(columns: Sequence[str]) -> str:
+    """How columns of texts became numbers, in a sentence; "" where there are none."""
+    by_column = Counter(name.rpartition("=")[0] for name in columns if "=" in name)
+    if not by_column:
+        return ""
+    shown = [f"{name} ({count})" for name, count in list(by_column.items())[:MOST_NAMED]]
+    more = f" and {len(by_column) - MOST_NAMED} more" if len(by_column) > MOST_NAMED else ""
+    of_each = "a column of 0 and 1 for each of its values, as many as in brackets"
+    return f"Columns of categories were coded as {of_each}: {', '.join(shown)}{more}."
 
 
 def _counted(count: int, one: str, several: str) -> str:

@@ -8,7 +8,7 @@ from pipeline.analysis.arms import Arm, seed_spans
 from pipeline.analysis.commands import recorded_of, training_commands
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.formatting import p_value
-from pipeline.report.settings import Pairs
+from pipeline.report.settings import Pairs, name_arms
 from pipeline.report.training import describe_training
 from pipeline.store.runs import Run
 
@@ -77,13 +77,12 @@ def _data(run: Run) -> str:
 
 def _user_code(arms: Sequence[Arm]) -> str:
     """Files and classes of the user's own that runs used, with the arms that did; "" for none."""
-    used: dict[str, list[str]] = {}
+    used: dict[str, list[Arm]] = {}
     for arm in arms:
         for entry in arm.runs[0].meta["config"].get("code") or ():
             text = f"{entry['file'] or 'a class of the program'} (digest {entry['digest']}), {', '.join(entry['used'])}"
-            used.setdefault(text, []).append(arm.name)
-    return "; ".join(f"{text}: in {'all arms' if len(names) == len(arms) else ', '.join(names)}"
-                     for text, names in used.items())  # fmt: skip
+            used.setdefault(text, []).append(arm)
+    return "; ".join(f"{text}: in {name_arms(some, arms)}" for text, some in used.items())
 
 
 def _rows(runs: Sequence[Run]) -> str:
@@ -130,12 +129,12 @@ def _versions(run: Run) -> str:
 
 def _by_arm(arms: Sequence[Arm], read: Callable[[Run], str]) -> str:
     """What the runs of all arms have; where arms differ, which has what."""
-    by_value: dict[str, list[str]] = {}
+    by_value: dict[str, list[Arm]] = {}
     for arm in arms:
-        by_value.setdefault(read(arm.runs[0]) or NOT_RECORDED, []).append(arm.name)
+        by_value.setdefault(read(arm.runs[0]) or NOT_RECORDED, []).append(arm)
     if len(by_value) == 1:
         return next(iter(by_value))
-    return "; ".join(f"{value} ({', '.join(names)})" for value, names in by_value.items())
+    return "; ".join(f"{value} ({name_arms(some, arms)})" for value, some in by_value.items())
 
 
 def _either(runs: Sequence[Run], read: Callable[[Run], str]) -> str:

@@ -9,6 +9,7 @@ from pipeline.analysis.arms import Arm
 from pipeline.models.functional import source_names, top_layers
 
 BIAS_SETTINGS = ("bias_setting", "use_bias", "bias_initializer", "bias_layers")  # what distinguishes arms of a block
+MOST_NAMED = 4  # arms in a list of them
 NO_SETTINGS = ("block",)  # entries of a run's configuration that are derived from others
 
 Pairs = list[tuple[str, str]]
@@ -25,11 +26,38 @@ def describe_arms(arms: Sequence[Arm]) -> Pairs:
 
 
 def describe_settings(arms: Sequence[Arm]) -> Pairs:
-    """Dotted name of every setting but the biases' -> its value; where arms differ, all values."""
+    """Dotted name of every setting but the biases' that all arms share -> its value."""
+    return [(name, next(iter(by_value))) for name, by_value in _settings(arms).items() if len(by_value) == 1]
+
+
+def describe_differences(arms: Sequence[Arm]) -> list[tuple[str, str, str]]:
+    """(dotted name, value, which arms have it), for every setting but the biases' that differs between arms."""
+    differing = {name: by_value for name, by_value in _settings(arms).items() if len(by_value) > 1}
+    return [(name, value, name_arms(some, arms)) for name, by in differing.items() for value, some in by.items()]
+
+
+def name_arms(some: Sequence[Arm], arms: Sequence[Arm]) -> str:
+    """Some of the arms: by their bias settings or their blocks where these tell them from the others, else by name."""
+    settings, blocks = (dict.fromkeys(getattr(arm, part) for arm in some) for part in ("setting", "block"))
+    names = [arm.name for arm in some]
+    if len(some) == len(arms):
+        return "all arms"
+    if sum(arm.setting in settings for arm in arms) == len(some):
+        names = list(settings)
+    elif "" not in blocks and sum(arm.block in blocks for arm in arms) == len(some):
+        names = list(blocks)
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+def _settings(arms: Sequence[Arm]) -> dict[str, dict[str, list[Arm]]]:
+    """Dotted name of every setting but the biases' -> each value with the arms that have it."""
     flat = [dict(_flatten(config)) for config in _configs(arms)]
-    names = dict.fromkeys(name for settings in flat for name in settings)
-    values = {name: list(dict.fromkeys(settings.get(name, "–") for settings in flat)) for name in names}
-    return [(name, v[0] if len(v) == 1 else "by arm: " + " | ".join(v)) for name, v in values.items()]
+    values: dict[str, dict[str, list[Arm]]] = {name: {} for settings in flat for name in settings}
+    for name, by_value in values.items():
+        for arm, settings in zip(arms, flat, strict=True):
+            by_value.setdefault(settings.get(name, "–"), []).append(arm)
+    return values
 
 
 def describe_environments(arms: Sequence[Arm]) -> Pairs:

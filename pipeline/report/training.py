@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from pipeline.analysis.arms import Arm
 from pipeline.config.stopping import monitored_name
-from pipeline.report.settings import BIAS_SETTINGS, describe_settings
+from pipeline.report.settings import BIAS_SETTINGS, describe_differences
 
 NO_ARCHITECTURE = (*BIAS_SETTINGS, "kernel_initializer", "recurrent_initializer")  # arguments that only fill weights
 
@@ -101,7 +101,7 @@ def _how_stopped(stop: dict[str, Any]) -> str:
 
 def _differing(arms: Sequence[Arm], models: int, layers_differ: bool) -> str:
     """The settings that differ between blocks; the layers of models as one."""
-    names = [name for name, value in describe_settings(arms) if value.startswith("by arm: ")]
+    names = list(dict.fromkeys(name for name, _, _ in describe_differences(arms)))
     shown = [name for name in names if not name.startswith("model.") and name != "code"]
     if models > 1:
         shown.append("the model")

@@ -181,6 +181,30 @@ def test_what_a_table_is_sorted_by_are_its_numbers(shown: Page, written: Path) -
     assert [float(row[3]) if row[3] else np.nan for row in rows] == pytest.approx(differences, nan_ok=True)
 
 
+def test_no_interval_breaks_within_its_cell(shown: Page, written: Path) -> None:
+    """Cells of numbers are never wrapped, in the table of the tests neither, which is sorted by them."""
+    names = [attrs.get("aria-label") for tag, attrs in shown.tags if tag == "div"]
+    assert "The tests behind the verdicts: test_accuracy" in names
+    cells = re.findall(r'<td data-key="[^"]*"( class="number")?>([^<]*)</td>', (written / "report.html").read_text())
+    intervals = [is_number for is_number, text in cells if re.search(r"\d \[.*\]$", text)]
+    assert len(intervals) >= 5 and all(intervals)
+
+
+def test_what_differs_by_arm_is_not_among_what_all_share(tmp_path: Path) -> None:
+    """A setting of a block has a table of its own, with a row per value."""
+    for rate in (0.1, 0.2):
+        for name in ("zeros", "ones"):
+            optimizer = {"class_name": "SGD", "learning_rate": rate, "config": {}}
+            arm = f"{name},optimizer.learning_rate={rate}"
+            put_all(tmp_path, arm, [0.5, 0.7], block=f"optimizer.learning_rate={rate}", optimizer=optimizer)
+    comparison = compare_study(RunStore(tmp_path, "s"), "zeros")
+    (tmp_path / "report.html").write_text(render_page(comparison, {}, script=""))
+    text = Page(tmp_path / "report.html").text
+    shared, differing = text.split("What all arms share")[1].split("What differs by arm")
+    assert "optimizer.class_name SGD" in shared and "optimizer.learning_rate" not in shared and "by arm:" not in text
+    assert "optimizer.learning_rate 0.1 optimizer.learning_rate=0.1 optimizer.learning_rate 0.2" in differing
+
+
 def test_the_same_results_give_the_same_files(written: Path, tmp_path: Path) -> None:
     """Writing a report twice gives the same bytes."""
     again = full(written.parent / "results")

@@ -135,6 +135,40 @@ def test_the_methods_say_what_is_pooled_standardized_and_stopped_by(of_blocks: C
     assert "patience 2, by val_f1, mode max, min_delta 0.01" in text
 
 
+@pytest.mark.parametrize(
+    ("training", "metrics", "loss"),
+    [
+        ({"loss": "auto"}, {}, "The loss was the cross-entropy."),
+        ({"loss": "auto"}, {"test_mae": 1.0}, "The loss was the mean squared error."),
+        ({"loss": {"class_name": "Huber", "config": {"delta": 0.5}}}, {}, "The loss was Huber(delta=0.5)."),
+        ({"loss": "mine>Mine", "class_weight": {"0": 2}}, {}, "The loss was mine>Mine, with class weights (by class)."),
+        ({"loss": "auto", "class_weight": "balanced"}, {}, "the cross-entropy, with class weights (balanced)."),
+    ],
+)
+def test_the_methods_name_model_loss_coding_and_commit(
+    training: dict, metrics: dict, loss: str, comparison: Comparison
+) -> None:
+    """What a reader needs to do it again; whatever is not recorded is not named."""
+    runs = [run for arm in comparison.study.arms for run in arm.runs]
+    before = render_methods(comparison)
+    assert "coded" not in before and "commit" not in before and "parameters" not in before
+    for run in runs:
+        run.meta["config"]["training"] = training
+        run.meta["metrics"].update(metrics)
+        run.meta.update(
+            {
+                "parameters": 2410,
+                "data_columns": ["age", "age is missing", "city=Rome", "city=Bern", "b=x", "b=y"],
+            }
+        )
+        (run.path / "machine.json").write_text(json.dumps({"git_commit": "abc123"}))
+    text = render_methods(comparison)
+    name = runs[0].meta["config"]["model"]["name"]
+    assert f"The model was {name}, with 2,410 parameters. " in text and loss in text
+    assert "for each of its values, as many as in brackets: city (2), b (2)." in text
+    assert "Code: commit abc123." in text
+
+
 def test_a_reviewer_finds_the_command_that_trained(comparison: Comparison) -> None:
     """A command per block, with its bias settings and seeds; what is not recorded is said not to be."""
     lines = training_commands(comparison.study.arms, "s")

@@ -1,13 +1,22 @@
 """Settings and versions in words, as the page shows them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.analysis.arms import Arm
-from pipeline.report.settings import describe_arms, describe_environments, describe_settings, first_config
+from pipeline.report.settings import (
+    describe_arms,
+    describe_differences,
+    describe_environments,
+    describe_settings,
+    first_config,
+    name_arms,
+)
 from pipeline.store.runs import Run
+from pipeline.store.whole_names import WholeName
 
 
 def arm(name: str, rate: float, **config: Any) -> Arm:
@@ -32,11 +41,26 @@ ARMS = [arm("a", 0.01), arm("b", 0.01, use_bias=False), arm("c", 0.02, bias_laye
 
 
 def test_every_setting_is_there_once() -> None:
-    """Settings are dotted names with a value, or with all values where arms differ; the arms' own are left out."""
+    """Settings that all arms share are dotted names with a value, others stand apart; the arms' own are left out."""
     assert dict(describe_settings(ARMS)) == {
-        "optimizer.class_name": "Adam", "optimizer.learning_rate": "by arm: 0.01 | 0.02", "data.standardize": "yes",
+        "optimizer.class_name": "Adam", "data.standardize": "yes",
         "model.layers 1": "Bidirectional(layer=GRU(units=4))", "training.class_weight": "none",
     }  # fmt: skip
+
+
+def test_what_differs_is_named_with_its_arms() -> None:
+    """By the bias settings or the blocks that tell them, else by a few names."""
+    assert describe_differences(ARMS) == [
+        ("optimizer.learning_rate", "0.01", "a, b"), ("optimizer.learning_rate", "0.02", "c")]  # fmt: skip
+    blocks = [f"optimizer.learning_rate={rate},and.a.long.name=of_the_block" for rate in (1, 2)]
+    many = [
+        replace(arm(setting, 1.0), name=f"{setting},{block}", whole=WholeName(setting, setting, block, block))
+        for block in blocks for setting in ("no_bias", "zeros", "ones")
+    ]  # fmt: skip
+    assert name_arms(many[::3], many) == "no_bias" and name_arms(many[3:], many) == blocks[1]
+    assert name_arms(many[:1], many) == many[0].name and name_arms(many, many) == "all arms"
+    several = [arm(f"constant({i})", 1.0) for i in range(9)]
+    assert name_arms(several[:8], several) == "constant(0), constant(1), constant(2), constant(3) and 4 more"
 
 
 def test_each_arm_is_its_initializer() -> None:

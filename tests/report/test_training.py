@@ -7,7 +7,7 @@ from factories import change_meta, put
 
 from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.analysis.formatting import number_format
-from pipeline.report.format import interval_text
+from pipeline.report.format import interval_texts
 from pipeline.report.html import render_page
 from pipeline.report.methods import render_methods
 from pipeline.report.reviewer import reviewer_facts
@@ -98,4 +98,4 @@ def test_a_bound_that_leaves_out_zero_is_not_shown_as_zero() -> None:
     number = number_format([{"mean": 0.5, "ci_low": 0.45, "ci_high": 0.55}])
     shown = [number(bound, "+") for bound in (-0.05, -0.0002, 0.0, 1e-12)]
     assert shown == ["-0.050", "-0.0002", "0.000", "0.000"] and number(0.0002) == "0.000"
-    assert interval_text(-0.025, -0.05, -0.0002) == "-0.025 [-0.050, -0.0002]"
+    assert interval_texts([(-0.025, -0.05, -0.0002)]) == ["-0.025 [-0.050, -0.0002]"]

@@ -203,6 +203,8 @@ def _forest_rows(table: pd.DataFrame) -> pd.DataFrame:
     rows = rows.loc[:, ["arm", "baseline", "difference", "low", "high", "pairs", "verdict"]].astype({"pairs": int})
 
     def label(row: Any) -> str:
+        if row.difference == row.low == row.high == 0:
+            return f"{row.verdict}: 0 on every seed"
         interval = f" [{write(row.low, '+')}, {write(row.high, '+')}]" if pd.notna(row.low) else ""
         return f"{row.verdict}: {write(row.difference, '+')}{interval}".replace("-", "−")
 

@@ -119,6 +119,15 @@ def test_the_forest_plot_shows_every_interval_and_the_margin():
     assert "(← better)" in json.dumps(loss, ensure_ascii=False)
 
 
+@pytest.mark.parametrize("verdict", ["identical", "equivalent"])
+def test_seeds_that_are_all_alike_have_no_interval_of_zeros(verdict):
+    """`0.00 [0.00, 0.00]` would look like a difference that was measured."""
+    frame = table()
+    frame.loc[1, ["difference", "difference_ci_low", "difference_ci_high", "verdict"]] = [0.0, 0.0, 0.0, verdict]
+    (row,) = [row for row in forest(frame, ARMS, 0.005, True).to_dict()["data"]["values"] if row["arm"] == "ones"]
+    assert row["label"] == f"{verdict}: 0 on every seed"
+
+
 def test_the_forest_plot_has_a_colour_for_arms_over_blocks():
     """Rows over several blocks, which are no arms of the study, have a colour; without one they would not be drawn."""
     overall = pd.concat([table().assign(arm=lambda rows: rows["arm"] + " over both blocks"), table()])
