@@ -10,7 +10,7 @@ from pipeline.errors import ConfigError, describe_error
 from pipeline.installation import install_text
 from pipeline.launchers.base import EngineLauncher
 from pipeline.launchers.jobs import WorkerJob, work
-from pipeline.runtime.device import n_cores
+from pipeline.runtime.device import n_cores, visible_gpus
 
 LOOPBACK = "127.0.0.1"
 
@@ -58,7 +58,7 @@ class DaskLauncher(EngineLauncher):
 
     def at_once(self) -> int:
         """The workers to start; elsewhere a guess."""
-        return n_cores() if self.workers == "auto" else int(self.workers)
+        return len(visible_gpus()) or n_cores() if self.workers == "auto" else int(self.workers)
 
     def describe(self) -> str:
         """Where the jobs go."""

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.launchers.base import EngineLauncher
 from pipeline.launchers.jobs import WorkerJob, work
-from pipeline.runtime.device import free_memory, n_cores
+from pipeline.runtime.device import free_memory, n_cores, visible_gpus
 
 JOB_MEMORY = 1.5e9  # bytes that a job takes besides its stack: TensorFlow, twice, and a compiled program
 TRIES = 3
@@ -23,9 +23,10 @@ class JoblibLauncher(EngineLauncher):
         self.n_jobs = n_jobs
 
     def at_once(self) -> int:
-        """As many jobs as asked for; by default as memory and cores allow."""
+        """As many jobs as asked for; by default as memory and cores allow, or one for each of several GPUs."""
         by_memory = max(1, int(free_memory() // JOB_MEMORY))
-        return {"auto": min(n_cores(), by_memory), -1: n_cores()}.get(self.n_jobs) or int(self.n_jobs)
+        auto = min(n_cores(), by_memory, len(visible_gpus()) or n_cores())
+        return {"auto": auto, -1: n_cores()}.get(self.n_jobs) or int(self.n_jobs)
 
     def describe(self) -> str:
         """How many jobs at once, and their share."""

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -28,7 +29,7 @@ from pipeline.experiment.isolation import LOG_FORMAT
 from pipeline.experiment.job import Job, run_job
 from pipeline.experiment.plan import plan_job
 from pipeline.experiment.seed_blocks import seed_blocks
-from pipeline.launchers.cores import keep_to_cores
+from pipeline.launchers.shares import keep_to_cores, keep_to_gpu
 from pipeline.runtime.environment import package_versions
 from pipeline.store.aside import aside_folder
 from pipeline.store.runs import RunStore
@@ -119,13 +120,20 @@ def work(job: WorkerJob) -> str:
         try:
             check_worker(job)
             os.chdir(job.folder)
-            if job.cores:
-                keep_to_cores(job.cores)
+            _take_share(job.cores, job.job.config.runtime.device != "cpu")
             logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)  # which goes to the job's log
             run_job(job.job, None, job.tries)
         except Exception as error:
             return describe_error(error)
     return ""
+
+
+@cache  # once for all jobs of a worker
+def _take_share(cores: int, is_on_gpu: bool) -> None:
+    if cores:
+        keep_to_cores(cores)
+    if is_on_gpu:
+        keep_to_gpu()
 
 
 def check_worker(job: WorkerJob) -> None:

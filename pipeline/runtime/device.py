@@ -52,7 +52,7 @@ def _start(device: str) -> str:
     gc.freeze()  # the million objects that TensorFlow keeps: collecting garbage among them took a quarter of tracing
 
     gpus = tf.config.list_physical_devices("GPU")
-    if device == "auto" and not gpus and _has_gpu():
+    if device == "auto" and not gpus and visible_gpus():
         tell_once(
             "training on the CPU: TensorFlow sees no GPU here; "
             f"{install_text('gpu', 'tensorflow[and-cuda]')} installs what it needs for one"
@@ -71,9 +71,13 @@ def _start(device: str) -> str:
     return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
 
 
-def _has_gpu() -> bool:
-    """Whether there is an NVIDIA GPU that the user has not hidden from TensorFlow."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and any(DEVICES.glob("nvidia[0-9]*"))
+def visible_gpus() -> list[str]:
+    """The NVIDIA GPUs of the machine that the user has not hidden, as `CUDA_VISIBLE_DEVICES` names them."""
+    there = sorted(path.name.removeprefix("nvidia") for path in DEVICES.glob("nvidia[0-9]*"))
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is None or not there:
+        return there
+    return [name.strip() for name in shown.split(",") if name.strip() not in ("", "-1")]
 
 
 @contextmanager

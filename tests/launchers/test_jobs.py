@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 from factories import compose_config
+from filelock import FileLock
 
 from pipeline.config.schema import PROJECT, Config
 from pipeline.errors import ConfigError
 from pipeline.experiment.job import Job
 from pipeline.experiment.seed_blocks import seed_blocks
 from pipeline.launchers.jobs import WorkerJob, check_worker, shared_token, token_file, work
+from pipeline.launchers.shares import keep_to_gpu
 from pipeline.launchers.slurm_queue import describe_end, waiting_jobs
+from pipeline.runtime.device import visible_gpus
 from pipeline.runtime.environment import package_versions
 from pipeline.store.runs import RunStore
 
@@ -79,7 +82,7 @@ def test_a_silent_controller_is_no_answer(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_workers_keep_to_cores_of_their_own(tmp_path: Path) -> None:
     """Two processes that are given a core each have different ones; one that dies frees its core."""
     script = (
-        "import os, sys; from pathlib import Path; from pipeline.launchers.cores import keep_to_cores; "
+        "import os, sys; from pathlib import Path; from pipeline.launchers.shares import keep_to_cores; "
         f"keep_to_cores(1, Path({str(tmp_path)!r})); print(*os.sched_getaffinity(0), flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", script]
@@ -94,3 +97,20 @@ def test_workers_keep_to_cores_of_their_own(tmp_path: Path) -> None:
         third = subprocess.run(command, cwd=PROJECT, text=True, input="", capture_output=True).stdout
         other.communicate("")
     assert first != second and third == first
+
+
+def test_workers_take_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is free, as `CUDA_VISIBLE_DEVICES` names it; one GPU alone, or none, is left as it is."""
+    for number in (0, 1):
+        (tmp_path / f"nvidia{number}").touch()
+    monkeypatch.setattr("pipeline.runtime.device.DEVICES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-5a,GPU-7b")
+    with FileLock(tmp_path / "gpu-GPU-5a.lock"):
+        keep_to_gpu(tmp_path)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-7b"
+    keep_to_gpu(tmp_path)
+    assert visible_gpus() == ["GPU-7b"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert visible_gpus() == []
