@@ -15,7 +15,8 @@ class Correction:
     """What p_holm is corrected for.
 
     method: of the correction over the arms that are compared with one baseline. arms: the most that are. alpha: the
-    level. looks: over which p holds besides, as in `Verdict.looks`; None for one look. primary: the metric of the
+    level. looks: over which p holds besides, as in `Verdict.looks`; None for one look. declared: whether a design
+    declared them before the first run. primary: the metric of the
     verdict, which alone is covered. exploratory: all other metrics that arms are compared by. sentence: this in words.
     """
 
@@ -23,6 +24,7 @@ class Correction:
     arms: int
     alpha: float
     looks: str | None
+    declared: bool
     primary: str
     exploratory: tuple[str, ...]
     sentence: str
@@ -38,7 +40,7 @@ def correction(study: Study, verdicts: Sequence[Verdict]) -> Correction:
     if design is not None:
         looks = ", ".join(map(str, design.tests.looks))
     sentence = _sentence(study, arms, looks, len(exploratory)) if compared else ""
-    return Correction(METHOD, arms, study.alpha, looks, study.metric, exploratory, sentence)
+    return Correction(METHOD, arms, study.alpha, looks, design is not None, study.metric, exploratory, sentence)
 
 
 def _sentence(study: Study, arms: int, looks: str | None, n_exploratory: int) -> str:

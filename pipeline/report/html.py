@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from pipeline.analysis.arms import seed_spans
 from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.formatting import Row, percent, plain_rows
+from pipeline.analysis.formatting import Row, number_format, percent, plain_rows
 from pipeline.analysis.study import Study
 from pipeline.report.figures.lines import line_pattern
 from pipeline.report.figures.theme import theme
@@ -24,6 +25,7 @@ from pipeline.report.format import (
     table_cells,
     with_role,
 )
+from pipeline.report.looks import OVERSTATED, looks_headings, looks_rows
 from pipeline.report.plain import plain_answer
 from pipeline.report.reviewer import STATISTICS, reviewer_facts, statistics_cells
 from pipeline.report.settings import (
@@ -111,6 +113,8 @@ def render_page(comparison: Comparison, figures: Mapping[str, dict[str, Any]], s
         facts_table=reviewer_facts(comparison),
         statistics=_statistics(comparison),
         signs=SIGNS,
+        looks=_looks(comparison),
+        overstated=OVERSTATED,
         main=_metric_sheet(study, study.metric, main) if main else None,
         others=_metric_sheet(study, study.metric, others) if others else None,
         shown=shown,
@@ -217,6 +221,18 @@ def _statistics(comparison: Comparison) -> Sheet | None:
     return Sheet(f"The tests behind the verdicts: {comparison.study.metric}", headings, sheet_rows) if rows else None
 
 
+def _looks(comparison: Comparison) -> Sheet | None:
+    """The table of what the looks of a declared design say of each arm; None without one."""
+    study = comparison.study
+    if study.progress is None:
+        return None
+    number = number_format(plain_rows(comparison.chosen))
+    verdicts = [asdict(verdict) for verdict in comparison.compared]
+    rows = looks_rows(verdicts, number, len(study.progress.design.looks))
+    sheet_rows = [[Cell(text, text) for text in row] for row in rows]
+    return Sheet(f"What the looks say: {study.metric}", looks_headings(study.alpha), sheet_rows) if rows else None
+
+
 def _figure(spec: dict[str, Any]) -> dict[str, str]:
     """Heading and caption of a figure, which the page writes beside it."""
     subtitle = spec["title"]["subtitle"]
@@ -236,6 +252,8 @@ def _facts(comparison: Comparison) -> dict[str, Any]:
         "runs": sum(len(arm.runs) for arm in arms),
         "pairs": sorted({verdict.pairs for verdict in compared if verdict.pairs is not None}),
         "unpaired": any(verdict.pairs == 0 for verdict in compared),
+        "alpha": f"{comparison.study.alpha:g}",
+        "level": f"{100 * (1 - comparison.study.alpha):g} %",
         "fewest": fewest_seeds(comparison.study.alpha / family) if family else None,
         "family": family,
         "test": _fraction(data.get("test_fraction")),

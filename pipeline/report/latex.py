@@ -47,7 +47,10 @@ def _table(comparison: Comparison, metric: str, of_metric: list[Row]) -> str:
     explored = "" if metric == study.metric else "Exploratory: "
     caption = f"{explored}Bias initializers by {_spell(metric)}, compared with {_escape(study.baseline)}"
     caption += f" over {seeds[0]} seeds" * same + ". Means with Student's 95\\,\\% interval; paired differences with "
-    caption += "bootstrap intervals (BCa); $p$ from sign flips, with Holm's correction for the arms."
+    if study.progress and metric == study.metric:
+        caption += "repeated intervals; $p$ from sign flips over all looks, with Holm's correction for the arms."
+    else:
+        caption += "bootstrap intervals (BCa); $p$ from sign flips, with Holm's correction for the arms."
     if metric == study.metric:
         caption += f" Equivalence margin {study.margin:g}. {_escape(comparison.correction.sentence)}".rstrip()
     else:
@@ -101,8 +104,10 @@ def _stacked(text: str, letters: int, form: str = "{}") -> str:
 def _figure(comparison: Comparison, pdf: bool) -> str:
     """The forest plot, in a column of print."""
     study = comparison.study
-    caption = f"Differences from {_escape(study.baseline)} in {_spell(study.metric)}, means over seeds with 95\\,\\% "
-    caption += f"bootstrap intervals (BCa). Shaded: the margin of {study.margin:g}, within which a difference does not "
+    caption = f"Differences from {_escape(study.baseline)} in {_spell(study.metric)}, means over seeds with "
+    caption += f"{100 * (1 - study.alpha):g}\\,\\% "
+    caption += "repeated intervals" if study.progress else "bootstrap intervals (BCa)"
+    caption += f". Shaded: the margin of {study.margin:g}, within which a difference does not "
     lines = [
         r"\begin{figure}", r"\centering", r"\includegraphics[width=\columnwidth]{figures/intervals.pdf}",
         rf"\caption{{{caption}matter.}}", rf"\label{{fig:{_label(study.name, study.metric)}}}", r"\end{figure}",

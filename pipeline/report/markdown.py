@@ -1,31 +1,58 @@
 """The comparison as Markdown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.correction import EXPLORATORY, PRIMARY
-from pipeline.analysis.formatting import Row, plain_rows
+from pipeline.analysis.formatting import Row, number_format, plain_rows
+from pipeline.report.document import comparison_document
 from pipeline.report.format import headings, rows_by_metric, table_cells, with_role
+from pipeline.report.looks import OVERSTATED, looks_headings, looks_meanings, looks_rows
 from pipeline.stats.intervals import ALPHA
 
 NOTE = """± is the half width of Student's 95 % interval. Differences are paired by seed, since a seed starts every arm
 from the same kernels, split and data order; their interval is a bootstrap (BCa), nowhere narrower than
 Student's; p is from sign flips, and p (Holm) after Holm's correction over the arms."""
+DESIGN_NOTE = """Of the primary metric the interval is the repeated one and p (Holm) allows for all declared looks;
+p is that of the arm's last look alone."""
 
 
 def render_markdown(comparison: Comparison, figures: Iterable[str]) -> str:
     """Render answer.md. figures: names of the files in figures/, without their ending."""
-    first, *others = comparison.sentences
-    lines = [f"# {comparison.study.name}", "", first, "", *(f"- {sentence}" for sentence in others), ""]
+    study, (first, *others) = comparison.study, comparison.sentences
+    lines = [f"# {study.name}", "", first, "", *(f"- {sentence}" for sentence in others), ""]
     lines += ["With interactive figures, the method and all settings: [report.html](report.html).", ""]
-    lines += [*metric_tables(plain_rows(comparison.summary), comparison.study.alpha), NOTE, ""]
+    tables = metric_table_lines(plain_rows(comparison.summary), study.alpha)
+    lines += [*tables.pop(study.metric), ""]
+    if comparison.correction.declared:
+        lines += [*looks_table(comparison_document(comparison)), ""]
+    lines += [line for table in tables.values() for line in (*table, "")]
+    lines += [table_note(comparison.correction.declared), ""]
     lines += [f"![{name}](figures/{name}.svg)\n" for name in figures]
     return "\n".join(lines)
 
 
-def metric_tables(rows: Iterable[Row], alpha: float) -> list[str]:
-    """The lines of a table per metric, each under the metric's name. rows: of the summary. alpha: of the verdicts."""
-    return [line for lines in metric_table_lines(rows, alpha).values() for line in (*lines, "")]
+def table_note(declared: bool) -> str:
+    """What explains the columns of the tables. declared: whether a design declared looks."""
+    return f"{NOTE} {DESIGN_NOTE}" if declared else NOTE
+
+
+def looks_table(document: Mapping[str, Any]) -> list[str]:
+    """The lines of the table of a design's looks, with what its columns mean. document: see `document`."""
+    rows = [row for row in document["tables"]["summary"] if row["metric"] == document["metric"]]
+    correction = document["correction"]
+    headings = looks_headings(correction["alpha"])
+    n_looks = len(correction["looks"].split(", "))
+    cells = looks_rows(document["verdicts"], number_format(rows), n_looks)
+    title = f"**The declared looks: {document['metric']}**"
+    return [
+        title,
+        "",
+        *markdown_table([heading for heading, _ in headings], cells),
+        "",
+        f"{OVERSTATED} {looks_meanings(headings)}",
+    ]
 
 
 def metric_table_lines(rows: Iterable[Row], alpha: float) -> dict[str, list[str]]:

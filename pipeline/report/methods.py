@@ -6,12 +6,14 @@ from typing import Any
 
 from pipeline.analysis.arms import EPOCHS_TO
 from pipeline.analysis.comparison import Comparison
+from pipeline.analysis.study import Study
 from pipeline.config.metrics import METRICS, metric_part
 from pipeline.report.reviewer import MISSING, NOT_RECORDED, NOT_SHOWN, reviewer_facts
 from pipeline.report.settings import MOST_NAMED
 from pipeline.report.training import describe_training, either
 from pipeline.stats.intervals import ALPHA
 from pipeline.stats.paired import FAILURE, FEWEST_EQUIVALENT
+from pipeline.store.designs import Progress
 
 # key -> kind, authors, title, the rest of the entry.
 References = Mapping[str, tuple[str, str, str, dict[str, str]]]
@@ -39,6 +41,27 @@ REFERENCES: References = {
     "welch1947": ("article", "Welch, B. L.", "The Generalization of Student's Problem when Several Different "
                   "Population Variances are Involved",
                   {"journal": "Biometrika", "volume": "34", "pages": "28--35", "year": "1947"}),
+    "lan1983": ("article", "Lan, K. K. Gordon and DeMets, David L.",
+                "Discrete Sequential Boundaries for Clinical Trials",
+                {"journal": "Biometrika", "volume": "70", "pages": "659--663", "year": "1983"}),
+    "dwass1957": ("article", "Dwass, Meyer", "Modified Randomization Tests for Nonparametric Hypotheses",
+                  {"journal": "The Annals of Mathematical Statistics", "volume": "28", "pages": "181--187",
+                   "year": "1957"}),
+    "jennison1989": ("article", "Jennison, Christopher and Turnbull, Bruce W.",
+                     "Interim Analyses: The Repeated Confidence Interval Approach",
+                     {"journal": "Journal of the Royal Statistical Society. Series B", "volume": "51",
+                      "pages": "305--361", "year": "1989"}),
+    "liu2008": ("article", "Liu, Qing and Anderson, Keaven M.",
+                "On Adaptive Extensions of Group Sequential Trials for Clinical Investigations",
+                {"journal": "Journal of the American Statistical Association", "volume": "103",
+                 "pages": "1621--1630", "year": "2008"}),
+    "maurer2013": ("article", "Maurer, Willi and Bretz, Frank",
+                   "Multiple Testing in Group Sequential Trials Using Graphical Approaches",
+                   {"journal": "Statistics in Biopharmaceutical Research", "volume": "5", "pages": "311--320",
+                    "year": "2013"}),
+    "whitehead1986": ("article", "Whitehead, John",
+                      "On the Bias of Maximum Likelihood Estimation Following a Sequential Test",
+                      {"journal": "Biometrika", "volume": "73", "pages": "573--581", "year": "1986"}),
     "royston2013": ("article", "Royston, Patrick and Parmar, Mahesh K. B.", "Restricted mean survival time",
                     {"journal": "BMC Medical Research Methodology", "volume": "13", "year": "2013"}),
 }  # fmt: skip
@@ -64,15 +87,10 @@ def render_methods(comparison: Comparison) -> str:
         f"{ended}. For one seed {alike} shared the initial kernels, the split, the order of rows and dropout; only the "
         f"biases differed [@bouthillier2021].{gaps}",
         *filter(None, [_model_and_loss(comparison, facts)]),
-        f"Arms were compared with {study.baseline} by {study.metric}. Means have Student's 95 % interval; the mean "
-        "paired difference has a BCa bootstrap interval [@efron1987] from the distribution over all resamples, "
-        "expanded for few seeds [@hesterberg2015] and nowhere narrower than Student's. p is two-sided, from sign flips "
-        "of the paired differences [@fisher1935; @good2005], corrected by Holm's method [@holm1979] for the arms that "
-        f"were compared with one baseline, not across metrics; the level is {ALPHA}. Two one-sided t tests "
-        f"[@lakens2017], with the same correction, tested equivalence within a margin of {study.margin:g}; it takes "
+        f"Arms were compared with {study.baseline} by {study.metric}. {_tests(study)} Equivalence takes "
         f"{FEWEST_EQUIVALENT} seeds or more, none of which differs by more than {FAILURE} margins, so that rare "
-        "failures are excluded. Effect sizes are means of the "
-        "paired differences over their standard deviation [@cohen1988].",
+        "failures are excluded. Effect sizes are means of the paired differences over their standard deviation "
+        f"[@cohen1988]. {_explored(study)}".rstrip(),
     ]
     if unpaired:
         paragraphs.append(
@@ -150,6 +168,42 @@ def _coded(columns: Sequence[str]) -> str:
     more = f" and {len(by_column) - MOST_NAMED} more" if len(by_column) > MOST_NAMED else ""
     of_each = "a column of 0 and 1 for each of its values, as many as in brackets"
     return f"Columns of categories were coded as {of_each}: {', '.join(shown)}{more}."
+
+
+def _tests(study: Study) -> str:
+    """Intervals and tests of the verdict's metric: of one look, or of a declared design."""
+    if study.progress is not None:
+        return _tests_of_looks(study.progress)
+    return (
+        "Means have Student's 95 % interval; the mean paired difference has a BCa bootstrap interval [@efron1987] from "
+        "the distribution over all resamples, expanded for few seeds [@hesterberg2015] and nowhere narrower than "
+        "Student's. p is two-sided, from sign flips of the paired differences [@fisher1935; @good2005], corrected by "
+        "Holm's method [@holm1979] for the arms that were compared with one baseline, not across metrics; the level is "
+        f"{ALPHA:g}. Two one-sided t tests [@lakens2017], with the same correction, tested equivalence within a margin "
+        f"of {study.margin:g}."
+    )
+
+
+def _tests_of_looks(progress: Progress) -> str:
+    design, taken = progress.design, len(progress.looks)
+    function = {"obrien_fleming": "O'Brien and Fleming's", "pocock": "Pocock's"}[design.spending]
+    return (
+        f"Means have Student's 95 % interval. Seeds were added in {taken} of {len(design.looks)} looks, with "
+        f"{', '.join(map(str, design.looks))} seeds, which were declared before the first run; an arm that was decided "
+        f"got no more. The level of {design.alpha:g} was spent over the looks by a function like {function} boundaries "
+        "[@lan1983]. At each look sign flips of the paired differences [@fisher1935; @dwass1957], the same flips at "
+        "all looks, gave the distribution of their sum; p is the smallest level at which the looks so far would have "
+        "ended the comparison [@liu2008], corrected by Holm's method [@holm1979; @maurer2013] for the arms that were "
+        f"compared with one baseline, not across metrics. Differences have repeated {100 * (1 - design.alpha):g} % "
+        "intervals, which hold at every look [@jennison1989], and two one-sided tests of the same design [@lakens2017] "
+        f"tested equivalence within a margin of {design.margin:g}. Ending early overstates a difference; an estimate "
+        "without that bias stands beside it [@whitehead1986]."
+    )
+
+
+def _explored(study: Study) -> str:
+    """What is not covered by the level."""
+    return f"All metrics but {study.metric} are exploratory." if len(study.metrics) > 1 else ""
 
 
 def _counted(count: int, one: str, several: str) -> str:

@@ -12,6 +12,7 @@ from altair.typing import ChartType
 from pipeline.analysis.across_studies import rank_arms
 from pipeline.analysis.bias_dynamics import write_bias_values
 from pipeline.analysis.comparison import Comparison, compare_study
+from pipeline.analysis.study import Study
 from pipeline.report.console import print_comparison, print_ranking, short_path
 from pipeline.report.document import FILE, render_document
 from pipeline.report.figures.biases import bias_distributions, bias_trajectories, drift_heatmap
@@ -109,7 +110,7 @@ def make_charts(comparison: Comparison) -> Iterator[tuple[str, Any]]:
     arms = {arm.name: arm.setting for arm in study.arms}
     if comparison.compared:
         both = arms | {arm.name: arm.setting for arm in study.compared_arms}
-        yield "intervals", forest(comparison.main_rows, both, study.margin, study.higher_is_better)
+        yield "intervals", forest(comparison.main_rows, both, study.margin, study.higher_is_better, _interval(study))
     if not comparison.tuning_curve.empty:
         yield "tuning", _tuning_chart(comparison)
     pairs = comparison.differences.loc[comparison.differences["metric"] == study.metric]
@@ -134,6 +135,12 @@ def _tuning_chart(comparison: Comparison) -> ChartType:
     return tuned_values(
         curve, settings, first.keys, shared, comparison.study.metric, first.chosen_by, first.by_first_look
     )
+
+
+def _interval(study: Study) -> str:
+    """Which interval a difference of the verdict's metric has."""
+    level = f"{100 * (1 - study.alpha):g} % interval"
+    return f"repeated {level}, which holds at every look" if study.progress else level
 
 
 def _start_drawing(comparison: Comparison, folder: Path, pdf: bool) -> dict[str, dict[str, Any]]:

@@ -18,8 +18,7 @@ def render_note(document: Mapping[str, Any], report: str, experiment_id: str, re
     """The headline, which alone is seen while the note is folded, links, the verdict's table, all sentences, and the
     other tables. results: the folder that `compare` finds the study in; None for one that is removed.
     """
-    from pipeline.report.markdown import NOTE as TABLE_NOTE
-    from pipeline.report.markdown import metric_table_lines
+    from pipeline.report.markdown import looks_table, metric_table_lines, table_note
 
     headline, *sentences = document["sentences"]
     view = view_path(experiment_id)
@@ -27,14 +26,21 @@ def render_note(document: Mapping[str, Any], report: str, experiment_id: str, re
     if results is not None:
         links += f" · `{_compare_command(document, results)}`"
     tables = dict[str, str]()
-    alpha = document.get("correction", {}).get("alpha", ALPHA)  # a report of an earlier version has none
+    correction = document.get("correction", {})  # a report of an earlier version has none
+    alpha, declared = correction.get("alpha", ALPHA), correction.get("declared", False)
     for metric, (title, space, *lines) in metric_table_lines(document["tables"]["summary"], alpha).items():
-        # MLflow leaves no space between the columns of a note's table.
-        spaced = [line.replace(" |", "&emsp; |") if "---" not in line else line for line in lines]
-        tables[metric] = "\n".join(["", title, space, *spaced])
+        tables[metric] = "\n".join(["", title, space, *map(_spaced, lines)])
     verdict = tables.pop(document["metric"])
     listed = [f"- {sentence}" for sentence in sentences]
-    return _joined([f"{headline}\n\n{links}", verdict, f"\n{TABLE_NOTE}\n", *listed, *tables.values()])
+    looks = ["\n".join(["", *map(_spaced, looks_table(document)), ""])] if declared else []
+    return _joined(
+        [f"{headline}\n\n{links}", verdict, f"\n{table_note(declared)}\n", *listed, *looks, *tables.values()]
+    )
+
+
+def _spaced(line: str) -> str:
+    """A line of a table with space between its columns, where MLflow leaves none in a note."""
+    return line.replace(" |", "&emsp; |") if line.startswith("|") and "---" not in line else line
 
 
 def _compare_command(document: Mapping[str, Any], results: Path) -> str:

@@ -153,12 +153,14 @@ def _log_ticks(values: np.ndarray) -> list[float]:
     return [tick for tick in ticks if low <= tick <= high] or [low, high]
 
 
-def forest(table: pd.DataFrame, arms: Arms, margin: float, more_is_better: bool) -> ChartType:
-    """Draw each arm's difference from its baseline with the 95 % interval; the margin is shaded.
+def forest(
+    table: pd.DataFrame, arms: Arms, margin: float, more_is_better: bool, interval: str = "95 % interval"
+) -> ChartType:
+    """Draw each arm's difference from its baseline with its interval; the margin is shaded.
 
     table: one metric's rows of `analysis.summary.summarize`, drawn in their order, without those that have no baseline.
     arms: those of the study and those over blocks.
-    margin: largest difference that does not matter, in the metric's unit.
+    margin: largest difference that does not matter, in the metric's unit. interval: which one it is, in words.
     """
     metric, baselines = table["metric"].iloc[0], table["baseline"].dropna().unique()
     rows = _forest_rows(table)
@@ -172,13 +174,13 @@ def forest(table: pd.DataFrame, arms: Arms, margin: float, more_is_better: bool)
     base = alt.Chart().encode(
         y=y, color=colour, tooltip=tooltips(["arm", "baseline", "verdict", "pairs"], ["difference", "low", "high"])
     )
-    interval = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
+    rule = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
     chart = alt.layer(
         alt.Chart(alt.Data(values=[{"from": -margin, "to": margin}]))
         .mark_rect(style="margin")
         .encode(x=alt.X("from:Q", scale=scale), x2="to:Q"),
         alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(style="neutral").encode(x=alt.X("zero:Q", scale=scale)),
-        *([interval] if bool(rows["low"].notna().any()) else []),  # one pair has no interval
+        *([rule] if bool(rows["low"].notna().any()) else []),  # one pair has no interval
         base.mark_point(filled=True, size=130, opacity=1).encode(
             x=x, shape=alt.Shape("verdict:N", legend=None, scale=shapes)
         ),
@@ -188,7 +190,7 @@ def forest(table: pd.DataFrame, arms: Arms, margin: float, more_is_better: bool)
         height=alt.Step(row_height(shown, 48)),
         title=figure_title(
             f"Difference from {baselines[0] if len(baselines) == 1 else 'the baseline'} in {metric}",
-            f"Mean difference over seeds with its 95 % interval. Shaded: the margin of {margin:g}, within which a "
+            f"Mean difference over seeds with its {interval}. Shaded: the margin of {margin:g}, within which a "
             "difference does not matter.",
         ),
     )
