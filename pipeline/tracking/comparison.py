@@ -260,6 +260,8 @@ def _view(upload: Upload, experiment: Any) -> str:
     shown = upload.shown_metric
     spread, difference = f"spread/{shown}", f"{DIFFERENCE}{upload.document['metric']}"
     metrics = [shown, difference, f"{difference}_p_holm"]
+    if upload.document.get("correction", {}).get("declared"):
+        metrics += [f"{difference}{ending}" for ending in ("_look", "_unbiased", "_p_stagewise")]
     metrics += [f"{name}{end}" for name in (difference, spread) for end in ("_ci_low", "_ci_high")]
     widths = {f"metrics.`{name}`": 40 + 7 * len(name) for name in metrics}  # pixels: MLflow's own would cut the names
     texts = {"verdict": 110, MEAN: 160, DIFFERENCE_TEXT: 230}  # the answer, before what is left and right of it
