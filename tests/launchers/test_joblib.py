@@ -44,6 +44,20 @@ def test_a_killed_worker_loses_nothing(serial: dict[str, bytes], tmp_path: Path)
     assert run_files(tmp_path) == serial
 
 
+def test_a_thousand_seeds_of_one_arm_over_four_workers(tmp_path: Path) -> None:
+    """Some of them are trained once more by one job: the same bytes."""
+    arm = ["bias_initializer=zeros", "use_bias=true", "training.epochs=1", "ablation=false"]
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=4"]
+    done = train(tmp_path / "parts", *arm, *launcher, "seeds=1000", "seeds_per_job=250")
+    assert done.returncode == 0, done.stderr
+    assert "│ 1000  │ 1000 │" in done.stdout and len(list((tmp_path / "parts/multirun/0").glob("*.log"))) == 4
+    seeds = [0, 3, 249, 250, 500, 998, 999]
+    alone = train(tmp_path / "some", *arm, *launcher, f"seeds={seeds}".replace(" ", ""))
+    assert alone.returncode == 0, alone.stderr
+    some, parts = run_files(tmp_path / "some"), run_files(tmp_path / "parts")
+    assert len(some) == 5 * len(seeds) and some == {name: parts[name] for name in some}
+
+
 @pytest.mark.parametrize("n_jobs", [0, -2, 1.5, "many", True])
 def test_other_numbers_of_jobs_are_refused(n_jobs: object) -> None:
     """In one line."""

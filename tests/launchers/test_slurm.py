@@ -71,6 +71,18 @@ def test_lost_jobs_are_named_and_trained_again(serial, cluster, tmp_path: Path) 
     assert run_files(tmp_path).keys() == serial.keys()
 
 
+def test_a_command_that_was_killed_is_typed_again(serial, cluster, tmp_path: Path) -> None:
+    """Its jobs go on; the second command waits for those that train, and makes the end of the sweep."""
+    process = start(tmp_path, LAUNCHER, environment=cluster)
+    while not queue(cluster, "-t", "R") and process.poll() is None:
+        time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    again = train(tmp_path, LAUNCHER, environment=cluster)
+    assert again.returncode == 0, again.stderr
+    assert run_files(tmp_path) == serial and "The answer: " in again.stdout
+
+
 def test_a_signal_cancels_the_jobs(cluster, tmp_path: Path) -> None:
     """Nothing goes on in the cluster that nobody waits for."""
     process = start(tmp_path, LAUNCHER, "training.epochs=200000", environment=cluster)
