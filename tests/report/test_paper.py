@@ -16,7 +16,7 @@ from pipeline.analysis.commands import training_commands
 from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.report.figures.biases import bias_distributions, bias_trajectories
 from pipeline.report.figures.column import COLUMN_WIDTH, PAGE_HEIGHT, column_pages
-from pipeline.report.figures.performance import learning_curves
+from pipeline.report.figures.performance import forest, learning_curves
 from pipeline.report.figures.theme import for_print
 from pipeline.report.latex import render_latex
 from pipeline.report.methods import REFERENCES, render_methods, render_references
@@ -285,6 +285,27 @@ def test_curves_of_many_metrics_take_several_pages() -> None:
     pages = column_pages(for_print(learning_curves(curves(10), ["zeros", "ones"]).to_dict(validate=False)))
     assert len(pages) == 2 and all(">ones<" in page for page in pages)
     assert [page.count(">m") for page in pages] == [6, 4]
+
+
+@pytest.mark.slow
+def test_many_arms_of_one_panel_take_several_pages() -> None:
+    """In order, none higher than a page."""
+    arms = [f"hidden=constant({i}.5)+output=random_normal" for i in range(40)]
+    table = pd.DataFrame({
+        "arm": arms, "metric": "test_accuracy", "mean": 0.9, "ci_low": 0.89, "ci_high": 0.91, "baseline": "zeros",
+        "pairs": 5, "difference": 0.02, "difference_ci_low": 0.01, "difference_ci_high": 0.04, "verdict": "better",
+    })  # fmt: skip
+    charts = (forest(table, ["zeros", *arms], 0.005, more_is_better=True), bias_distributions(quantiles(arms), arms))
+    for chart in charts:
+        pages = column_pages(for_print(chart.to_dict(validate=False)))
+        assert len(pages) > 2
+        for page in pages:
+            height = float(re.findall(r'height="([\d.]+)"', page)[0])
+            assert 100 < height <= PAGE_HEIGHT
+        drawn = [frozenset(map(int, re.findall(r"constant\((\d+)\.5", page))) for page in pages]
+        groups = list(dict.fromkeys(drawn))  # each layer has a page of the same arms
+        assert sorted(i for group in groups for i in group) == list(range(40)) and len(groups) > 2
+        assert [max(group) for group in groups] == sorted(max(group) for group in groups)
 
 
 @pytest.mark.slow

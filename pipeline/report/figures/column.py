@@ -13,13 +13,14 @@ LABEL, TITLE = 7, 8  # points
 SIZES = {"labelFontSize": LABEL, "titleFontSize": LABEL}
 LABEL_LETTERS, TITLE_LETTERS, EPOCH = 21, {1: 44, 2: 20}, "epoch"  # of a line; of a title, by the number of columns
 HALF_LEGEND = 22  # letters of a name of which two fit beside each other in a legend
+AROUND = 40  # points of a page that its rows do not have: axis and title
 NARROWEST, TRIES = 50, 5
 
 
 def column_pages(spec: dict[str, Any]) -> list[str]:
     """Draw a figure's printed specification for one column: SVG of each page, of `COLUMN_WIDTH` by `PAGE_HEIGHT`.
 
-    Panels that one page cannot hold go on to the next; one panel of very many arms is not divided, and is higher.
+    Panels that one page cannot hold go on to the next, and so do the arms of one panel.
     """
     column = column_spec(spec)
     pages = [_fitted(column)]
@@ -29,7 +30,32 @@ def column_pages(spec: dict[str, Any]) -> list[str]:
         count = max(len(pages) + 1, math.ceil(sum(_size(svg)[1] for svg in pages) / PAGE_HEIGHT))
         per_page = math.ceil(rows / min(count, rows)) * column["columns"]
         pages = [_fitted(column | {"concat": panels[i : i + per_page]}) for i in range(0, len(panels), per_page)]
-    return pages
+    highest, labels = max(_size(svg)[1] for svg in pages), spec.get("usermeta", {}).get("labels", [])
+    if highest <= PAGE_HEIGHT or len(labels) < 2 or not set(labels) <= {row.get("arm") for row in _rows(spec)}:
+        return pages
+    count = math.ceil(highest / (PAGE_HEIGHT - AROUND))
+    per_page = math.ceil(len(labels) / count)
+    groups = (labels[i : i + per_page] for i in range(0, len(labels), per_page))
+    return [page for group in groups for page in column_pages(_of_arms(spec, labels, group))]
+
+
+def _of_arms(spec: dict[str, Any], labels: list[str], arms: list[str]) -> dict[str, Any]:
+    """The figure of some of the arms on its axis."""
+    rows = [row for row in _rows(spec) if row.get("arm") in arms]
+    part = _with_sort(spec, labels, arms) | {"data": spec["data"] | {"values": rows}}
+    return part | {"usermeta": spec["usermeta"] | {"labels": arms}}
+
+
+def _with_sort(part: Any, old: list[str], new: list[str]) -> Any:
+    """A copy in which axes that are sorted like `old` are sorted like `new`."""
+    if isinstance(part, dict):
+        return {name: new if name == "sort" and value == old else _with_sort(value, old, new)
+                for name, value in part.items()}  # fmt: skip
+    return [_with_sort(value, old, new) for value in part] if isinstance(part, list) else part
+
+
+def _rows(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    return spec.get("data", {}).get("values", [])
 
 
 def column_spec(spec: dict[str, Any]) -> dict[str, Any]:
@@ -77,7 +103,7 @@ def _shrink_panel(panel: dict[str, Any], columns: int, row: float) -> None:
 
 
 def _longest_arm(spec: dict[str, Any]) -> int:
-    return max((len(str(row.get("arm", ""))) for row in spec.get("data", {}).get("values", [])), default=0)
+    return max((len(str(row.get("arm", ""))) for row in _rows(spec)), default=0)
 
 
 def _shrink_marks(part: Any) -> None:
