@@ -27,6 +27,13 @@ def outputs(path: Path) -> list[dict]:
     return [output for cell in cells for output in cell.get("outputs", ())]
 
 
+def arms(path: Path) -> list[str]:
+    """The arms of the answer's table, as they are shown."""
+    texts = ["".join(output["data"]["text/plain"]) for output in outputs(path) if "data" in output]
+    (answer,) = [text for text in texts if "verdict" in text]
+    return [line.split()[0] for line in answer.partition("─\n")[2].partition("\n\n")[0].splitlines()]
+
+
 def test_the_stored_output_is_small_and_says_nothing_of_a_machine() -> None:
     """It shows the answer without being run: no path, no address of an object, no error, no line of a log."""
     text = NOTEBOOK.read_text(encoding="utf-8")
@@ -51,4 +58,5 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     shown = [output["data"] for output in outputs(executed) if output["output_type"] == "execute_result"]
     (answer,) = ["".join(data["text/html"]) for data in shown if "verdict" in "".join(data.get("text/html", ""))]
     assert "no other choice is clearly better" in answer
+    assert arms(executed) == arms(NOTEBOOK) and len(arms(NOTEBOOK)) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["lesson.ipynb"]
