@@ -230,7 +230,7 @@ def _looks(comparison: Comparison) -> Sheet | None:
     verdicts = [asdict(verdict) for verdict in comparison.compared]
     rows = looks_rows(verdicts, number, len(study.progress.design.looks))
     sheet_rows = [[Cell(text, text) for text in row] for row in rows]
-    return Sheet(f"What the looks say: {study.metric}", looks_headings(study.alpha), sheet_rows) if rows else None
+    return Sheet(f"What the looks say: {study.metric}", looks_headings(), sheet_rows) if rows else None
 
 
 def _figure(spec: dict[str, Any]) -> dict[str, str]:

@@ -10,9 +10,9 @@ from pipeline.stats.intervals import ALPHA
 MEANINGS = {
     "arm": "",
     "verdict": "",
-    "look": "the last one that the arm took part in",
+    "look": "the last one that the arm took part in, of those that were declared",
     "seeds": "its pairs at that look, which alone count",
-    "difference": "mean, with the repeated interval, which holds at every look",
+    "difference": "mean, whose repeated interval stands in the table above and holds at every look",
     "corrected": "the difference without what ending early adds to it",
     "p (stage-wise)": "among the studies that had not ended at an earlier look",
     "p (looks)": "the smallest level at which the looks so far would have ended it",
@@ -27,10 +27,9 @@ OVERSTATED = (
 )
 
 
-def looks_headings(alpha: float = ALPHA) -> list[tuple[str, str]]:
-    """What stands above `looks_rows`, each with its meaning. alpha: 1 less the level of the intervals."""
-    level = f"difference [{100 * (1 - alpha):g} %]"
-    return [(level if heading == "difference" else heading, meaning) for heading, meaning in MEANINGS.items()]
+def looks_headings() -> list[tuple[str, str]]:
+    """What stands above `looks_rows`, each with its meaning."""
+    return list(MEANINGS.items())
 
 
 def looks_rows(verdicts: Iterable[Mapping[str, Any]], number: Callable[..., str], n_looks: int) -> list[list[str]]:
@@ -42,16 +41,9 @@ def looks_rows(verdicts: Iterable[Mapping[str, Any]], number: Callable[..., str]
 
 
 def _row(verdict: Mapping[str, Any], number: Callable[..., str], n_looks: int) -> list[str]:
-    low, high = verdict["difference_ci_low"], verdict["difference_ci_high"]
-    difference = number(verdict["difference"], "+")
-    if low is not None and high is not None:
-        difference += f" [{number(low, '+')}, {number(high, '+')}]" if low < high else ""
-    else:
-        difference += " [none yet]"
-    cells = [verdict["arm"], verdict["verdict"], f"{verdict['look']} of {n_looks}", str(verdict["pairs"]), difference]
-    unbiased = verdict["difference_unbiased"]
-    cells.append(UNKNOWN if unbiased is None else number(unbiased, "+"))
-    alpha = verdict.get("alpha", ALPHA)
+    unbiased, alpha = verdict["difference_unbiased"], verdict.get("alpha", ALPHA)
+    cells = [verdict["arm"], verdict["verdict"], f"{verdict['look']}/{n_looks}", str(verdict["pairs"])]
+    cells += [number(verdict["difference"], "+"), UNKNOWN if unbiased is None else number(unbiased, "+")]
     return cells + [UNKNOWN if verdict[name] is None else p_value(verdict[name], alpha=alpha) for name in P_VALUES]
 
 

@@ -42,7 +42,7 @@ def looks_table(document: Mapping[str, Any]) -> list[str]:
     """The lines of the table of a design's looks, with what its columns mean. document: see `document`."""
     rows = [row for row in document["tables"]["summary"] if row["metric"] == document["metric"]]
     correction = document["correction"]
-    headings = looks_headings(correction["alpha"])
+    headings = looks_headings()
     n_looks = len(correction["looks"].split(", "))
     cells = looks_rows(document["verdicts"], number_format(rows), n_looks)
     title = f"**The declared looks: {document['metric']}**"

@@ -267,7 +267,7 @@ def _view(upload: Upload, experiment: Any) -> str:
     texts = {"verdict": 110, MEAN: 160, DIFFERENCE_TEXT: 230}  # the answer, before what is left and right of it
     widths = {f"tags.`{name}`": width for name, width in texts.items()} | widths | {"tags.`seeds`": 80}
     # MLflow makes charts for all metrics that have none here; these sections come first.
-    sections = {"Model metrics": True, DIFFERENCE.rstrip("/"): True, EXPLORATORY.rstrip("/"): False, "spread": False}
+    sections = {"Model metrics": True, DIFFERENCE.rstrip("/"): True, "spread": False, EXPLORATORY.rstrip("/"): False}
     state = {
         "searchFilter": "tags.role = 'arm'",
         "orderByKey": f"metrics.`{shown}`",

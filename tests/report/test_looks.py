@@ -42,7 +42,7 @@ def test_each_arm_has_a_row_with_what_its_looks_say(tmp_path: Path) -> None:
     headings, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     cells = {row[0]: dict(zip(headings, row, strict=True)) for row in rows}
     assert list(cells) == ["ones", "he_normal"]
-    assert (cells["ones"]["look"], cells["ones"]["seeds"], cells["he_normal"]["seeds"]) == ("1 of 3", "10", "20")
+    assert (cells["ones"]["look"], cells["ones"]["seeds"], cells["he_normal"]["seeds"]) == ("1/3", "10", "20")
     assert cells["he_normal"]["corrected"] == "–"
     corrected = float(cells["ones"]["corrected"])
     assert (

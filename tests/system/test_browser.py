@@ -255,7 +255,7 @@ def test_long_names_leave_the_verdict_in_sight(long_names: Path, page: Any) -> N
     page.goto(address)
     page.locator("[data-figure=intervals] svg").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    assert "test_accuracy" in page.locator(".wide:not(.chart)").evaluate_all(tables)
+    assert "test_accuracy (primary)" in page.locator(".wide:not(.chart)").evaluate_all(tables)
     assert "scrolls" in page.locator("#answer .wide:not(.chart)").get_attribute("class")
     figures = page.locator("[data-figure] svg")
     figures.last.wait_for()
