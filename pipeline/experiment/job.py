@@ -18,7 +18,7 @@ from pipeline.config.schema import Config
 from pipeline.errors import ConfigError, describe_error
 from pipeline.experiment.hydra_callback import Request, current_request, task_overrides, validated_request
 from pipeline.experiment.isolation import JobError, train_isolated
-from pipeline.experiment.plan import Plan, plan_job
+from pipeline.experiment.plan import Plan, describe_job
 from pipeline.experiment.progress import SweepView
 from pipeline.experiment.run import Progress, Train, run_arm, train_and_store
 from pipeline.runtime.logs import redirect_stderr
@@ -65,7 +65,7 @@ def run_job(job: Job, request: Request | None, tries: int = 1) -> None:
     in a launcher's worker, which trains and stores; then the launching process uploads at the end. tries: how often to
     train what is missing where the process that trains dies.
     """
-    plan = plan_job(job.config)
+    plan = describe_job(job.config)
     work_for_request(job.request)
     if request is None:
         _end_with_launcher()
@@ -86,7 +86,7 @@ def run_job(job: Job, request: Request | None, tries: int = 1) -> None:
         log.info("the job failed", exc_info=not died)  # to the job's log; the terminal gets one line at the end
         line = str(error) if died else describe_error(error)
         words = " ".join(job.config.overrides) or "the default arm"
-        failure = Failure(words, line, str(job.log), job.request, _left_out(plan, job.part or plan.missing))
+        failure = Failure(words, line, str(job.log), job.request, _left_out(plan, job.part or tuple(plan.keys)))
         _hand_over(plan, failure, request, job.sweep)
 
 

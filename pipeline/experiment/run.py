@@ -17,7 +17,7 @@ from pipeline.experiment.check import MAX_KEPT_WEIGHTS, build_seed_model
 from pipeline.experiment.code import check_unchanged
 from pipeline.experiment.identity import SeedKeys
 from pipeline.experiment.outcome import Outcome
-from pipeline.experiment.plan import Plan, plan_job, stored_seeds
+from pipeline.experiment.plan import Plan, describe_job, plan_job, stored_seeds
 from pipeline.models.initializers.audit import audit_biases
 from pipeline.models.irrelevant import irrelevant_biases
 from pipeline.models.saved import model_bytes
@@ -54,7 +54,7 @@ def run_arm(
     train(plan, seeds, progress): what trains and stores, if not `train_and_store` in this process. part: of the arm's
     seeds, those that this job is to train; others, which are trained at the same time, hold locks of their own.
     """
-    arm = plan_job(config).arm
+    arm = describe_job(config).arm
     store = RunStore(config.results_dir, config.study)
     sweep_aside(store.results)
     with store.lock(arm, f"seeds {part[0]} to {part[-1]}" if part else ""):
@@ -72,11 +72,14 @@ def run_arm(
         if seeds:
             (train or train_and_store)(plan, seeds, progress)
         with store.lock(arm) if part else nullcontext():
-            for run in store.runs(arm):
+            runs, others = store.runs(arm), []
+            for run in runs:
                 if run.meta["recipe"] not in plan.recipe.digests:  # trained under other settings, whatever its seed
+                    others.append(run)
                     retire_run(store.results, run)
-        problem = upload(config.tracking, store, arm, store.runs(arm))
-        return Outcome(plan, list(stored_seeds(plan).values()), seeds, upload_problem=problem)
+        runs = [run for run in runs if run not in others]
+        problem = upload(config.tracking, store, arm, runs)
+        return Outcome(plan, list(stored_seeds(plan, runs).values()), seeds, upload_problem=problem)
 
 
 def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress, program: str = "") -> None:

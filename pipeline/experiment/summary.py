@@ -64,7 +64,8 @@ def finish_request(request: Request, error: Exception | None) -> int:
         print_sentences(problems, sys.stderr)
         for outcome in outcomes:  # those that a launcher's workers have trained
             plan = outcome.plan
-            queue_arm(plan.config.tracking, plan.store, plan.arm, plan.store.runs(plan.arm))
+            if plan.config.tracking.enabled:
+                queue_arm(plan.config.tracking, plan.store, plan.arm, plan.store.runs(plan.arm))
     upload_problems = finish_uploads(request.log)
     print_sentences(upload_problems, sys.stderr)
     if any(outcome.runs for outcome in outcomes):

@@ -154,7 +154,7 @@ def test_what_failed_before_is_no_reason_for_what_is_missing_now(
     def vanish(*_: object) -> None:
         raise OSError("the data file is gone")
 
-    monkeypatch.setattr("pipeline.experiment.job.plan_job", vanish)
+    monkeypatch.setattr("pipeline.experiment.job.describe_job", vanish)
     result = cli(*quick)
     assert "seeds [0] are missing and no error is recorded" in result.err and "last week" not in result.err
 
@@ -162,7 +162,7 @@ def test_what_failed_before_is_no_reason_for_what_is_missing_now(
         record_failure(store, ARMS[0], Failure("seeds=1", "of another sweep", "/elsewhere/train.log", "a third", (0,)))
         vanish()
 
-    monkeypatch.setattr("pipeline.experiment.job.plan_job", vanish_for_both)
+    monkeypatch.setattr("pipeline.experiment.job.describe_job", vanish_for_both)
     result = cli(*quick)
     assert "failed: seeds=1: of another sweep (log: /elsewhere/train.log)" in result.err
 
@@ -189,7 +189,7 @@ def test_an_error_before_a_job_could_record_it_is_reported(
     def vanish(*_: object) -> None:
         raise OSError("the data file is gone")
 
-    monkeypatch.setattr("pipeline.experiment.job.plan_job", vanish)
+    monkeypatch.setattr("pipeline.experiment.job.describe_job", vanish)
     result = cli("data=iris", "model=linear", "training.epochs=1", "seeds=1")
     assert result.code == 1
     assert "seeds [0] are missing" in result.err and "OSError: the data file is gone" in result.err
