@@ -20,10 +20,11 @@ from pipeline.tracking.client import hide_passwords
 from pipeline.tracking.logged_models import best_model, log_model
 from pipeline.tracking.names import seed_name
 from pipeline.tracking.records import Point, arm_points, arm_tags, parameters, seed_points, seed_tags
-from pipeline.tracking.waiting import explain
+from pipeline.tracking.waiting import explain, watched
 
 METRICS_PER_CALL = 1000  # MLflow's limit
 LONGEST_TAG = 5000  # characters, MLflow's limit
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C takes a tenth of the time
 UNLOGGED = "model_not_logged"  # tag of an arm's run: why MLflow lacks the model that its best seed keeps
 
 
@@ -55,7 +56,7 @@ def fill_arm_run(client: Any, experiment_id: str, run_id: str, runs: Sequence[Ru
 def create_seed_run(client: Any, experiment_id: str, run: Run, name: str, tags: Mapping[str, str]) -> None:
     """Create the run of one seed, with metrics, parameters and arrays. name: what MLflow shows of its arm."""
     born_with = {"role": "seed", "arm": run.arm, "key": run.key, **tags}
-    run_id = client.create_run(experiment_id, run_name=seed_name(name, run.seed), tags=born_with).info.run_id
+    info = client.create_run(experiment_id, run_name=seed_name(name, run.seed), tags=born_with).info
     arrays = run.biases()
     with _upload_folder(run) as folder:
         (folder / "biases").mkdir()
@@ -64,7 +65,7 @@ def create_seed_run(client: Any, experiment_id: str, run: Run, name: str, tags: 
             np.savez(folder / "biases" / f"{moment}.npz", allow_pickle=False, **chosen)
         _write_config(folder, run)
         params = parameters(run) | {"seed": str(run.seed)}
-        _fill(client, run_id, run, seed_points(run, arrays), params, seed_tags(run), folder)
+        _fill(client, info.run_id, run, seed_points(run, arrays), params, seed_tags(run), folder, info.artifact_uri)
 
 
 def _try_to_log(client: Any, experiment_id: str, run_id: str, best: Run) -> str:
@@ -93,7 +94,9 @@ def _fill(
     params: dict[str, str],
     tags: dict[str, str],
     folder: Path,
+    artifact_uri: str = "",
 ) -> None:
+    """Log all that a run has, then end it. artifact_uri: where its files go, if that is known."""
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
     now = int(time.time() * 1000)
@@ -105,9 +108,21 @@ def _fill(
     source = run.meta["config"]["data"]
     dataset = Dataset(source["name"], run.meta["data_digest"], "local", f'{{"source": "{source["source"]}"}}')
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "train, validation, test")])])
-    client.log_artifacts(run_id, str(folder))
+    _log_files(client, run_id, artifact_uri, folder)
     client.set_terminated(run_id)
 
 
+def _log_files(client: Any, run_id: str, artifact_uri: str, folder: Path) -> None:
+    """Upload a folder. MLflow's client would ask its server first for the run, with all its metrics, to see where."""
+    if not artifact_uri.startswith("mlflow-artifacts:"):
+        client.log_artifacts(run_id, str(folder))
+        return
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    repository = get_artifact_repository(artifact_uri, tracking_uri=client.tracking_uri)
+    watched(repository.log_artifacts)(str(folder))
+
+
 def _write_config(folder: Path, run: Run) -> None:
-    (folder / "config.yaml").write_text(yaml.safe_dump(run.meta["config"], sort_keys=False))
+    text = yaml.dump(run.meta["config"], Dumper=DUMPER, sort_keys=False)
+    (folder / "config.yaml").write_text(text)

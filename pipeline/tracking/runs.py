@@ -20,6 +20,7 @@ from pipeline.store.replaced import replaced_keys
 from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.client import hide_passwords, is_away, open_experiment, read_sqlite, store_lock, store_uri
 from pipeline.tracking.create import create_seed_run, fill_arm_run, start_arm_run
+from pipeline.tracking.in_flight import do_each
 from pipeline.tracking.logged_models import best_model, delete_models
 from pipeline.tracking.names import rename_runs, stored_names
 from pipeline.tracking.steps import PARENT, SENDER, Held, MirroredRun, Steps, next_steps
@@ -177,19 +178,17 @@ def _has_rivals(present: Sequence[MirroredRun], held: Held) -> bool:
 def _act(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Run], held: Held, steps: Steps) -> str:
     """Take the steps. Returns why the arm's model could not be logged, else ""."""
     sender = {held.sender: f"{socket.gethostname()}:{store.results.resolve()}"}
-    for run_id in steps.claimed:
-        client.set_tag(run_id, held.sender, sender[held.sender])
+    do_each(client, lambda run_id: client.set_tag(run_id, held.sender, sender[held.sender]), steps.claimed)
     arm = runs[0].arm
     name = stored_names(store).get(arm, arm)
     arm_run = steps.arm_run or start_arm_run(client, experiment_id, arm, name, {"key": held.arm_key, **sender})
-    for run in runs:
-        if run.key in steps.missing:
-            create_seed_run(client, experiment_id, run, name, {PARENT: arm_run, **sender})
+    missing, born_with = frozenset(steps.missing), {PARENT: arm_run, **sender}
+    unsent = [run for run in runs if run.key in missing]
+    do_each(client, lambda run: create_seed_run(client, experiment_id, run, name, born_with), unsent)
     unlogged = fill_arm_run(client, experiment_id, arm_run, runs) if steps.arm_run is None else ""
     for run_id in steps.released:
         _release(client, run_id, held.sender)
-    for run_id in steps.adopted:
-        client.set_tag(run_id, PARENT, arm_run)
+    do_each(client, lambda run_id: client.set_tag(run_id, PARENT, arm_run), steps.adopted)
     return unlogged
 
 
