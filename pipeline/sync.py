@@ -1,10 +1,11 @@
 """Upload to MLflow what it lacks: `python -m pipeline.sync`.
 
-Options, each `key=value`: study (default: all), results (results), reports (where `compare` writes those of
-these results: a comparison there is uploaded too), uri (default: MLFLOW_TRACKING_URI where it is set, else the embedded
+Options, each `key=value`: study (default: all), results (results), reports (where `compare` writes those of these
+results: a comparison there is uploaded too), uri (default: MLFLOW_TRACKING_URI where it is set, else the embedded
 store), wait (most seconds that it may take; default: as long as it takes, unless a server is silent for a minute),
-follow (true: read from standard input which arms to upload, as a sweep does). Uploading twice makes no second run;
-several results folders may be uploaded to one store. Exit code 1: something is unsent, and is named.
+detail (runs, the default; arms: no run per seed, see `tracking.detail`), follow (true: read from standard input which
+arms to upload, as a sweep does). Uploading twice makes no second run; several results folders may be uploaded to one
+store. Exit code 1: something is unsent, and is named.
 """
 
 from pipeline.runtime.early import end_on_signal
@@ -17,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.config.options import check_wait, parse_options
+from pipeline.config.options import check_detail, check_wait, parse_options
 from pipeline.config.schema import PROJECT, Tracking, expand_home
 from pipeline.installation import help_text
 from pipeline.runtime.gate import guard
@@ -43,6 +44,7 @@ class SyncOptions:
     reports: str = ""
     uri: str = ""
     wait: float | None = None
+    detail: str = "runs"
     follow: bool = False
 
 
@@ -58,9 +60,10 @@ def _sync(arguments: Sequence[str]) -> int:
         print(help_text(__doc__ or ""))
         return 0
     check_wait("wait", options.wait)
+    check_detail("detail", options.detail)
     results = PROJECT / expand_home(options.results)
     reports = PROJECT / expand_home(options.reports) if options.reports else reports_beside(results)
-    tracking = Tracking(True, options.uri or None)
+    tracking = Tracking(True, options.uri or None, detail=options.detail)
     if options.follow:
         return follow_queue(tracking, results, tracking.wait if options.wait is None else options.wait)
     check_address(tracking, "uri")
@@ -76,7 +79,8 @@ def _sync(arguments: Sequence[str]) -> int:
     if problems:
         return 1
     uri = hide_passwords(store_uri(tracking))
-    print(f"MLflow at {uri} has all of: {', '.join(s.study for s in stores) or 'no study yet'}")
+    what = "all" if options.detail == "runs" else "the arms"
+    print(f"MLflow at {uri} has {what} of: {', '.join(s.study for s in stores) or 'no study yet'}")
     return 0
 
 

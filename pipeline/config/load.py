@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.config.designs import complete_design
 from pipeline.config.interpolation import resolve_settings
 from pipeline.config.messages import explain_omegaconf
-from pipeline.config.schema import CONF, DEVICES, LONGEST_WAIT, TASKS, Config, Settings
+from pipeline.config.schema import CONF, DETAILS, DEVICES, LONGEST_WAIT, TASKS, Config, Settings
 from pipeline.config.stopping import complete_stop
 from pipeline.config.tuning import check_tune
 from pipeline.errors import ConfigError, require
@@ -178,6 +178,8 @@ def _check_values(config: Config) -> None:
     require(xla == "auto" or isinstance(xla, bool), "training.xla", xla, "auto, true or false")
     wait, allowed = config.tracking.wait, f"seconds from 0 to {LONGEST_WAIT}"
     require(0 <= wait <= LONGEST_WAIT, "tracking.wait", wait, allowed)
+    detail = config.tracking.detail
+    require(detail in DETAILS, "tracking.detail", detail, f"one of {', '.join(DETAILS)}")
     isolate = config.runtime.isolate
     require(isolate == "auto" or isinstance(isolate, bool), "runtime.isolate", isolate, "auto, true or false")
     require(config.runtime.device in DEVICES, "runtime.device", config.runtime.device, f"one of {', '.join(DEVICES)}")

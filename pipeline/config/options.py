@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.encoding import refuse_undecoded
-from pipeline.config.schema import LONGEST_WAIT, describe_type
+from pipeline.config.schema import DETAILS, LONGEST_WAIT, describe_type
 from pipeline.errors import ConfigError, require
 from pipeline.installation import command_words
 
@@ -53,6 +53,11 @@ def parse_options(arguments: Sequence[str], options_class: type[Options]) -> Opt
 def check_wait(name: str, seconds: float | None) -> None:
     """Raise ConfigError for a bound that no clock can count; None is no bound."""
     require(seconds is None or 0 <= seconds <= LONGEST_WAIT, name, seconds, f"seconds from 0 to {LONGEST_WAIT}")
+
+
+def check_detail(name: str, detail: str) -> None:
+    """Raise ConfigError for what is no amount of detail that MLflow can get of a study."""
+    require(detail in DETAILS, name, detail, f"one of {', '.join(DETAILS)}")
 
 
 def command_line(command: str, options: Any, study: str) -> str:

@@ -19,6 +19,7 @@ MISSING_VALUES = ("refuse", "drop", "impute")
 SPLITS = ("random", "groups", "time", "column")
 DEVICES = ("auto", "cpu", "gpu")
 LONGEST_WAIT = 86_400  # seconds
+DETAILS = ("runs", "arms")  # of a study in MLflow
 DATA_PATHS = ("data.path", "data.validation_path", "data.test_path")
 FILE_PATHS = (*DATA_PATHS, "model.path")  # keys that name a file, over which a sweep can go
 PATHS = ("results", "tracking.uri", *FILE_PATHS)  # keys that name a place
@@ -164,6 +165,8 @@ class Tracking:
     """Tracking server or store; null: `MLFLOW_TRACKING_URI`, else `mlflow.db` beside the default `results`."""
     wait: float = 30
     """Most seconds that a sweep waits for its uploads after the last training; `sync` sends what is missing then."""
+    detail: str = "runs"
+    """`runs`: a run per arm and one per seed; `arms`: the arms' alone, with means and intervals, for huge sweeps."""
 
 
 @dataclass(frozen=True)

@@ -81,17 +81,18 @@ class _Uploader:
             file.close()
 
 
-_uploaders: dict[tuple[Path, str], _Uploader] = {}  # by results folder and MLflow address
+_uploaders: dict[tuple[Path, str, str], _Uploader] = {}  # by results folder, MLflow address and detail
 
 
 def start_upload(tracking: Tracking, results: Path) -> None:
     """Start the process, which imports MLflow and waits; does nothing if it runs already or tracking is off."""
-    uri = store_uri(tracking)
-    if not tracking.enabled or (results, uri) in _uploaders:
+    key, uri = _key(tracking, results), store_uri(tracking)
+    if not tracking.enabled or key in _uploaders:
         return
     stdout, stderr = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in the end)
+    options = [f"results={results}", f"wait={tracking.wait}", f"detail={tracking.detail}"]
     process = subprocess.Popen(
-        [*module_command("pipeline.sync"), "follow=true", f"results={results}", f"wait={tracking.wait}"],
+        [*module_command("pipeline.sync"), "follow=true", *options],
         # The address goes by the environment, since it may hold a password and arguments are visible to all users.
         env=module_environment() | {"MLFLOW_TRACKING_URI": uri},
         bufsize=0,
@@ -102,14 +103,18 @@ def start_upload(tracking: Tracking, results: Path) -> None:
     )
     assert process.stdin is not None
     os.set_blocking(process.stdin.fileno(), False)
-    _uploaders[results, uri] = _Uploader(process, tracking.wait, stdout, stderr)
+    _uploaders[key] = _Uploader(process, tracking.wait, stdout, stderr)
+
+
+def _key(tracking: Tracking, results: Path) -> tuple[Path, str, str]:
+    return results, store_uri(tracking), tracking.detail
 
 
 def expect_study(tracking: Tracking, store: RunStore) -> None:
     """Have the process create MLflow's store and the study's experiment while the first arm trains."""
     start_upload(tracking, store.results)
     if tracking.enabled:
-        _uploaders[store.results, store_uri(tracking)].tell(store.study, "", "")
+        _uploaders[_key(tracking, store.results)].tell(store.study, "", "")
 
 
 def queue_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> str:
@@ -117,7 +122,7 @@ def queue_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]
     if up_to_date(tracking, store, arm, runs):
         return ""
     start_upload(tracking, store.results)
-    uploader, wanted = _uploaders[store.results, store_uri(tracking)], digest(sorted(run.key for run in runs))
+    uploader, wanted = _uploaders[_key(tracking, store.results)], digest(sorted(run.key for run in runs))
     if uploader.queued.get((store.study, arm)) != wanted:
         uploader.queued[store.study, arm] = wanted
         uploader.tell(store.study, arm, wanted)
@@ -135,7 +140,7 @@ def finish_uploads(log: Path | None) -> list[str]:
         while running := {k: up for k, up in _uploaders.items() if not up.has_ended(time.monotonic() - start)}:
             time.sleep(0.05)
             if not is_announced and time.monotonic() - start > SILENT_WAIT:
-                places = ", ".join(hide_passwords(uri) for _, uri in running)
+                places = ", ".join(hide_passwords(uri) for _, uri, _ in running)
                 longest = max(up.wait for up in running.values()) - SILENT_WAIT
                 print(f"uploading to MLflow at {places}, for at most {longest:.0f} s more", file=sys.stderr)
                 is_announced = True
@@ -144,8 +149,8 @@ def finish_uploads(log: Path | None) -> list[str]:
             uploader.kill(": interrupted")
         raise
     lines = []
-    for (results, uri), uploader in _uploaders.items():
-        lines += _report(uploader, uri, results)
+    for (results, uri, detail), uploader in _uploaders.items():
+        lines += _report(uploader, uri, results, detail)
         uploader.stderr.seek(0)
         messages = uploader.stderr.read()
         if log is not None and messages:
@@ -170,7 +175,7 @@ def stop_uploads() -> None:
     _uploaders.clear()
 
 
-def sync_command(uri: str, results: Path, reports: Path | None = None) -> str:
+def sync_command(uri: str, results: Path, reports: Path | None = None, detail: str = "runs") -> str:
     """The command that uploads these folders, as a shell reads it; a password in the address is not shown."""
     options = []
     beside = reports_beside(results)
@@ -179,6 +184,8 @@ def sync_command(uri: str, results: Path, reports: Path | None = None) -> str:
             options.append(f"{name}={folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder}")
     if uri != store_uri(Tracking()):
         options.append(f"uri={hide_passwords(uri)}")
+    if detail != "runs":
+        options.append(f"detail={detail}")
     return shlex.join([*command_words("sync"), *options])
 
 
@@ -199,7 +206,7 @@ def describe_unlogged(reasons: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def _report(uploader: _Uploader, uri: str, results: Path) -> list[str]:
+def _report(uploader: _Uploader, uri: str, results: Path, detail: str) -> list[str]:
     """What the user has to know of a process that has ended."""
     sent, problem, unlogged = _read_outcomes(uploader.stdout)
     unsent = [arm for arm, wanted in uploader.queued.items() if sent.get(arm) != wanted]
@@ -218,7 +225,7 @@ def _report(uploader: _Uploader, uri: str, results: Path) -> list[str]:
         *notes,
         f"{problem.rstrip('.')}.",
         f"The results are safe. {count_unsent(_shown(results, unsent))}.",
-        f"To send what is missing: {sync_command(uri, results)}",
+        f"To send what is missing: {sync_command(uri, results, detail=detail)}",
     ]
 
 

@@ -59,7 +59,7 @@ def try_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) 
     try:
         with store_lock(uri, store.results):
             client, experiment_id = open_experiment(uri, store.study)
-            unlogged = send_arm(client, experiment_id, store, runs)
+            unlogged = send_arm(client, experiment_id, store, runs, tracking.detail)
             rename_runs(client, experiment_id, store)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost a result
         problem = one_line(hide_passwords(f"Could not upload to MLflow at {uri}: {explain(error)}"))
@@ -73,18 +73,18 @@ def up_to_date(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run
         return True
     known_as = read_folder_id(store.results)
     present = None if known_as is None else _read_present(store_uri(tracking), store.study, arm)
-    return present is not None and not next_steps(present, _held(store, runs, f"{SENDER}{known_as}"))
+    return present is not None and not next_steps(present, _held(store, runs, f"{SENDER}{known_as}", tracking.detail))
 
 
-def send_arm(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Run]) -> str:
+def send_arm(client: Any, experiment_id: str, store: RunStore, runs: Sequence[Run], detail: str) -> str:
     """Look at what MLflow has of an arm and act on it, until it has what this folder holds.
 
     Returns why the arm's model could not be logged, else "".
 
     Looking again finds what was created twice, by a request whose reply was lost or by another folder at the same time.
-    client: an MlflowClient. runs: all stored runs of the arm.
+    client: an MlflowClient. runs: all stored runs of the arm. detail: `tracking.detail`.
     """
-    held = _held(store, runs, f"{SENDER}{folder_id(store.results)}")
+    held = _held(store, runs, f"{SENDER}{folder_id(store.results)}", detail)
     failures, acted, waited, unlogged = 0, False, False, ""
     for _ in range(ROUNDS):
         present = _look(client, experiment_id, runs[0].arm)
@@ -121,15 +121,15 @@ def remake_arm_run(client: Any, experiment_id: str, store: RunStore, run_id: str
     fill_arm_run(client, experiment_id, new, runs)
     delete_models(client, present)
     client.delete_run(run_id)
-    send_arm(client, experiment_id, store, runs)  # which gives the seeds their new parent
+    send_arm(client, experiment_id, store, runs, "arms")  # which gives the seeds that are there their new parent
     return new
 
 
-def _held(store: RunStore, runs: Sequence[Run], sender: str) -> Held:
+def _held(store: RunStore, runs: Sequence[Run], sender: str, detail: str) -> Held:
     seeds = {str(run.seed): run.key for run in runs}
     listed = (path.name.removeprefix("seed=") for path in (store.folder / runs[0].arm).glob("seed=*"))
     damaged = frozenset(seed for seed in listed if seed not in seeds)
-    return Held(sender, seeds, _arm_key(runs), frozenset(replaced_keys(store.results)), damaged)
+    return Held(sender, seeds, _arm_key(runs), frozenset(replaced_keys(store.results)), damaged, detail == "runs")
 
 
 def _arm_key(runs: Sequence[Run]) -> str:

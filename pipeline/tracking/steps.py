@@ -11,6 +11,10 @@ sender is named. It releases
 - an arm's run over another set of seeds than the folder holds; while a seed that MLflow has is damaged here, it stays;
 - doubles: of several finished runs with one key, the one that ended first stays, whoever sent it.
 
+A folder that sends arms alone (`tracking.detail=arms`) creates no seed's run and otherwise does the same: it leaves
+the seeds' runs that are there, below the arm's new one, and adds the others once it is asked for all. Without them it
+is unknown which seeds a mean has, so a mean that is there then stays while any seed of the arm is damaged here.
+
 It follows that a seed that is deleted or damaged here stays in MLflow.
 
 Runs of versions that named no sender: a finished one counts as sent by this folder if its key is known here, held or
@@ -55,7 +59,7 @@ class Held:
     """What a results folder holds of an arm. sender: the folder's tag. seeds: seed -> key of each valid run.
 
     arm_key: key of the arm's run over these. replaced: keys in `.replaced`. damaged: the
-    seeds whose places hold no valid run.
+    seeds whose places hold no valid run. sends_seeds: whether MLflow is to have the seeds' runs, besides the arm's.
     """
 
     sender: str
@@ -63,6 +67,7 @@ class Held:
     arm_key: str
     replaced: frozenset[str] = frozenset()
     damaged: frozenset[str] = frozenset()
+    sends_seeds: bool = True
 
     @cached_property
     def keys(self) -> set[str]:
@@ -102,7 +107,7 @@ def next_steps(present: Iterable[MirroredRun], held: Held) -> Steps:
     for run in finished:
         if run.key in held.keys:
             first.setdefault(run.key, run)
-    keeps_mean = any(run.seed in held.damaged for run in own)
+    keeps_mean = any(run.seed in held.damaged for run in own) or (bool(held.damaged) and not held.sends_seeds)
     if keeps_mean and (older := [run for run in own if run.is_arm and run.ended is not None]):
         first.setdefault(held.arm_key, older[-1])
     kept = {run.run_id for run in first.values()}
@@ -115,7 +120,7 @@ def next_steps(present: Iterable[MirroredRun], held: Held) -> Steps:
     return Steps(
         claimed=tuple(run.run_id for run in first.values() if held.sender not in run.senders),
         arm_run=arm_run.run_id if arm_run else None,
-        missing=tuple(key for key in held.seeds.values() if key not in first),
+        missing=tuple(key for key in held.seeds.values() if held.sends_seeds and key not in first),
         released=tuple(run.run_id for run in outdated),
         adopted=tuple(run.run_id for run in seeds if run.tags.get(PARENT) not in parents),
     )

@@ -63,6 +63,7 @@ BAD = [
     Bad("use_bias", "true", "maybe", ("use_bias", "maybe", "allowed", "true", "false")),
     Bad("tracking.wait", "0", "-1", ("tracking.wait", "-1.0 given", "seconds from 0 to 86400")),
     Bad("tracking.wait", "0.5", "nan", ("tracking.wait", "nan given", "seconds from 0 to 86400")),
+    Bad("tracking.detail", "arms", "seeds", ("tracking.detail", "seeds given", "one of runs, arms")),
     Bad("optimizer.learning_rate", "0.1", "-0.1", ("optimizer.learning_rate", "-0.1 given", "positive")),
     Bad("data.test_fraction", "0.2", "1.2", ("data.test_fraction", "1.2 given", "a number from 0 to below 1")),
     Bad("bias_layers", "all", "hiden", ("bias_layers", "hiden given", "all, hidden, output")),
