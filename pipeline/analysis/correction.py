@@ -16,8 +16,8 @@ class Correction:
 
     method: of the correction over the arms that are compared with one baseline. arms: the most that are. alpha: the
     level. looks: over which p holds besides, as in `Verdict.looks`; None for one look. declared: whether a design
-    declared them before the first run. primary: the metric of the
-    verdict, which alone is covered. exploratory: all other metrics that arms are compared by. sentence: this in words.
+    declared them before the first run. primary: see `Study.primary`. exploratory: all other
+    metrics that arms are compared by. sentence: this in words.
     """
 
     method: str
@@ -35,12 +35,12 @@ def correction(study: Study, verdicts: Sequence[Verdict]) -> Correction:
     compared = [verdict for verdict in verdicts if verdict.compared]
     arms = max((verdict.family or 1 for verdict in compared), default=0)
     looks = max((verdict.looks or "" for verdict in compared), key=len, default="") or None
-    exploratory = tuple(metric for metric in study.metrics if metric != study.metric)
+    exploratory = tuple(metric for metric in study.metrics if metric != study.primary)
     design = study.progress.design if study.progress else None
     if design is not None:
         looks = ", ".join(map(str, design.tests.looks))
     sentence = _sentence(study, arms, looks, len(exploratory)) if compared else ""
-    return Correction(METHOD, arms, study.alpha, looks, design is not None, study.metric, exploratory, sentence)
+    return Correction(METHOD, arms, study.alpha, looks, design is not None, study.primary, exploratory, sentence)
 
 
 def _sentence(study: Study, arms: int, looks: str | None, n_exploratory: int) -> str:
@@ -56,4 +56,4 @@ def _sentence(study: Study, arms: int, looks: str | None, n_exploratory: int) ->
         what += ", which needs no correction"
     others = f"the {n_exploratory} other metrics are" if n_exploratory > 1 else "the other metric is"
     each = ", in each block by itself" * (blocks > 1)
-    return f"{what}{each}; it is not corrected over metrics: {study.metric} is {PRIMARY}, {others} {EXPLORATORY}."
+    return f"{what}{each}; it is not corrected over metrics: {study.primary} is {PRIMARY}, {others} {EXPLORATORY}."

@@ -74,6 +74,11 @@ class Study:
         return higher_is_better(self.metric)
 
     @property
+    def primary(self) -> str:
+        """The metric that the study is about: that of its design, whatever is asked, else that of the verdict."""
+        return self.design.metric if self.design else self.metric
+
+    @property
     def alpha(self) -> float:
         """The level of the verdicts: that of the design whose question this is, else `ALPHA`."""
         return self.progress.design.alpha if self.progress else ALPHA

@@ -80,7 +80,7 @@ def summarize(study: Study) -> pd.DataFrame:
 
 
 def _role(study: Study, metric: str) -> str:
-    return PRIMARY if metric == study.metric else EXPLORATORY
+    return PRIMARY if metric == study.primary else EXPLORATORY
 
 
 def _describe(arm: ComparedArm, metric: str, role: str) -> dict[str, Any]:

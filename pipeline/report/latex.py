@@ -44,7 +44,7 @@ def _table(comparison: Comparison, metric: str, of_metric: list[Row]) -> str:
     seeds = sorted({row[1] for row in rows}, key=len)
     same = len(seeds) == 1  # then the caption says it, and a column is saved
     kept = [i for i, heading in enumerate(above) if not (same and heading == "seeds")]
-    explored = "" if metric == study.metric else "Exploratory: "
+    explored = "" if metric == study.primary else "Exploratory: "
     caption = f"{explored}Bias initializers by {_spell(metric)}, compared with {_escape(study.baseline)}"
     caption += f" over {seeds[0]} seeds" * same + ". Means with Student's 95\\,\\% interval; paired differences with "
     if study.progress and metric == study.metric:
@@ -54,7 +54,7 @@ def _table(comparison: Comparison, metric: str, of_metric: list[Row]) -> str:
     if metric == study.metric:
         caption += f" Equivalence margin {study.margin:g}. {_escape(comparison.correction.sentence)}".rstrip()
     else:
-        caption += f" Not corrected over metrics; the primary one is {_spell(study.metric)}."
+        caption += f" Not corrected over metrics; the primary one is {_spell(study.primary)}."
     groups = _groups(comparison, [[row[i] for i in kept] for row in rows])
     cells = [[above[i] for i in kept], *(row for _, of_group in groups for row in of_group)]
     place = "table" if sum(max(map(len, column)) for column in zip(*cells, strict=True)) <= COLUMN_LETTERS else "table*"

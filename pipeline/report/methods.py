@@ -203,7 +203,7 @@ def _tests_of_looks(progress: Progress) -> str:
 
 def _explored(study: Study) -> str:
     """What is not covered by the level."""
-    return f"All metrics but {study.metric} are exploratory." if len(study.metrics) > 1 else ""
+    return f"All metrics but {study.primary} are exploratory." if len(study.metrics) > 1 else ""
 
 
 def _counted(count: int, one: str, several: str) -> str:

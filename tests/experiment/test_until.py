@@ -186,6 +186,8 @@ def test_looks_decide_arms_for_good(tmp_path: Path) -> None:
     assert any(read_design(store).digest in warning.sentence for warning in comparison.warnings)
     other = compare_study(store, "", metric="test_loss")
     assert [one.kind for one in other.warnings if one.serious] == ["other question than declared"]
+    assert other.correction.primary == "test_accuracy" and "test_loss" in other.correction.exploratory
+    assert set(other.chosen["role"]) == {"exploratory"}
 
 
 def test_what_the_looks_rested_on_must_still_be_there(tmp_path: Path) -> None:
