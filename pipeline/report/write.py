@@ -145,10 +145,13 @@ def _interval(study: Study) -> str:
 
 def _start_drawing(comparison: Comparison, folder: Path, pdf: bool) -> dict[str, dict[str, Any]]:
     """Have the figures drawn into `folder` while this process goes on; returns their Vega-Lite specifications."""
+    from altair.utils.schemapi import debug_mode
+
     specs = {}
-    for name, chart in make_charts(comparison):
-        specs[name] = chart.to_dict(validate=False) | {"description": chart.title.text}
-        draw_figure(for_print(specs[name]), folder / name, pdf)
+    with debug_mode(False):  # Altair checks each part of a chart as it is made; the renderer checks the whole
+        for name, chart in make_charts(comparison):
+            specs[name] = chart.to_dict(validate=False) | {"description": chart.title.text}
+            draw_figure(for_print(specs[name]), folder / name, pdf)
     return specs
 
 

@@ -148,7 +148,7 @@ def figure_title(title: str, subtitle: str) -> alt.Title:
 def data_rows(frame: pd.DataFrame) -> alt.Data:
     """Embed a frame row by row: numbers with six significant digits, null for what is not finite."""
     columns = {name: _plain_column(frame.loc[:, name]) for name in frame}
-    return alt.Data(values=[dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
+    return _data(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
 
 
 def data_series(frame: pd.DataFrame, by: list[str], along: list[str]) -> alt.Data:
@@ -157,10 +157,15 @@ def data_series(frame: pd.DataFrame, by: list[str], along: list[str]) -> alt.Dat
     That is much smaller than `data_rows`; the chart needs `transform_flatten(along)`.
     """
     groups = frame.groupby(by, sort=False, dropna=False)
-    return alt.Data(values=[
+    return _data(
         dict(zip(by, map(_plain, key), strict=True)) | {name: _plain_column(part.loc[:, name]) for name in along}
         for key, part in cast("Iterable[tuple[tuple[Any, ...], pd.DataFrame]]", groups)
-    ])  # fmt: skip
+    )
+
+
+def _data(rows: Iterable[dict[str, Any]]) -> alt.Data:
+    """Embed rows as a tuple, which Altair does not copy, as it does lists whenever a chart becomes part of another."""
+    return alt.Data(values=tuple(rows))  # pyright: ignore[reportArgumentType]
 
 
 def scale_around(columns: Any, **options: Any) -> alt.Scale:

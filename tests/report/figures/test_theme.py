@@ -100,3 +100,12 @@ def test_a_long_name_is_broken_after_its_punctuation(name, lines):
     """Every character is kept, short names and numbers are not broken, and no line is too long."""
     assert title_lines(name) == lines
     assert most_lines([name], 26) == len(lines)
+
+
+def test_data_are_not_copied_with_their_chart():
+    """Altair copies charts whenever one becomes part of another; rows are most of what there is."""
+    data = data_rows(pd.DataFrame({"arm": ["zeros", "ones"], "value": [0.5, np.nan]}))
+    chart = alt.layer(alt.Chart().mark_point(), data=data).properties(title="copied").add_params(alt.param("p"))
+    assert chart.data["values"] is data["values"]
+    rows = [{"arm": "zeros", "value": 0.5}, {"arm": "ones", "value": None}]
+    assert chart.to_dict()["data"]["values"] == rows
