@@ -89,6 +89,10 @@ def publish(tracking: Tracking, store: RunStore, folder: Path, is_kept: bool, pr
 
 def send(tracking: Tracking, store: RunStore, arm: str, progress: Any) -> Sequence[Any]:
     """Upload an arm to MLflow; returns what became of it, a `tracking.runs.Sent`."""
-    from pipeline.tracking.runs import try_arm
+    from pipeline.tracking.runs import Sent, rename_study, try_arm, up_to_date
 
-    return try_arm(tracking, store, arm, store.runs(arm))
+    runs = store.runs(arm)
+    if up_to_date(tracking, store, arm, runs):
+        return Sent()
+    sent = try_arm(tracking, store, arm, runs)
+    return sent if sent.problem else sent._replace(problem=rename_study(tracking, store))

@@ -17,7 +17,7 @@ from pathlib import Path
 from pipeline.config.schema import Tracking
 from pipeline.store.runs import RunStore
 from pipeline.tracking.client import prepare_store
-from pipeline.tracking.runs import try_arm
+from pipeline.tracking.runs import rename_study, try_arm
 
 Arm = tuple[str, str]  # study and arm
 
@@ -67,6 +67,7 @@ def _send(tracking: Tracking, results: Path, unsent: dict[Arm, str], refused: di
 
     refused: those that MLflow does not take although it answers; each is tried again only with other runs.
     """
+    touched = dict[str, None]()
     for study, arm in list(unsent):
         store, wanted = RunStore(results, study), unsent.pop((study, arm))
         if refused.pop((study, arm), "") == wanted:
@@ -79,3 +80,7 @@ def _send(tracking: Tracking, results: Path, unsent: dict[Arm, str], refused: di
             return  # each further arm would wait for the server again
         if sent.problem:
             refused[study, arm] = wanted
+        else:
+            touched[study] = None
+    for study in touched:  # one that fails is made good when more is sent
+        rename_study(tracking, RunStore(results, study))

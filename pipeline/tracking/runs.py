@@ -44,8 +44,10 @@ class Sent(NamedTuple):
 
 
 def mirror_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> str:
-    """Do `try_arm`. Returns the problem in one line, or ""."""
-    return try_arm(tracking, store, arm, runs).problem
+    """Do `try_arm` and `rename_study`. Returns the problem in one line, or ""."""
+    if up_to_date(tracking, store, arm, runs):
+        return ""
+    return try_arm(tracking, store, arm, runs).problem or rename_study(tracking, store)
 
 
 def try_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> Sent:
@@ -60,11 +62,25 @@ def try_arm(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) 
         with store_lock(uri, store.results):
             client, experiment_id = open_experiment(uri, store.study)
             unlogged = send_arm(client, experiment_id, store, runs, tracking.detail)
-            rename_runs(client, experiment_id, store)
     except Exception as error:  # MLflow, SQLAlchemy and requests share no base class; none may cost a result
-        problem = one_line(hide_passwords(f"Could not upload to MLflow at {uri}: {explain(error)}"))
-        return Sent(problem, is_away(uri, error))
+        return Sent(_describe(uri, error), is_away(uri, error))
     return Sent(unlogged=unlogged)
+
+
+def rename_study(tracking: Tracking, store: RunStore) -> str:
+    """Do `rename_runs`, which looks at all arms of a study: once, after some were sent. Returns the problem, or ""."""
+    uri = store_uri(tracking)
+    try:
+        with store_lock(uri, store.results):
+            client, experiment_id = open_experiment(uri, store.study)
+            rename_runs(client, experiment_id, store)
+    except Exception as error:  # as in `try_arm`
+        return _describe(uri, error)
+    return ""
+
+
+def _describe(uri: str, error: Exception) -> str:
+    return one_line(hide_passwords(f"Could not upload to MLflow at {uri}: {explain(error)}"))
 
 
 def up_to_date(tracking: Tracking, store: RunStore, arm: str, runs: Sequence[Run]) -> bool:

@@ -16,7 +16,7 @@ from pipeline.tracking.client import hide_passwords, store_uri
 from pipeline.tracking.comparison import publish_comparison
 from pipeline.tracking.names import qualified_names
 from pipeline.tracking.pages import verdict_page
-from pipeline.tracking.runs import try_arm, up_to_date
+from pipeline.tracking.runs import rename_study, try_arm, up_to_date
 from pipeline.tracking.waiting import NoAnswerError, wait_for_server
 
 FAILURES_IN_A_ROW = 2  # after which the server is most likely away: each further arm would wait for it again
@@ -61,6 +61,8 @@ def upload_studies(tracking: Tracking, stores: Sequence[RunStore], reports: Path
     lines = [*dict.fromkeys(problems), *([f"{count_unsent(unsent)}."] if problems else []), *damaged]
     if in_a_row:  # the server is away
         return [*lines, *describe_unlogged(unlogged)]
+    touched = {store: None for name, (store, _, _) in zip(names, missing, strict=True) if name not in unsent}
+    lines += filter(None, (rename_study(tracking, store) for store in touched))
     lacking = {store.study for name, (store, _, _) in zip(names, missing, strict=True) if name in unsent}
     whole = [store for store in stores if store.study not in lacking]
     published = [publish_comparison(tracking, store, reports / store.study) for store in whole]
