@@ -20,7 +20,7 @@ from pipeline.tracking.client import hide_passwords
 from pipeline.tracking.logged_models import best_model, log_model
 from pipeline.tracking.names import seed_name
 from pipeline.tracking.records import Point, arm_points, arm_tags, parameters, seed_points, seed_tags
-from pipeline.tracking.waiting import explain, watched
+from pipeline.tracking.waiting import explain, no_answer, watched
 
 METRICS_PER_CALL = 1000  # MLflow's limit
 LONGEST_TAG = 5000  # characters, MLflow's limit
@@ -107,7 +107,13 @@ def _fill(
         client.log_batch(run_id, metrics[start : start + METRICS_PER_CALL])
     source = run.meta["config"]["data"]
     dataset = Dataset(source["name"], run.meta["data_digest"], "local", f'{{"source": "{source["source"]}"}}')
-    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "train, validation, test")])])
+    inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "train, validation, test")])]
+    try:
+        client.log_inputs(run_id, inputs)
+    except Exception as error:
+        if no_answer(error):
+            raise
+        client.log_inputs(run_id, inputs)  # another run of the dataset was first to name it to the server
     _log_files(client, run_id, artifact_uri, folder)
     client.set_terminated(run_id)
 

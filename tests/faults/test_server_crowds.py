@@ -104,6 +104,36 @@ def test_a_reply_that_is_lost_leaves_nothing_behind(
     figure(f"reply to {path} lost {times} times: every run once, {took:.1f} s")
 
 
+def test_a_slow_server_gets_several_runs_at_once(
+    launched: MLflowServer, trained_study_files: TrainedStudy, tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    """What takes long at a server does so for several runs together, in few requests: none asks for the run anew."""
+    store = multiply_run(trained_study_files.results, RunStore(tmp_path / "results", "slow"), ARM, range(8))
+    with Proxy(launched.uri) as proxy:
+        proxy.fault = Fault("late", path="runs/create", seconds=3)  # 27 s, one after the other
+        started = time.monotonic()
+        assert send(store, proxy.uri) == 0
+        took = time.monotonic() - started
+        asked = [line.partition("?")[0] for line in proxy.requests]
+    assert_each_once(MLflowStore(launched.uri), "slow", 8)
+    assert took < 20
+    assert sum("runs/get" in line for line in asked) <= 1  # for the arm's run
+    figure(f"8 runs, each created 3 s late: {took:.1f} s, {len(asked) / 9:.1f} requests per run")
+
+
+def test_runs_that_name_a_new_dataset_at_once_are_sent_once(
+    launched: MLflowServer, trained_study_files: TrainedStudy, tmp_path: Path
+) -> None:
+    """A server that has just got the dataset from another run answers 400: only that request is made again."""
+    store = multiply_run(trained_study_files.results, RunStore(tmp_path / "results", "new data"), ARM, range(2))
+    with Proxy(launched.uri) as proxy:
+        proxy.fault = Fault("status", path="runs/log-inputs", times=1, status=400)
+        assert send(store, proxy.uri) == 0
+        assert proxy.fault.happened
+        assert sum("runs/create" in line for line in proxy.requests) == 3
+    assert_each_once(MLflowStore(launched.uri), "new data", 2)
+
+
 def test_of_two_senders_the_one_that_ends_last_gives_way(
     launched: MLflowServer, trained_study_files: TrainedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
