@@ -190,6 +190,7 @@ def test_looks_decide_arms_for_good(tmp_path: Path) -> None:
     assert set(other.chosen["role"]) == {"exploratory"}
 
 
+@pytest.mark.slow
 def test_what_the_looks_rested_on_must_still_be_there(tmp_path: Path) -> None:
     """Looks were taken at runs of one setting; to go on with another would leave them without what they decided by."""
     store = RunStore(tmp_path, "iris-linear")
@@ -206,6 +207,7 @@ def test_what_the_looks_rested_on_must_still_be_there(tmp_path: Path) -> None:
         declare_designs(plans, is_written=True)
 
 
+@pytest.mark.slow
 def test_how_far_a_design_has_come_and_what_it_may_take_is_said(tmp_path: Path) -> None:
     """Looks taken, arms decided, what is next; and the runs that are to come at most."""
     assert describe_progress(Progress(DESIGN)) == "0 of 3 looks taken, 0 of 2 arms decided; the next look has 10 seeds."
@@ -224,6 +226,7 @@ def test_how_far_a_design_has_come_and_what_it_may_take_is_said(tmp_path: Path) 
         assert most_to_train(later, [len(plan.missing) for plan in later]) == [n or len(later[0].missing) for n in most]
 
 
+@pytest.mark.slow
 def test_a_look_names_the_arm_of_each_block(tmp_path: Path) -> None:
     """An arm of two blocks is decided twice, and each time it is said in which one."""
     plans = plans_of([*SWEEP[:2], *SWEEP[3:], "training.epochs=2,3", f"results={tmp_path}", "design.looks=[8,40]",
