@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from factories import MLflowStore
 from sweeps import run_files, start, train
 
 from pipeline.errors import ConfigError
@@ -63,3 +64,15 @@ def test_other_numbers_of_jobs_are_refused(n_jobs: object) -> None:
     """In one line."""
     with pytest.raises(ConfigError, match=r"^hydra.launcher.n_jobs: .* given; allowed: auto, -1 for all cores, or a "):
         JoblibLauncher(n_jobs)
+
+
+def test_the_submitting_process_sends_what_workers_trained(mlflow_store: str, tmp_path: Path) -> None:
+    """One process sends the parts of all arms: each run is there once, whole, below its arm."""
+    few = ["bias_initializer=zeros,ones", "use_bias=true", "training.epochs=1", "ablation=false", "seeds=4"]
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seeds_per_job=2"]
+    done = train(tmp_path, *few, *launcher, "tracking=mlflow", f"tracking.uri={mlflow_store}", "tracking.wait=120")
+    assert done.returncode == 0, done.stderr
+    runs = MLflowStore(mlflow_store).active("iris-linear")
+    assert sorted(run.data.tags["role"] for run in runs) == ["arm"] * 2 + ["seed"] * 8
+    assert all(run.info.status == "FINISHED" for run in runs)
+    assert len({tag for run in runs for tag in run.data.tags if tag.startswith("results_folder/")}) == 1
