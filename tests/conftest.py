@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,12 @@ absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-os.environ.pop("COLUMNS", None)  # pytest's workers have one, and what is printed heeds it
+# Pytest's workers have COLUMNS, which what is printed heeds; GNU readline, which debuggers import, puts it past
+# Python into the environment of the processes that are started.
+with suppress(ImportError):
+    import readline  # noqa: F401
+os.environ.pop("COLUMNS", None)
+os.unsetenv("COLUMNS")
 
 
 @pytest.fixture
