@@ -23,7 +23,7 @@ from pipeline.config.load import load_config
 from pipeline.config.made_options import describe_other_names
 from pipeline.config.overrides import as_named_refusal, expand_sweep, parse_overrides, spell_sweep
 from pipeline.config.user_classes import forget_user_classes
-from pipeline.errors import require
+from pipeline.errors import ConfigError, require
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.code import check_code
 from pipeline.experiment.dry_run import show_plan
@@ -48,6 +48,7 @@ from pipeline.tracking.places import check_tracking_places
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 MOST_NAMED = 5  # arms in a line
+UNCHECKED = ConfigError("hydra.callbacks: the request was not checked; allowed: those of conf/commandline.yaml")
 VALIDATED = "validated"  # key of Hydra's JobRuntime: the identity of the request that was validated
 
 

@@ -21,7 +21,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from pipeline.config.arguments import Arguments
 from pipeline.config.interpolation import refuse_environment
-from pipeline.config.messages import as_refusal
 from pipeline.config.overrides import check_verbose, parse_overrides
 from pipeline.config.schema import CONF
 from pipeline.errors import ConfigError, require
@@ -164,9 +163,8 @@ def _try_launcher(config: DictConfig) -> Any:
         try:
             made.append(make(config=config, hydra_context=context, task_function=lambda _: None))
         except Exception as error:
-            refusal = as_refusal(error)
-            if isinstance(refusal, ConfigError):
-                raise refusal from error
+            if isinstance(error.__cause__, ConfigError):  # a launcher's own, of pipeline.launchers
+                raise error.__cause__ from error
             given = OmegaConf.to_container(config.hydra[key])
             raise ConfigError(f"hydra.{key}: {given} given, by which Hydra cannot launch: {error}") from error
     if hasattr(made[0], "check"):  # of pipeline.launchers, not of Hydra's plugins

@@ -15,8 +15,14 @@ from omegaconf import DictConfig
 
 from pipeline.config.load import load_config
 from pipeline.config.schema import Config
-from pipeline.errors import ConfigError, describe_error
-from pipeline.experiment.hydra_callback import Request, current_request, task_overrides, validated_request
+from pipeline.errors import describe_error
+from pipeline.experiment.hydra_callback import (
+    UNCHECKED,
+    Request,
+    current_request,
+    task_overrides,
+    validated_request,
+)
 from pipeline.experiment.isolation import JobError, train_isolated
 from pipeline.experiment.plan import Plan, describe_job
 from pipeline.experiment.progress import SweepView
@@ -49,7 +55,7 @@ def train_job(composed: DictConfig) -> None:
     """Do the job of a composed config: Hydra's task function."""
     hydra_config = HydraConfig.get()
     if not validated_request():
-        raise ConfigError("hydra.callbacks: the request was not checked; allowed: those of conf/commandline.yaml")
+        raise UNCHECKED
     log_file = Path(hydra_config.runtime.output_dir) / f"{hydra_config.job.name}.log"
     config = load_config(composed, task_overrides(hydra_config))
     run_job(Job(config, log_file, Path(hydra_config.sweep.dir), validated_request()), current_request())

@@ -9,7 +9,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from pipeline.experiment.hydra_callback import current_request
+from pipeline.experiment.hydra_callback import UNCHECKED, current_request
 from pipeline.launchers.jobs import WorkerJob, make_jobs, shared_token
 from pipeline.store.failures import Failure
 
@@ -38,7 +38,8 @@ class EngineLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Do all jobs; what became of them is read from the store."""
         request = current_request()
-        assert request is not None, "Hydra launches no job of a request that was not checked"
+        if request is None:
+            raise UNCHECKED
         jobs = make_jobs(self.context.config_loader, self.config, job_overrides, initial_job_idx, self.at_once())
         with shared_token([job.job.config for job in jobs], request.identity) as token:
             for job, reason in self.run([replace(job, token=token) for job in jobs]):
