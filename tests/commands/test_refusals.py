@@ -231,7 +231,7 @@ def test_no_job_trains_without_the_check(
     mine = experiment_file(tmp_path, OTHER_CALLBACK)
     result = cli("-m", mine, *QUICK, "experiment=mine", option, "use_bias=choice(true)")
     assert result.code == 2 and result.err.endswith(
-        "\nhydra.callbacks: the request was not checked; allowed: those of conf/commandline.yaml\n"
+        "hydra.callbacks: the request was not checked; allowed: those of conf/commandline.yaml\n"
     )
     assert not (tmp_path / "results").exists()
 
