@@ -11,6 +11,7 @@ from pipeline.stats.intervals import ALPHA
 
 Row = dict[str, Any]
 MORE_DIGITS = 2
+DUST = 1e-10  # of the largest number: what rounding leaves
 EPOCHS_TO = "epochs_to_"  # prefix of the metrics that can be censored: a run may never reach the level
 
 
@@ -27,7 +28,8 @@ def _plain(value: Any) -> Any:
 
 
 def number_format(rows: Iterable[Mapping[str, Any]]) -> Callable[..., str]:
-    """Choose how to write the numbers of one metric: two digits of the intervals' half width, at the median of arms.
+    """Choose how to write the numbers of one metric: two digits of the intervals' half width, at the median of arms, or
+    more where the narrowest would be shown as none.
 
     rows: entries mean, ci_low, ci_high, None where unknown. Returns a function of a number and a sign (`+` shows the
     sign of positive numbers too); it writes None as a dash, and never `-0`.
@@ -39,6 +41,8 @@ def number_format(rows: Iterable[Mapping[str, Any]]) -> Callable[..., str]:
     widths = half[half > 0]
     place = np.floor(np.log10(np.median(widths))) - 1 if len(widths) else np.floor(np.log10(size or 1)) - 3
     digits = max(0, -int(place))
+    if len(widths) and 0.5 * 10.0**-digits > widths.min() > DUST * size:
+        digits = min(digits + MORE_DIGITS, -int(np.floor(np.log10(widths.min()))))
     if not len(widths) and _are_epochs(rows, mean):
         digits = 0
     scientific = digits > 7 or size >= 10 ** (9 - digits)

@@ -14,6 +14,8 @@ ARGUMENTS = {
 # Sentences of the engine that speak of what only its files and keys have.
 SENTENCES = (
     (r"^metrics: (.*); allowed: auto, or ", r'metrics: \1; allowed: metrics="auto", or '),
+    (r"^class_name: (?=\S+>)", "arms: "),
+    (r"allowed: code=\[mine\.py\], the file that registers it", "allowed: the class itself, or an instance of it"),
     (r"^code: the initializer", "arms: the initializer"),
     (r"functions that a file of code=\[\.\.\.\] registers", "a layer of your own class"),
     (r"^bias_layers: all given, but no layer of (\S+) takes the choice: .*",

@@ -41,3 +41,11 @@ def test_plain_rows_can_be_json() -> None:
         {"a": 1.5, "b": 1, "c": True}, {"a": None, "b": None, "c": None}, {"a": None, "b": 3, "c": "x"},
     ]  # fmt: skip
     assert [type(row["b"]) for row in plain_rows(frame)] == [int, type(None), int]
+
+
+def test_the_narrowest_interval_is_not_shown_as_none():
+    """One arm whose seeds hardly differ has digits for it, beside another with a wide interval."""
+    rows = [{"mean": 0.0924, "ci_low": 0.0895, "ci_high": 0.0953}, {"mean": 0.55, "ci_low": -1.05, "ci_high": 2.15},
+            {"mean": 0.62, "ci_low": -0.98, "ci_high": 2.22}]  # fmt: skip
+    number = number_format(rows)
+    assert (number(0.0924), number(0.0029), number(1.6)) == ("0.092", "0.003", "1.600")

@@ -439,3 +439,11 @@ def test_a_kernel_initializer_may_be_an_object(tmp_path: Path) -> None:
     assert kernel(kernel_initializer=Steps(0.5)) == {"class_name": "tests>Steps", "config": {"step": 0.5}}
     with pytest.raises(ConfigError, match=r"^batch_size: HeNormal given; allowed: a number, a text"):
         kernel(batch_size=keras.initializers.HeNormal())
+
+
+def test_an_unregistered_class_is_asked_for_itself() -> None:
+    """A program has the class; only a command line needs the file that registers it."""
+    allowed = "allowed: code=[mine.py], the file that registers it"
+    assert in_python(f"bias_initializer.class_name: mine>My given, which is no class of Keras; {allowed}") == (
+        "arms: mine>My given, which is no class of Keras; allowed: the class itself, or an instance of it"
+    )

@@ -309,7 +309,7 @@ def unpaired(results: Path) -> None:
             one_seed,
             [
                 "Undecided: one seed is too little to call any choice better or worse than zeros",
-                "trained with seed 0, 2 runs in all",
+                "trained with seed 0 (2 runs in all)",
             ],
             [],
         ),
