@@ -90,7 +90,11 @@ def _sources(places: Sequence[str], results: Path) -> list[Path]:
     sources: dict[Path, Path] = {}
     for place in places:
         source = PROJECT / expand_home(place)
-        if not source.is_dir():
+        try:
+            is_folder = source.is_dir()
+        except OSError as error:  # of a folder above it that this user may not enter
+            raise ConfigError(f"{SOURCE}: {source} cannot be read: {error.strerror}") from error
+        if not is_folder:
             beside = Path(place).absolute()  # of the working directory, where other commands than ours would look
             raise ConfigError(SOURCE, place, str(beside) if beside.is_dir() else "a results folder that exists")
         true, ours = source.resolve(), results.resolve()

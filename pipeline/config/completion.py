@@ -147,7 +147,7 @@ def _settings(current: str) -> list[str]:
     sign = current[: len(current) - len(current.lstrip("+"))]
     keys = key_types()
     parents = {key.partition(".")[0] for key in keys if "." in key}
-    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
+    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra"}
     parent = current.lstrip("+").partition(".")[0] if "." in current else ""
     if parent:
         return [f"{sign}{key}=" for key in keys if key.startswith(f"{parent}.")]

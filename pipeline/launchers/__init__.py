@@ -8,6 +8,7 @@ Options of each: `conf/hydra/launcher/<name>.yaml`. Engines are imported when th
 """
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
@@ -17,9 +18,11 @@ PLUGINS = Path(__file__).parent / "plugins"  # holds a part of the namespace pac
 
 
 def register_launchers() -> None:
-    """Have Hydra find the launchers, before it looks for plugins."""
+    """Have Hydra find the launchers, also where it has looked for plugins before."""
     if str(PLUGINS) not in sys.path:
         sys.path.append(str(PLUGINS))
-    Plugins.instance()
+    module = import_module("hydra_plugins.bias_initializers")
+    for name in ("DaskLauncher", "JoblibLauncher", "SlurmLauncher"):
+        Plugins.instance().register(getattr(module, name))
     # hydra-joblib-launcher, where it is installed, has a schema by the name of ours, which its file would have to fit.
     ConfigStore.instance().repo.get("hydra", {}).get("launcher", {}).pop("joblib.yaml", None)

@@ -38,7 +38,7 @@ DOWNLOADED = ("mnist", "fashion_mnist", "cifar10")  # without a network, Keras l
 GROUPS = {
     folder.name: sorted(path.stem for path in folder.glob("*.yaml") if path.stem not in DOWNLOADED)
     for folder in sorted(CONF.iterdir())
-    if folder.is_dir()
+    if folder.is_dir() and folder.name != "hydra"
 }
 VALID = {  # values that fit, by key
     "study": ["mine", "'a b'", "${data.name}_x", "a.b-c"],

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -117,8 +118,9 @@ def test_the_folder_of_another_user(tmp_path: Path) -> None:
     put_all(there, "zeros", [0.5] * 3)
     put_all(there, "ones", [0.5] * 3, study="t")
     here.mkdir()
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.is_relative_to(tempfile.gettempdir()) and folder != Path(tempfile.gettempdir()):
+            folder.chmod(0o755)
     here.chmod(0o777)
 
     def merge_as_nobody() -> tuple[int, str]:
