@@ -35,6 +35,8 @@ def read_tune(given: Any) -> dict[str, Values]:
         given = override.sweep_string_iterator() if override.is_sweep_override() else override.value()
     if isinstance(given, str):
         given = [given]
+    if not isinstance(given, (Mapping, list, tuple, type(None))):
+        raise ConfigError("tune", given, ALLOWED)
     named: dict[Any, Any] = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given or ())
     if not 1 <= len(named) <= MOST_KEYS:
         raise ConfigError("tune", ", ".join(map(str, named)), ALLOWED, reason=f"{len(named)} keys")

@@ -50,6 +50,8 @@ def use_xla(model: Any, training: Training) -> bool:
 
     XLA does not take the loop of a recurrent layer, and compiling its steps written out takes too long for many.
     """
+    if any(layer.go_backwards and getattr(layer, "zero_output_for_mask", False) for layer in recurrent_layers(model)):
+        return False  # written out, Keras' layers do not reverse the mask that zeroes their outputs
     if training.xla != "auto":
         return training.xla
     steps = [sequence_shape(layer)[1] for layer in recurrent_layers(model)]
