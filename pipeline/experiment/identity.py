@@ -107,17 +107,31 @@ def identify(
     }
     if on_logits := _is_softmax_of_single_seeds(layers):
         decisive["loss_of"] = "logits"
+    if zeroes_backwards := _zeroes_backwards(layers):
+        decisive["zeroed_steps"] = "of the mask"
     if digests := sorted(code):
         decisive["code"] = digests
     if portable:
         return Recipe(digest(decisive | PORTABLE), ())
     others = []
-    if NUMERICS_VERSION == 1 and not digests and not on_logits:
+    if NUMERICS_VERSION == 1 and not (digests or on_logits or zeroes_backwards):
         known = [
             {k: groups[name][k] for k in names if k in groups[name]} for name, names in SOURCE_DIGEST_FIELDS.items()
         ]
         others = [digest([layers, *known, dict(packages), source]) for source in SOURCE_DIGESTS]
     return Recipe(digest(decisive), (*others, digest(decisive | PORTABLE)))
+
+
+def _zeroes_backwards(layers: list[dict[str, Any]]) -> bool:
+    """Whether a layer goes backwards over masked steps and zeroes their outputs.
+
+    Earlier versions zeroed those of other steps where XLA compiled the program (`training.cache`).
+    """
+    described = [(layer["class_name"], layer["config"]) for layer, _ in walk_layers(layers)]
+    is_masked = any(name == "Masking" or config.get("mask_zero") for name, config in described)
+    directions = [config.get("layer", {}).get("config", {}) for name, config in described if name == "Bidirectional"]
+    own = [config for _, config in described if config.get("go_backwards") and config.get("zero_output_for_mask")]
+    return is_masked and bool(own or any(config.get("return_sequences") for config in directions))
 
 
 def _is_softmax_of_single_seeds(layers: list[dict[str, Any]]) -> bool:

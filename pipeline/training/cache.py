@@ -6,10 +6,11 @@ from typing import Any
 import cachetools
 import numpy as np
 
-from pipeline.biases.introspection import recurrent_layers, sequence_shape
+from pipeline.biases.introspection import flatten_layers, recurrent_layers, sequence_shape
 from pipeline.config.schema import Optimizer, Training
 from pipeline.data.dataset import Dataset
 from pipeline.data.splits import Split
+from pipeline.errors import ConfigError
 from pipeline.runtime.hashing import digest
 from pipeline.runtime.logs import tell_once
 from pipeline.training.program import Program
@@ -17,6 +18,7 @@ from pipeline.training.program import Program
 PARTS = ("train", "validation", "test")  # of a split
 MOST_STEPS = 8  # of recurrent layers, all together, that XLA compiles written out
 WITHOUT_XLA = f"training without XLA, which takes long to compile recurrent layers of more than {MOST_STEPS} steps"
+BACKWARDS = "training without XLA, under which a masked layer that goes backwards would zero the wrong outputs"
 
 programs: cachetools.LRUCache[str, Program] = cachetools.LRUCache(maxsize=4)
 
@@ -40,7 +42,7 @@ def cached_program(
     if without_xla or key not in programs:
         xla = use_xla(model, training) and not without_xla
         if training.xla == "auto" and not xla and not without_xla:
-            tell_once(WITHOUT_XLA)
+            tell_once(BACKWARDS if _zeroes_backwards(model) else WITHOUT_XLA)
         programs[key] = Program(model, split, dataset, optimizer, training, xla)
     return programs[key]
 
@@ -50,12 +52,26 @@ def use_xla(model: Any, training: Training) -> bool:
 
     XLA does not take the loop of a recurrent layer, and compiling its steps written out takes too long for many.
     """
-    if any(layer.go_backwards and getattr(layer, "zero_output_for_mask", False) for layer in recurrent_layers(model)):
-        return False  # written out, Keras' layers do not reverse the mask that zeroes their outputs
+    if _zeroes_backwards(model):
+        if training.xla is True:
+            reason = "by which Keras zeroes the wrong outputs of a masked layer that goes backwards"
+            raise ConfigError("training.xla", "true", "auto or false", reason=reason)
+        return False
     if training.xla != "auto":
         return training.xla
     steps = [sequence_shape(layer)[1] for layer in recurrent_layers(model)]
     return all(n is not None for n in steps) and sum(steps) <= MOST_STEPS
+
+
+def _zeroes_backwards(model: Any) -> bool:
+    """Whether a recurrent layer goes backwards over masked steps and zeroes their outputs, as in a Bidirectional.
+
+    With its steps written out, as XLA needs them, Keras does not reverse the mask that it multiplies the outputs with.
+    """
+    layers = flatten_layers(model)
+    is_masked = any(type(layer).__name__ == "Masking" or getattr(layer, "mask_zero", False) for layer in layers)
+    backwards = (layer for layer in recurrent_layers(model) if layer.go_backwards)
+    return is_masked and any(getattr(layer, "zero_output_for_mask", False) for layer in backwards)
 
 
 def model_structure(config: Any) -> Any:

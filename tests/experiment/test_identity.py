@@ -12,7 +12,7 @@ from factories import compose_config
 
 from pipeline.config.schema import PROJECT, Config, Optimizer, Training
 from pipeline.experiment.identity import identify
-from pipeline.experiment.plan import explain_retraining, plan_job
+from pipeline.experiment.plan import describe_job, explain_retraining, plan_job
 from pipeline.experiment.run import run_arm
 from pipeline.runtime.hashing import digest
 from pipeline.store.replaced import adopt_runs, write_run
@@ -132,3 +132,20 @@ def test_another_python_finds_the_results(tmp_path: Path) -> None:
     assert [run.environment["python"] for run in RunStore(tmp_path / "results", "iris-linear").runs()] == [
         ".".join(map(str, sys.version_info[:3]))
     ] * 2
+
+
+def test_outputs_zeroed_backwards_have_keys_of_their_own() -> None:
+    """Earlier versions zeroed other steps of a masked Bidirectional; without a mask, or sequences, they were right."""
+
+    def recipe_without_key(*layers: str) -> bool:
+        config = compose_config("model.name=m", f"model.layers=[{','.join(layers)},{{class_name: Dense}}]", "seeds=1")
+        return len(describe_job(config).recipe.others) == 1  # of portable runs; not those of versions before
+
+    steps, mask = "{class_name: Reshape, config: {target_shape: [8, 8]}}", "{class_name: Masking}"
+    both = "{{class_name: Bidirectional, config: {{layer: {{class_name: GRU, config: {{units: 2, {}}}}}}}}}"
+    last = "{class_name: LSTM, config: {units: 2, go_backwards: true, zero_output_for_mask: true}}"
+    assert recipe_without_key(steps, mask, both.format("return_sequences: true"), "{class_name: Flatten}")
+    assert recipe_without_key(steps, mask, last)
+    assert not recipe_without_key(steps, mask, both.format("return_sequences: false"))
+    assert not recipe_without_key(steps, both.format("return_sequences: true"), "{class_name: Flatten}")
+    assert not recipe_without_key(steps, last)

@@ -68,6 +68,12 @@ MODELS = {
         layer("GRU", units=3, return_sequences="true", zero_output_for_mask="true"),
         layer("SimpleRNN", units=3, zero_output_for_mask="true"),
     ],
+    "masked steps, backwards": [  # so few that XLA would write them out
+        layer("Reshape", target_shape="[16, 4]"), layer("Cropping1D", cropping="[6, 8]"), layer("Masking"),
+        f"{{class_name: Bidirectional, config: {{layer: {layer('LSTM', units=3, return_sequences='true')}}}}}",
+        layer("GRU", units=3, return_sequences="true", go_backwards="true", zero_output_for_mask="true"),
+        layer("SimpleRNN", units=3),
+    ],
     "embedding": [FLAT, layer("Embedding", input_dim=17, output_dim=3), layer("GlobalAveragePooling1D")],
 }  # fmt: skip
 
@@ -76,6 +82,7 @@ MODELS = {
 OVERRIDES = {
     "normalisation": ("optimizer=sgd",),
     "masked steps": ("data.standardize=false",),
+    "masked steps, backwards": ("data.standardize=false",),
     "embedding": ("optimizer=sgd", "data.standardize=false", "training.batch_size=32"),
 }
 # Compiling takes half a minute each.
