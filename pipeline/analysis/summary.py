@@ -16,7 +16,7 @@ from pipeline.analysis.tuning import TunedArm
 from pipeline.analysis.verdict import direction, judge
 from pipeline.stats.intervals import ALPHA, describe_sample
 from pipeline.stats.paired import compare_paired, compare_unpaired, equivalence, holm, paired_differences
-from pipeline.stats.power import seeds_range, seeds_to_decide
+from pipeline.stats.power import MOST_SEEDS, seeds_range, seeds_to_decide
 from pipeline.stats.tuning import compare_tuned, equivalent_tuned, hardest_differences
 
 # Name in `stats` -> column of the table.
@@ -157,9 +157,10 @@ def _judge_family(family: list[dict[str, Any]], higher_is_better: bool, margin: 
             "p_uncorrected": row.get("p_uncorrected", row["p"]),
             "p_holm": p, "p_equivalent": p_equal, "family": len(family), "verdict": verdict, "seeds_needed": seeds,
         }  # fmt: skip
-        if margin and seeds is not None and len(differences) > 1:
+        if margin and verdict == "undecided" and len(differences) > 1:
             fewest, most = seeds_range(differences, margin, ALPHA / len(family))
-            row |= {"seeds_needed_low": fewest, "seeds_needed_high": most}
+            if fewest < MOST_SEEDS:
+                row |= {"seeds_needed_low": fewest, "seeds_needed_high": most}
 
 
 def _p_margin(row: dict[str, Any], margin: float) -> float:

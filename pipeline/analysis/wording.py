@@ -243,7 +243,7 @@ def _what_would_decide(verdict: Verdict, few_said: bool) -> str:
     if pairs < 2:
         return f"one seed says nothing about the uncertainty; a difference takes {fewest} seeds or more to show"
     power = f"{POWER:.0%} power".replace("%", " %")
-    if verdict.seeds_needed is None:
+    if verdict.seeds_needed is None and verdict.seeds_needed_low is None:
         needed = f"{MOST_SEEDS:,} seeds would not decide ({power})"
     else:
         needed = (

@@ -54,7 +54,8 @@ def seeds_range(differences: np.ndarray, margin: float, alpha: float) -> tuple[i
     them would take more than `MOST_SEEDS`.
     """
     mean, _, low, high = mean_interval(differences, PLAUSIBLE)
-    means = np.linspace(low, high, MEANS)
+    hardest = [value for value in (-margin, 0.0, margin) if low < value < high]  # where most seeds are needed
+    means = [*np.linspace(low, high, MEANS), *hardest]
     advised = [seeds_to_decide(differences - mean + other, margin, alpha) for other in means]
     known = [seeds for seeds in advised if seeds is not None]
     return min(known, default=MOST_SEEDS), max(known) if len(known) == len(advised) else None

@@ -73,13 +73,17 @@ def toss_signs(
 ) -> Paths:
     """Follow differences [n], in the order of their seeds, over looks: how many of them each look has, ascending.
 
-    resolution: rounding error of a difference. The signs of a seed are the same at every look, and come from a fixed
-    generator, so that a study gives the same answer again. seed: of that generator; few paths are exact only on average
+    resolution: rounding error of a difference. The signs of a seed are the same at every look. All sign patterns are
+    followed where there are no more than `paths`, up to 15 seeds; else they are drawn by a fixed generator, so that a
+    study gives the same answer again. seed: of that generator; few paths are exact only on average
     over it, so simulations toss anew for each study.
     """
     differences = np.asarray(differences, np.float64)[: looks[-1]]
-    tosses = np.random.default_rng(seed).integers(0, 2, (len(differences), paths), np.int8) * 2 - 1
-    tosses[:, 0] = 1
+    if 2 ** len(differences) <= paths:  # all of them, the observed one first
+        tosses = 1 - 2 * (np.arange(2 ** len(differences)) >> np.arange(len(differences))[:, None] & 1).astype(np.int8)
+    else:
+        tosses = np.random.default_rng(seed).integers(0, 2, (len(differences), paths), np.int8) * 2 - 1
+        tosses[:, 0] = 1
     parts = np.split(np.arange(len(differences)), np.asarray(looks[:-1], int))
     sums = np.cumsum([differences[part] @ tosses[part] for part in parts], axis=0).T
     signs = np.cumsum([tosses[part].sum(0, dtype=np.float64) for part in parts], axis=0).T
@@ -234,7 +238,7 @@ def undeclared_looks_p(
 
     differences [n], in the order of their seeds. looks: how many of them each answer rested on, ascending; the last one
     is this answer's. p is the chance that any of these looks would have shown a p as small as the last one does, had
-    there been no difference; the level is the nominal one that any look reaches by chance with probability `ALPHA`.
+    there been no difference; the level is the largest nominal one that any look reaches by chance with probability `ALPHA` at most.
     """
     tossed = toss_signs(differences, looks, resolution, paths, seed)
     smallest, last = np.ones(len(tossed.sums)), np.ones(len(tossed.sums))
@@ -242,5 +246,7 @@ def undeclared_looks_p(
         ordered = np.sort(sums)
         last = 1 - np.searchsorted(ordered, sums - tolerance) / len(sums)
         smallest = np.minimum(smallest, last)
-    level = np.quantile(smallest, ALPHA, method="lower")
+    reached = np.sort(smallest)  # ties among them, as of differences on a grid, are reached together or not at all
+    allowed = np.searchsorted(reached, reached, side="right") <= ALPHA * len(reached) + 1e-9
+    level = max(ALPHA / len(looks), reached[allowed][-1] if allowed.any() else 0.0)  # Bonferroni's holds in any case
     return float(np.mean(smallest <= last[0])), float(min(level, ALPHA))

@@ -119,6 +119,15 @@ def test_the_range_of_seeds_narrows_with_the_pilot():
     assert many_more - few_more < many - few
 
 
+def test_the_range_asks_where_most_seeds_are_needed():
+    """At no difference, and at the margin, wherever they lie between the means that are tried besides."""
+    failing = np.array([0.1, -0.1, 0.03, -0.03, 0.02, 0.0, 0.0, 0.0, 0.0, 0.0])  # one seed excludes equivalence
+    assert seeds_to_decide(failing, 0.005, 0.05) is None
+    for shift in (0.0, 0.004, 0.013):
+        fewest, most = seeds_range(failing + shift, 0.005, 0.05)
+        assert 10 < fewest < 100 and most is None
+
+
 def test_a_range_without_an_end_has_none():
     """A pilot whose mean may as well be 0 leaves open that no number of seeds decides."""
     pilot = np.array([0.01, -0.01, 0.02, -0.02, 0.011, -0.012, 0.001, 0.0])

@@ -156,3 +156,24 @@ def test_stagewise_p_counts_what_ended_before() -> None:
     p = stagewise_p(np.abs(paths.sums), spent, paths.tolerance)
     extreme = np.abs(paths.sums[:, -1]) >= abs(differences.sum()) - 1e-12
     assert p == pytest.approx(np.mean((ends < 2) | extreme))
+
+
+@pytest.mark.parametrize(("differences", "looks"), [
+    ([2, -1, 1, 1, 2, -1, 3, 3, -3, -3, -3, 1], (6, 12)), ([0, 2, -2, 1, 2, 3, -2, 0, -3, -3], (8, 10)),
+])  # fmt: skip
+def test_the_level_of_undeclared_looks_is_held_with_ties(differences: list[int], looks: tuple[int, ...]) -> None:
+    """By enumeration: of all signs, no more than alpha have a p that small at any look, also where many are tied."""
+    values = np.array(differences) / 360
+    _, level = undeclared_looks_p(values, looks)
+    signs = np.array(list(itertools.product([1, -1], repeat=len(values))))
+    sums = [np.abs(signs[:, :n] @ values[:n]) for n in looks]
+    smallest = np.min([[np.mean(of_look >= s - 1e-12) for s in of_look] for of_look in sums], axis=0)
+    assert 0.05 / len(looks) <= level <= 0.05 and np.mean(smallest <= level + 1e-12) <= 0.05
+
+
+def test_few_seeds_are_enumerated() -> None:
+    """Six seeds of one sign have p 2 / 64 at the first of two looks, which may spend a little less than that."""
+    design = Design((6, 12), 0.05, "pocock")
+    result = judge_look(np.array([0.1, 0.2, 0.15, 0.3, 0.25, 0.12]), (6,), design)
+    assert result.p_stagewise == 2 / 64 > design.spent(0.05, 1)[0]
+    assert result.p > 0.05
