@@ -32,7 +32,7 @@ def read_tune(given: Any) -> dict[str, Values]:
             override = OverridesParser.create().parse_override(f"tune={given}")
         except HydraException as error:
             raise ConfigError("tune", given, ALLOWED) from error
-        given = override.sweep_string_iterator() if override.is_sweep_override() else override.value()
+        given = list(override.sweep_string_iterator()) if override.is_sweep_override() else override.value()
     if isinstance(given, str):
         given = [given]
     if not isinstance(given, (Mapping, list, tuple, type(None))):
