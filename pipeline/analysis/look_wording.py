@@ -49,21 +49,24 @@ def _what_follows(verdict: Verdict, progress: Progress) -> str:
         return ""
     if progress.finished:
         return "; that was the last look"
-    return f"; the next look has {progress.design.looks[len(progress.looks)] - progress.design.first_seed} seeds"
+    return f"; the next look has {progress.design.ends[len(progress.looks)] - progress.design.first_seed} seeds"
 
 
 def describe_looks(design: DeclaredDesign) -> str:
-    """Say what was declared before the first run, and what it covers."""
+    """Say what was declared, when, and what it covers."""
     looks = ", ".join(map(str, design.tests.looks))
     chose = ""
     if design.tune:
         chose = (
-            f" The first look, with {design.looks[0]} seeds, chose {' and '.join(design.tune)} for each arm; its seeds "
+            f" The first look, with {design.first_seed} seeds, chose {' and '.join(design.tune)} for each arm; these "
             "judge nothing. All of this is about the chosen values: had it missed better ones, more seeds could not "
             "tell."
         )
+    when = "before the first run"
+    if design.seeds_before:
+        when = f"when {design.seeds_before} seeds were stored, which judge nothing: before the first run of the others"
     return (
-        f"Looks at the answer with {looks} seeds were declared before the first run (design {design.digest}). So p, "
+        f"Looks at the answer with {looks} seeds were declared {when} (design {design.digest}). So p, "
         f"the intervals and the verdicts of {design.metric} hold at every look: over all looks and all arms of a "
         f"baseline, {100 * design.alpha:g} % of studies at most find a difference where there is none "
         f"({design.spending}, Holm).{chose}"

@@ -120,10 +120,6 @@ def _about_looks(study: Study) -> Iterator[RunWarning]:
         yield RunWarning("not declared", None, sentence)
     if study.progress is not None:
         yield RunWarning("looks", None, describe_looks(study.progress.design))
-    if study.progress is not None and study.progress.design.seeds_before:
-        n = study.progress.design.seeds_before
-        sentence = f"{n} seeds of an arm were stored before the looks were declared; an answer may have rested on them."
-        yield RunWarning("looks", None, sentence)
     counts = {tuple(study.earlier_looks(arm, seeds)[1]) for arm in study.compared_arms
               if len(seeds := study.paired_seeds(arm, study.metric)) > 1}  # fmt: skip
     looks = max(counts, key=len, default=())

@@ -18,7 +18,7 @@ from pipeline.config.tuning import Values
 from pipeline.errors import ConfigError, closest, require
 from pipeline.stats.intervals import ALPHA
 from pipeline.store.answers import read_answers
-from pipeline.store.designs import DeclaredDesign, Progress, read_progress
+from pipeline.store.designs import DeclaredDesign, Progress, read_progress, stored_end
 from pipeline.store.runs import DamagedRun, Run, RunStore
 
 
@@ -208,7 +208,9 @@ def load_study(
         baseline, metric, margin = design.baseline, design.metric, design.margin
         declared = {arm.arm for arm in design.arms}
         undeclared = sorted({*store.arm_names()} - declared)
-        keep = _both(keep, lambda run: run.arm in declared)
+        begin = design.trained_from
+        keep = _both(keep, lambda run: run.arm in declared and run.seed >= begin)
+        _require_seed_of_looks(store, begin)
     asked = progress if is_asked else None
     if asked is not None and tune and [*tune] != [*(asked.design.tune or {})]:
         declared_tune = f"with tune={','.join(asked.design.tune)}" if asked.design.tune else "without"
@@ -239,6 +241,15 @@ def load_study(
     )
     _require_common_seed(study)
     return study
+
+
+def _require_seed_of_looks(store: RunStore, begin: int) -> None:
+    """Raise ConfigError if nothing is stored but the seeds from before the looks were declared."""
+    if begin and stored_end(store) <= begin:
+        raise ConfigError(
+            f"until: {begin} seeds of {store.study} were stored before its looks were declared, and no other seed has "
+            "been trained yet; allowed: after the same command of training has gone on"
+        )
 
 
 def _both(first: Callable[[Run], bool] | None, second: Callable[[Run], bool]) -> Callable[[Run], bool]:

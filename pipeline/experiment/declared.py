@@ -18,8 +18,9 @@ def largest_family(design: DeclaredDesign) -> int:
 def refuse_too_few(design: DeclaredDesign) -> None:
     """Raise ConfigError for looks of which not even the last has seeds enough to show any difference."""
     family = largest_family(design)
-    fewest = fewest_seeds(design.alpha / family) + design.first_seed
-    if design.looks[-1] < fewest:
+    fewest = fewest_seeds(design.alpha / family)
+    if design.tests.looks[-1] < fewest:
+        fewest += design.looks[0] if design.tune else 0
         what = f"a difference of {f'{family} arms' if family > 1 else 'an arm'} from {design.baseline}"
         raise ConfigError(
             "design.looks", list(design.looks), f"a last look with {fewest} seeds or more",
@@ -33,8 +34,8 @@ def refuse_other_runs(store: RunStore, plans: Sequence[Plan], progress: Progress
     To train these anew would leave what the looks have decided without the results that they decided it by.
     """
     for plan, name in zip(plans, shown_names(plans), strict=True):
-        seen = progress.seeds_seen(plan.arm)
-        runs = [run for run in store.runs(plan.arm) if run.seed < seen]
+        seen = set(progress.seeds_seen(plan.arm))
+        runs = [run for run in store.runs(plan.arm) if run.seed in seen]
         if other := [run for run in runs if run.key not in plan.keys.get(run.seed, ())]:
             what = f"{len(other)} runs of {name} with other settings, data or versions"
             line = f"until: {store.study} took its looks at {what}"
@@ -59,6 +60,6 @@ def most_to_train(plans: Sequence[Plan], missing: Sequence[int]) -> list[int]:
     counts = []
     for plan, count in zip(plans, missing, strict=True):
         progress = read_progress(plan.store) if plan.config.until is not None else None
-        most = progress.most_seeds(plan.arm) if progress else plan.config.design.looks[-1]
+        most = len(progress.most_seeds(plan.arm)) if progress else plan.config.design.looks[-1]
         counts.append(count + max(0, most - len(plan.keys)) if plan.config.until is not None else count)
     return counts

@@ -111,7 +111,8 @@ def describe_job(config: Config) -> Plan:
                       [entry["digest"] for entry in code])  # fmt: skip
     arm = arm_name(named, defaults)
     if config.until is not None:
-        config = replace(config, seeds=seeds_now(RunStore(config.results_dir, config.study), arm, config.design.looks))
+        store = RunStore(config.results_dir, config.study)
+        config = replace(config, seeds=seeds_now(store, arm, config.design.looks, is_tuned=bool(config.tune)))
     keys = SeedKeys(recipe, config.seeds)
     return Plan(config, arm, settings, recipe, keys, config.seeds)
 

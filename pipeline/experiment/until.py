@@ -24,6 +24,7 @@ from pipeline.data.sources import load_dataset
 from pipeline.errors import ConfigError
 from pipeline.experiment.declared import describe_progress, largest_family, refuse_other_runs, refuse_too_few
 from pipeline.experiment.plan import Plan, shown_names
+from pipeline.stats.paired import FEWEST_EQUIVALENT
 from pipeline.store.designs import (
     DeclaredArm,
     DeclaredDesign,
@@ -33,6 +34,7 @@ from pipeline.store.designs import (
     read_design,
     read_progress,
     refuse_change,
+    stored_end,
     write_looks,
 )
 from pipeline.store.runs import RunStore
@@ -57,8 +59,8 @@ def declare_designs(plans: Sequence[Plan], is_written: bool) -> list[str]:
     """
     lines = []
     for store, of_study in by_store(plans).items():
-        design = _asked(store, of_study)
         declared = read_design(store)
+        design = _asked(store, of_study, stored_end(store) if declared is None else declared.seeds_before)
         if declared is not None:
             refuse_change(store, declared, design)
             if (progress := read_progress(store)) is not None and progress.looks:
@@ -71,8 +73,11 @@ def declare_designs(plans: Sequence[Plan], is_written: bool) -> list[str]:
     return lines
 
 
-def _asked(store: RunStore, plans: Sequence[Plan]) -> DeclaredDesign:
-    """The design that these jobs ask for. Raises ConfigError where they cannot be compared, or ask for several."""
+def _asked(store: RunStore, plans: Sequence[Plan], seeds_before: int) -> DeclaredDesign:
+    """The design that these jobs ask for. Raises ConfigError where they cannot be compared, or ask for several.
+
+    seeds_before: how many seeds were stored before it is declared.
+    """
     settings = {plan.config.design for plan in plans}
     if len(settings) > 1:
         raise ConfigError(f"design: the jobs of {store.study} ask for several; allowed: one for the whole study")
@@ -95,9 +100,8 @@ def _asked(store: RunStore, plans: Sequence[Plan]) -> DeclaredDesign:
         raise ConfigError(line)
     check_margin("design.margin", margin, metric)
     margin = margin or (1.0 if metric in RUN_LENGTHS else MARGIN)
-    stored = max(len(store.runs(plan.arm)) for plan in plans)
     asked = DeclaredDesign(
-        metric, design.baseline, margin, design.looks, design.spending, design.alpha, arms, stored, tune
+        metric, design.baseline, margin, design.looks, design.spending, design.alpha, arms, seeds_before, tune
     )
     refuse_too_few(asked)
     return asked
@@ -138,8 +142,16 @@ def describe_design(design: DeclaredDesign) -> list[str]:
     ]
     if able and able[0] != n_looks[0]:
         lines.append(f"Earlier looks than that with {able[0]} seeds may spend too little to decide a difference.")
+    if n_looks[-1] < FEWEST_EQUIVALENT:
+        lines.append(
+            f"No look can find an arm equivalent, since that takes {FEWEST_EQUIVALENT} seeds, of which none differs by "
+            "much; arms without a difference stay undecided."
+        )
     if design.seeds_before:
-        lines.append(f"{design.seeds_before} seeds of an arm were stored before this design was declared.")
+        lines.append(
+            f"{design.seeds_before} seeds were stored before this design was declared, and an answer may have been "
+            f"seen: they judge nothing{', but may choose' if design.tune else ''}; the looks have other seeds."
+        )
     return lines
 
 
@@ -153,10 +165,10 @@ def _describe_first_look(design: DeclaredDesign) -> list[str]:
     """Say what the first look of a tuned design does, and what later looks can cost."""
     keys = " and ".join(design.tune or {})
     settings = {(arm.setting, arm.block) for arm in design.arms}
-    fresh = design.looks[-1] - design.first_seed
+    fresh = design.tests.looks[-1]
     return [
-        f"The first look trains {design.looks[0]} seeds of each arm at {len(design.arms) // len(settings)} values of "
-        f"{keys}, {design.looks[0] * len(design.arms)} runs, and chooses one for each arm; its seeds judge nothing.",
+        f"The first look trains {design.first_seed} seeds of each arm at {len(design.arms) // len(settings)} values of "
+        f"{keys}, {design.first_seed * len(design.arms)} runs, and chooses one for each arm; its seeds judge nothing.",
         f"Later looks train the chosen values alone, with other seeds: {fresh * len(settings)} runs at most, if all "
         f"{len(settings)} arms need {fresh} seeds.",
     ]
@@ -185,7 +197,7 @@ def take_looks(plans: Sequence[Plan]) -> tuple[list[str], bool]:
 def _is_complete(progress: Progress, store: RunStore) -> bool:
     """Whether every arm has the seeds of the look that comes next."""
     return all(
-        {run.seed for run in store.runs(arm.arm)} >= set(range(progress.seeds(arm.arm))) for arm in progress.design.arms
+        {run.seed for run in store.runs(arm.arm)} >= set(progress.seeds(arm.arm)) for arm in progress.design.arms
     )
 
 
@@ -200,13 +212,13 @@ def _take_look(store: RunStore, progress: Progress) -> "tuple[Progress, dict[str
     if design.tune and not progress.looks:
         arms, _ = load_arms(store, of_first_look(design, lambda run: run.arm in declared))
         chosen = chosen_folders(first_look(store.study, arms, design))
-        looks = (Look(design.looks[0], {}, chosen),)
+        looks = (Look(design.ends[0], {}, chosen),)
         write_looks(store, design, looks)
         return Progress(design, looks), {}
     study = load_study(store, design.baseline, design.metric, design.margin, keep=lambda run: run.arm in declared)
     judged = judge_looks(study, design, progress.judging_looks + 1)
     decided = {arm: one.verdict for arm, one in judged.items() if not one.is_open and arm not in progress.decided}
-    looks = (*progress.looks, Look(design.looks[k], decided))
+    looks = (*progress.looks, Look(design.ends[k], decided))
     write_looks(store, design, looks)
     return Progress(design, looks), judged
 
@@ -222,7 +234,7 @@ def describe_look(progress: Progress, judged: "dict[str, LookedArm]", names: dic
     decided = [f"{names.get(arm, arm)} {verdict} ({_why(judged[arm])})" for arm, verdict in look.decided.items()]
     still = ", ".join(names.get(arm.arm, arm.arm) for arm in progress.open_arms)
     end = "undecided at the end" if progress.finished else "undecided yet"
-    fresh = "other " if design.tune else ""
+    fresh = "other " if design.first_seed else ""
     parts = [*decided, *([f"{still} {end}"] if still else [])]
     where = f"look {len(progress.looks)} of {len(design.looks)}{of}, {look.seeds - design.first_seed} {fresh}seeds"
     return f"{where}: {'; '.join(parts)}"

@@ -187,9 +187,12 @@ def _tests(study: Study) -> str:
 def _tests_of_looks(progress: Progress) -> str:
     design, taken = progress.design, len(progress.looks)
     function = {"obrien_fleming": "O'Brien and Fleming's", "pocock": "Pocock's"}[design.spending]
+    when = "before the first run"
+    if design.seeds_before:
+        when = f"when {design.seeds_before} seeds had been trained, none of which judges"
     return (
         f"Means have Student's 95 % interval. Seeds were added in {taken} of {len(design.looks)} looks, with "
-        f"{', '.join(map(str, design.looks))} seeds, which were declared before the first run; an arm that was decided "
+        f"{', '.join(map(str, design.looks))} seeds, which were declared {when}; an arm that was decided "
         f"got no more. The level of {design.alpha:g} was spent over the looks by a function like {function} boundaries "
         "[@lan1983]. At each look sign flips of the paired differences [@fisher1935; @dwass1957], the same flips at "
         "all looks, gave the distribution of their sum; p is the smallest level at which the looks so far would have "

@@ -238,7 +238,8 @@ def undeclared_looks_p(
 
     differences [n], in the order of their seeds. looks: how many of them each answer rested on, ascending; the last one
     is this answer's. p is the chance that any of these looks would have shown a p as small as the last one does, had
-    there been no difference; the level is the largest nominal one that any look reaches by chance with probability `ALPHA` at most.
+    there been no difference; the level is the largest nominal one that any look reaches by chance with probability
+    `ALPHA` at most.
     """
     tossed = toss_signs(differences, looks, resolution, paths, seed)
     smallest, last = np.ones(len(tossed.sums)), np.ones(len(tossed.sums))

@@ -10,6 +10,9 @@ With `tune`, the first look has every arm at every value, and chooses one value 
 train the arms that were chosen alone, and judge them by the seeds beyond the first look's, which had no part in
 choosing. So whatever the choice, each looks at fresh seeds of arms that are fixed by then, and the level is that of any
 design. The claim is one about the chosen values: should the first look miss the best one, more seeds cannot tell.
+
+Whoever declares a design where runs are stored may have seen an answer, and declared the design because of it. Those
+seeds judge nothing either: the looks have other ones, so that what they find does not depend on what was seen before.
 """
 
 import json
@@ -44,8 +47,7 @@ class DeclaredDesign:
 
     metric, margin, baseline: what `compare` asks, see `analysis.study.Study`. looks: seeds at each, ascending. arms:
     all that will be compared. tune: tuned key -> its values, the shared one first; of them the first look chooses.
-    seeds_before: the most seeds of any arm that were stored already: an answer may have
-    rested on them.
+    seeds_before: the seeds below this were stored already, of some arm: an answer may have rested on them.
     """
 
     metric: str
@@ -59,14 +61,25 @@ class DeclaredDesign:
     tune: Mapping[str, Sequence[float]] | None = None
 
     @property
+    def ends(self) -> tuple[int, ...]:
+        """Per look, the seed that its seeds end before: the looks, moved on beyond what was stored already."""
+        beyond = max(0, self.seeds_before - self.looks[0]) if self.tune else self.seeds_before
+        return tuple(n + beyond for n in self.looks)
+
+    @property
     def judging(self) -> tuple[int, ...]:
-        """The looks that judge, by the number of seeds that a judged arm has there: all but one that chooses."""
-        return self.looks[1:] if self.tune else self.looks
+        """The looks that judge, by where a judged arm's seeds end there: all but one that chooses."""
+        return self.ends[1:] if self.tune else self.ends
 
     @property
     def first_seed(self) -> int:
-        """The seeds from here on judge; those before chose."""
-        return self.looks[0] if self.tune else 0
+        """The seeds from here on judge; those before chose, or were stored already."""
+        return self.ends[0] if self.tune else self.seeds_before
+
+    @property
+    def trained_from(self) -> int:
+        """The first seed that is trained: one that judges, or one that chooses."""
+        return 0 if self.tune else self.first_seed
 
     @property
     def tests(self) -> Design:
@@ -94,7 +107,7 @@ class DeclaredDesign:
 
 @dataclass(frozen=True)
 class Look:
-    """A look that was taken: seeds of each arm that was open; arm -> verdict of those that it decided.
+    """A look that was taken: where the seeds of each open arm ended; arm -> verdict of those that it decided.
 
     chosen: the arms that it chose, each at one of the values that its bias setting was tried at.
     """
@@ -137,40 +150,50 @@ class Progress:
         """Whether there is nothing more to train: every arm is decided, or the last look was taken."""
         return len(self.looks) == len(self.design.looks) or not self.open_arms
 
-    def seeds(self, arm: str) -> int:
-        """The number of seeds that an arm is to have now: a baseline's is that of any open arm of its block."""
+    def seeds(self, arm: str) -> tuple[int, ...]:
+        """The seeds that an arm is to have now: a baseline's are those of any open arm of its block."""
         return self._seeds(arm, min(len(self.looks), len(self.design.looks) - 1))
 
-    def most_seeds(self, arm: str) -> int:
-        """The number of seeds that it gets if no more arms are decided before the last look."""
+    def most_seeds(self, arm: str) -> tuple[int, ...]:
+        """The seeds that it gets if no more arms are decided before the last look."""
         return self._seeds(arm, len(self.design.looks) - 1)
 
-    def seeds_seen(self, arm: str) -> int:
-        """The number of seeds that it had at the last look that it took part in; looks were taken."""
+    def seeds_seen(self, arm: str) -> tuple[int, ...]:
+        """The seeds that it had at the last look that it took part in; looks were taken."""
         return self._seeds(arm, len(self.looks) - 1)
 
-    def _seeds(self, arm: str, of_open: int) -> int:
-        """The seeds of an arm if an open one has those of the look with the index `of_open`."""
+    def _seeds(self, arm: str, of_open: int) -> tuple[int, ...]:
+        return tuple(range(self.design.trained_from, self._end(arm, of_open)))
+
+    def _end(self, arm: str, of_open: int) -> int:
+        """Where the seeds of an arm end if an open one has those of the look with the index `of_open`."""
         declared = next(one for one in self.design.arms if one.arm == arm)
         if declared not in self.candidates:
-            return self.design.looks[0]
+            return self.design.ends[0]
         compared = [declared]
         if declared.setting == self.design.baseline:
             compared = [one for one in self.design.arms_of(declared.block) if one in self.candidates] or compared
-        return self.design.looks[max(self.decided.get(one.arm, of_open) for one in compared)]
+        return self.design.ends[max(self.decided.get(one.arm, of_open) for one in compared)]
 
 
-def seeds_now(store: RunStore, arm: str, looks: tuple[int, ...]) -> tuple[int, ...]:
+def seeds_now(store: RunStore, arm: str, looks: tuple[int, ...], is_tuned: bool = False) -> tuple[int, ...]:
     """Return the seeds that an arm is to have now: those of the first look, before the design is declared.
 
     Raises ConfigError for an arm that the study did not declare.
     """
     progress = read_progress(store)
     if progress is None:
-        return tuple(range(looks[0]))
+        before = stored_end(store)
+        return tuple(range(max(before, looks[0])) if is_tuned else range(before, before + looks[0]))
     if arm not in {declared.arm for declared in progress.design.arms}:
         raise _undeclared(store, [arm], "without")
-    return tuple(range(progress.seeds(arm)))
+    return progress.seeds(arm)
+
+
+def stored_end(store: RunStore) -> int:
+    """The seeds from here on are stored of no arm, by the names of the runs' folders."""
+    names = (path.name.removeprefix("seed=") for arm in store.arm_names() for path in store.run_folders(arm))
+    return 1 + max((int(name) for name in names if name.isdecimal()), default=-1)
 
 
 def read_design(store: RunStore) -> DeclaredDesign | None:
@@ -242,7 +265,7 @@ def read_progress(store: RunStore) -> Progress | None:
         looks = tuple(
             Look(look["seeds"], dict(look["decided"]), tuple(look.get("chosen", ()))) for look in content["looks"]
         )
-        fits = content["design"] == design.digest and tuple(look.seeds for look in looks) == design.looks[: len(looks)]
+        fits = content["design"] == design.digest and tuple(look.seeds for look in looks) == design.ends[: len(looks)]
     except (TypeError, KeyError, ValueError) as error:
         raise _changed(store, LOOKS) from error
     if not fits:

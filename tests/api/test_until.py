@@ -35,7 +35,7 @@ def test_looks_are_taken_until_every_arm_is_decided(tmp_path: Path) -> None:
     assert progress is not None and progress.finished and progress.design.looks == (8, 12)
     assert any(line.startswith("look 1 of 2, 8 seeds: ") for line in study.notes)
     counts = {arm.arm: len(study.store.runs(arm.arm)) for arm in progress.design.arms}
-    assert counts == {arm.arm: progress.seeds(arm.arm) for arm in progress.design.arms}
+    assert counts == {arm.arm: len(progress.seeds(arm.arm)) for arm in progress.design.arms}
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")}
     again = call()
     assert again.headline == study.headline

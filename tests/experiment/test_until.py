@@ -49,15 +49,15 @@ def plans_of(overrides: Sequence[str]) -> list[Plan]:
 def test_seeds_follow_from_the_looks() -> None:
     """A decided arm keeps the seeds of its look; the baseline has as many as any open arm of its block."""
     progress = Progress(DESIGN)
-    assert [progress.seeds(arm.arm) for arm in ARMS] == [10, 10, 10]
+    assert [len(progress.seeds(arm.arm)) for arm in ARMS] == [10, 10, 10]
     progress = Progress(DESIGN, (Look(10, {"ones": "worse"}),))
-    assert [progress.seeds(arm.arm) for arm in ARMS] == [20, 10, 20]
+    assert [len(progress.seeds(arm.arm)) for arm in ARMS] == [20, 10, 20]
     assert not progress.finished
     progress = Progress(DESIGN, (Look(10, {"ones": "worse"}), Look(20, {"glorot_uniform": "better"})))
-    assert [progress.seeds(arm.arm) for arm in ARMS] == [20, 10, 20]
+    assert [len(progress.seeds(arm.arm)) for arm in ARMS] == [20, 10, 20]
     assert progress.finished
     looks = tuple(Look(n, {}) for n in DESIGN.looks)
-    assert [Progress(DESIGN, looks).seeds(arm.arm) for arm in ARMS] == [40, 40, 40]
+    assert [len(Progress(DESIGN, looks).seeds(arm.arm)) for arm in ARMS] == [40, 40, 40]
     assert Progress(DESIGN, looks).finished
 
 
@@ -65,7 +65,7 @@ def test_each_block_has_a_baseline_of_its_own() -> None:
     """A block whose arms are decided trains no more, whatever goes on in another one."""
     arms = tuple(DeclaredArm(f"{s}{b}", s, b) for b in ("", ",lr=1") for s in ("zeros", "ones"))
     progress = Progress(DeclaredDesign("m", "zeros", 1, (10, 20), "pocock", 0.05, arms), (Look(10, {"ones": "worse"}),))
-    assert [progress.seeds(arm.arm) for arm in arms] == [10, 10, 20, 20]
+    assert [len(progress.seeds(arm.arm)) for arm in arms] == [10, 10, 20, 20]
 
 
 def test_a_design_is_kept_and_any_change_of_it_is_named(tmp_path: Path) -> None:
@@ -140,8 +140,40 @@ def test_what_a_design_cannot_do_is_said() -> None:
     """Looks that may spend too little, and seeds that were there before."""
     late = DeclaredDesign("m", "zeros", 0.005, (10, 20, 40, 80, 160), "obrien_fleming", 0.05, ARMS, seeds_before=10)
     lines = " ".join(describe_design(late))
-    assert "Earlier looks than that with 40 seeds may spend too little" in lines and "10 seeds of an arm were" in lines
+    assert "Earlier looks than that with 40 seeds may spend too little" in lines
+    assert "10 seeds were stored before" in lines
     assert len(describe_design(DESIGN)) == 1
+    early = DeclaredDesign("m", "zeros", 0.005, (10, 20), "pocock", 0.05, ARMS)
+    assert "No look can find an arm equivalent, since that takes 29 seeds" in describe_design(early)[-1]
+
+
+@pytest.mark.parametrize("before", [0.2, 0.9])
+def test_seeds_stored_before_a_design_judge_nothing(tmp_path: Path, before: float) -> None:
+    """Whoever has seen an answer declares looks with other seeds: what they find does not depend on that answer."""
+    rng, store = np.random.default_rng(0), RunStore(tmp_path, "iris-linear")
+    sweep = [*SWEEP, f"results={tmp_path}", "design.looks=[10,20]", "design.spending=pocock"]
+    base = 0.9 + rng.normal(0, 0.02, 23)
+    names = [plan.arm for plan in plans_of(sweep)]
+    values = dict(zip(names, [base, base - 0.05 + rng.normal(0, 0.005, 23)], strict=True))
+    put_all(tmp_path, names[0], list(base[:3]), study=store.study)
+    put_all(tmp_path, names[1], [before] * 3, study=store.study)
+    plans = plans_of(sweep)
+    assert [list(plan.keys) for plan in plans] == [list(range(3, 13))] * 2
+    lines = declare_designs(plans, is_written=True)
+    assert "3 seeds were stored before this design was declared" in lines[-1] and "they judge nothing" in lines[-1]
+    assert declare_designs(plans, is_written=False) == []  # the same design again
+    with pytest.raises(ConfigError, match=r"^until: 3 seeds of iris-linear were stored before"):
+        compare_study(store, "")
+    for name in names:
+        put_all(tmp_path, name, list(values[name][:13]), study=store.study)
+    put_all(tmp_path, names[1], [before] * 3, study=store.study)
+    lines, goes_on = take_looks(plans)
+    assert not goes_on and re.fullmatch(r"look 1 of 2, 10 other seeds: ones worse \(p .*\)", lines[0])
+    (one,) = (comparison := compare_study(store, "")).compared
+    expected = np.mean((values[names[1]] - base)[3:13])
+    assert (one.verdict, one.pairs, one.difference) == ("worse", 10, pytest.approx(expected))
+    (said,) = [warning.sentence for warning in comparison.warnings if warning.kind == "looks"]
+    assert "declared when 3 seeds were stored, which judge nothing: before the first run of the others" in said
 
 
 def test_looks_decide_arms_for_good(tmp_path: Path) -> None:
@@ -213,7 +245,7 @@ def test_how_far_a_design_has_come_and_what_it_may_take_is_said(tmp_path: Path) 
     assert describe_progress(Progress(DESIGN)) == "0 of 3 looks taken, 0 of 2 arms decided; the next look has 10 seeds."
     ended = Progress(DESIGN, (Look(10, {"ones": "worse"}), Look(20, {"glorot_uniform": "better"})))
     assert describe_progress(ended) == "2 of 3 looks taken, 2 of 2 arms decided: there is nothing more to train."
-    assert [ended.seeds_seen(arm.arm) for arm in ARMS] == [20, 10, 20]
+    assert [len(ended.seeds_seen(arm.arm)) for arm in ARMS] == [20, 10, 20]
     overrides = [*SWEEP, f"results={tmp_path}", "design.looks=[6,12,30]"]
     plans = plans_of(overrides)
     assert most_to_train(plans, [6, 2]) == [30, 26]

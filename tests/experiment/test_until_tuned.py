@@ -48,11 +48,11 @@ def plans_of(*overrides: str) -> list[Plan]:
 def test_only_the_chosen_values_get_more_seeds() -> None:
     """All arms have the first look's; then the chosen ones have more, until they are decided."""
     progress = Progress(DESIGN)
-    assert [progress.seeds(arm.arm) for arm in ARMS] == [10, 10, 10, 10] and progress.judging_looks == 0
+    assert [len(progress.seeds(arm.arm)) for arm in ARMS] == [10, 10, 10, 10] and progress.judging_looks == 0
     progress = Progress(DESIGN, (Look(10, {}, CHOSEN),))
-    assert [progress.seeds(arm.arm) for arm in ARMS] == [20, 10, 10, 20] and not progress.finished
+    assert [len(progress.seeds(arm.arm)) for arm in ARMS] == [20, 10, 10, 20] and not progress.finished
     progress = Progress(DESIGN, (Look(10, {}, CHOSEN), Look(20, {CHOSEN[1]: "worse"})))
-    assert [progress.seeds(arm.arm) for arm in ARMS] == [20, 10, 10, 20] and progress.finished
+    assert [len(progress.seeds(arm.arm)) for arm in ARMS] == [20, 10, 10, 20] and progress.finished
     assert DESIGN.tests.looks == (10, 30) and replace(DESIGN, tune=None).tests.looks == (10, 20, 40)
 
 
