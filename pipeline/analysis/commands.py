@@ -1,6 +1,7 @@
 """The commands that train a study's arms, with each bias setting as `pipeline.config` takes it."""
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,12 +19,13 @@ LEFT_OUT = ("bias_initializer", "use_bias", "seeds", "results", "tracking")  # w
 
 
 def training_commands(
-    arms: Sequence[Arm], study: str, tune: Mapping[str, Sequence[float]] | None = None, new_study: str = ""
+    arms: Sequence[Arm], study: str, tune: Mapping[str, Sequence[float]] | None = None, new_study: str = "",
+    until: str = "",
 ) -> list[str]:  # fmt: skip
     """What trained the arms, one per block: the commands recorded, else what names tell; or the call in a program.
 
     Blocks of one `tune` have one command. tune: the values of another one, in its place. new_study: the name of
-    another study that is to declare them, where this one has a design.
+    another study that is to declare them, where this one has a design. until: what decides on the number of seeds.
     """
     commands = []
     for block in dict.fromkeys(arm.runs[0].block for arm in arms):
@@ -33,7 +35,8 @@ def training_commands(
         count = str(len(seeds)) if seeds == list(range(len(seeds))) else f"[{','.join(map(str, seeds))}]"
         program = next(filter(None, (arm.runs[0].machine.get("program") for arm in of_block)), "")
         if program:
-            asked = f"until={json.dumps('decided')}, study={json.dumps(new_study)}" if new_study else f"seeds={count}"
+            asked = f"until={json.dumps('decided')}, study={json.dumps(new_study or study)}"
+            asked = asked if new_study or until else f"seeds={count}"
             given = [arm.setting if arm.setting == "no_bias" else option_of(arm) for arm in of_block]
             values = f", tune={json.dumps(tuned)}" if (tuned := _values_tried(overrides_of(of_block), tune)) else ""
             commands.append(f"{program}(…, arms=[{', '.join(map(json.dumps, given))}]{values}, {asked})")
@@ -54,11 +57,27 @@ def training_commands(
             others.append("runtime.portable=true")
         biases = [_in_shell(f"bias_initializer={','.join(settings)}")] if settings else []
         use = ["use_bias=true,false" if settings else "use_bias=false"] if len(settings) < len(of_block) else []
-        counted = [] if any(word.startswith("until=decided") for word in others) else [f"seeds={count}"]
+        counted = [] if any(word.startswith("until=decided") for word in others) else [until or f"seeds={count}"]
         if new_study:
             others = [*(word for word in others if not word.startswith("study=")), f"study={shlex.quote(new_study)}"]
-        commands.append(" ".join([f"{command_text('train')} -m", *others, *biases, *use, *counted]))
+        commands.append(" ".join([f"{command_text('train', uv=True)} -m", *others, *biases, *use, *counted]))
     return list(dict.fromkeys(commands))
+
+
+def deciding_command(arms: Sequence[Arm], study: str, tune: Mapping[str, Sequence[float]] | None = None) -> str:
+    """The command that trains the arms of a study by declared looks; "" where one command cannot have all blocks."""
+    first, *more = training_commands(arms, study, tune, until="until=decided")
+    if not more:
+        return first
+    commands = [shlex.split(command) for command in (first, *more)]
+    if len({len(words) for words in commands}) > 1:
+        return ""
+    columns = [list(dict.fromkeys(column)) for column in zip(*commands, strict=True)]
+    is_grid = len(commands) == math.prod(map(len, columns))
+    if not is_grid or any(len({word.partition("=")[0] for word in column}) > 1 for column in columns):
+        return ""
+    values = [[word.partition("=")[2] for word in others] for _, *others in columns]
+    return " ".join(shlex.quote(",".join([of[0], *more])) for of, more in zip(columns, values, strict=True))
 
 
 def _tuned(others: Sequence[str], tune: Mapping[str, Sequence[float]] | None) -> list[str]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import pandas as pd
 
 from pipeline.analysis.ablation import ablation_over_seeds, dead_shares, load_ablation, load_dead_units
+from pipeline.analysis.advice import advice
 from pipeline.analysis.bias_dynamics import (
     Trajectories,
     arm_distances,
@@ -72,6 +74,11 @@ class Comparison:
         return [verdict for verdict in self.verdicts if verdict.compared]
 
     @property
+    def foremost(self) -> list[str]:
+        """The warnings without which the answer must not be read; every report has them at its top."""
+        return [warning.text for warning in self.warnings if warning.foremost]
+
+    @property
     def answer(self) -> list[str]:
         """The headline, what tuning changes, where the answer depends on the block, and the headlines of the blocks."""
         told = {block for answer in self.tunings for block in answer.blocks}
@@ -80,16 +87,25 @@ class Comparison:
         dependences = [one.sentence for one in self.block_dependences if one.shown or not self.tunings]
         return [first.sentence, *tuning, *dependences, *(h.sentence for h in others if h.block not in told)]
 
+    @cached_property
+    def advice(self) -> str:
+        """The command that a verdict or a warning advises, see `advice`; "" where none does."""
+        return advice(self.study, [*(one.sentence for one in self.compared), *(one.sentence for one in self.warnings)])
+
     @property
     def sentences(self) -> list[str]:
-        """The answer, the verdicts, what their p are corrected for, and the warnings.
+        """The answer, the verdicts, the command they advise, what their p are corrected for, and the warnings.
 
+        The foremost of these follow the headline.
         Of tuned arms, the verdicts at their best and at the shared value.
         """
         blocks = set(self.main_rows["block"])
         verdicts = [verdict.sentence for verdict in self.compared if verdict.block in blocks]
         corrected = [self.correction.sentence] if self.correction.sentence else []
-        return [*self.answer, *verdicts, *corrected, *(warning.text for warning in self.warnings)]
+        first, *others = self.answer
+        warnings = [warning.text for warning in self.warnings if not warning.foremost]
+        advised = [self.advice] if self.advice else []
+        return [first, *self.foremost, *others, *verdicts, *advised, *corrected, *warnings]
 
     @property
     def chosen(self) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from pipeline.store.runs import describe_unsealed
 from pipeline.store.studies import group_damaged
 
 NEGLIGIBLE = 1e-4  # difference of the inputs of a normalization that evaluation hardly shows
+FOREMOST = ("looked before", "other question than declared")  # kinds that say that the p of the answer are too small
 DIVERGED, DAMAGED, LACKS_METRIC = "diverged", "damaged", "lacks the metric"
 
 
@@ -34,6 +35,11 @@ class RunWarning:
     def text(self) -> str:
         """The sentence, marked if serious."""
         return f"Warning: {self.sentence}" if self.serious else self.sentence
+
+    @property
+    def foremost(self) -> bool:
+        """Whether no answer should be read without it."""
+        return self.kind in FOREMOST
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
 """Values at an end of the grid that arms are tuned over: a better one may lie beyond."""
 
+from collections.abc import Mapping
+
+from pipeline.analysis.arms import Arm
 from pipeline.analysis.commands import training_commands
 from pipeline.analysis.tuning import TunedArm, TunedFamily
-from pipeline.config.tuning import wider
+from pipeline.config.tuning import Values, wider
 
 
 def ends_chosen(family: TunedFamily, arm: TunedArm, key: str) -> tuple[bool, bool]:
@@ -10,6 +13,20 @@ def ends_chosen(family: TunedFamily, arm: TunedArm, key: str) -> tuple[bool, boo
     chosen = {point[family.keys.index(key)] for point in arm.chosen}
     grid = family.grid(key)
     return (grid[0] in chosen, grid[-1] in chosen) if len(grid) > 1 else (False, False)
+
+
+def listed_grids(family: TunedFamily, grids: Mapping[str, Values]) -> dict[str, Values]:
+    """The values of each key as `tune` lists them: the shared one first, then ascending."""
+    return {
+        key: tuple(sorted(grids[key], key=lambda value, one=one: (value != one, value)))
+        for key, one in zip(family.keys, family.shared, strict=True)
+    }
+
+
+def shared_arms(family: TunedFamily) -> list[Arm]:
+    """The arms at the shared value."""
+    index = family.points.index(family.shared)
+    return [arm.parts[index] for arm in family.arms]
 
 
 def edges(study: str, family: TunedFamily) -> list[str]:
@@ -26,10 +43,8 @@ def edges(study: str, family: TunedFamily) -> list[str]:
                 value = f"{grids[key][-end]:g}"
                 parts.append(f"{', '.join(arms)} chose the {name} {key}, {value}")
                 grids[key] = wider(key, grids[key], upwards=bool(end))
-        for i, other in enumerate(family.keys):  # the shared value first
-            grids[other] = tuple(sorted(grids[other], key=lambda value, one=family.shared[i]: (value != one, value)))
-        index = family.points.index(family.shared)
+        grids = listed_grids(family, grids)
         new_study = f"{study}-wider" if family.only_choose else ""  # what a design declared stays as it is
-        command = training_commands([arm.parts[index] for arm in family.arms], study, grids, new_study)[0]
-        sentences.append(f"{'; '.join(parts)}: a better one may lie beyond, which {command} tries.")
+        command = training_commands(shared_arms(family), study, grids, new_study)[0]
+        sentences.append(f"{'; '.join(parts)}; a better one may lie beyond, which this command tries: {command}")
     return sentences

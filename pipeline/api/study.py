@@ -107,8 +107,8 @@ class Study:
 
     @property
     def headline(self) -> str:
-        """The answer."""
-        return " ".join(self.comparison.answer)
+        """The answer, after the warnings without which it must not be read."""
+        return " ".join([*map(in_python, self.comparison.foremost), *self.comparison.answer])
 
     @cached_property
     def verdicts(self) -> Verdicts:
@@ -126,8 +126,9 @@ class Study:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be known about the runs, how the data were read, and whatever else `print(study)` says below."""
-        corrected = [self.comparison.correction.sentence] if self.comparison.correction.sentence else []
-        return (*corrected, *(in_python(warning.text) for warning in self.comparison.warnings), *self._notes)
+        advised, corrected = self.comparison.advice * self.is_kept, self.comparison.correction.sentence
+        warnings = [in_python(one.text) for one in self.comparison.warnings if not one.foremost]
+        return (*filter(None, (advised, corrected)), *warnings, *self._notes)
 
     def add_notes(self, lines: Sequence[str]) -> None:
         """Add to what is to be known."""

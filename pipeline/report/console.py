@@ -31,11 +31,12 @@ def print_comparison(comparison: "Comparison", uncorrected: bool = False) -> Non
     from pipeline.report.format import headings, narrow_cells, table_cells
 
     study = comparison.study
+    print_sentences(comparison.foremost)
     title = f"{study.name}: {study.metric} against {study.baseline}, margin {study.margin:g}"
     above = headings(study.alpha, uncorrected)
     rows = table_cells(plain_rows(comparison.main_rows), study.alpha, uncorrected)
     print_table(title, above, rows, narrow_cells(rows, above))
-    print_sentences(comparison.sentences)
+    print_sentences([text for text in comparison.sentences if text not in comparison.foremost])
 
 
 def print_ranking(ranking: "Ranking", comparisons: Sequence["Comparison"]) -> None:

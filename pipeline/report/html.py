@@ -36,6 +36,7 @@ from pipeline.report.settings import (
     first_config,
 )
 from pipeline.report.training import describe_training
+from pipeline.runtime.wrapping import split_command
 from pipeline.stats.intervals import ALPHA
 from pipeline.stats.power import fewest_seeds
 
@@ -118,6 +119,7 @@ def render_page(comparison: Comparison, figures: Mapping[str, dict[str, Any]], s
         main=_metric_sheet(study, study.metric, main) if main else None,
         others=_metric_sheet(study, study.metric, others) if others else None,
         shown=shown,
+        warnings=[warning for warning in comparison.warnings if not warning.foremost],
         metrics=metrics,
         dynamics=_sheet("What training did to the biases, means over seeds", comparison.dynamics, DYNAMICS),
         distances=_sheet("How far apart the biases of two arms are", comparison.distances, DISTANCES),
@@ -149,7 +151,7 @@ def _environment() -> Any:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"wrap": _wrap, "wrap_cell": wrap_cell}
+    environment.filters |= {"wrap": _wrap, "wrap_cell": wrap_cell, "wrap_command": _wrap_command}
     return environment
 
 
@@ -159,6 +161,14 @@ def _wrap(text: str) -> Any:
 
     html = re.sub(r"([,/:+](?![\s\d]|$)|=(?=\S)|\.(?=[a-z])|&gt;(?=\w))", r"\1<wbr>", str(escape(text)))
     return Markup(re.sub(r" (?=%)|(?<=\bp) (?=[=<&])|(?<=[=<]) (?=[\d.])|(?<=&lt;) (?=[\d.])", "\u00a0", html))
+
+
+def _wrap_command(text: str) -> Any:
+    """The same for a sentence that may end in a command, which is copied as it was written."""
+    from markupsafe import Markup, escape
+
+    said, command = split_command(text)
+    return Markup(f"{_wrap(said)}<code>{escape(command)}</code>" if command else _wrap(said))
 
 
 def wrap_cell(text: str) -> Any:

@@ -9,6 +9,7 @@ from pipeline.analysis.formatting import Row, number_format, plain_rows
 from pipeline.report.document import comparison_document
 from pipeline.report.format import headings, rows_by_metric, table_cells, with_role
 from pipeline.report.looks import OVERSTATED, looks_headings, looks_meanings, looks_rows
+from pipeline.runtime.wrapping import split_command
 from pipeline.stats.intervals import ALPHA
 
 NOTE = """± is the half width of Student's 95 % interval. Differences are paired by seed, since a seed starts every arm
@@ -20,8 +21,10 @@ p is that of the arm's last look alone."""
 
 def render_markdown(comparison: Comparison, figures: Iterable[str]) -> str:
     """Render answer.md. figures: names of the files in figures/, without their ending."""
-    study, (first, *others) = comparison.study, comparison.sentences
-    lines = [f"# {study.name}", "", first, "", *(f"- {sentence}" for sentence in others), ""]
+    study, foremost = comparison.study, comparison.foremost
+    first, *others = comparison.sentences
+    lines = [f"# {study.name}", "", *(line for text in foremost for line in (f"**{text}**", "")), first, ""]
+    lines += [*listed_sentences(text for text in others if text not in foremost), ""]
     lines += ["With interactive figures, the method and all settings: [report.html](report.html).", ""]
     tables = metric_table_lines(plain_rows(comparison.summary), study.alpha)
     lines += [*tables.pop(study.metric), ""]
@@ -31,6 +34,12 @@ def render_markdown(comparison: Comparison, figures: Iterable[str]) -> str:
     lines += [table_note(comparison.correction.declared), ""]
     lines += [f"![{name}](figures/{name}.svg)\n" for name in figures]
     return "\n".join(lines)
+
+
+def listed_sentences(sentences: Iterable[str]) -> list[str]:
+    """Sentences as the lines of a list; the command that one ends in is code, so that it can be copied."""
+    parts = map(split_command, sentences)
+    return [f"- {text}`{command}`" if command else f"- {text}" for text, command in parts]
 
 
 def table_note(declared: bool) -> str:

@@ -1,6 +1,7 @@
 """Sentences on a terminal, broken between words; what goes to a file or a pipe is a line each."""
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -8,7 +9,8 @@ from collections.abc import Sequence
 from typing import IO
 
 NARROWEST = 20
-COMMANDS = "To send"  # how lines begin that hold a command, which stays in one piece, to be copied
+SEND = "To send"  # how lines begin that hold a command, which stays in one piece, to be copied
+COMMAND = re.compile(r"(.*\S: )((?:uv run )?python -m pipeline\.\w+ .+|bias-\w+ .+|[\w.]+\(…, .+)", re.DOTALL)
 
 
 def columns_or(otherwise: int, descriptor: int | None = None) -> int:
@@ -24,14 +26,26 @@ def columns_or(otherwise: int, descriptor: int | None = None) -> int:
 
 
 def wrapped(sentence: str, width: int) -> str:
-    """The sentence in lines of this width, all but the first indented; in one piece for 0, or if it is a command."""
-    if not width or sentence.startswith(COMMANDS):
+    """The sentence in lines of this width, all but the first indented; in one piece for 0, or if it is a command.
+
+    A command that the sentence ends in has a line of its own, unbroken.
+    """
+    if not width or sentence.startswith(SEND):
         return sentence
+    text, command = split_command(sentence)
+    if command and len(sentence) > width:
+        return f"{wrapped(text.rstrip(), width)}\n{command}"
     margin = " " * (len(sentence) - len(sentence.lstrip()))
     return "\n".join(textwrap.wrap(
         sentence.strip(), max(NARROWEST, width), initial_indent=margin, subsequent_indent=f"{margin}  ",
         break_long_words=False, break_on_hyphens=False,
     ))  # fmt: skip
+
+
+def split_command(sentence: str) -> tuple[str, str]:
+    """A sentence without the command that it ends in, and that command; "" where it ends in none."""
+    found = COMMAND.fullmatch(sentence)
+    return (found[1], found[2]) if found else (sentence, "")
 
 
 def print_sentences(sentences: Sequence[str], stream: IO[str] | None = None) -> None:

@@ -18,7 +18,7 @@ def render_note(document: Mapping[str, Any], report: str, experiment_id: str, re
     """The headline, which alone is seen while the note is folded, links, the verdict's table, all sentences, and the
     other tables. results: the folder that `compare` finds the study in; None for one that is removed.
     """
-    from pipeline.report.markdown import looks_table, metric_table_lines, table_note
+    from pipeline.report.markdown import listed_sentences, looks_table, metric_table_lines, table_note
 
     headline, *sentences = document["sentences"]
     view = view_path(experiment_id)
@@ -31,7 +31,7 @@ def render_note(document: Mapping[str, Any], report: str, experiment_id: str, re
     for metric, (title, space, *lines) in metric_table_lines(document["tables"]["summary"], alpha).items():
         tables[metric] = "\n".join(["", title, space, *map(_spaced, lines)])
     verdict = tables.pop(document["metric"])
-    listed = [f"- {sentence}" for sentence in sentences]
+    listed = listed_sentences(sentences)
     looks = ["\n".join(["", *map(_spaced, looks_table(document)), ""])] if declared else []
     return _joined(
         [f"{headline}\n\n{links}", verdict, f"\n{table_note(declared)}\n", *listed, *looks, *tables.values()]

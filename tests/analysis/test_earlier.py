@@ -1,5 +1,6 @@
 """Answers that were looked at before seeds were added make later p stricter, and are named."""
 
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from factories import APART, EIGHT, put_all
 from pipeline.analysis.comparison import compare_study
 from pipeline.analysis.earlier import looks_at
 from pipeline.analysis.study import load_study
+from pipeline.report.console import print_comparison
+from pipeline.report.write import write_report
 from pipeline.store.answers import record_answer
 from pipeline.store.runs import RunStore
 
@@ -50,6 +53,39 @@ def test_the_reader_is_told_of_earlier_answers(tmp_path: Path) -> None:
     assert warning.serious and "looked at with 5, 6 and 8 seeds" in warning.sentence
     for looks in ([], [8]):
         assert not [one for one in compared(tmp_path / str(looks), looks).warnings if one.kind == "looked before"]
+
+
+def test_the_warning_stands_above_every_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the terminal, in answer.md and on the page, before the headline and the table; and once."""
+    comparison = compared(tmp_path / "results", [5, 6])
+    (warning,) = comparison.foremost
+    assert warning.startswith("Warning: the answer was looked at with 5, 6 and 8 seeds")
+    assert comparison.sentences[1] == warning and comparison.sentences.count(warning) == 1
+    monkeypatch.setenv("COLUMNS", "1000")
+    print_comparison(comparison)
+    out = capsys.readouterr().out
+    assert out.startswith(warning) and out.count(warning) == 1
+    write_report(comparison, tmp_path / "report", figures=False)
+    text, page = ((tmp_path / "report" / name).read_text() for name in ("answer.md", "report.html"))
+    assert text.index(warning) < text.index(comparison.answer[0]) and text.count(warning) == 1
+    begin = "Warning: the answer was looked at"
+    assert page.index(begin) < page.index("<h1>") and page.count(begin) == 1
+
+
+def test_the_advice_is_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """It names the study and its arms, is not broken on a narrow terminal, and a page has it as it is typed."""
+    comparison = compared(tmp_path / "results", [5, 6])
+    command = "uv run python -m pipeline.train -m study=s 'bias_initializer=zeros,ones' until=decided"
+    assert comparison.advice.endswith(f": {command}") and comparison.advice in comparison.sentences
+    monkeypatch.setenv("COLUMNS", "60")
+    print_comparison(comparison)
+    assert command in capsys.readouterr().out.splitlines()
+    write_report(comparison, tmp_path / "report", figures=False)
+    assert f"`{command}`" in (tmp_path / "report" / "answer.md").read_text()
+    assert f"<code>{command}</code>" in unescape((tmp_path / "report" / "report.html").read_text())
+    assert not compared(tmp_path / "once", []).advice
 
 
 def test_a_p_that_many_looks_would_show_by_chance_decides_nothing(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_too_few_seeds_are_said_to_be_too_few(tmp_path: Path) -> None:
     """With five seeds no difference can be significant, and the sentences say so."""
     put_all(tmp_path, "zeros", [*EIGHT[:5]])
     put_all(tmp_path, "ones", [*(EIGHT + APART)[:5]])
-    first, ones = sentences(tmp_path)
+    first, ones, _ = sentences(tmp_path)
     assert first == (
         "Undecided: 5 seeds are too few to call any choice better or worse than zeros in test_accuracy; it takes 6 or "
         "more."

@@ -124,7 +124,7 @@ def test_the_note_begins_with_the_verdict_and_names_no_file_that_mlflow_lacks(se
     document = json.loads((sent.folder / "reports" / "s" / "comparison.json").read_text())
     headline, *sentences = document["sentences"]
     note = sent.note()
-    assert note.splitlines()[0] == headline and all(f"- {sentence}" in note for sentence in sentences)
+    assert note.splitlines()[0] == headline and all(line in note for line in listed_sentences(sentences))
     assert (
         "**test_accuracy (primary)**" in note
         and "**test_loss (exploratory)**" in note
