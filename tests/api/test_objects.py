@@ -353,7 +353,7 @@ def test_the_notes_are_all_that_is_printed() -> None:
     """What is to be known about the runs, in the words of Python, then about the data, then what came later."""
     corrected = SimpleNamespace(sentence="p is corrected.")
     comparison: Any = SimpleNamespace(
-        warnings=[SimpleNamespace(text="data.missing=drop: a warning")], correction=corrected
+        warnings=[SimpleNamespace(text="data.missing=drop: a warning", foremost=False)], correction=corrected, advice=""
     )
     study = Study(comparison, SimpleNamespace(), {}, ["data: 3 rows"])  # pyright: ignore
     study.add_notes(["sent"])

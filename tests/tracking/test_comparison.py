@@ -20,6 +20,7 @@ from factories import put
 from pipeline import compare, sync
 from pipeline.config.schema import PROJECT, Tracking
 from pipeline.report.figures.theme import COLOURS
+from pipeline.report.markdown import listed_sentences
 from pipeline.store.folder_id import folder_id
 from pipeline.store.runs import RunStore
 from pipeline.tracking.client import client_class
