@@ -6,12 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from factories import change_meta
 
 from pipeline.api import Study, compare_initializers
 from pipeline.config.schema import Tracking
 from pipeline.tracking.client import open_client
 from pipeline.tracking.comparison import publish_comparison
-from tests.factories import change_meta
 
 pytestmark = pytest.mark.slow
 SETTINGS: dict[str, Any] = {"arms": ["zeros", "ones"], "seeds": 2, "epochs": 1, "progress": False, "ablation": False}
