@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 
 LONGEST = 300  # characters of a message
 _HEAD = 120  # of them before the ellipsis: the key and where the value begins; what is allowed stands at the end
+_STATEMENT = re.compile(r"\s*\n\[SQL: .*?\n\(Background on this error at: \S+?\)", re.DOTALL)  # of SQLAlchemy
 _ABSENT: Any = object()  # the default of `given`, since None is a value that a user can give
 
 
@@ -72,8 +73,13 @@ def closest(word: str, known: Sequence[str]) -> str:
 
 
 def one_line(message: object) -> str:
-    """The message as one printable line of at most `LONGEST` characters, cut in its middle."""
-    line = printable(re.sub(r"\s*[\r\n]\s*", " ", str(message).strip()))
+    """The message as one printable line of at most `LONGEST` characters, cut in its middle.
+
+    The statement and the parameters that SQLAlchemy adds to a database's reason are left out: they would be all that is
+    left of it.
+    """
+    reason = _STATEMENT.sub("", str(message).strip())
+    line = printable(re.sub(r"\s*[\r\n]\s*", " ", reason))
     return line if len(line) <= LONGEST else f"{line[:_HEAD]}…{line[_HEAD + 1 - LONGEST :]}"
 
 

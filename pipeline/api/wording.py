@@ -17,6 +17,7 @@ SENTENCES = (
     (r"^class_name: (?=\S+>)", "arms: "),
     (r"allowed: code=\[mine\.py\], the file that registers it", "allowed: the class itself, or an instance of it"),
     (r"^code: the initializer", "arms: the initializer"),
+    (r"; allowed: \{class_name:'[\w.]+>\w+'.*\}$", "; allowed: the class itself, or an instance of it"),
     (r"functions that a file of code=\[\.\.\.\] registers", "a layer of your own class"),
     (r"^bias_layers: all given, but no layer of (\S+) takes the choice: .*",
      "model: no layer leaves its bias open; allowed: one with a bias and without a bias_initializer of its own"),
@@ -30,7 +31,7 @@ SENTENCES = (
     (r"\btune=\{([\w.]+):(\[[^\]]*\])\}", r'tune={"\1": \2}'),
     (r"(?<![\w.])config\.(?=\w)", "optimizer.config."),
     (r"\btune=([\w.]+)", r'tune="\1"'),
-    (r"\b(of|but) arrays\b(?!-)", r"\1 data"),
+    (r"\b(of|but) (?:dataset )?arrays\b(?!-)", r"\1 data"),
 )  # fmt: skip
 VALUES = {"null": "None", "true": "True", "false": "False"}
 

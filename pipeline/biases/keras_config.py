@@ -126,7 +126,10 @@ def _sublayers(
     elif class_name in KNOWN_CLASSES:
         for attribute in ("cell", "layer"):
             if attribute in config:
-                yield attribute, config[attribute], child_group(group, attribute)
+                inner = config[attribute]
+                if isinstance(inner, list):  # of cells, in a model of YAML: Keras stacks them, and writes the stack
+                    inner = {"class_name": "StackedRNNCells", "config": {"cells": inner}}
+                yield attribute, inner, child_group(group, attribute)
 
 
 def _direction(config: dict[str, Any], side: str) -> Entry:

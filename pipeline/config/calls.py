@@ -86,6 +86,14 @@ def read_mapping(option: str) -> dict[str, Any]:
     return value
 
 
+def as_mapping(call: str) -> str:
+    """What a call is as named values: `{class_name:'mine>Focal',config:{gamma:3}}` of `mine>Focal(gamma=3)`."""
+    name, text = name_of_call(call), call.partition("(")[2].rpartition(")")[0]
+    arguments = [part.partition("=") for part in map(str.strip, text.split(",")) if part]
+    config = ",".join(f"{key}:{value}" if equals else f"<argument>:{key}" for key, equals, value in arguments)
+    return f"{{class_name:'{name}',config:{{{config}}}}}" if config else f"{{class_name:'{name}'}}"
+
+
 def arguments_of_call(option: str, known: Callable[[str], list[str]]) -> dict[str, Any]:
     """The arguments of a call, by name. known: the arguments that an option has. Raises ConfigError."""
     name, text = name_of_call(option), option.partition("(")[2].removesuffix(")")

@@ -22,7 +22,7 @@ def check_input(plan: Plan, dataset: Dataset) -> None:
         return
     if len(declared) != len(rows) or any(n not in (None, m) for n, m in zip(declared, rows, strict=True)):
         takes = f"model: {plan.config.model.name} takes rows of shape {declared}"
-        has = f"{plan.config.data.name} has rows of shape {rows}"
+        has = f"dataset {plan.config.data.name} has rows of shape {rows}"
         raise ConfigError(f"{takes}, but {has}; allowed: a model with keras.Input({rows}), or data of the other shape")
 
 
@@ -33,7 +33,8 @@ def check_output_layer(plan: Plan, model: Any, dataset: Dataset) -> None:
     if too_few or (dataset.task == "regression" and outputs != targets):
         target = f"has {targets} classes" if dataset.classes else "is a regression"
         target += f" of {targets} targets" if not dataset.classes and targets > 1 else ""
-        raise ConfigError(f"model: {name} has {outputs} outputs, but {plan.config.data.name} {target}; allowed: {OPEN}")
+        has = f"{outputs} {'output' if outputs == 1 else 'outputs'}"
+        raise ConfigError(f"model: {name} has {has}, but dataset {plan.config.data.name} {target}; allowed: {OPEN}")
     layer = output_layer(model)
     activation = _activation(layer)
     if activation is None:

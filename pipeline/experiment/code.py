@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.calls import as_mapping, is_call, name_of_call
 from pipeline.config.hints import OWN_FILE
 from pipeline.config.metrics import own_class_name, own_metrics
 from pipeline.config.schema import Config
@@ -55,6 +56,10 @@ def used_code(config: Config, layers: list[dict[str, Any]], files: Sequence[Code
 def _check_names(config: Config, layers: list[dict[str, Any]]) -> None:
     """Raise ConfigError for a name like `mine>Mine` that no file of code registers, with the nearest that one does."""
     training = config.training
+    several = training.metrics if isinstance(training.metrics, list) else [training.metrics]
+    for key, entry in [("training.loss", training.loss), *(("training.metrics", metric) for metric in several)]:
+        if is_call(entry):
+            raise ConfigError(key, entry, as_mapping(entry))
     metrics = [("training.metrics", "metrics", entry) for entry in own_metrics(training.metrics).values()]
     for key, group, entry in [("training.loss", "losses", training.loss), *metrics]:
         name, known = own_class_name(entry), [*user_names(group), *user_names("functions")]
@@ -67,6 +72,8 @@ def _check_names(config: Config, layers: list[dict[str, Any]]) -> None:
 def _named(value: Any, key: str) -> Iterator[tuple[str, str]]:
     """The keys and names like `mine>Mine` that nothing registers, at any depth."""
     if isinstance(value, str):
+        if is_call(value) and REGISTERED.fullmatch(name_of_call(value)):
+            raise ConfigError(key, value, as_mapping(value))
         if REGISTERED.fullmatch(value) and value not in user_names():
             yield key, value
     elif isinstance(value, (dict, list)):

@@ -40,7 +40,9 @@ def render_latex(comparison: Comparison, pdf: bool = False) -> str:
 def _table(comparison: Comparison, metric: str, of_metric: list[Row]) -> str:
     study = comparison.study
     alpha = study.alpha if metric == study.metric else ALPHA
+    corrected = comparison.correction.arms > 1
     above, rows = headings(alpha), table_cells(of_metric, alpha)
+    above = above if corrected else [heading.replace(" (Holm)", "") for heading in above]
     seeds = sorted({row[1] for row in rows}, key=len)
     same = len(seeds) == 1  # then the caption says it, and a column is saved
     kept = [i for i, heading in enumerate(above) if not (same and heading == "seeds")]
@@ -48,9 +50,10 @@ def _table(comparison: Comparison, metric: str, of_metric: list[Row]) -> str:
     caption = f"{explored}Bias initializers by {_spell(metric)}, compared with {_escape(study.baseline)}"
     caption += f" over {seeds[0]} seeds" * same + ". Means with Student's 95\\,\\% interval; paired differences with "
     if study.progress and metric == study.metric:
-        caption += "repeated intervals; $p$ from sign flips over all looks, with Holm's correction for the arms."
+        caption += "repeated intervals; $p$ from sign flips over all looks"
     else:
-        caption += "bootstrap intervals (BCa); $p$ from sign flips, with Holm's correction for the arms."
+        caption += "bootstrap intervals (BCa); $p$ from sign flips"
+    caption += ", with Holm's correction for the arms." if corrected else "."
     if metric == study.metric:
         caption += f" Equivalence margin {study.margin:g}. {_escape(comparison.correction.sentence)}".rstrip()
     else:

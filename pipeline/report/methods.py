@@ -87,7 +87,7 @@ def render_methods(comparison: Comparison) -> str:
         f"{ended}. For one seed {alike} shared the initial kernels, the split, the order of rows and dropout; only the "
         f"biases differed [@bouthillier2021].{gaps}",
         *filter(None, [_model_and_loss(comparison, facts)]),
-        f"Arms were compared with {study.baseline} by {study.metric}. {_tests(study)} Equivalence takes "
+        f"Arms were compared with {study.baseline} by {study.metric}. {_tests(comparison)} Equivalence takes "
         f"{FEWEST_EQUIVALENT} seeds or more, none of which differs by more than {FAILURE} margins, so that rare "
         "failures are excluded. Effect sizes are means of the paired differences over their standard deviation "
         f"[@cohen1988]. {_explored(study)}".rstrip(),
@@ -129,19 +129,30 @@ def _model_and_loss(comparison: Comparison, facts: Mapping[str, str]) -> str:
     arms = comparison.study.arms
     configs = [arm.runs[0].meta["config"] for arm in arms]
     names = either(config.get("model", {}).get("name") for config in configs)
-    size = "" if facts["parameters"] == NOT_RECORDED else f", with {facts['parameters']} parameters"
+    size = facts["parameters"] != NOT_RECORDED
     tasks = [_is_regression(arm.runs[0].meta["metrics"]) for arm in arms]
     losses = either(
         _loss(config.get("training", {}).get("loss"), regression)
         for config, regression in zip(configs, tasks, strict=True)
     )
     weights = either(
-        "by class" if isinstance(weight, list | dict) else weight
-        for config in configs if (weight := config.get("training", {}).get("class_weight"))
-    )  # fmt: skip
-    model = f"The model was {names}{size}" if names else ""
+        _weights(weight) for config in configs if (weight := config.get("training", {}).get("class_weight"))
+    )
+    programs = any(run.machine.get("program") for arm in arms for run in arm.runs[:1])
+    called = f"{'given from Python and ' * programs}called {names}"
+    model = f"The model, {called}, had {facts['parameters']} parameters" if size else f"The model was {called}"
+    model = model if names else ""
     weighted = f", with class weights ({weights})" if weights else ""
     return " ".join(f"{part}." for part in (model, losses and f"The loss was {losses}{weighted}") if part)
+
+
+def _weights(setting: Any) -> str:
+    """Class weights as they were given: by label, by number, in the order of the classes, or by a rule."""
+    if isinstance(setting, Mapping):
+        return ", ".join(f"{name}: {weight:g}" for name, weight in setting.items())
+    if isinstance(setting, list):
+        return f"{', '.join(f'{weight:g}' for weight in setting)}, in the order of the classes"
+    return "balanced: inversely proportional to a class's rows" if setting == "balanced" else str(setting)
 
 
 def _loss(loss: Any, is_regression: bool) -> str | None:
@@ -170,21 +181,28 @@ def _coded(columns: Sequence[str]) -> str:
     return f"Columns of categories were coded as {of_each}: {', '.join(shown)}{more}."
 
 
-def _tests(study: Study) -> str:
+def _tests(comparison: Comparison) -> str:
     """Intervals and tests of the verdict's metric: of one look, or of a declared design."""
+    study, several = comparison.study, comparison.correction.arms > 1
     if study.progress is not None:
-        return _tests_of_looks(study.progress)
+        return _tests_of_looks(study.progress, several)
+    corrected = "corrected by Holm's method [@holm1979] for the arms that were compared with one baseline, "
+    corrected = f"{corrected}not across metrics" if several else "for one comparison, not corrected across metrics"
     return (
         "Means have Student's 95 % interval; the mean paired difference has a BCa bootstrap interval [@efron1987] from "
         "the distribution over all resamples, expanded for few seeds [@hesterberg2015] and nowhere narrower than "
-        "Student's. p is two-sided, from sign flips of the paired differences [@fisher1935; @good2005], corrected by "
-        "Holm's method [@holm1979] for the arms that were compared with one baseline, not across metrics; the level is "
-        f"{ALPHA:g}. Two one-sided t tests [@lakens2017], with the same correction, tested equivalence within a margin "
-        f"of {study.margin:g}."
+        "Student's. p is two-sided, from sign flips of the paired differences [@fisher1935; @good2005], "
+        f"{corrected}; the level is {ALPHA:g}. Two one-sided t tests [@lakens2017]"
+        f"{', with the same correction,' * several} tested equivalence within a margin of {study.margin:g}."
     )
 
 
-def _tests_of_looks(progress: Progress) -> str:
+def _tests_of_looks(progress: Progress, several: bool) -> str:
+    """several: whether more than one arm was compared with one baseline."""
+    corrected = (
+        "corrected by Holm's method [@holm1979; @maurer2013] for the arms that were compared with one baseline, "
+    )
+    corrected = f"{corrected}not across metrics" if several else "for one comparison, not corrected across metrics"
     design, taken = progress.design, len(progress.looks)
     function = {"obrien_fleming": "O'Brien and Fleming's", "pocock": "Pocock's"}[design.spending]
     when = "before the first run"
@@ -196,8 +214,7 @@ def _tests_of_looks(progress: Progress) -> str:
         f"got no more. The level of {design.alpha:g} was spent over the looks by a function like {function} boundaries "
         "[@lan1983]. At each look sign flips of the paired differences [@fisher1935; @dwass1957], the same flips at "
         "all looks, gave the distribution of their sum; p is the smallest level at which the looks so far would have "
-        "ended the comparison [@liu2008], corrected by Holm's method [@holm1979; @maurer2013] for the arms that were "
-        f"compared with one baseline, not across metrics. Differences have repeated {100 * (1 - design.alpha):g} % "
+        f"ended the comparison [@liu2008], {corrected}. Differences have repeated {100 * (1 - design.alpha):g} % "
         "intervals, which hold at every look [@jennison1989], and two one-sided tests of the same design [@lakens2017] "
         f"tested equivalence within a margin of {design.margin:g}. Ending early overstates a difference; an estimate "
         "without that bias stands beside it [@whitehead1986]."

@@ -8,6 +8,7 @@ import numpy as np
 from pipeline.errors import ConfigError, is_number
 
 KEY = "training.class_weight"
+WEIGHT = "a number from 0 to 3e38"
 
 
 def listed_weights(setting: Any, classes: Sequence[str]) -> Any:
@@ -27,9 +28,22 @@ def listed_weights(setting: Any, classes: Sequence[str]) -> Any:
         if _spelling(name) not in names:
             reason = "which is no class"
             raise ConfigError(KEY, name, f"{', '.join(classes)}; or all numbers from 0 to {numbers[-1]}", reason=reason)
-        if not is_number(weight) or weight < 0:
-            raise ConfigError(f"{KEY}.{name}", weight, "a number from 0 up")
-    return [given.get(name, 1) for name in names]
+        if not is_weight(weight):
+            raise ConfigError(f"{KEY}.{name}", weight, WEIGHT)
+    listed = [given.get(name, 1) for name in names]
+    check_some_count(listed, dict(setting))
+    return listed
+
+
+def is_weight(value: Any) -> bool:
+    """Whether a value is a weight that is finite in the precision of the training."""
+    return is_number(value) and 0 <= value <= float(np.finfo(np.float32).max)
+
+
+def check_some_count(weights: Sequence[float], given: Any) -> None:
+    """Raise ConfigError where no class counts, in the precision of the training; then nothing would be learned."""
+    if not np.any(np.asarray(weights, np.float32)):
+        raise ConfigError(KEY, given, "a weight above 0 for one class or more", reason="so that no row counts")
 
 
 def class_weights(setting: Any, y_train: np.ndarray, classes: Sequence[str]) -> np.ndarray:

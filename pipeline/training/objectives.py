@@ -26,6 +26,7 @@ from pipeline.config.schema import Training
 from pipeline.config.stopping import check_monitor
 from pipeline.data.dataset import Dataset
 from pipeline.errors import ConfigError, closest, is_number, require
+from pipeline.training.class_weights import check_some_count, is_weight
 from pipeline.training.metrics import Sums, stacked_metric
 from pipeline.training.own import check_own, own_loss, own_metric
 
@@ -59,8 +60,10 @@ def check_objective(training: Training, task: str, n_classes: int) -> None:
     weights = training.class_weight
     if weights is not None:
         require(task != "regression", "training.class_weight", weights, "null, since a regression has no classes")
-        numbers = isinstance(weights, list) and all(is_number(w) and w >= 0 for w in weights)
-        fits = weights == "balanced" or (numbers and len(weights) == n_classes and any(weights))
+        numbers = isinstance(weights, list) and len(weights) == n_classes and all(map(is_weight, weights))
+        if numbers:
+            check_some_count(weights, weights)
+        fits = weights == "balanced" or numbers
         allowed = f"null, balanced, a list of {n_classes} weights, or {{class: weight, ...}}"
         require(fits, "training.class_weight", weights, allowed)
 

@@ -41,7 +41,9 @@ def test_the_study_is_called_by_the_file(saved):
 def test_an_input_of_another_shape_is_refused_with_both(saved, shape):
     """Whatever its number of axes."""
     plan = plan_job(compose_config("data=iris", *saved(dense(3, activation="softmax"), shape=shape)))
-    with pytest.raises(ConfigError, match=r"takes rows of shape \(.*but iris has rows of shape \(4,\); allowed: "):
+    with pytest.raises(
+        ConfigError, match=r"takes rows of shape \(.*but dataset iris has rows of shape \(4,\); allowed: "
+    ):
         check_input(plan, load_dataset(plan.config.data))
 
 
@@ -55,12 +57,12 @@ def test_an_input_of_the_same_shape_fits(saved):
 @pytest.mark.parametrize(
     ("data", "layer", "words"),
     [
-        ("iris", dense(2, activation="softmax"), "mine.* has 2 outputs, but iris has 3 classes"),
+        ("iris", dense(2, activation="softmax"), "mine.* has 2 outputs, but dataset iris has 3 classes"),
         ("iris", dense(3), "output layer dense has activation linear, whose outputs are no probabilities.*: softmax"),
         ("iris", dense(3, activation="sigmoid"), "has activation sigmoid, .*; allowed: softmax"),
         ("breast_cancer", dense(1, activation="softmax"), "of one unit, which is 1 for every row; allowed: sigmoid"),
         ("diabetes", dense(1, activation="relu"), "cannot reach every target of diabetes.*: linear, or data.stand"),
-        ("diabetes", dense(2), "has 2 outputs, but diabetes is a regression"),
+        ("diabetes", dense(2), "has 2 outputs, but dataset diabetes is a regression"),
     ],
 )
 def test_an_output_layer_that_does_not_fit_the_task_is_refused(saved, data, layer, words):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from factories import change_config, compose_config
 
+from pipeline.config.calls import quote_calls
 from pipeline.errors import ConfigError
 from pipeline.experiment.code import used_code
 from pipeline.experiment.plan import plan_job
@@ -55,6 +56,26 @@ def test_a_class_that_nothing_registers_is_refused_at_planning(key: str, setting
     assert line.startswith(f"{key}: mine>Focal ") and line.endswith(
         "allowed: code=[mine.py], the file that registers it"
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "setting", "call", "form"),
+    [
+        ("training.loss", "training.loss=mine>Focal(gamma=3)", "mine>Focal(gamma=3)", "'mine>Focal',config:{gamma:3}"),
+        ("training.loss", "training.loss=Huber(delta=2)", "Huber(delta=2)", "'Huber',config:{delta:2}"),
+        ("training.metrics", "training.metrics=[mine>F(3)]", "mine>F(3)", "'mine>F',config:{<argument>:3}"),
+        ("model.layers.0.config.activation",
+         "model.layers=[{class_name: Dense, config: {units: 3, activation: 'mine>F()'}}]", "mine>F()", "'mine>F'"),
+    ],
+)  # fmt: skip
+def test_a_call_where_only_named_values_are_read_is_refused_with_these(
+    key: str, setting: str, call: str, form: str
+) -> None:
+    """Initializers alone are given as calls."""
+    overrides = ["data=iris", *(["model=linear"] if key.startswith("training") else [])]
+    with pytest.raises(ConfigError) as refusal:
+        plan_job(compose_config(*overrides, quote_calls(setting)))
+    assert str(refusal.value) == f"{key}: {call} given; allowed: {{class_name:{form}}}"
 
 
 def test_an_equation_is_no_class() -> None:

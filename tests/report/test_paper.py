@@ -120,8 +120,30 @@ def test_the_methods_cite_what_the_list_has(comparison: Comparison) -> None:
     """Every source that the text names is an entry of references.bib."""
     text, entries = render_methods(comparison), re.findall(r"^@\w+{(\w+),", render_references(), re.MULTILINE)
     assert set(re.findall(r"@(\w+)", text)) <= set(entries) == set(REFERENCES)
-    assert "not across metrics" in text and "3 ways to initialize" in text
+    assert "not corrected across metrics" in text and "3 ways to initialize" in text
     assert "Over several blocks" not in text and "standardized" not in text
+
+
+def test_one_comparison_is_not_said_to_be_corrected(comparison: Comparison, tmp_path: Path) -> None:
+    """With one arm beside the baseline no text for a paper names Holm; with two in one family both do."""
+    for name, values in (("zeros", EIGHT), ("ones", EIGHT + APART)):
+        put_all(tmp_path / "two", name, [*values])
+    comparison = compare_study(RunStore(tmp_path / "two", "s"), "zeros")
+    assert "for one comparison, not corrected across metrics" in render_methods(comparison)
+    assert "Holm" not in render_methods(comparison) + render_latex(comparison)
+    put_all(tmp_path / "two", "he_normal", [*(EIGHT - APART)])
+    comparison = compare_study(RunStore(tmp_path / "two", "s"), "zeros")
+    assert "corrected by Holm's method [@holm1979] for the arms" in render_methods(comparison)
+    assert "with Holm's correction for the arms." in render_latex(comparison) and "(Holm)" in render_latex(comparison)
+
+
+def test_a_model_from_python_is_said_to_be_one(comparison: Comparison) -> None:
+    """Its name alone, such as `sequential`, would read as a property."""
+    for arm in comparison.study.arms:
+        for run in arm.runs:
+            (run.path / "machine.json").write_text(json.dumps({"program": "compare_initializers"}))
+    name = comparison.study.arms[0].runs[0].meta["config"]["model"]["name"]
+    assert f"The model was given from Python and called {name}." in render_methods(comparison)
 
 
 def test_the_methods_say_what_is_pooled_standardized_and_stopped_by(of_blocks: Comparison) -> None:
@@ -141,8 +163,9 @@ def test_the_methods_say_what_is_pooled_standardized_and_stopped_by(of_blocks: C
         ({"loss": "auto"}, {}, "The loss was the cross-entropy."),
         ({"loss": "auto"}, {"test_mae": 1.0}, "The loss was the mean squared error."),
         ({"loss": {"class_name": "Huber", "config": {"delta": 0.5}}}, {}, "The loss was Huber(delta=0.5)."),
-        ({"loss": "mine>Mine", "class_weight": {"0": 2}}, {}, "The loss was mine>Mine, with class weights (by class)."),
-        ({"loss": "auto", "class_weight": "balanced"}, {}, "the cross-entropy, with class weights (balanced)."),
+        ({"loss": "mine>Mine", "class_weight": {"0": 2}}, {}, "The loss was mine>Mine, with class weights (0: 2)."),
+        ({"loss": "auto", "class_weight": "balanced"}, {}, "the cross-entropy, with class weights (balanced: inv"),
+        ({"loss": "auto", "class_weight": [1, 0.5]}, {}, "class weights (1, 0.5, in the order of the classes)."),
     ],
 )
 def test_the_methods_name_model_loss_coding_and_commit(
@@ -164,7 +187,7 @@ def test_the_methods_name_model_loss_coding_and_commit(
         (run.path / "machine.json").write_text(json.dumps({"git_commit": "abc123"}))
     text = render_methods(comparison)
     name = runs[0].meta["config"]["model"]["name"]
-    assert f"The model was {name}, with 2,410 parameters. " in text and loss in text
+    assert f"The model, called {name}, had 2,410 parameters. " in text and loss in text
     assert "for each of its values, as many as in brackets: city (2), b (2)." in text
     assert "Code: commit abc123." in text
 

@@ -40,8 +40,14 @@ def test_a_mapping_is_a_list(setting, classes, listed):
             "training.class_weight: maybe given, which is no class; allowed: no, yes; or all numbers",
         ),
         ({"1": 2}, "training.class_weight: 1 given, which is no class; allowed: no, yes; or all numbers from 0 to 1"),
-        ({"no": -1}, "training.class_weight.no: -1 given; allowed: a number from 0 up"),
-        ({"no": "much"}, "training.class_weight.no: much given; allowed: a number from 0 up"),
+        ({"no": -1}, "training.class_weight.no: -1 given; allowed: a number from 0 to 3e38"),
+        ({"no": "much"}, "training.class_weight.no: much given; allowed: a number from 0 to 3e38"),
+        ({"no": 1e40}, "training.class_weight.no: 1e+40 given; allowed: a number from 0 to 3e38"),
+        (
+            {"no": 0, "yes": 0},
+            "training.class_weight: {'no': 0, 'yes': 0} given, so that no row counts; allowed: a weight above 0",
+        ),
+        ({"0": 0, "1": 1e-50}, "training.class_weight: {'0': 0, '1': 1e-50} given, so that no row counts; allowed: "),
         ({"1": 1, "1.0": 2}, "training.class_weight: {'1': 1, '1.0': 2} given; allowed: each class once: no, yes"),
     ],
 )

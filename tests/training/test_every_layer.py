@@ -1,14 +1,19 @@
 """Every public layer of Keras in a live model is the layer that YAML makes: the same weights, outputs and sweeps."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from factories import change_config, compose_config
+from factories import change_config, compose_config, made_meta, settings
 from layer_forms import live, spelled
 
+from pipeline.analysis.arms import Arm
+from pipeline.biases.extraction import find_biases
 from pipeline.config.keras_signatures import class_names
 from pipeline.models.build import build_model
 from pipeline.models.live import architecture_of_model
 from pipeline.models.spec import CODE_BEARING, REFUSED, complete_layers
+from pipeline.store.runs import Run
 
 IMAGE, STEPS, CUBE, FLAT = (8, 8, 1), (8, 8), (4, 4, 4, 1), (64,)
 CONV, CELL = {"filters": 2, "kernel_size": 2}, {"units": 2}
@@ -31,6 +36,9 @@ CASES = {
     **dict.fromkeys(("SimpleRNN", "LSTM", "GRU"), (STEPS, CELL)),
     "Bidirectional": (STEPS, {"layer": ("LSTM", CELL)}), "TimeDistributed": (STEPS, {"layer": ("Dense", CELL)}),
     "RNN": (STEPS, {"cell": [("LSTMCell", CELL), ("GRUCell", CELL)]}),
+    "Bidirectional of stacked cells": (STEPS, {"layer": ("RNN", {"cell": [("LSTMCell", CELL), ("LSTMCell", CELL)]})}),
+    "TimeDistributed of stacked cells":
+        ((2, 4, 8), {"layer": ("RNN", {"cell": [("GRUCell", CELL), ("GRUCell", CELL)]})}),
     "Dense": (FLAT, {"units": 3, "activation": "relu", "kernel_initializer": "he_normal"}),
     "EinsumDense": (FLAT, {"equation": "ab,bc->ac", "output_shape": 3, "bias_axes": "c"}),
     "Embedding": (FLAT, {"input_dim": 9, "output_dim": 2}),
@@ -69,10 +77,11 @@ def test_every_public_layer_is_tried_or_has_a_reason():
 @pytest.mark.filterwarnings("ignore:Layer .* does not support masking")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_live_layer_is_the_layer_of_yaml(name):
-    """Weights bit for bit, outputs and losses of a training step, whether the bias is zeros, glorot or absent."""
+    """Weights bit for bit, gates, outputs and losses of a training step, whether the bias is zeros, glorot or absent."""
     import keras
 
     shape, arguments = CASES.get(name, (FLAT, {}))
+    name = name.partition(" ")[0]
     model = keras.Sequential([keras.Input(shape), live((name, arguments)), keras.layers.Flatten()])
     model.add(keras.layers.Dense(3, activation="softmax", name="output"))
     output = ("Dense", {"units": 3, "activation": "softmax", "name": "output"})
@@ -86,5 +95,8 @@ def test_a_live_layer_is_the_layer_of_yaml(name):
         for a, b in zip(one.variables, other.variables, strict=True):
             assert "seed_generator" in a.path or a.path == b.path  # Keras counts generators within a program
             np.testing.assert_array_equal(np.asarray(a.value), np.asarray(b.value))
+        meta = made_meta("zeros", 0, config=settings(model={"layers": complete_layers(typed)}))
+        gates = {bias.path: bias.gates for bias in find_biases(one) if bias.gates}
+        assert Arm("zeros", "zeros", (Run(Path(), meta),)).gates == gates
         for training in (False, True):
             np.testing.assert_array_equal(*(np.asarray(m(rows, training=training)) for m in (one, other)))
