@@ -77,7 +77,7 @@ def test_every_public_layer_is_tried_or_has_a_reason():
 @pytest.mark.filterwarnings("ignore:Layer .* does not support masking")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_live_layer_is_the_layer_of_yaml(name):
-    """Weights bit for bit, gates, outputs and losses of a training step, whether the bias is zeros, glorot or absent."""
+    """Weights bit for bit, gates, outputs and training outputs, whether the bias is zeros, glorot or absent."""
     import keras
 
     shape, arguments = CASES.get(name, (FLAT, {}))
