@@ -108,6 +108,11 @@ class Comparison:
         return [first, *self.foremost, *others, *verdicts, *advised, *corrected, *warnings]
 
     @property
+    def ended_early(self) -> list[str]:
+        """The arms that a difference has ended before the last look of a design, so that it overstates them."""
+        return [verdict.arm for verdict in self.compared if verdict.difference_unbiased is not None]
+
+    @property
     def chosen(self) -> pd.DataFrame:
         """The rows of `summary` by the metric of the verdict."""
         return self.summary.loc[self.summary["metric"] == self.study.metric]

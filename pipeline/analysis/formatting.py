@@ -81,10 +81,14 @@ def unsigned_zero(text: str) -> str:
     return text if float(text) else text.lstrip("+-")
 
 
-def p_value(p: float, equals: str = "", alpha: float = ALPHA) -> str:
-    """Write p with two significant digits, never as 0, and never as the level alpha unless it is at the level."""
+def p_value(p: float, equals: str = "", alpha: float = ALPHA, is_bound: bool = False) -> str:
+    """Write p with two significant digits, never as 0, and never as the level alpha unless it is at the level.
+
+    is_bound: whether p is known as an upper bound alone, as that of a design is.
+    """
     if p < 0.001:
         return "< 0.001"
+    equals = "≤ " if is_bound and p < 1 else equals
     short = f"{p:.2g}"
     return equals + (short if float(short) != alpha else f"{p:.4f}")
 

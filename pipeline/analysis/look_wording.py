@@ -31,12 +31,12 @@ def _evidence(verdict: Verdict, number: Number, alpha: float) -> str:
     p = (verdict.p_equivalent if equivalent else verdict.p_holm) or 0.0
     tests = "two one-sided tests " * equivalent
     arms = f" and {verdict.family} arms" * ((verdict.family or 1) > 1)
-    chance = f"{tests}p {p_value(p, '= ', alpha)} over all looks{arms}"
+    chance = f"{tests}p {p_value(p, '= ', alpha, is_bound=True)} over all looks{arms}"
     return f"{number(verdict.difference, '+')} {verdict.metric}, {interval}, {chance}"
 
 
 def _unbiased(verdict: Verdict, number: Number) -> str:
-    """What the difference is without what ending early adds, where a difference has ended the arm."""
+    """What the difference is without what ending early adds, where one has ended the arm before the last look."""
     if verdict.difference_unbiased is None:
         return ""
     unbiased = number(verdict.difference_unbiased, "+")

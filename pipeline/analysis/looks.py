@@ -29,7 +29,7 @@ class LookedArm:
     of that look; counts: how many of them each look had; resolution: rounding error of a difference. result: what the
     design says of them; p and p_equivalent after Holm's correction: p_holm, p_equivalent_holm. low, high: the repeated
     interval of the mean difference. unbiased: that mean without what ending early adds, see
-    `stats.sequential.unbiased_mean`; nan where none has ended it.
+    `stats.sequential.unbiased_mean`; nan where no difference has ended it before the last look.
     """
 
     arm: str
@@ -86,7 +86,7 @@ def _judge_family(
         if looked.seeds:
             ends = repeated_interval(looked.differences, looked.counts, design.tests, looked.resolution)
             looked.low, looked.high = ends
-        if looked.verdict in ("better", "worse"):
+        if looked.verdict in ("better", "worse") and looked.look < len(design.judging) - 1:
             looked.unbiased = unbiased_mean(looked.differences, design.tests, design.alpha / len(arms))
     return arms
 

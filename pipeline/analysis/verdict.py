@@ -35,8 +35,9 @@ class Verdict:
     which is identical too, see `pairing.construction`. alpha: the level of p: that of the design, or `ALPHA`.
     looks: the numbers of pairs that answers rested on, this one last, where p and the interval account for them;
     p_uncorrected: as if this were the only arm and look. Of a declared design: look: the last that the arm took part
-    in, from 1; p, p_holm and p_equivalent hold at every look, the interval is the repeated one; p_stagewise: among
-    the studies that had not ended at an earlier look; difference_unbiased: without what ending early adds.
+    in, from 1; p, p_holm and p_equivalent hold at every look, the interval is the repeated one; p_stagewise: how
+    often chance ends a study at an earlier look or shows as much at this one; difference_unbiased: without what ending
+    early adds, of arms that a difference has ended before the last look.
     sentence: all of this in words.
     """
 

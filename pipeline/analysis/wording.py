@@ -85,6 +85,8 @@ def _decide(family: list[Verdict]) -> tuple[str, str]:
         decision, answer = "keep", f"Keep {base}: no other choice is clearly better by more than {margin:g} {metric}"
     elif arms["worse"] or arms["undecided"]:
         decision, answer = "keep", f"Keep {base}: no other choice is clearly better in {metric}"
+    elif not arms["equivalent"]:
+        decision, answer = "keep", f"Keep {base}: every other choice is the same as it, seed by seed, in {metric}"
     else:
         decision, answer = "keep", f"Keep {base}: no other choice differs from it by more than {margin:g} {metric}"
     for verdict in family:
@@ -197,7 +199,9 @@ def _may_fail(verdict: Verdict, number: Number) -> str:
 
 def _correction(verdict: Verdict) -> str:
     """What p is corrected for, where it is."""
-    return f" after Holm's correction for {verdict.family} arms" if (verdict.family or 1) > 1 else ""
+    arms = f" after Holm's correction for {verdict.family} arms" if (verdict.family or 1) > 1 else ""
+    looks = verdict.looks if "," in (verdict.looks or "") else ""
+    return f"{arms} {'and' if arms else 'after correction'} for looks at {looks} seeds" if looks else arms
 
 
 def _included_zero(verdict: Verdict) -> str:

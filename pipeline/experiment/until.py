@@ -244,4 +244,4 @@ def _why(looked: "LookedArm") -> str:
     from pipeline.analysis.formatting import p_value
 
     p = looked.p_equivalent_holm if looked.verdict == "equivalent" else looked.p_holm
-    return "the same on every seed" if looked.verdict == "identical" else f"p {p_value(p, '= ')}"
+    return "the same on every seed" if looked.verdict == "identical" else f"p {p_value(p, '= ', is_bound=True)}"

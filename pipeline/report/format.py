@@ -110,6 +110,8 @@ def _cells(
     difference, low, high = number(row["difference"], "+"), row["difference_ci_low"], row["difference_ci_high"]
     if low is not None and high is not None and low < high:
         difference += f" [{number(low, '+')}, {number(high, '+')}]"
-    shown = [row.get("p_uncorrected"), row["p_holm"]] if uncorrected else [row["p_holm"]]
-    p_cells = [UNKNOWN if p is None or row["pairs"] == 1 else p_value(p, alpha=alpha) for p in shown]
+    shown = [(row["p_holm"], row.get("look") is not None)]
+    if uncorrected:
+        shown.insert(0, (row.get("p_uncorrected"), False))
+    p_cells = [UNKNOWN if p is None or row["pairs"] == 1 else p_value(p, alpha=alpha, is_bound=b) for p, b in shown]
     return [*cells, difference, *p_cells, row["verdict"]]

@@ -25,7 +25,7 @@ from pipeline.report.format import (
     table_cells,
     with_role,
 )
-from pipeline.report.looks import OVERSTATED, looks_headings, looks_rows
+from pipeline.report.looks import about_looks, looks_headings, looks_rows
 from pipeline.report.plain import plain_answer
 from pipeline.report.reviewer import STATISTICS, reviewer_facts, statistics_cells
 from pipeline.report.settings import (
@@ -115,7 +115,7 @@ def render_page(comparison: Comparison, figures: Mapping[str, dict[str, Any]], s
         statistics=_statistics(comparison),
         signs=SIGNS,
         looks=_looks(comparison),
-        overstated=OVERSTATED,
+        about_looks=about_looks(map(asdict, comparison.compared)),
         main=_metric_sheet(study, study.metric, main) if main else None,
         others=_metric_sheet(study, study.metric, others) if others else None,
         shown=shown,
@@ -160,7 +160,7 @@ def _wrap(text: str) -> Any:
     from markupsafe import Markup, escape
 
     html = re.sub(r"([,/:+](?![\s\d]|$)|=(?=\S)|\.(?=[a-z])|&gt;(?=\w))", r"\1<wbr>", str(escape(text)))
-    return Markup(re.sub(r" (?=%)|(?<=\bp) (?=[=<&])|(?<=[=<]) (?=[\d.])|(?<=&lt;) (?=[\d.])", "\u00a0", html))
+    return Markup(re.sub(r" (?=%)|(?<=\bp) (?=[=<≤&])|(?<=[=<≤]) (?=[\d.])|(?<=&lt;) (?=[\d.])", "\u00a0", html))
 
 
 def _wrap_command(text: str) -> Any:
@@ -221,7 +221,7 @@ def _statistics(comparison: Comparison) -> Sheet | None:
     rows = statistics_cells(comparison, table_cells(plain_rows(comparison.chosen)))
     differences = {row["arm"]: row.get("difference") for row in plain_rows(comparison.chosen)}
     place = STATISTICS.index("difference [95 %]")
-    meanings = {"p": "of one arm alone", "p (Holm)": "corrected for the arms compared with one baseline",
+    meanings = {"p": "of one arm at one look", "p (Holm)": f"corrected over {comparison.correction.covers}",
                 "effect size": "mean of the differences over their standard deviation"}  # fmt: skip
     headings = [(heading, meanings.get(heading, "")) for heading in STATISTICS]
     sheet_rows = [[Cell(text, text) for text in row] for row in rows]

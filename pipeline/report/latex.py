@@ -11,7 +11,7 @@ from pipeline.stats.intervals import ALPHA
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "<": "$<$", ">": "$>$", "|": "$|$",
-    "≈": r"$\approx$", "−": "$-$",
+    "≈": r"$\approx$", "≤": r"$\leq$", "−": "$-$",
 }  # fmt: skip
 HEAD = "% The preamble needs \\usepackage{booktabs,graphicx}. A table is scaled if it is still wider than its place."
 COLUMN_LETTERS = 66  # of the widest cells that a column of print holds; a wider table takes the width of the page
@@ -50,9 +50,11 @@ def _table(comparison: Comparison, metric: str, of_metric: list[Row]) -> str:
     caption = f"{explored}Bias initializers by {_spell(metric)}, compared with {_escape(study.baseline)}"
     caption += f" over {seeds[0]} seeds" * same + ". Means with Student's 95\\,\\% interval; paired differences with "
     if study.progress and metric == study.metric:
-        caption += "repeated intervals; $p$ from sign flips over all looks"
+        caption += "repeated intervals; $p$ from sign flips over the declared looks, up to each arm's last"
     else:
         caption += "bootstrap intervals (BCa); $p$ from sign flips"
+        looks = comparison.correction.looks if metric == study.metric and not comparison.correction.declared else None
+        caption += f", corrected over the looks at {looks} seeds" if looks else ""
     caption += ", with Holm's correction for the arms." if corrected else "."
     if metric == study.metric:
         caption += f" Equivalence margin {study.margin:g}. {_escape(comparison.correction.sentence)}".rstrip()

@@ -1,22 +1,21 @@
 """The comparison as Markdown."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.correction import EXPLORATORY, PRIMARY
+from pipeline.analysis.correction import EXPLORATORY, PRIMARY, covers
 from pipeline.analysis.formatting import Row, number_format, plain_rows
 from pipeline.report.document import comparison_document
 from pipeline.report.format import headings, rows_by_metric, table_cells, with_role
-from pipeline.report.looks import OVERSTATED, looks_headings, looks_meanings, looks_rows
+from pipeline.report.looks import about_looks, looks_headings, looks_meanings, looks_rows
 from pipeline.runtime.wrapping import split_command
 from pipeline.stats.intervals import ALPHA
 
 NOTE = """± is the half width of Student's 95 % interval. Differences are paired by seed, since a seed starts every arm
 from the same kernels, split and data order; their interval is a bootstrap (BCa), nowhere narrower than
 Student's; p is from sign flips, and p (Holm) after Holm's correction over the arms."""
-DESIGN_NOTE = """Of the primary metric the interval is the repeated one and p (Holm) allows for all declared looks;
-p is that of the arm's last look alone."""
 
 
 def render_markdown(comparison: Comparison, figures: Iterable[str]) -> str:
@@ -31,7 +30,7 @@ def render_markdown(comparison: Comparison, figures: Iterable[str]) -> str:
     if comparison.correction.declared:
         lines += [*looks_table(comparison_document(comparison)), ""]
     lines += [line for table in tables.values() for line in (*table, "")]
-    lines += [table_note(comparison.correction.declared), ""]
+    lines += [table_note(asdict(comparison.correction)), ""]
     lines += [f"![{name}](figures/{name}.svg)\n" for name in figures]
     return "\n".join(lines)
 
@@ -42,9 +41,14 @@ def listed_sentences(sentences: Iterable[str]) -> list[str]:
     return [f"- {text}`{command}`" if command else f"- {text}" for text, command in parts]
 
 
-def table_note(declared: bool) -> str:
-    """What explains the columns of the tables. declared: whether a design declared looks."""
-    return f"{NOTE} {DESIGN_NOTE}" if declared else NOTE
+def table_note(correction: Mapping[str, Any]) -> str:
+    """What explains the columns of the tables. correction: see `document`; empty in a report of an earlier version."""
+    declared, looks = correction.get("declared", False), correction.get("looks")
+    if not declared and "," not in (looks or ""):
+        return NOTE
+    repeated = "the interval is the repeated one, p that of the arm's last look alone, and " if declared else ""
+    too = "" if declared else ", and the interval allows for them too"
+    return f"{NOTE}\nOf the primary metric {repeated}p (Holm) is corrected over {covers(declared, looks)}{too}."
 
 
 def looks_table(document: Mapping[str, Any]) -> list[str]:
@@ -52,7 +56,8 @@ def looks_table(document: Mapping[str, Any]) -> list[str]:
     rows = [row for row in document["tables"]["summary"] if row["metric"] == document["metric"]]
     correction = document["correction"]
     headings = looks_headings()
-    n_looks = len(correction["looks"].split(", "))
+    chose = any(tuning.get("by_first_look") for tuning in document.get("tunings", ()))
+    n_looks = len(correction["looks"].split(", ")) + chose
     cells = looks_rows(document["verdicts"], number_format(rows), n_looks)
     title = f"**The declared looks: {document['metric']}**"
     return [
@@ -60,7 +65,7 @@ def looks_table(document: Mapping[str, Any]) -> list[str]:
         "",
         *markdown_table([heading for heading, _ in headings], cells),
         "",
-        f"{OVERSTATED} {looks_meanings(headings)}",
+        f"{about_looks(document['verdicts'])} {looks_meanings(headings)}",
     ]
 
 

@@ -183,17 +183,23 @@ def _coded(columns: Sequence[str]) -> str:
 
 def _tests(comparison: Comparison) -> str:
     """Intervals and tests of the verdict's metric: of one look, or of a declared design."""
-    study, several = comparison.study, comparison.correction.arms > 1
+    study, several, looks = comparison.study, comparison.correction.arms > 1, comparison.correction.looks
     if study.progress is not None:
-        return _tests_of_looks(study.progress, several)
+        early = (
+            f" Ending before the last look overstates a difference, here that of {', '.join(comparison.ended_early)}; "
+            "an estimate without that bias stands beside it [@whitehead1986]."
+        )
+        return _tests_of_looks(study.progress, several) + early * bool(comparison.ended_early)
     corrected = "corrected by Holm's method [@holm1979] for the arms that were compared with one baseline, "
     corrected = f"{corrected}not across metrics" if several else "for one comparison, not corrected across metrics"
+    added = f" Seeds were added after answers had been seen, so p and intervals allow for looks at {looks} seeds."
     return (
         "Means have Student's 95 % interval; the mean paired difference has a BCa bootstrap interval [@efron1987] from "
         "the distribution over all resamples, expanded for few seeds [@hesterberg2015] and nowhere narrower than "
         "Student's. p is two-sided, from sign flips of the paired differences [@fisher1935; @good2005], "
         f"{corrected}; the level is {ALPHA:g}. Two one-sided t tests [@lakens2017]"
         f"{', with the same correction,' * several} tested equivalence within a margin of {study.margin:g}."
+        f"{added * bool(looks)}"
     )
 
 
@@ -213,11 +219,11 @@ def _tests_of_looks(progress: Progress, several: bool) -> str:
         f"{', '.join(map(str, design.looks))} seeds, which were declared {when}; an arm that was decided "
         f"got no more. The level of {design.alpha:g} was spent over the looks by a function like {function} boundaries "
         "[@lan1983]. At each look sign flips of the paired differences [@fisher1935; @dwass1957], the same flips at "
-        "all looks, gave the distribution of their sum; p is the smallest level at which the looks so far would have "
-        f"ended the comparison [@liu2008], {corrected}. Differences have repeated {100 * (1 - design.alpha):g} % "
+        "all looks, gave the distribution of their sum; p is the smallest level, of a grid, at which the looks so far "
+        "would have ended the comparison [@liu2008], so an upper bound, "
+        f"{corrected}. Differences have repeated {100 * (1 - design.alpha):g} % "
         "intervals, which hold at every look [@jennison1989], and two one-sided tests of the same design [@lakens2017] "
-        f"tested equivalence within a margin of {design.margin:g}. Ending early overstates a difference; an estimate "
-        "without that bias stands beside it [@whitehead1986]."
+        f"tested equivalence within a margin of {design.margin:g}."
     )
 
 

@@ -57,7 +57,8 @@ def statistics_cells(comparison: Comparison, cells: Sequence[Sequence[str]]) -> 
         effect = effects.get(verdict.arm)
         shown = "–" if effect is None or not np.isfinite(effect) else f"{effect:+.2f}"
         p, p_holm = (
-            "–" if p is None else p_value(p, alpha=verdict.alpha) for p in (verdict.p_uncorrected, verdict.p_holm)
+            "–" if p is None else p_value(p, alpha=verdict.alpha, is_bound=is_bound)
+            for p, is_bound in ((verdict.p_uncorrected, False), (verdict.p_holm, bool(verdict.look)))
         )
         pairs = str(verdict.pairs or "unpaired")
         rows.append([verdict.arm, pairs, differences.get(verdict.arm, "–"), p, p_holm, shown, verdict.verdict])

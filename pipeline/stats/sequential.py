@@ -8,12 +8,14 @@ look a share alpha of all paths has ended the study, and so the observed one doe
 most: for any distribution that is symmetric around 0, any number of looks, and however few paths are drawn (Dwass).
 
 The p of an arm is the smallest level at which its design would have ended by now, see `sequential_p`. It holds at every
-look, so Holm's correction of such p holds for arms that were trained with different numbers of seeds.
+look, so Holm's correction of such p holds for arms that were trained with different numbers of seeds. It is no smaller
+than the p of the same seeds without looks, which is larger where an early look showed more than the later ones.
 
 Sources: Lan and DeMets 1983 (spending); Dwass 1957, "Modified Randomization Tests for Nonparametric Hypotheses" (drawn
 signs are exact); Jennison and Turnbull 1989, "Interim Analyses: The Repeated Confidence Interval Approach"; Liu and
-Anderson 2008, "On Adaptive Extensions of Group Sequential Trials" (sequential p); Maurer and Bretz 2013, "Multiple
-Testing in Group Sequential Trials Using Graphical Approaches" (Holm over looks).
+Anderson 2008, "On Adaptive Extensions of Group Sequential Trials" (sequential p); Fairbanks and Madsen 1982, "P Values
+for Tests Using a Repeated Significance Test Design" (stage-wise p); Maurer and Bretz 2013, "Multiple Testing in Group
+Sequential Trials Using Graphical Approaches" (Holm over looks).
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.stats.intervals import ALPHA
+from pipeline.stats.permutation import sign_flip
 from pipeline.stats.spending import boundaries, spent, unbiased_drift
 
 PATHS = 50_000  # the observed one among them
@@ -29,7 +32,11 @@ FAMILY = np.arange(1, 31)  # numbers of arms that Holm's correction may multiply
 
 
 def levels_of(alpha: float) -> np.ndarray:
-    """Return the values that the p of a design can have, ascending: among them those that Holm compares with alpha."""
+    """Return the values that the p of a design can have, ascending: among them those that Holm compares with alpha.
+
+    They are 26 % apart at most, and so p is known as an upper bound. More of them would not make it sharper: a level
+    counts only if all higher ones do, and with few seeds some between two of them would not.
+    """
     parts = alpha / FAMILY
     parts = np.where(parts * FAMILY > alpha, np.nextafter(parts, 0), parts)  # 0.05 / 11 * 11 is above 0.05
     return np.unique([*np.geomspace(1e-5, 1.0, 51), *parts])
@@ -120,7 +127,7 @@ def sequential_p(
 
     evidence [paths, looks]. spend: level -> the share spent by each look. A level counts only if the path ends at all
     higher ones too. Few paths with many ties can end at one level and not at the next higher one; so a share a of all
-    paths at most reaches a.
+    paths at most reaches a, whatever a.
     """
     p = 1.0
     for level in levels[::-1]:
@@ -132,7 +139,11 @@ def sequential_p(
 
 
 def stagewise_p(evidence: np.ndarray, spent: np.ndarray, tolerance: np.ndarray) -> float:
-    """Return the share of paths that end before the last look, or have as much evidence there as the observed one."""
+    """Return the share of all paths that end before the last look, or have as much evidence there as the observed one.
+
+    The order of results that it rests on has an end at an earlier look above any evidence at a later one (Fairbanks and
+    Madsen 1982).
+    """
     ends, _ = ending_looks(evidence[:, :-1], spent[:-1], tolerance[:-1])
     earlier = ends < evidence.shape[1] - 1
     return float(np.mean(earlier | (evidence[:, -1] >= evidence[0, -1] - tolerance[-1])))
@@ -143,8 +154,9 @@ class LookResult:
     """What a design says of one arm at a look.
 
     p, p_equivalent: the smallest of `levels_of` its alpha at which the design would have ended by now, with a
-    difference, and with one that is shown to lie within the margin; valid at every look. p_stagewise: of a difference,
-    among the paths that had not ended before.
+    difference, and with one that is shown to lie within the margin; upper bounds, valid at every look. p_stagewise: of
+    a difference, in the order of the looks, see `stagewise_p`; it counts what the level of the design has spent before.
+    p and p_stagewise are not below `permutation.sign_flip` of the same differences.
     """
 
     p: float
@@ -170,7 +182,9 @@ def judge_look(
             for side in sides
         )
     p = sequential_p(evidence, lambda level: design.spent(level, k), tossed.tolerance, levels)
-    return LookResult(p, p_equivalent, stagewise_p(evidence, design.spent(design.alpha, k), tossed.tolerance))
+    stagewise = stagewise_p(evidence, design.spent(design.alpha, k), tossed.tolerance)
+    alone = sign_flip(differences[: looks[-1]], resolution)
+    return LookResult(max(p, alone), p_equivalent, max(stagewise, alone))
 
 
 def repeated_interval(

@@ -34,7 +34,7 @@ def render_note(document: Mapping[str, Any], report: str, experiment_id: str, re
     listed = listed_sentences(sentences)
     looks = ["\n".join(["", *map(_spaced, looks_table(document)), ""])] if declared else []
     return _joined(
-        [f"{headline}\n\n{links}", verdict, f"\n{table_note(declared)}\n", *listed, *looks, *tables.values()]
+        [f"{headline}\n\n{links}", verdict, f"\n{table_note(correction)}\n", *listed, *looks, *tables.values()]
     )
 
 

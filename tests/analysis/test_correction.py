@@ -50,9 +50,19 @@ def test_looks_are_part_of_what_is_corrected(tmp_path: Path) -> None:
     record_answer(store, {arm.arm: range(5) for arm in ARMS})
     said = compare_study(store, "").correction
     assert "(Holm) and over the looks at 5, 8 seeds; it is not" in said.sentence and said.looks == "5, 8"
+    write_report(compare_study(store, ""), tmp_path / "report", figures=False)
+    for name in ("report.html", "answer.md"):
+        text = (tmp_path / "report" / name).read_text()
+        assert "corrected over the arms and the looks at 5, 8 seeds" in text, name
+    said = "$p$ from sign flips, corrected over the looks at 5, 8 seeds, with Holm's correction for the arms."
+    assert said in (tmp_path / "report" / "answer.tex").read_text()
+    assert "looks at 5, 8 seeds" in (tmp_path / "report" / "methods.md").read_text()
     design = DeclaredDesign("test_accuracy", "zeros", 0.005, (4, 8), "pocock", 0.05, ARMS)
     declare_design(store, design)
     write_looks(store, design, [Look(4, {})])
+    said = compare_study(store, "").correction
+    assert "(Holm) and for ending at the first of the looks declared at 4, 8 seeds; it is not" in said.sentence
+    write_looks(store, design, [Look(4, {}), Look(8, {})])
     said = compare_study(store, "").correction
     assert "(Holm) and over the declared looks at 4, 8 seeds; it is not" in said.sentence and said.alpha == 0.05
 

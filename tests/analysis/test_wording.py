@@ -189,6 +189,17 @@ def test_the_headline_says_that_a_better_arm_diverged(tmp_path: Path) -> None:
     assert first == "Take ones: it is better than zeros in test_accuracy, but ones diverged on 1 of 9 seeds."
 
 
+def test_arms_that_are_the_same_are_not_said_to_differ_by_little(tmp_path: Path) -> None:
+    """Where no arm was tested for equivalence, the headline speaks of no margin; beside an equivalent one it does."""
+    put_all(tmp_path, "zeros", [*MANY])
+    put_all(tmp_path, "he_normal", [*MANY])
+    assert compared(tmp_path).answer[0] == (
+        "Keep zeros: every other choice is the same as it, seed by seed, in test_accuracy (identical: he_normal)."
+    )
+    put_all(tmp_path, "ones", [*(MANY + FAR / 10)])
+    assert compared(tmp_path).answer[0].startswith("Keep zeros: no other choice differs from it by more than 0.005")
+
+
 def test_too_few_seeds_are_said_to_be_too_few(tmp_path: Path) -> None:
     """With five seeds no difference can be significant, and the sentences say so."""
     put_all(tmp_path, "zeros", [*EIGHT[:5]])

@@ -1,6 +1,7 @@
 """A design's looks are shown per arm, wherever the answer is: what each decided, with which seeds, and how surely."""
 
 import re
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from factories import put_all
 
 from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.report.document import comparison_document
-from pipeline.report.looks import OVERSTATED
+from pipeline.report.markdown import looks_table
 from pipeline.report.write import make_charts, write_report
 from pipeline.store.designs import DeclaredArm, DeclaredDesign, Look, declare_design, write_looks
 from pipeline.store.runs import RunStore
@@ -50,8 +51,34 @@ def test_each_arm_has_a_row_with_what_its_looks_say(tmp_path: Path) -> None:
         and worse.difference <= worse.difference_unbiased
     )
     for heading, value in (("p (stage-wise)", still.p_stagewise), ("p (looks)", still.p), ("p (Holm)", still.p_holm)):
-        assert float(cells["he_normal"][heading]) == pytest.approx(value, rel=0.05)
-    assert OVERSTATED in text and OVERSTATED in (tmp_path / "report" / "report.html").read_text()
+        assert float(cells["he_normal"][heading].removeprefix("≤ ")) == pytest.approx(value, rel=0.05)
+    assert cells["he_normal"]["p (looks)"].startswith("≤ ") and cells["he_normal"]["p (stage-wise)"][0] == "0"
+    page, methods = ((tmp_path / "report" / name).read_text() for name in ("report.html", "methods.md"))
+    for shown in (text, page):
+        assert "the plain difference overstates it, here that of ones; the corrected one does not." in shown
+        assert "the arms and the declared looks, up to each arm&#39;s last".replace("&#39;", "'") in unescape(shown)
+    assert "overstates a difference, here that of ones; an estimate" in methods and "by its plain mean (ones)" in page
+
+
+def test_only_what_ended_before_the_last_look_is_overstated(tmp_path: Path) -> None:
+    """An arm that is worse at the last look has no corrected difference, and an identical one no p of equivalence."""
+    store, rng = RunStore(tmp_path, "s"), np.random.default_rng(0)
+    design = DeclaredDesign("test_accuracy", "zeros", 0.005, (4, 10), "obrien_fleming", 0.05, ARMS)
+    declare_design(store, design)
+    base = 0.9 + rng.normal(0, 0.02, 10)
+    put_all(tmp_path, "zeros", [*base])
+    put_all(tmp_path, "he_normal", [*base])
+    put_all(tmp_path, "ones", [*(base - 0.05 + rng.normal(0, 0.02, 10))])
+    write_looks(store, design, [Look(4, {"he_normal": "identical"}), Look(10, {"ones": "worse"})])
+    comparison = compare_study(store, "")
+    verdicts = {verdict.arm: verdict for verdict in comparison.compared}
+    assert (verdicts["ones"].verdict, verdicts["ones"].look) == ("worse", 2)
+    assert verdicts["ones"].difference_unbiased is None and comparison.ended_early == []
+    write_report(comparison, tmp_path / "report", figures=False)
+    for path in ("answer.md", "report.html", "methods.md"):
+        assert "overstate" not in (tmp_path / "report" / path).read_text()
+    (line,) = [one for one in looks_table(comparison_document(comparison)) if one.startswith("| he_normal")]
+    assert line.split("|")[2].strip() == "identical" and line.split("|")[-2].strip() == "–"
 
 
 def test_intervals_and_tests_are_called_what_they_are(tmp_path: Path) -> None:

@@ -60,15 +60,18 @@ def test_p_holds_at_every_look() -> None:
             first = np.roll(evidence, -row, axis=0)  # each choice in turn is the observed one
             p = sequential_p(first, lambda level, k=k: design.spent(level, k), paths.tolerance[:k])
             smallest[row] = min(smallest[row], p)
-    for level in (0.02, 0.05, 0.1, 0.3):
+    for level in (*np.unique(smallest), 0.02, 0.05, 0.1, 0.3):
         assert np.mean(smallest <= level) <= level + 1e-9
 
 
 def test_one_look_is_the_sign_flip_test() -> None:
-    """p_stagewise of one look is that of `sign_flip`, p the next level; the interval ends where p is alpha."""
+    """p_stagewise of one look is that of `sign_flip`, p at most 26 % above; the interval ends where p is alpha."""
+    for mean in (0.3, 0.6, 0.9):
+        differences = np.random.default_rng(2).normal(mean, 1, 11)
+        result = judge_look(differences, (11,), Design((11,)))
+        assert sign_flip(differences) <= result.p < 1.26 * sign_flip(differences)
     differences = np.random.default_rng(2).normal(0.6, 1, 11)
     result = judge_look(differences, (11,), Design((11,)))
-    assert 0.95 * sign_flip(differences) < result.p < 1.3 * sign_flip(differences)
     assert result.p_stagewise == pytest.approx(sign_flip(differences), abs=0.003)
     for end in repeated_interval(differences, (11,), Design((11,))):
         assert sign_flip(differences - end) == pytest.approx(0.05, abs=0.005)
@@ -80,6 +83,46 @@ def test_a_look_does_not_change_what_earlier_ones_said() -> None:
     for n in (12, 20):
         early, late = toss_signs(differences, (10, n), paths=500), toss_signs(differences, (10, n, 30), paths=500)
         assert np.array_equal(early.sums, late.sums[:, :2])
+
+
+@pytest.mark.parametrize("name", ["normal", "whole"])
+def test_p_is_the_smallest_level_by_all_signs(name: str) -> None:
+    """Held against counting, level by level, for two looks at six and nine seeds with and without ties."""
+    rng = np.random.default_rng(7)
+    differences = {"normal": rng.normal(0.8, 1, 9), "whole": rng.integers(-1, 5, 9).astype(float)}[name]
+    design, paths = Design((6, 9), spending="pocock"), all_paths(differences, (6, 9))
+    sums = np.abs(paths.sums)
+
+    def ends(level: float) -> bool:
+        """By hand: at each look the largest sums, as many as were spent, and ties together or not at all."""
+        going = np.ones(len(sums), bool)
+        for k, share in enumerate(design.spent(level, 2)):
+            kept = sorted(sums[going, k], reverse=True)
+            allowed = int(share * len(sums) + 1e-9) - int(np.sum(~going))
+            ended = going & (sums[:, k] > kept[allowed] + 1e-9 if 0 <= allowed < len(kept) else allowed > 0)
+            if ended[0]:
+                return True
+            going &= ~ended
+        return False
+
+    p, levels = judge_look(differences, (6, 9), design).p, levels_of(0.05)
+    below = levels[levels < p][-1]
+    assert p < 0.5 and p <= 1.26 * below and not ends(below)
+    assert all(ends(level) for level in levels[levels >= p]) and p >= sign_flip(differences)
+
+
+def test_no_p_is_below_that_of_the_same_seeds_alone() -> None:
+    """Though an early look would have ended at a smaller level than a later one can show."""
+    differences = np.array([1.0, 1.1, 0.9, 1.2, 1.0, 0.8, 1.1, -0.9, -1.0, -0.7, -0.8, 0.1, -0.9, -0.6, -1.0, -0.5])
+    early, late = (judge_look(differences[:n], looks, Design((7, 16, 20), spending="pocock"))
+                   for n, looks in ((7, (7,)), (16, (7, 16))))  # fmt: skip
+    alone = sign_flip(differences)
+    assert early.p < 0.1 < alone <= late.p and alone <= late.p_stagewise
+    for mean in (0.0, 0.5, 1.0):
+        some = np.random.default_rng(int(100 * mean)).normal(mean, 1, 16)
+        for looks in ((5,), (5, 9), (5, 9, 16)):
+            result = judge_look(some[: looks[-1]], looks, Design((5, 9, 16, 24)))
+            assert min(result.p, result.p_stagewise) >= sign_flip(some[: looks[-1]])
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.01, 0.2])
