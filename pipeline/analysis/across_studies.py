@@ -7,10 +7,12 @@ Demsar 2006, "Statistical Comparisons of Classifiers over Multiple Data Sets".
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.analysis.arms import Arm
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.formatting import p_value
 from pipeline.config.short_names import shared_overrides, without
@@ -43,9 +45,37 @@ def common_arms(comparisons: list[Comparison]) -> list[str]:
     names = [[names[name] for name in c.study.arm_names if name in set(c.chosen["arm"])] for c, names in across]
     shared = [name for name in names[0] if all(name in others for others in names[1:])]
     if not shared:
+        _refuse_other_settings(comparisons)
         listed = "; ".join(f"{c.study.name} has {_few(arms)}" for c, arms in zip(comparisons, names, strict=True))
         raise ConfigError(f"study: no arm is in every one of these studies: {listed}")
     return shared
+
+
+def _refuse_other_settings(comparisons: list[Comparison]) -> None:
+    """Raise ConfigError where nothing but settings that all arms of a study share makes its arms others.
+
+    Such a ranking would compare an arm at one setting with another arm at another one.
+    """
+    own = [c.study.shared for c in comparisons]
+    names = [{without(arm.whole.text, left_out) for arm in c.study.arms} for c, left_out in zip(comparisons, own)]
+    if not set.intersection(*names):
+        return
+    by_study = [{text for text in texts if not text.startswith(("data.", "model."))} for texts in own]
+    differing = sorted(set.union(*by_study) - set.intersection(*by_study))
+    keys = dict.fromkeys(text.partition("=")[0] for text in differing)
+    listed = ", ".join(f"{_few([_setting(c, key) for key in keys])} in {c.study.name}" for c in comparisons)
+    raise ConfigError(f"study: all arms have {listed}; ranks take studies of the same settings; allowed: study=... for "
+                      "each by itself, or one of them trained again with the other's")  # fmt: skip
+
+
+def _setting(comparison: Comparison, key: str, arm: Arm | None = None) -> str:
+    """A setting of a study, `training.epochs=5`, as an arm has it, by default the first; of a group, its class."""
+    value: Any = (arm or comparison.study.arms[0]).runs[0].meta["config"]
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    if isinstance(value, dict):
+        value = value.get("class_name") or value.get("name")
+    return f"{key}={value}"
 
 
 def names_across(comparisons: list[Comparison]) -> list[dict[str, str]]:
@@ -160,4 +190,21 @@ def _remarks(comparisons: list[Comparison], arms: list[str]) -> list[str]:
     }
     if listed := "; ".join(f"{', '.join(names)} of {study}" for study, names in unranked.items() if names):
         remarks.append(f"Not ranked, since not every study has them: {listed}.")
-    return remarks
+    return [*remarks, *_other_settings(comparisons)]
+
+
+def _other_settings(comparisons: list[Comparison]) -> list[str]:
+    """The settings of training that one study has otherwise than another one, in a sentence."""
+    configs = [c.study.arms[0].runs[0].meta["config"] for c in comparisons]
+    groups = ("optimizer", "training")
+    keys = dict.fromkeys(f"{group}.{name}" for config in configs for group in groups for name in config.get(group, {}))
+    differing = [key for key in keys if len({_setting(c, key) for c in comparisons if not _sweeps(c, key)}) > 1]
+    if not differing:
+        return []
+    listed = "; ".join(f"{c.study.name} has {_few([_setting(c, key) for key in differing])}" for c in comparisons)
+    return [f"The studies were not trained alike, and each arm is ranked within its own study: {listed}."]
+
+
+def _sweeps(comparison: Comparison, key: str) -> bool:
+    """Whether the arms of a study differ in a setting, which then is in their names."""
+    return len({_setting(comparison, key, arm) for arm in comparison.study.arms}) > 1

@@ -145,16 +145,44 @@ def test_the_command_answers_each_study_and_all_together(tmp_path: Path, capsys:
 
 def test_studies_without_a_common_arm_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Arms of different blocks are not the same, and nothing is written before the refusal."""
-    for study, block in (("first", ""), ("second", ",optimizer=sgd")):
-        for arm in ("zeros", "ones"):
-            put(tmp_path / "results", f"{arm}{block}", 0, 0.5, study=study)
+    for study, arms in (("first", ("zeros", "ones")), ("second", ("zeros,optimizer=sgd", "zeros,optimizer=rmsprop"))):
+        for arm in arms:
+            put(tmp_path / "results", arm, 0, 0.5, study=study)
     code, out, err = run(tmp_path, capsys, "study=first,second")
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert err == (
         "study: no arm is in every one of these studies: first has zeros, ones; "
-        "second has zeros,optimizer=sgd, ones,optimizer=sgd\n"
+        "second has zeros,optimizer=rmsprop, zeros,optimizer=sgd\n"
     )
     assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize("names", [("training.epochs=5", "training.epochs=10"), ("", "training.epochs=10")])
+def test_studies_of_other_settings_are_refused_with_both(
+    names: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The setting, its value in each study, and what to do; also where one of them has the default."""
+    for study, block, epochs in zip(("first", "second"), names, (5, 10), strict=True):
+        for arm in ("zeros", "ones"):
+            name = ",".join(filter(None, [arm, block]))
+            put(tmp_path / "results", name, 0, 0.5, study=study, training={"epochs": epochs})
+    code, out, err = run(tmp_path, capsys, "study=first,second")
+    assert (code, out) == (2, "") and not (tmp_path / "reports").exists()
+    assert err == (
+        "study: all arms have training.epochs=5 in first, training.epochs=10 in second; ranks take studies of the same "
+        "settings; allowed: study=... for each by itself, or one of them trained again with the other's\n"
+    )
+
+
+def test_settings_that_no_name_tells_are_said(tmp_path: Path) -> None:
+    """Names of arms made in Python hold none; data and model differ between studies anyway."""
+    for study, rate in (("first", 0.1), ("second", 0.01)):
+        for arm in ("zeros", "ones"):
+            put(tmp_path, arm, 0, 0.5, study=study, optimizer={"learning_rate": rate})
+    assert ranked(tmp_path, ["first", "second"]).sentences[-1] == (
+        "The studies were not trained alike, and each arm is ranked within its own study: first has "
+        "optimizer.learning_rate=0.1; second has optimizer.learning_rate=0.01."
+    )
 
 
 def test_one_common_arm_is_not_ranked(tmp_path: Path) -> None:
