@@ -7,7 +7,7 @@ level of epochs_to_val_accuracy; default: 95 % of the baseline's progress), tune
 optimizer.learning_rate: compare each arm at its best value, which other seeds chose than judge it; see conf/README.md),
 figures (false: draw none, for a quick look), uncorrected (true: print p without its correction too, as the reports have
 it), pdf (true: draw them as PDF too, as wide as a column of print), results (results), reports (reports, beside the
-results; for results=KILLS it is KILLS-reports), mlflow (false: do not upload the comparison to MLflow), uri (of the
+results: of results=mine it is mine-reports), mlflow (false: do not upload the comparison to MLflow), uri (of the
 MLflow store that has the study; default: MLFLOW_TRACKING_URI where it is set, else the embedded store), wait (most
 seconds that the upload may take; 30). With -q, only what went wrong is printed. Exit code 1: a file cannot be read or
 written; 2: nothing to compare.

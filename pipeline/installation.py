@@ -11,9 +11,11 @@ import shutil
 import site
 import sys
 import sysconfig
+import textwrap
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+HELP_COLUMNS = 80  # of a line of help
 SOURCE = PACKAGE.parent  # what the interpreter searches for `pipeline`
 IS_CLONE = not (PACKAGE / "conf").is_dir()
 
@@ -50,10 +52,21 @@ def guide_text() -> str:
 
 
 def help_text(doc: str) -> str:
-    """The help of a command, whose text is that of a clone: with console scripts if it was called as one."""
+    """The help of a command, whose text is that of a clone: with console scripts if it was called as one.
+
+    Its paragraphs are broken for the usual terminal; what stands in backticks stays in one piece, to be copied.
+    """
     if Path(sys.argv[0]).name.startswith("bias-"):
         doc = re.sub(r"(?:uv run )?python -m pipeline\.(\w+)", r"bias-\1", doc)
-    return doc.replace("conf/README.md", guide_text())
+    doc = doc.replace("conf/README.md", guide_text())
+    parts = re.split(r"(\n\n|\n(?=Options, |Exit code ))", doc.strip())
+    return "".join(part if part.startswith("\n") else _filled(part) for part in parts)
+
+
+def _filled(paragraph: str) -> str:
+    whole = re.sub(r"`[^`]*`", lambda match: match[0].replace(" ", "\xa0"), paragraph)
+    lines = textwrap.wrap(whole, HELP_COLUMNS, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace("\xa0", " ")
 
 
 def install_text(extra: str, package: str) -> str:

@@ -31,6 +31,15 @@ def test_help_speaks_of_the_command_that_was_called(
     assert f"python -m pipeline.{name}" in as_module and f"bias-{name}" not in as_module
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_terminal(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 80 columns; and what is to be typed stands on one line."""
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = help_of(name, capsys, monkeypatch, f"/somewhere/pipeline/{name}.py")
+    assert max(map(len, shown.splitlines())) <= 80
+    assert all(line.count("`") % 2 == 0 for line in shown.splitlines())
+
+
 def test_an_installed_package_names_its_own_guide(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
