@@ -56,11 +56,10 @@ def _refuse_other_settings(comparisons: list[Comparison]) -> None:
 
     Such a ranking would compare an arm at one setting with another arm at another one.
     """
-    own = [c.study.shared for c in comparisons]
-    names = [{without(arm.whole.text, left_out) for arm in c.study.arms} for c, left_out in zip(comparisons, own)]
+    names = [{without(arm.whole.text, frozenset(c.study.shared)) for arm in c.study.arms} for c in comparisons]
     if not set.intersection(*names):
         return
-    by_study = [{text for text in texts if not text.startswith(("data.", "model."))} for texts in own]
+    by_study = [{text for text in c.study.shared if not text.startswith(("data.", "model."))} for c in comparisons]
     differing = sorted(set.union(*by_study) - set.intersection(*by_study))
     keys = dict.fromkeys(text.partition("=")[0] for text in differing)
     listed = ", ".join(f"{_few([_setting(c, key) for key in keys])} in {c.study.name}" for c in comparisons)
