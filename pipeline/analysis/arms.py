@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
+from statistics import fmean
 from typing import Protocol
 
 from pipeline.analysis.formatting import EPOCHS_TO as EPOCHS_TO
@@ -213,6 +214,22 @@ def carried_on(run: Run, epochs: int | None = None) -> dict[str, list[float]]:
     missing = max(asked + 1 - len(history["epoch"]), 0)
     longer = {name: [*values, *[values[best]] * missing] for name, values in history.items()}
     return longer | {"epoch": [float(epoch) for epoch in range(len(longer["epoch"]))]}
+
+
+def stored_means(store: RunStore) -> dict[str, dict[str, float]]:
+    """Folder of each arm -> mean of each test metric over all its complete seeds: what MLflow has of it.
+
+    A study may be about a part of them, as that of a design is about those that judge.
+    """
+    means: dict[str, dict[str, float]] = {}
+    for arm in store.arm_names():
+        values: dict[str, list[float]] = {}
+        for run in store.runs(arm):
+            for name, value in run.meta["metrics"].items() if run.complete else ():
+                if name.startswith("test_") and is_number(value):
+                    values.setdefault(name, []).append(value)
+        means[arm] = {name: fmean(of_metric) for name, of_metric in values.items()}
+    return means
 
 
 def final_metrics(arms: list[Arm]) -> list[str]:

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
 
-from pipeline.analysis.arms import EPOCHS_TO, Arm, ComparedArm, final_metrics, load_arms, seed_spans
+from pipeline.analysis.arms import EPOCHS_TO, Arm, ComparedArm, final_metrics, load_arms, seed_spans, stored_means
 from pipeline.analysis.blocks import PooledArm, pool_arms
 from pipeline.analysis.curves import different_epochs, higher_is_better, measure_curves
 from pipeline.analysis.earlier import looks_at
@@ -32,7 +32,8 @@ class Study:
     is asked. undeclared: the arms that it leaves out. answers: the seeds of each arm in the answers that were given
     before, see `earlier`. tuned: the arms at their best, where that is asked for, see `tuning`.
     chosen: of a design that is tuned, the arms that its first look chose, with the seeds that judge them; `arms` then
-    have those of the first look alone.
+    have those of the first look alone. stored_means: see `arms.stored_means`; of a design some of whose seeds judge
+    nothing.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Study:
     answers: Sequence[Mapping[str, Sequence[int]]] = ()
     tuned: Sequence[TunedFamily] = ()
     chosen: Sequence[ChosenArm] = ()
+    stored_means: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def arm_names(self) -> list[str]:
@@ -237,8 +239,9 @@ def load_study(
         tuned = tune_arms(store.study, arms, baseline, metric, tune) if tune else ()
     answers = read_answers(store)
     study = Study(
-        store.study, baseline, metric, margin, arms, damaged, asked, design, undeclared, answers, tuned, chosen
-    )
+        store.study, baseline, metric, margin, arms, damaged, asked, design, undeclared, answers, tuned, chosen,
+        stored_means(store) if asked is not None and asked.design.first_seed else {},
+    )  # fmt: skip
     _require_common_seed(study)
     return study
 

@@ -24,6 +24,7 @@ def comparison_document(comparison: "Comparison") -> dict[str, Any]:
     from pipeline.analysis.formatting import plain_rows
 
     study = comparison.study
+    judged = {chosen.arm.folder: chosen.name for chosen in study.chosen}
     return {
         "schema_version": SCHEMA_VERSION,
         "study": study.name,
@@ -39,6 +40,8 @@ def comparison_document(comparison: "Comparison") -> dict[str, Any]:
                 "setting": arm.setting,
                 "block": arm.block,
                 "seeds": sorted(arm.complete_seeds),
+                "stored_means": dict(study.stored_means.get(arm.folder, {})),
+                "judged_as": judged.get(arm.folder),
             }
             for arm in study.arms
         ],

@@ -86,7 +86,8 @@ def prepare_upload(folder: Path) -> Upload | None:
     from pipeline.report.format import table_cells  # with pandas, which an upload of runs need not wait for
 
     metric = document["metric"]
-    folders: dict[str, str] = {arm["name"]: _folder(arm) for arm in document["arms"]}
+    folders: dict[str, str] = {arm.get("judged_as") or arm["name"]: _folder(arm) for arm in document["arms"]}
+    folders |= {arm["name"]: "" for arm in document["arms"] if arm.get("judged_as")}
     rows: dict[str, dict[str, Any]] = {}
     for row in document["tables"]["summary"]:
         rows.setdefault(row["arm"], {})[row["metric"]] = row
@@ -97,15 +98,17 @@ def prepare_upload(folder: Path) -> Upload | None:
     shown_metric = metric if metric.startswith(TEST) else test_metrics[0]
     files = [path for name in FILES if (path := folder / name).is_file()] + sorted((folder / "figures").glob("*.png"))
     by_path = {f"report/{path.relative_to(folder).as_posix()}": path for path in files}
+    stored = {_folder(arm): arm.get("stored_means", {}).get(shown_metric) for arm in document["arms"]}
+    arms = {}
+    for v in document["verdicts"]:
+        if folder := folders.get(v["arm"]):  # pooled and tuned arms have no run
+            of_arm, mean = rows.get(v["arm"], {}), stored[folder]
+            mean = of_arm.get(shown_metric, {}).get("mean") if mean is None else mean
+            arms[folder] = _arm_upload(document, v, of_arm, mean, cells.get(v["arm"]))
     return Upload(
         document,
         shown_metric,
-        {
-            folders.get(v["arm"]) or v["arm"]: _arm_upload(
-                document, v, rows.get(v["arm"], {}), shown_metric, cells.get(v["arm"])
-            )
-            for v in document["verdicts"]
-        },
+        arms,
         by_path,
         digest([FORM, *([path, digest(file.read_bytes())] for path, file in by_path.items())]),
     )
@@ -120,10 +123,12 @@ def _arm_upload(
     document: Mapping[str, Any],
     verdict: Mapping[str, Any],
     rows: Mapping[str, Any],
-    shown_metric: str,
+    mean: float | None,
     cells: list[str] | None,
 ) -> ArmUpload:
-    """rows: the arm's rows of the summary by metric. cells: its row in the table of the verdict's metric."""
+    """rows: the arm's rows of the summary by metric. mean: of all its stored seeds, as MLflow has it. cells: its row in
+    the table of the verdict's metric.
+    """
     metrics = {
         f"{DIFFERENCE if metric == document['metric'] else EXPLORATORY}{metric}{ending}": row[column]
         for metric, row in rows.items()
@@ -135,7 +140,7 @@ def _arm_upload(
     tags = {"verdict": verdict["verdict"]} | ({"baseline": verdict["baseline"]} if verdict["baseline"] else {})
     if cells is not None:
         tags |= {MEAN: cells[2], DIFFERENCE_TEXT: cells[3]}
-    return ArmUpload(rows.get(shown_metric, {}).get("mean"), metrics, tags, "\n\n".join(sentences))
+    return ArmUpload(mean, metrics, tags, "\n\n".join(sentences))
 
 
 def publish_comparison(

@@ -18,6 +18,7 @@ from pipeline.experiment.plan import Plan, plan_job
 from pipeline.experiment.until import declare_designs, take_looks
 from pipeline.experiment.validate import compose_jobs
 from pipeline.report.document import comparison_document
+from pipeline.report.write import write_report
 from pipeline.store.designs import (
     DeclaredArm,
     DeclaredDesign,
@@ -29,6 +30,7 @@ from pipeline.store.designs import (
     write_looks,
 )
 from pipeline.store.runs import RunStore
+from pipeline.tracking.comparison import prepare_upload
 
 RATE = "optimizer.learning_rate"
 TUNE = {RATE: [0.001, 0.01]}
@@ -116,6 +118,12 @@ def test_the_first_look_chooses_and_other_seeds_judge(tmp_path: Path) -> None:
     document = json.loads(json.dumps(comparison_document(comparison), allow_nan=False))
     schema = json.loads((PROJECT / "pipeline" / "report" / "comparison.schema.json").read_text())
     jsonschema.validate(document, schema, jsonschema.Draft202012Validator)
+    write_report(comparison, tmp_path / "report", figures=False)
+    upload = prepare_upload(tmp_path / "report")  # MLflow has an arm with all its seeds, and the verdict of the chosen
+    assert upload is not None and upload.arms[names["ones", 0.01]].tags["verdict"] == "worse"
+    for arm, of_arm in upload.arms.items():
+        stored = [run.meta["metrics"]["test_accuracy"] for run in store.runs(arm)]
+        assert of_arm.mean == pytest.approx(np.mean(stored), rel=1e-12)
     (edge,) = [warning.sentence for warning in comparison.warnings if warning.kind == "edge of the grid"]
     assert "study=iris-linear-wider" in edge
     with pytest.raises(ConfigError, match=f"^tune: training.epochs given .* declared with tune={RATE}; allowed: "):
