@@ -8,6 +8,7 @@ from pipeline.analysis.blocks import PooledArm
 from pipeline.analysis.look_wording import describe_looks
 from pipeline.analysis.pairing import irrelevant_in_both, start_offsets
 from pipeline.analysis.study import Study
+from pipeline.analysis.tuned_hint import not_asked_for
 from pipeline.analysis.tuning import TunedArm, TunedFamily, spell_point
 from pipeline.analysis.tuning_edges import edges
 from pipeline.store.runs import describe_unsealed
@@ -83,6 +84,8 @@ def run_warnings(study: Study) -> list[RunWarning]:
 
 def _about_tuning(study: Study) -> Iterator[RunWarning]:
     """Bias settings and seeds that tuning leaves out, values that diverged, and the ends of the grid."""
+    if sentence := not_asked_for(study):
+        yield RunWarning("not at their best", None, sentence)
     for family in study.tuned:
         for setting, why in family.left_out.items():
             yield RunWarning("not tuned", setting, f"{setting} is not compared at its best: {why}.", True)

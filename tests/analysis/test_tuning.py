@@ -1,6 +1,7 @@
 """Arms at their best, from stored runs: what is chosen and said, what is left out, what is refused."""
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.config.schema import PROJECT
 from pipeline.errors import ConfigError
 from pipeline.report.document import comparison_document
+from pipeline.runtime.wrapping import split_command, wrapped
 from pipeline.store.answers import record_answer
 from pipeline.store.runs import RunStore
 
@@ -87,9 +89,26 @@ def test_an_end_of_the_grid_is_a_warning_with_the_command_that_widens_it(tmp_pat
     put_arm(tmp_path, "zeros", {0.001: 0.70, 0.01: 0.80, 0.1: 0.90})
     put_arm(tmp_path, "ones", {0.001: 0.70, 0.01: 0.90, 0.1: 0.80})
     (warning,) = [warning for warning in compared(tmp_path).warnings if warning.kind == "edge of the grid"]
-    assert warning.serious and warning.sentence.startswith(f"zeros chose the largest {RATE}, 0.1:")
+    assert warning.serious and warning.sentence.startswith(f"zeros chose the largest {RATE}, 0.1;")
+    assert wrapped(warning.text, 60).splitlines()[-1] == split_command(warning.text)[1]
+    assert split_command(warning.text)[1].startswith("uv run python -m pipeline.train -m study=s ")
     assert f"'tune={{{RATE}:[0.01,0.001,0.1,0.3]}}'" in warning.sentence and "-m study=s" in warning.sentence
     assert "bias_initializer=zeros,ones" in warning.sentence and "seeds=12" in warning.sentence
+
+
+@pytest.mark.slow
+def test_runs_at_other_values_are_not_left_unsaid(tmp_path: Path) -> None:
+    """Without `tune`, a comparison of arms that were trained with it names the command that compares them at best."""
+    for arm, rate in product(("zeros", "ones"), (0.001, 0.01)):
+        for seed in range(4):
+            run = put(tmp_path, f"{arm},{RATE}={rate}", seed, 0.5 + seed / 10, optimizer={"learning_rate": rate})
+            words = [f"{RATE}={rate}", f"bias_initializer={arm}", f"tune={{{RATE}:[0.001,0.01]}}"]
+            (run.path / "machine.json").write_text(json.dumps({"overrides": words}))
+    store = RunStore(tmp_path, "s")
+    (said,) = [one.sentence for one in compare_study(store, "zeros").warnings if one.kind == "not at their best"]
+    command = f"uv run python -m pipeline.compare study=s tune={RATE} results={tmp_path}"
+    assert split_command(said) == (said.removesuffix(command), command)
+    assert not [one for one in compared(tmp_path).warnings if one.kind == "not at their best"]
 
 
 @pytest.mark.slow
