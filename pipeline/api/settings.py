@@ -137,10 +137,14 @@ def _shared_tree(model: GivenModel, data: StagedData, settings: Mapping[str, Any
 
 def has_tokens(model: GivenModel, data: StagedData) -> bool:
     """Whether the model looks up whole numbers of x, which standardizing would destroy."""
+    return _begins_with_lookup(model) or (model.looks_up and data.may_be_tokens)
+
+
+def _begins_with_lookup(model: GivenModel) -> bool:
     layers = [layer for layer in model.layers if layer["class_name"] != "InputLayer"]
     while layers and layers[0]["class_name"] == "Sequential":
         layers = [layer for layer in layers[0]["config"]["layers"] if layer["class_name"] != "InputLayer"]
-    return (bool(layers) and layers[0]["class_name"] == "Embedding") or (model.looks_up and data.may_be_tokens)
+    return bool(layers) and layers[0]["class_name"] == "Embedding"
 
 
 def standardizing_note(model: GivenModel, data: StagedData, config: Config) -> list[str]:
@@ -149,8 +153,10 @@ def standardizing_note(model: GivenModel, data: StagedData, config: Config) -> l
         return []
     if config.data.standardize:
         return ["data: x was standardized (standardize=False leaves it as it is)"]
-    by_itself = has_tokens(model, data)
-    return ["data: x was left as it is, since the model looks up whole numbers (standardize=True)"] if by_itself else []
+    if not has_tokens(model, data):
+        return []
+    otherwise = "" if _begins_with_lookup(model) else " (standardize=True)"  # what is looked up at once never can be
+    return [f"data: x was left as it is, since the model looks up whole numbers{otherwise}"]
 
 
 def _set(tree: dict[str, Any], name: str, value: Any) -> None:

@@ -12,6 +12,7 @@ from pipeline.data.sources import load_dataset
 from pipeline.data.splits import Split, split_rows, standardized_targets
 from pipeline.errors import ConfigError, describe_size, printable
 from pipeline.experiment.check_model import check_input, check_output_layer
+from pipeline.experiment.check_rows import check_rows
 from pipeline.experiment.plan import Plan
 from pipeline.models.build import build_model
 from pipeline.models.spec import own_biases
@@ -95,6 +96,7 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
         training = fit_batch_size(config.training, split)
         check_portable(model, config.optimizer, training, config.runtime.portable)
     check_output_layer(plan, model, dataset)
+    check_rows(model, dataset, split, config.data)
     check_outputs(config.training, dataset.task, model.output_shape[-1])
     weights = 4 * model.count_params()
     biases = sum(4 * math.prod(variable.shape) for variable in bias_variables(model).values())
