@@ -182,6 +182,7 @@ class ValidateJobs(Callback):
                 plans.append(plan_job(load_config(composed, job)))
         refuse_conflicting(plans)
         check_code([(plan.config, plan.settings) for plan in plans])
+        declare_designs(plans_by_arm(plans), is_written=False)  # refuses a design before anything is said
         if not self.is_next_look:
             _report_redundant(plans)
             print_sentences(describe_other_names([text for plan in plans for text in plan.config.overrides]))

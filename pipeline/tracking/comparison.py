@@ -101,10 +101,10 @@ def prepare_upload(folder: Path) -> Upload | None:
     stored = {_folder(arm): arm.get("stored_means", {}).get(shown_metric) for arm in document["arms"]}
     arms = {}
     for v in document["verdicts"]:
-        if folder := folders.get(v["arm"]):  # pooled and tuned arms have no run
-            of_arm, mean = rows.get(v["arm"], {}), stored[folder]
+        if name := folders.get(v["arm"]):  # pooled and tuned arms have no run
+            of_arm, mean = rows.get(v["arm"], {}), stored[name]
             mean = of_arm.get(shown_metric, {}).get("mean") if mean is None else mean
-            arms[folder] = _arm_upload(document, v, of_arm, mean, cells.get(v["arm"]))
+            arms[name] = _arm_upload(document, v, of_arm, mean, cells.get(v["arm"]))
     return Upload(
         document,
         shown_metric,

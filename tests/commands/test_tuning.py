@@ -59,3 +59,13 @@ def test_train_refuses_before_anything_is_trained(cli) -> None:
     refused = cli("-m", *IRIS, "tune=training.loss")
     assert refused.code == 2 and refused.err.count("\n") == 1
     assert refused.err.startswith("tune: training.loss given; allowed: one or two numbers of optimizer or training")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("design", ["design.looks=[2,3]", "design.margin=2", "design.metric=test_foo"])
+def test_a_design_is_refused_before_anything_is_said(cli, design: str) -> None:
+    """No line about runs to train or TensorFlow comes first."""
+    given = [word for word in IRIS if not word.startswith("seeds=")]
+    refused = cli("-m", *given, "until=decided", "bias_initializer=zeros,ones", design)
+    assert refused.code == 2 and refused.err.count("\n") == 1 and refused.err.startswith(design.partition("=")[0])
+    assert not refused.out

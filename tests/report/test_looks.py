@@ -103,6 +103,23 @@ def test_the_note_of_mlflow_has_the_looks(tmp_path: Path) -> None:
     assert places == sorted(places) and len(note) <= LONGEST_NOTE
 
 
+def test_the_margin_of_a_design_is_that_of_its_metric_alone(tmp_path: Path) -> None:
+    """Another metric has its own default; a margin that is given with it is the user's own choice."""
+    store, design = (
+        RunStore(tmp_path, "s"),
+        DeclaredDesign("test_accuracy", "zeros", 0.02, (3, 9), "pocock", 0.05, ARMS),
+    )
+    declare_design(store, design)
+    for name in ("zeros", "ones", "he_normal"):
+        put_all(tmp_path, name, [0.5, 0.6, 0.7])
+    write_looks(store, design, [Look(3, {})])
+    assert compare_study(store, "").study.margin == 0.02
+    other, own = (compare_study(store, "", metric="test_loss", margin=margin) for margin in (None, 0.3))
+    assert (other.study.margin, own.study.margin) == (0.005, 0.3)
+    for comparison in (other, own):
+        assert comparison.foremost[0].startswith("Warning: s declared another question before its first run")
+
+
 def test_a_study_without_a_design_has_no_looks(tmp_path: Path) -> None:
     """Neither the table nor its words."""
     put_all(tmp_path, "zeros", [0.5, 0.6, 0.7])
