@@ -11,7 +11,11 @@ from typing import Any, TypeGuard
 
 LONGEST = 300  # characters of a message
 _HEAD = 120  # of them before the ellipsis: the key and where the value begins; what is allowed stands at the end
-_STATEMENT = re.compile(r"\s*\n\[SQL: .*?\n\(Background on this error at: \S+?\)", re.DOTALL)  # of SQLAlchemy
+# What SQLAlchemy puts around a database's reason.
+_STATEMENT = re.compile(
+    r"\(raised as a result of Query-invoked autoflush[^()]*\)\n|\s*\n\[SQL: .*?\n\(Background on this error at: \S+?\)",
+    re.DOTALL,
+)
 _ABSENT: Any = object()  # the default of `given`, since None is a value that a user can give
 
 
@@ -75,8 +79,7 @@ def closest(word: str, known: Sequence[str]) -> str:
 def one_line(message: object) -> str:
     """The message as one printable line of at most `LONGEST` characters, cut in its middle.
 
-    The statement and the parameters that SQLAlchemy adds to a database's reason are left out: they would be all that is
-    left of it.
+    What SQLAlchemy adds to a database's reason, statement and parameters, is left out: it would be all that is left.
     """
     reason = _STATEMENT.sub("", str(message).strip())
     line = printable(re.sub(r"\s*[\r\n]\s*", " ", reason))

@@ -3,8 +3,10 @@
 import re
 import shlex
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,12 +137,17 @@ def test_the_snippet_gives_the_biases_before_and_after() -> None:
 
 @pytest.mark.slow
 def test_the_comparison_in_python_runs() -> None:
-    """The README's lines for a notebook give a study of four arms, here with three seeds and one epoch."""
+    """The README's lines for a notebook, as pasted, give a study of four arms, here with three seeds and one epoch."""
     lines = re.search(r"```python\n(import keras.*?)```", README, re.DOTALL)[1]
-    rng = np.random.default_rng(0)
-    namespace = {"x": rng.normal(size=(90, 4)), "y": np.arange(90) % 3}
+    namespace: dict[str, Any] = {}
     exec(lines.replace("seeds=10, epochs=20", "seeds=3, epochs=1"), namespace)
     assert list(namespace["study"].verdicts) == ["no_bias", "zeros", "ones", "constant(0.1)"]
+
+
+def test_every_console_command_is_named() -> None:
+    """Those that installing the package puts on the path."""
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    assert set(re.findall(r"`(bias-\w+)`", README)) == set(settings["project"]["scripts"])
 
 
 def test_the_model_file_composes() -> None:

@@ -153,6 +153,15 @@ def test_a_store_that_is_being_written_is_not_waited_for(
         assert time.monotonic() - start < 2  # SQLite waits five seconds where nothing else is said
 
 
+def test_a_database_that_refuses_says_why(trained_study: TrainedStudy, mlflow_store: str, tmp_path: Path) -> None:
+    """Its reason in one line, without the statement and the parameters, which are longer than a line."""
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as writer:
+        writer.execute("ALTER TABLE metrics RENAME COLUMN step TO stride")
+    problem = mirror(RunStore(trained_study.results, STUDY), mlflow_store)
+    assert problem.startswith(f"Could not upload to MLflow at {mlflow_store}: ")
+    assert problem.endswith("(sqlite3.OperationalError) table metrics has no column named step")
+
+
 def test_tracking_none_uploads_nothing(
     trained_study: TrainedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
