@@ -1,5 +1,7 @@
 """Dry run of a sweep (`--plan`): its arms, missing runs, time, initial distributions, and what cannot matter."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,7 +11,7 @@ from pipeline.experiment.check import first_model
 from pipeline.experiment.cost import estimate_time
 from pipeline.experiment.declared import most_to_train
 from pipeline.experiment.plan import Plan, shown_names
-from pipeline.experiment.same_arms import Starts
+from pipeline.experiment.same_arms import SameArms, Starts
 from pipeline.models.initializers.distributions import expected_biases
 from pipeline.models.irrelevant import SHIFT
 from pipeline.report.console import print_table
@@ -59,10 +61,10 @@ def _distributions(names: Sequence[str], models: Sequence[Any]) -> list[list[str
 
 def _remarks(names: Sequence[str], arms: Sequence[Plan], models: Sequence[Any]) -> Iterator[str]:
     """Sentences on biases that cannot matter, and on arms that are the same by construction."""
-    starts = Starts(arms, models)
+    starts, tuned = Starts(arms, models), TunedNames(names, arms)
     irrelevant = [starts.irrelevant(i) for i in range(len(arms))]
     for path, why in {item: None for biases in irrelevant for item in biases.items()}:
-        affected = "; ".join(name for name, biases in zip(names, irrelevant, strict=True) if biases.get(path) == why)
+        affected = tuned.listed([i for i, biases in enumerate(irrelevant) if biases.get(path) == why])
         if why.kind == SHIFT:
             reason = "a constant added to all logits of a softmax changes nothing"
             yield f"Cannot matter ({affected}): {path}, since {reason}."
@@ -72,11 +74,43 @@ def _remarks(names: Sequence[str], arms: Sequence[Plan], models: Sequence[Any]) 
                 f"can, until the moving mean has caught up: after T steps {why.momentum:g}^T of the offset is left."
             )
     same = starts.same(but_shifts=False)
-    for group in same:
-        yield f"The same by construction, bit for bit{group.looked_at}: {'; '.join(names[i] for i in group.arms)}."
-    for group in starts.same(but_shifts=True):
-        if group not in same:
-            alike = "; ".join(names[i] for i in group.arms)
-            yield (
-                f"Equal except for biases that cannot matter, so any difference is rounding{group.looked_at}: {alike}."
-            )
+    for looked_at, alike in tuned.groups(same):
+        yield f"The same by construction, bit for bit{looked_at}: {alike}."
+    for looked_at, alike in tuned.groups([group for group in starts.same(but_shifts=True) if group not in same]):
+        yield f"Equal except for biases that cannot matter, so any difference is rounding{looked_at}: {alike}."
+
+
+class TunedNames:
+    """Names of arms, each once for all values of its tuned keys where what is said holds at each of them."""
+
+    def __init__(self, names: Sequence[str], arms: Sequence[Plan]) -> None:
+        """names: of the arms, with the values."""
+        self._names, self._labels = names, [_untuned(name, plan) for name, plan in zip(names, arms, strict=True)]
+        keys = dict.fromkeys(key for plan in arms for key in plan.config.tune or ())
+        self._each = f", at each {' and '.join(keys)}" if keys else ""
+        self._sizes = Counter(self._labels)
+
+    def listed(self, members: Sequence[int]) -> str:
+        """These arms, by index."""
+        counts = Counter(self._labels[i] for i in members)
+        whole = [label for label, count in counts.items() if count == self._sizes[label] > 1]
+        others = [self._names[i] for i in members if self._labels[i] not in whole]
+        return "; ".join([*others, *(["; ".join(whole) + self._each] if whole else [])])
+
+    def groups(self, groups: Sequence[SameArms]) -> list[tuple[str, str]]:
+        """(on which seeds they were looked at, their arms) of groups that start alike."""
+        alike = Counter(tuple(self._labels[i] for i in group.arms) for group in groups)
+        shown = []
+        for group in groups:
+            labels = tuple(self._labels[i] for i in group.arms)
+            is_whole = alike[labels] == self._sizes[labels[0]] > 1
+            arms = "; ".join(labels) + self._each if is_whole else "; ".join(self._names[i] for i in group.arms)
+            shown.append((group.looked_at, arms))
+        return list(dict.fromkeys(shown))
+
+
+def _untuned(name: str, plan: Plan) -> str:
+    """The name of an arm without the values of its tuned keys."""
+    for key in plan.config.tune or ():
+        name = re.sub(rf",{re.escape(key)}=[^,]*", "", name)
+    return name

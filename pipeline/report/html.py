@@ -74,6 +74,7 @@ DEAD = LAYER | {
     "before": ("dead before", "share of units that are 0 for every row, before training"),
     "after": ("dead after", "the same after training"),
 }
+MOST_LEADS = 3  # paragraphs above the first figure, so that a phone shows some of it without much scrolling
 NARROW_LETTERS = 21  # of a line of a label beside an axis, on a phone
 DIGITS = {"mean": 4}  # significant ones; of other columns three
 
@@ -110,7 +111,8 @@ def render_page(comparison: Comparison, figures: Mapping[str, dict[str, Any]], s
         study=study,
         comparison=comparison,
         headline=headline,
-        leads=leads,
+        leads=leads[:MOST_LEADS],
+        more=leads[MOST_LEADS:],
         facts_table=reviewer_facts(comparison),
         statistics=_statistics(comparison),
         signs=SIGNS,

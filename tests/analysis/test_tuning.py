@@ -1,6 +1,7 @@
 """Arms at their best, from stored runs: what is chosen and said, what is left out, what is refused."""
 
 import json
+from html import unescape
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pipeline.analysis.comparison import Comparison, compare_study
 from pipeline.config.schema import PROJECT
 from pipeline.errors import ConfigError
 from pipeline.report.document import comparison_document
+from pipeline.report.write import write_report
 from pipeline.runtime.wrapping import split_command, wrapped
 from pipeline.store.answers import record_answer
 from pipeline.store.runs import RunStore
@@ -81,6 +83,20 @@ def test_the_chart_has_the_curve_and_the_choices(tmp_path: Path) -> None:
     curve = compared(tmp_path).tuning_curve
     assert len(curve) == 12 and curve["chosen"].sum() == 6
     assert curve.loc[curve["chosen"] == 2, "points"].tolist() == [(0.01,), (0.1,), (0.01,)]
+
+
+@pytest.mark.slow
+def test_the_page_begins_with_few_paragraphs(tmp_path: Path) -> None:
+    """A phone shows the chart soon; the rest of the answer can be unfolded below it."""
+    shifted(tmp_path)
+    comparison = compared(tmp_path)
+    write_report(comparison, tmp_path / "report", figures=False)
+    page = unescape((tmp_path / "report" / "report.html").read_text()).replace("<wbr>", "")
+    head, _, rest = page.partition("</header>")
+    folded = rest.partition("<summary>More of the answer</summary>")[2].partition("</details>")[0]
+    assert head.count('class="lead"') == 3 and len(comparison.answer) > 4
+    assert "Tuning changes the verdict on ones" in head and folded.count("<p>") == len(comparison.answer) - 3
+    assert f"Chosen {RATE}, by" in folded and "The answer for ones depends on" in folded
 
 
 @pytest.mark.slow

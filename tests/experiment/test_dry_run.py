@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from pipeline import train as cli_train
 from pipeline.config.schema import BiasInitializer
 from pipeline.data.sources import load_dataset
 from pipeline.data.splits import split_rows
-from pipeline.experiment.dry_run import show_plan
+from pipeline.experiment.dry_run import TunedNames, show_plan
 from pipeline.experiment.plan import plan_job
+from pipeline.experiment.same_arms import SameArms
 
 IRIS = ("data=iris", "model=linear")
 NORMALISED = (
@@ -269,3 +271,17 @@ def test_the_flag_may_stand_anywhere(
     monkeypatch.setattr("sys.argv", ["pipeline.train", *command, *small, *IRIS])
     assert cli_train.main() == 0
     assert "runs to train" in capfd.readouterr().out
+
+
+def test_an_arm_that_is_tuned_is_named_once() -> None:
+    """Where what is said holds at each value; where it holds at some, these are named."""
+    plan: Any = SimpleNamespace(config=SimpleNamespace(tune={"optimizer.learning_rate": [0.1, 0.2]}))
+    names = [f"{arm},optimizer.learning_rate={rate}" for arm in ("zeros", "ones") for rate in (0.1, 0.2)]
+    tuned = TunedNames(names, [plan] * 4)
+    assert tuned.listed([0, 1, 2, 3]) == "zeros; ones, at each optimizer.learning_rate"
+    assert tuned.listed([0, 1, 2]) == f"{names[2]}; zeros, at each optimizer.learning_rate"
+    pairs = [SameArms((0, 2), ""), SameArms((1, 3), "")]
+    assert tuned.groups(pairs) == [("", "zeros; ones, at each optimizer.learning_rate")]
+    assert tuned.groups(pairs[:1]) == [("", f"{names[0]}; {names[2]}")]
+    plain = TunedNames(["zeros", "ones"], [SimpleNamespace(config=SimpleNamespace(tune=None))] * 2)  # pyright: ignore
+    assert plain.listed([0, 1]) == "zeros; ones" and plain.groups([SameArms((0, 1), "")]) == [("", "zeros; ones")]
