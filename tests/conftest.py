@@ -24,9 +24,11 @@ from pipeline.runtime.logs import forget_told
 # Hydra closes all log handlers, and absl's (TensorFlow's) then closes its stream: it must not be one of pytest's.
 absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
-# A shell has the commands that it starts with `&` ignore Ctrl-C, and so would every process that a test starts.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell has the commands that it starts with `&` ignore Ctrl-C, `nohup` has them ignore SIGHUP, and so would every
+# process that a test starts.
+for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(number, action)
 
 # Pytest's workers have COLUMNS, which what is printed heeds; GNU readline, which debuggers import, puts it past
 # Python into the environment of the processes that are started.
