@@ -18,6 +18,11 @@ MOST_KEYS = 2
 STEPS = (-1.0, -0.5, 0.0, 0.5, 1.0)  # decades from the configured value
 GROUPS = ("optimizer", "training")  # whose numbers can be tuned
 ALLOWED = "one or two numbers of optimizer or training, such as tune=optimizer.learning_rate"
+REFUSED = {  # group -> why its numbers cannot be tuned
+    "model": "but layers are a list, whose numbers are no keys, and other sizes start from other kernels; a sweep takes "
+    "several models",
+    "data": "but its numbers decide which rows train, choose and test",
+}
 
 Values = tuple[float, ...]
 
@@ -48,7 +53,7 @@ def _checked(key: str, values: Any) -> Values:
     hint, is_argument = key_types().get(key), ".config." in key or key.startswith("training.stop.")
     holds_number = {int, float} & {hint, *get_args(hint)}
     if key.partition(".")[0] not in GROUPS or not (holds_number or is_argument):
-        raise ConfigError("tune", key, ALLOWED)
+        raise ConfigError("tune", key, ALLOWED, reason=REFUSED.get(key.partition(".")[0], ""))
     if values is None:
         return ()
     allowed = f"two or more different numbers, tune={{{key}:[0.001,0.01]}}"

@@ -46,12 +46,13 @@ def test_each_arm_is_trained_at_each_value_and_compared_at_its_best(cli, tmp_pat
         assert sentence in (report / "answer.md").read_text()
 
 
-@pytest.mark.parametrize("tune", ["training.loss", f"{{{RATE}:[0.1]}}", "a,b,c"])
+@pytest.mark.parametrize("tune", ["training.loss", "model.layers", "data.test_fraction", f"{{{RATE}:[0.1]}}", "a,b,c"])
 def test_compare_refuses_what_cannot_be_tuned(tune: str, capsys) -> None:
     """One line and exit code 2, before anything is read."""
     assert compare.main([f"tune={tune}"]) == 2
     err = capsys.readouterr().err
     assert err.startswith("tune") and err.count("\n") == 1 and "allowed: " in err
+    assert (", but " in err) == tune.startswith(("model.", "data."))
 
 
 def test_train_refuses_before_anything_is_trained(cli) -> None:
