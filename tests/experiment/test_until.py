@@ -227,9 +227,9 @@ def test_what_the_looks_rested_on_must_still_be_there(tmp_path: Path) -> None:
     """Looks were taken at runs of one setting; to go on with another would leave them without what they decided by."""
     store = RunStore(tmp_path, "iris-linear")
     plans = plans_of([*SWEEP, f"results={tmp_path}", "design.looks=[6,12]"])
+    declare_designs(plans, is_written=True)
     for plan in plans:
         put_all(tmp_path, plan.arm, [0.9] * 6, study=store.study)
-    declare_designs(plans, is_written=True)
     assert declare_designs(plans, is_written=True) == []  # no look was taken yet
     design = read_design(store)
     assert design is not None
