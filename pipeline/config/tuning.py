@@ -19,8 +19,8 @@ STEPS = (-1.0, -0.5, 0.0, 0.5, 1.0)  # decades from the configured value
 GROUPS = ("optimizer", "training")  # whose numbers can be tuned
 ALLOWED = "one or two numbers of optimizer or training, such as tune=optimizer.learning_rate"
 REFUSED = {  # group -> why its numbers cannot be tuned
-    "model": "but layers are a list, whose numbers are no keys, and other sizes start from other kernels; a sweep takes "
-    "several models",
+    "model": "but layers are a list, whose numbers are no keys, and other sizes start from other kernels; a sweep "
+    "takes several models",
     "data": "but its numbers decide which rows train, choose and test",
 }
 
