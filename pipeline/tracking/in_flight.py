@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, TypeVar
 
-AT_ONCE = 4  # runs; a connection each, of the ten that MLflow keeps open
+AT_ONCE = 8  # runs; a connection each, of the ten that MLflow keeps open
 
 Item = TypeVar("Item")
 
