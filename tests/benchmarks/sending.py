@@ -17,7 +17,16 @@ import psutil
 
 from tests.servers import find_postgres, launch_postgres, launch_server
 
-ARMS = ("zeros", "ones", "glorot_uniform", "he_normal", "constant(0.1)", "constant(0.2)", "constant(0.3)", "constant(0.4)")
+ARMS = (
+    "zeros",
+    "ones",
+    "glorot_uniform",
+    "he_normal",
+    "constant(0.1)",
+    "constant(0.2)",
+    "constant(0.3)",
+    "constant(0.4)",
+)
 
 
 def processor_seconds(processes: list[psutil.Process]) -> float:
