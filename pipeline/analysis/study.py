@@ -11,14 +11,21 @@ from pipeline.analysis.blocks import PooledArm, pool_arms
 from pipeline.analysis.curves import different_epochs, higher_is_better, measure_curves
 from pipeline.analysis.earlier import looks_at
 from pipeline.analysis.pairing import AT_ANY_VALUE, construction, mismatches
-from pipeline.analysis.tuned_looks import ChosenArm, first_look, judged_arms, of_first_look
+from pipeline.analysis.tuned_looks import (
+    ChosenArm,
+    first_look,
+    judged_arms,
+    of_first_look,
+    require_declared,
+    require_seed_of_looks,
+)
 from pipeline.analysis.tuning import TunedArm, TunedFamily, tune_arms
 from pipeline.config.metrics import MARGIN, RUN_LENGTHS, check_margin, is_in_unit
 from pipeline.config.tuning import Values
 from pipeline.errors import ConfigError, closest, require
 from pipeline.stats.intervals import ALPHA
 from pipeline.store.answers import read_answers
-from pipeline.store.designs import DeclaredDesign, Progress, read_progress, stored_end
+from pipeline.store.designs import DeclaredDesign, Progress, read_progress
 from pipeline.store.runs import DamagedRun, Run, RunStore
 
 
@@ -212,14 +219,10 @@ def load_study(
         undeclared = sorted({*store.arm_names()} - declared)
         begin = design.trained_from
         keep = _both(keep, lambda run: run.arm in declared and run.seed >= begin)
-        _require_seed_of_looks(store, begin)
+        require_seed_of_looks(store, begin)
     asked = progress if is_asked else None
-    if asked is not None and tune and [*tune] != [*(asked.design.tune or {})]:
-        declared_tune = f"with tune={','.join(asked.design.tune)}" if asked.design.tune else "without"
-        raise ConfigError(
-            f"tune: {','.join(tune)} given for {store.study}, which until=decided declared {declared_tune}; allowed: "
-            "another study"
-        )
+    if asked is not None and tune:
+        require_declared(tune, asked.design, store.study)
     is_tuned = asked is not None and bool(asked.design.tune)
     arms, damaged = load_arms(store, of_first_look(asked.design, keep) if asked is not None and is_tuned else keep)
     baseline = baseline or "zeros"
@@ -244,15 +247,6 @@ def load_study(
     )  # fmt: skip
     _require_common_seed(study)
     return study
-
-
-def _require_seed_of_looks(store: RunStore, begin: int) -> None:
-    """Raise ConfigError if nothing is stored but the seeds from before the looks were declared."""
-    if begin and stored_end(store) <= begin:
-        raise ConfigError(
-            f"until: {begin} seeds of {store.study} were stored before its looks were declared, and no other seed has "
-            "been trained yet; allowed: after the same command of training has gone on"
-        )
 
 
 def _both(first: Callable[[Run], bool] | None, second: Callable[[Run], bool]) -> Callable[[Run], bool]:

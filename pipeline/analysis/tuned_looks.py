@@ -3,13 +3,14 @@
 See `store.designs` for why that is exact: no seed that judges has had a part in choosing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.analysis.arms import Arm, load_arms
 from pipeline.analysis.tuning import Point, TunedFamily, chosen_block, point_of, spell_point, tune_arms
+from pipeline.config.tuning import Values
 from pipeline.errors import ConfigError
-from pipeline.store.designs import DeclaredDesign, Progress
+from pipeline.store.designs import DeclaredDesign, Progress, stored_end
 from pipeline.store.runs import Run, RunStore
 
 
@@ -113,3 +114,21 @@ def judged_arms(
     known = [(arm, family_of[arm.folder]) for arm in arms if arm.folder in family_of]
     points = [(arm, family, point_of(arm, family.keys)) for arm, family in known]
     return [ChosenArm(family.keys, point, family.rest, arm) for arm, family, point in points if point is not None]
+
+
+def require_declared(tune: Mapping[str, Values], design: DeclaredDesign, study: str) -> None:
+    """Raise ConfigError for other tuned keys than those that a study declared."""
+    if [*tune] != [*(design.tune or {})]:
+        declared = f"with tune={','.join(design.tune)}" if design.tune else "without"
+        raise ConfigError(
+            f"tune: {','.join(tune)} given for {study}, which until=decided declared {declared}; allowed: another study"
+        )
+
+
+def require_seed_of_looks(store: RunStore, begin: int) -> None:
+    """Raise ConfigError if nothing is stored but the seeds from before the looks were declared."""
+    if begin and stored_end(store) <= begin:
+        raise ConfigError(
+            f"until: {begin} seeds of {store.study} were stored before its looks were declared, and no other seed has "
+            "been trained yet; allowed: after the same command of training has gone on"
+        )

@@ -72,7 +72,8 @@ def test_terminal_and_markdown_say_the_same(answer: Answer) -> None:
     assert ones.startswith("ones: undecided against zeros: +0.07 test_accuracy, 95 % interval -0.31 to +0.45, p = 1 ")
     assert "so few seeds can never show a difference, 7 are the fewest" in ones
     for text in (answer.out, (answer.folder / "answer.md").read_text()):
-        assert all(sentence in text for sentence in sentences)
+        plain = text.replace("`", "")  # answer.md marks commands
+        assert [sentence for sentence in sentences if sentence not in plain] == []
         assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
 
