@@ -189,7 +189,11 @@ def _verdicts(study: Study, rows: list[Row]) -> list[Verdict]:
         )  # fmt: skip
         verdicts.append(verdict)
     progress = study.progress
-    sentences = [look_sentence(v, number, progress) for v in verdicts] if progress else arm_sentences(verdicts, number)
+    sentences = (
+        [look_sentence(v, number, progress) for v in verdicts]
+        if progress
+        else (arm_sentences(verdicts, number, advises=study.design is None))
+    )
     return [replace(verdict, sentence=text) for verdict, text in zip(verdicts, sentences, strict=True)]
 
 

@@ -4,12 +4,13 @@ from pipeline.analysis.formatting import p_value
 from pipeline.analysis.verdict import Verdict
 from pipeline.analysis.wording import Number, arm_sentence
 from pipeline.store.designs import DeclaredDesign, Progress
+from pipeline.store.seeds import seed_span
 
 
 def look_sentence(verdict: Verdict, number: Number, progress: Progress) -> str:
     """Say what the looks so far have decided about one arm, like `wording.arm_sentence` of a study without a design."""
     if not verdict.compared or verdict.verdict == "identical" or not verdict.look or not verdict.pairs:
-        return arm_sentence(verdict, number)
+        return arm_sentence(verdict, number, advises=False)
     words = {
         "better": f"better than {verdict.short_baseline}",
         "worse": f"worse than {verdict.short_baseline}",
@@ -41,7 +42,12 @@ def _unbiased(verdict: Verdict, number: Number) -> str:
         return ""
     unbiased = number(verdict.difference_unbiased, "+")
     same = unbiased == number(verdict.difference, "+")
-    return "" if same else f"; ending early overstates a difference, without that it is {unbiased}"
+    if same:
+        return ""
+    return (
+        f"; ending early overstates a difference: allowing for that it is {unbiased}, right on average over all "
+        "studies, and still too large over those that end early"
+    )
 
 
 def _what_follows(verdict: Verdict, progress: Progress) -> str:
@@ -58,13 +64,14 @@ def describe_looks(design: DeclaredDesign) -> str:
     chose = ""
     if design.tune:
         chose = (
-            f" The first look, with {design.first_seed} seeds, chose {' and '.join(design.tune)} for each arm; these "
+            f" The first look, with {design.looks[0]} seeds, chose {' and '.join(design.tune)} for each arm; these "
             "judge nothing. All of this is about the chosen values: had it missed better ones, more seeds could not "
             "tell."
         )
     when = "before the first run"
     if design.seeds_before:
-        when = f"when {design.seeds_before} seeds were stored, which judge nothing: before the first run of the others"
+        stored = seed_span(design.seeds_before)
+        when = f"when {stored} were stored, which judge nothing: before the first run of other seeds"
     return (
         f"Looks at the answer with {looks} seeds were declared {when} (design {design.digest}). So p, "
         f"the intervals and the verdicts of {design.metric} hold at every look: over all looks and all arms of a "

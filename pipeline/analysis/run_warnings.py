@@ -129,14 +129,30 @@ def _about_looks(study: Study) -> Iterator[RunWarning]:
         yield RunWarning("not declared", None, sentence)
     if study.progress is not None:
         yield RunWarning("looks", None, describe_looks(study.progress.design))
-    counts = {tuple(study.earlier_looks(arm, seeds)[1]) for arm in study.compared_arms
-              if len(seeds := study.paired_seeds(arm, study.metric)) > 1}  # fmt: skip
-    looks = max(counts, key=len, default=())
-    if len(looks) > 1:
-        seeds = f"{', '.join(map(str, looks[:-1]))} and {looks[-1]} seeds"
+        if len({len(arm.complete_seeds) for arm in study.judged_arms}) > 1:
+            sentence = (
+                f"each mean is over all seeds of its arm: one that ended earlier is compared with {study.baseline} on "
+                f"its own seeds alone, and the mean of {study.baseline} has more."
+            )
+            yield RunWarning("looks", None, sentence)
+    yield from _about_earlier_answers(study)
+
+
+def _about_earlier_answers(study: Study) -> Iterator[RunWarning]:
+    arms_of: dict[tuple[int, ...], list[str]] = {}
+    for arm in study.compared_arms:
+        looks = tuple(study.earlier_looks(arm, study.paired_seeds(arm, study.metric))[1])
+        if len(looks) > 1:
+            arms_of.setdefault(looks, []).append(arm.name)
+    if arms_of:
+        spelled = {looks: f"{', '.join(map(str, looks[:-1]))} and {looks[-1]} seeds" for looks in arms_of}
+        listed = [f"{spelled[looks]} ({', '.join(arms)})" for looks, arms in arms_of.items()]
+        seeds = "; ".join(listed) if len(arms_of) > 1 else next(iter(spelled.values()))
         sentence = (
             f"the answer was looked at with {seeds}, and a p that knows of one look only is too optimistic: those of "
-            f"{study.metric} allow for all {len(looks)} looks, the others do not. `until=decided` declares looks."
+            f"{study.metric} allow for all looks, the others do not."
+            + " `until=decided` declares looks."
+            * (study.design is None)
         )
         yield RunWarning("looked before", None, sentence, True)
 

@@ -217,7 +217,7 @@ def load_study(
         baseline, metric, margin = design.baseline, design.metric, design.margin
         declared = {arm.arm for arm in design.arms}
         undeclared = sorted({*store.arm_names()} - declared)
-        begin = design.trained_from
+        begin = 0 if design.tune else design.first_seed
         keep = _both(keep, lambda run: run.arm in declared and run.seed >= begin)
         require_seed_of_looks(store, begin)
     asked = progress if is_asked else None

@@ -10,8 +10,9 @@ from pipeline.analysis.arms import Arm, load_arms
 from pipeline.analysis.tuning import Point, TunedFamily, chosen_block, point_of, spell_point, tune_arms
 from pipeline.config.tuning import Values
 from pipeline.errors import ConfigError
-from pipeline.store.designs import DeclaredDesign, Progress, stored_end
+from pipeline.store.designs import DeclaredDesign, Progress
 from pipeline.store.runs import Run, RunStore
+from pipeline.store.seeds import seed_span, stored_end
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def chosen_folders(families: Sequence[TunedFamily]) -> tuple[str, ...]:
 
 def of_first_look(design: DeclaredDesign, keep: Callable[[Run], bool] | None) -> Callable[[Run], bool]:
     """Which runs have a part in choosing."""
-    return lambda run: run.seed < design.first_seed and (keep is None or keep(run))
+    return lambda run: run.seed < design.looks[0] and (keep is None or keep(run))
 
 
 def judged_arms(
@@ -129,6 +130,6 @@ def require_seed_of_looks(store: RunStore, begin: int) -> None:
     """Raise ConfigError if nothing is stored but the seeds from before the looks were declared."""
     if begin and stored_end(store) <= begin:
         raise ConfigError(
-            f"until: {begin} seeds of {store.study} were stored before its looks were declared, and no other seed has "
-            "been trained yet; allowed: after the same command of training has gone on"
+            f"until: {seed_span(begin)} of {store.study} were stored before its looks were declared, and no other seed "
+            "has been trained yet; allowed: after the same command of training has gone on"
         )

@@ -133,17 +133,21 @@ def _differs_within(verdict: Verdict) -> bool:
     return _differs(verdict) and (verdict.verdict == "equivalent" or verdict.may_fail)
 
 
-def arm_sentences(verdicts: Sequence[Verdict], number: Number) -> list[str]:
+def arm_sentences(verdicts: Sequence[Verdict], number: Number, advises: bool = True) -> list[str]:
     """Say what the seeds show about each arm; where they are too few for all of a headline's arms, it alone says so.
 
-    number: see `formatting.number_format`.
+    number: see `formatting.number_format`. advises: see `arm_sentence`.
     """
     said = {verdict.arm for family in _families(verdicts) if _all_too_few(family) for verdict in family}
-    return [arm_sentence(verdict, number, verdict.arm in said) for verdict in verdicts]
+    return [arm_sentence(verdict, number, verdict.arm in said, advises) for verdict in verdicts]
 
 
-def arm_sentence(verdict: Verdict, number: Number, few_said: bool = False) -> str:
-    """Say what the seeds show about one arm. few_said: whether it was said that so few seeds can show no difference."""
+def arm_sentence(verdict: Verdict, number: Number, few_said: bool = False, advises: bool = True) -> str:
+    """Say what the seeds show about one arm.
+
+    few_said: whether it was said that so few seeds can show no difference. advises: whether to name until=decided;
+    it trains nothing more in a study that has declared its looks.
+    """
     arm, base, pairs = verdict.arm, verdict.short_baseline, verdict.pairs or 0
     if verdict.verdict == "baseline":
         return f"{arm}: the baseline that other arms are compared with."
@@ -166,7 +170,7 @@ def arm_sentence(verdict: Verdict, number: Number, few_said: bool = False) -> st
         return f"{arm}: equivalent to {base} within {verdict.margin:g}: {evidence}{_passed_margin(verdict)}."
     if verdict.verdict in ("better", "worse"):
         return f"{arm}: {verdict.verdict} than {base}: {evidence}{_included_zero(verdict)}."
-    why = f"{_excluded_zero(verdict)}; {_what_would_decide(verdict, few_said)}"
+    why = f"{_excluded_zero(verdict)}; {_what_would_decide(verdict, few_said, advises)}"
     if verdict.may_fail:
         why = f"; {_may_fail(verdict, number)}"
     return f"{arm}: undecided against {base}: {evidence}{why}."
@@ -239,7 +243,7 @@ def _excluded_zero(verdict: Verdict) -> str:
     return "; the interval leaves out 0, but the test of p, which decides, does not rule out chance"
 
 
-def _what_would_decide(verdict: Verdict, few_said: bool) -> str:
+def _what_would_decide(verdict: Verdict, few_said: bool, advises: bool) -> str:
     """How many seeds would decide, as far as that is known."""
     pairs, fewest = verdict.pairs or 0, fewest_seeds(verdict.alpha / (verdict.family or 1))
     if not pairs:
@@ -250,9 +254,8 @@ def _what_would_decide(verdict: Verdict, few_said: bool) -> str:
     if verdict.seeds_needed is None and verdict.seeds_needed_low is None:
         needed = f"{MOST_SEEDS:,} seeds would not decide ({power})"
     else:
-        needed = (
-            f"{_advised(verdict, pairs, fewest)} seeds would decide ({power}), and until=decided trains what it takes"
-        )
+        needed = f"{_advised(verdict, pairs, fewest)} seeds would decide ({power})"
+        needed += ", and until=decided trains what it takes" * advises
     if verdict.tuned:
         needed += "; more seeds would also choose better"
     if pairs >= fewest or few_said:

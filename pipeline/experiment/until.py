@@ -34,10 +34,10 @@ from pipeline.store.designs import (
     read_design,
     read_progress,
     refuse_change,
-    stored_end,
     write_looks,
 )
 from pipeline.store.runs import RunStore
+from pipeline.store.seeds import seed_span, stored_end
 
 if TYPE_CHECKING:  # a sweep without a design must not wait for pandas
     from pipeline.analysis.looks import LookedArm
@@ -149,8 +149,8 @@ def describe_design(design: DeclaredDesign) -> list[str]:
         )
     if design.seeds_before:
         lines.append(
-            f"{design.seeds_before} seeds were stored before this design was declared, and an answer may have been "
-            f"seen: they judge nothing{', but may choose' if design.tune else ''}; the looks have other seeds."
+            f"Runs of {seed_span(design.seeds_before)} are stored, and an answer may have been seen: they judge "
+            f"nothing{', but may choose' if design.tune else ''}; the looks have the seeds from {design.first_seed} on."
         )
     return lines
 
@@ -167,8 +167,8 @@ def _describe_first_look(design: DeclaredDesign) -> list[str]:
     settings = {(arm.setting, arm.block) for arm in design.arms}
     fresh = design.tests.looks[-1]
     return [
-        f"The first look trains {design.first_seed} seeds of each arm at {len(design.arms) // len(settings)} values of "
-        f"{keys}, {design.first_seed * len(design.arms)} runs, and chooses one for each arm; its seeds judge nothing.",
+        f"The first look trains {design.looks[0]} seeds of each arm at {len(design.arms) // len(settings)} values of "
+        f"{keys}, {design.looks[0] * len(design.arms)} runs, and chooses one for each arm; its seeds judge nothing.",
         f"Later looks train the chosen values alone, with other seeds: {fresh * len(settings)} runs at most, if all "
         f"{len(settings)} arms need {fresh} seeds.",
     ]

@@ -32,7 +32,8 @@ def about_looks(verdicts: Iterable[Mapping[str, Any]]) -> str:
     which = f"that of {', '.join(early)}" if len(early) <= MOST_NAMED else f"those of {len(early)} arms"
     return (
         f"{added}, so arms may rest on unlike numbers of seeds. An arm ends before the last look where chance makes "
-        f"its difference large, so the plain difference overstates it, here {which}; the corrected one does not."
+        f"its difference large, so the plain difference overstates it, here {which}; the corrected one is right on "
+        "average over all studies."
     )
 
 

@@ -14,6 +14,7 @@ from pipeline.report.training import describe_training, either
 from pipeline.stats.intervals import ALPHA
 from pipeline.stats.paired import FAILURE, FEWEST_EQUIVALENT
 from pipeline.store.designs import Progress
+from pipeline.store.seeds import seed_span
 
 # key -> kind, authors, title, the rest of the entry.
 References = Mapping[str, tuple[str, str, str, dict[str, str]]]
@@ -187,7 +188,7 @@ def _tests(comparison: Comparison) -> str:
     if study.progress is not None:
         early = (
             f" Ending before the last look overstates a difference, here that of {', '.join(comparison.ended_early)}; "
-            "an estimate without that bias stands beside it [@whitehead1986]."
+            "an estimate without that bias, on average over all studies, stands beside it [@whitehead1986]."
         )
         return _tests_of_looks(study.progress, several) + early * bool(comparison.ended_early)
     corrected = "corrected by Holm's method [@holm1979] for the arms that were compared with one baseline, "
@@ -213,7 +214,7 @@ def _tests_of_looks(progress: Progress, several: bool) -> str:
     function = {"obrien_fleming": "O'Brien and Fleming's", "pocock": "Pocock's"}[design.spending]
     when = "before the first run"
     if design.seeds_before:
-        when = f"when {design.seeds_before} seeds had been trained, none of which judges"
+        when = f"when {seed_span(design.seeds_before)} had been trained, none of which judges"
     return (
         f"Means have Student's 95 % interval. Seeds were added in {taken} of {len(design.looks)} looks, with "
         f"{', '.join(map(str, design.looks))} seeds, which were declared {when}; an arm that was decided "

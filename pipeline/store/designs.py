@@ -27,6 +27,7 @@ from pipeline.runtime.hashing import digest
 from pipeline.stats.sequential import Design
 from pipeline.store.files import json_bytes, read_small, replace_file
 from pipeline.store.runs import RunStore
+from pipeline.store.seeds import stored_end
 
 DESIGN, LOOKS = "design.json", "looks.json"
 OPEN = ""  # the verdict on an arm that is not decided yet
@@ -62,9 +63,10 @@ class DeclaredDesign:
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """Per look, the seed that its seeds end before: the looks, moved on beyond what was stored already."""
-        beyond = max(0, self.seeds_before - self.looks[0]) if self.tune else self.seeds_before
-        return tuple(n + beyond for n in self.looks)
+        """Per look, the seed that its seeds end before: looks that judge are moved beyond what was stored already."""
+        if not self.tune:
+            return tuple(n + self.seeds_before for n in self.looks)
+        return self.looks[0], *(n - self.looks[0] + self.first_seed for n in self.looks[1:])
 
     @property
     def judging(self) -> tuple[int, ...]:
@@ -74,12 +76,12 @@ class DeclaredDesign:
     @property
     def first_seed(self) -> int:
         """The seeds from here on judge; those before chose, or were stored already."""
-        return self.ends[0] if self.tune else self.seeds_before
+        return max(self.looks[0], self.seeds_before) if self.tune else self.seeds_before
 
     @property
-    def trained_from(self) -> int:
-        """The first seed that is trained: one that judges, or one that chooses."""
-        return 0 if self.tune else self.first_seed
+    def choosing(self) -> tuple[int, ...]:
+        """The seeds that choose the values of tuned keys."""
+        return tuple(range(self.looks[0])) if self.tune else ()
 
     @property
     def tests(self) -> Design:
@@ -163,7 +165,7 @@ class Progress:
         return self._seeds(arm, len(self.looks) - 1)
 
     def _seeds(self, arm: str, of_open: int) -> tuple[int, ...]:
-        return tuple(range(self.design.trained_from, self._end(arm, of_open)))
+        return (*self.design.choosing, *range(self.design.first_seed, self._end(arm, of_open)))
 
     def _end(self, arm: str, of_open: int) -> int:
         """Where the seeds of an arm end if an open one has those of the look with the index `of_open`."""
@@ -183,17 +185,11 @@ def seeds_now(store: RunStore, arm: str, looks: tuple[int, ...], is_tuned: bool 
     """
     progress = read_progress(store)
     if progress is None:
-        before = stored_end(store)
-        return tuple(range(max(before, looks[0])) if is_tuned else range(before, before + looks[0]))
+        begin = 0 if is_tuned else stored_end(store)
+        return tuple(range(begin, begin + looks[0]))
     if arm not in {declared.arm for declared in progress.design.arms}:
         raise _undeclared(store, [arm], "without")
     return progress.seeds(arm)
-
-
-def stored_end(store: RunStore) -> int:
-    """The seeds from here on are stored of no arm, by the names of the runs' folders."""
-    names = (path.name.removeprefix("seed=") for arm in store.arm_names() for path in store.run_folders(arm))
-    return 1 + max((int(name) for name in names if name.isdecimal()), default=-1)
 
 
 def read_design(store: RunStore) -> DeclaredDesign | None:

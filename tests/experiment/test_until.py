@@ -141,7 +141,7 @@ def test_what_a_design_cannot_do_is_said() -> None:
     late = DeclaredDesign("m", "zeros", 0.005, (10, 20, 40, 80, 160), "obrien_fleming", 0.05, ARMS, seeds_before=10)
     lines = " ".join(describe_design(late))
     assert "Earlier looks than that with 40 seeds may spend too little" in lines
-    assert "10 seeds were stored before" in lines
+    assert "Runs of seeds up to 9 are stored" in lines
     assert len(describe_design(DESIGN)) == 1
     early = DeclaredDesign("m", "zeros", 0.005, (10, 20), "pocock", 0.05, ARMS)
     assert "No look can find an arm equivalent, since that takes 29 seeds" in describe_design(early)[-1]
@@ -160,9 +160,9 @@ def test_seeds_stored_before_a_design_judge_nothing(tmp_path: Path, before: floa
     plans = plans_of(sweep)
     assert [list(plan.keys) for plan in plans] == [list(range(3, 13))] * 2
     lines = declare_designs(plans, is_written=True)
-    assert "3 seeds were stored before this design was declared" in lines[-1] and "they judge nothing" in lines[-1]
+    assert "Runs of seeds up to 2 are stored" in lines[-1] and "they judge nothing" in lines[-1]
     assert declare_designs(plans, is_written=False) == []  # the same design again
-    with pytest.raises(ConfigError, match=r"^until: 3 seeds of iris-linear were stored before"):
+    with pytest.raises(ConfigError, match=r"^until: seeds up to 2 of iris-linear were stored before"):
         compare_study(store, "")
     for name in names:
         put_all(tmp_path, name, list(values[name][:13]), study=store.study)
@@ -173,7 +173,7 @@ def test_seeds_stored_before_a_design_judge_nothing(tmp_path: Path, before: floa
     expected = np.mean((values[names[1]] - base)[3:13])
     assert (one.verdict, one.pairs, one.difference) == ("worse", 10, pytest.approx(expected))
     (said,) = [warning.sentence for warning in comparison.warnings if warning.kind == "looks"]
-    assert "declared when 3 seeds were stored, which judge nothing: before the first run of the others" in said
+    assert "declared when seeds up to 2 were stored, which judge nothing: before the first run of other seeds" in said
 
 
 def test_looks_decide_arms_for_good(tmp_path: Path) -> None:
@@ -212,7 +212,10 @@ def test_looks_decide_arms_for_good(tmp_path: Path) -> None:
     progress = read_progress(store)
     assert progress is not None and "overstates" not in worse.sentence
     said = look_sentence(replace(worse, difference_unbiased=-0.03), lambda value, sign="": f"{value:.2f}", progress)
-    assert "; ending early overstates a difference, without that it is -0.03." in said
+    assert (
+        "; ending early overstates a difference: allowing for that it is -0.03, right on average over all studies, "
+        in said
+    )
     assert (equivalent.verdict, equivalent.pairs, equivalent.looks) == ("equivalent", 40, "10, 40")
     assert -0.01 < equivalent.difference_ci_low < equivalent.difference_ci_high < 0.01
     assert any(read_design(store).digest in warning.sentence for warning in comparison.warnings)

@@ -55,6 +55,11 @@ def test_only_the_chosen_values_get_more_seeds() -> None:
     assert [len(progress.seeds(arm.arm)) for arm in ARMS] == [20, 10, 10, 20] and not progress.finished
     progress = Progress(DESIGN, (Look(10, {}, CHOSEN), Look(20, {CHOSEN[1]: "worse"})))
     assert [len(progress.seeds(arm.arm)) for arm in ARMS] == [20, 10, 10, 20] and progress.finished
+    late = replace(DESIGN, seeds_before=2025)  # seeds of any number may be stored: the first look stays as it is
+    assert Progress(late).seeds(ARMS[0].arm) == tuple(range(10)) and late.tests == DESIGN.tests
+    progress = Progress(late, (Look(10, {}, CHOSEN),))
+    assert progress.seeds(CHOSEN[0]) == (*range(10), *range(2025, 2035))
+    assert progress.seeds(ARMS[1].arm) == tuple(range(10))
     assert DESIGN.tests.looks == (10, 30) and replace(DESIGN, tune=None).tests.looks == (10, 20, 40)
 
 
