@@ -9,7 +9,7 @@ from pipeline.experiment.plan import Plan
 from pipeline.models.source import declared_shape
 from pipeline.training.objectives import is_cross_entropy
 
-OPEN = "a last Dense layer without units, which then follow from the data"
+OPEN = ", or one without units, which then follow from the data"  # which only a model of settings can have
 # Activations whose outputs have a bound, so that they cannot reach every standardized target.
 BOUNDED = ("relu", "relu6", "sigmoid", "hard_sigmoid", "softmax", "softplus", "tanh", "softsign", "exponential", "elu",
            "selu", "silu", "gelu", "mish", "log_sigmoid", "log_softmax")  # fmt: skip
@@ -34,7 +34,9 @@ def check_output_layer(plan: Plan, model: Any, dataset: Dataset) -> None:
         target = f"has {targets} classes" if dataset.classes else "is a regression"
         target += f" of {targets} targets" if not dataset.classes and targets > 1 else ""
         has = f"{outputs} {'output' if outputs == 1 else 'outputs'}"
-        raise ConfigError(f"model: {name} has {has}, but dataset {plan.config.data.name} {target}; allowed: {OPEN}")
+        raise ConfigError(
+            f"model: {name} has {has}, but dataset {plan.config.data.name} {target}; allowed: {_fitting(plan, targets)}"
+        )
     layer = output_layer(model)
     activation = _activation(layer)
     if activation is None:
@@ -49,7 +51,13 @@ def check_output_layer(plan: Plan, model: Any, dataset: Dataset) -> None:
         why = f"whose outputs are no probabilities of {targets} classes"
         if outputs == 1 and activation == "softmax":
             why = "of one unit, which is 1 for every row"
-        raise _refusal(layer, activation, why, f"{right}, or {OPEN}")
+        raise _refusal(layer, activation, why, f"{right}, or {_fitting(plan, targets)}")
+
+
+def _fitting(plan: Plan, targets: int) -> str:
+    """The last layer that would fit the data."""
+    model = plan.config.model
+    return f"a last Dense({targets})" + ("" if model.path or model.function else OPEN)
 
 
 def _activation(layer: Any) -> str | None:

@@ -39,9 +39,9 @@ POSITIVE = ("units", "filters", "kernel_size", "pool_size", "strides", "depth_mu
             "key_dim", "input_dim", "output_dim", "n", "dilation_rate")  # fmt: skip
 BY_BATCH = "its penalty depends on which rows share a batch; allowed: kernel_regularizer, bias_regularizer of a layer"
 REFUSED = {
+    **dict.fromkeys(CODE_BEARING, "it runs code or reads files; allowed: other layers of Keras"),
     "ActivityRegularization": BY_BATCH,
-    "SpectralNormalization": "it assigns weights while it is called, which seeds in a stack cannot; allowed: a layer "
-    "with kernel_constraint",
+    "SpectralNormalization": "it assigns weights while called, which a stack cannot; allowed: a kernel_constraint",
 }
 GATED = ("LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")  # and the cells of these names
 
@@ -238,12 +238,12 @@ def _full_layer(layer: Any, key: str, is_last: bool = False) -> Layer:
     class_name, config = full_name("layers", layer["class_name"]), dict(layer.get("config") or {})
     if class_name == "Functional":
         return {"class_name": class_name, "config": _full_graph(config, key, is_last)}
-    allowed = [name for name in class_names("layers") if name not in CODE_BEARING] + ["Sequential"]
-    if class_name not in allowed:
-        why = "runs code or reads files" if class_name in CODE_BEARING else "is not a Keras layer"
-        raise ConfigError(f"{key}.class_name: {class_name} {why}; {no_such_class(str(class_name), allowed)}")
-    if class_name in REFUSED:
-        raise ConfigError(f"{key}.class_name: {class_name} given, but {REFUSED[class_name]}")
+    named = f"{key}.class_name: {class_name}"
+    if str(class_name) in REFUSED:
+        raise ConfigError(f"{named} given, but {REFUSED[class_name]}")
+    known = [name for name in class_names("layers") if name not in CODE_BEARING] + ["Sequential"]
+    if class_name not in known:
+        raise ConfigError(f"{named} is not a Keras layer; {no_such_class(str(class_name), known)}")
     check_state(class_name, config, key)
     arguments = layer_arguments({"class_name": class_name})
     for name, value in config.items():

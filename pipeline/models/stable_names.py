@@ -32,7 +32,7 @@ def stable_names(layers: Layers) -> tuple[Layers, dict[str, str]]:
             del layer["config"]["name"]
     name_layers(top)
     names = {id(layer): name for layer, name in had}
-    for graph in [layer["config"] for layer in (*layers, *_with_inner(top)) if layer["class_name"] == "Functional"]:
+    for graph in [layer["config"] for layer in _with_inner(layers) if layer["class_name"] == "Functional"]:
         graph |= relinked(graph, {names[id(layer)]: layer["config"]["name"] for layer in graph["layers"]})
     count = Counter(layer["config"]["name"] for layer, _ in had)
     new = {name: layer["config"]["name"] for layer, name in had if name is not None}

@@ -26,7 +26,7 @@ from pipeline.store.locks import describe_holder
 from pipeline.store.meta import MODEL
 from pipeline.store.places import reports_beside
 from pipeline.store.runs import Run, RunStore
-from pipeline.tracking.client import hide_passwords, lock_file, store_uri
+from pipeline.tracking.client import hide_passwords, lock_file, password_hint, store_uri
 from pipeline.tracking.follow import OUT_OF_TIME, Arm
 from pipeline.tracking.names import qualified_names
 from pipeline.tracking.runs import up_to_date
@@ -221,11 +221,12 @@ def _report(uploader: _Uploader, uri: str, results: Path, detail: str) -> list[s
         problem = f"Could not upload to MLflow at {hide_passwords(uri)}: the process ended ({code})"
     if not unsent:
         return [*([f"{problem}."] if code and not why else []), *notes]
+    command = sync_command(uri, results, detail=detail)
     return [
         *notes,
         f"{problem.rstrip('.')}.",
         f"The results are safe. {count_unsent(_shown(results, unsent))}.",
-        f"To send what is missing: {sync_command(uri, results, detail=detail)}",
+        f"To send what is missing{password_hint(command)}: {command}",
     ]
 
 

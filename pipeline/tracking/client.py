@@ -83,6 +83,11 @@ def hide_passwords(text: str) -> str:
     return re.sub(r"(://[^/@\s:]*):[^/\s]*@", r"\1:***@", text)
 
 
+def password_hint(text: str) -> str:
+    """What to do with a command whose address has lost its password, to follow what the command is for."""
+    return ", with the password in the place of ***" if ":***@" in text else ""
+
+
 def client_class() -> Any:
     """Import MlflowClient, after setting the environment variables that MLflow reads at import."""
     for name, value in ENVIRONMENT.items():

@@ -12,7 +12,7 @@ from pipeline.runtime.wrapping import print_sentences
 from pipeline.store.runs import Run, RunStore, describe_unsealed
 from pipeline.store.studies import group_damaged
 from pipeline.tracking.background import count_unsent, describe_unlogged, sync_command
-from pipeline.tracking.client import hide_passwords, store_uri
+from pipeline.tracking.client import hide_passwords, password_hint, store_uri
 from pipeline.tracking.comparison import publish_comparison
 from pipeline.tracking.names import qualified_names
 from pipeline.tracking.pages import verdict_page
@@ -95,7 +95,8 @@ def publish_reports(written: Sequence[tuple[RunStore, Path]], results: Path, rep
     thread.
     """
     uri = store_uri(tracking)
-    retry = f"To send it: {sync_command(uri, results, reports)}"
+    command = sync_command(uri, results, reports)
+    retry = f"To send it{password_hint(command)}: {command}"
     unsent, pages, unknown = [store.study for store, _ in written], list[str](), list[str]()
 
     def publish() -> None:

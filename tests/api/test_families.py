@@ -9,6 +9,7 @@ import pytest
 from factories import compose_config
 from layer_forms import live, spelled
 
+from pipeline.api import compare_initializers
 from pipeline.api.arms import read_arms
 from pipeline.api.data import stage_data
 from pipeline.api.models import read_model
@@ -112,3 +113,18 @@ def test_a_live_functional_model_trains_to_the_biases_of_its_file(tmp_path: Path
     model = keras.Model(inputs, L.Dense(3, activation="softmax", name="output")(x))
     model.save(tmp_path / "functional.keras")
     check(model, rows((4, 3), False), tmp_path, "model=file", f"model.path={tmp_path / 'functional.keras'}")
+
+
+def test_a_nested_graph_trains_as_its_file(tmp_path: Path) -> None:
+    """One that is no chain, as where a recurrent layer is called with arguments."""
+    steps = keras.Input((6, 3), name="steps")
+    inner = keras.Model(steps, keras.layers.GRU(3, name="gru")(steps), name="inner")
+    model = keras.Sequential([inner, keras.layers.Dense(2, activation="softmax", name="last")])
+    path = tmp_path / "sequential.keras"
+    model.save(path)
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(40, 6, 3)), np.arange(40) % 2
+    choice: dict[str, Any] = {"arms": ["zeros", "ones"], "seeds": 2, "epochs": 2, "progress": False}
+    one, other = (compare_initializers(given, data, **choice) for given in (model, str(path)))
+    assert one.table["mean"].tolist() == other.table["mean"].tolist()
+    assert one.biases().equals(other.biases())

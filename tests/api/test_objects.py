@@ -399,8 +399,10 @@ def test_losses_and_metrics_of_ones_own() -> None:
 
 @pytest.mark.parametrize(("line", "said"), [
     ("code: the initializer of dense/bias draws values of shape (3,)", "arms: the initializer of dense/bias draws"),
-    ("model: its output layer is linear; allowed: softmax, or a last Dense layer without units, which then follow from "
-     "the data", "model: its output layer is linear; allowed: softmax, or from_logits=True"),
+    ("model: dense has activation linear, x; allowed: softmax, or a last Dense(3), or one without units, which then "
+     "follow from the data", "model: dense has activation linear, x; allowed: softmax, or from_logits=True"),
+    ("model: net has 2 outputs; allowed: a last Dense(3), or one without units, which then follow from the data",
+     "model: net has 2 outputs; allowed: a last Dense(3)"),
     ("metric: no run of arrays-mlp-1 has it", "metric: no run of arrays-mlp-1 has it"),
     ("data: the target of arrays has one class only", "data: the target of data has one class only"),
     ("bias_layers: all given, but no layer of net takes the choice: x; y", "model: no layer leaves its bias"),

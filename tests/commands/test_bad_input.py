@@ -76,7 +76,7 @@ BAD = [
     Bad("model.layers", GOOD_LAYERS, "[{class_name:Dens},{class_name:Dense}]",
         ("model.layers.0.class_name", "Dens", "nearest: Dense")),
     Bad("model.layers", GOOD_LAYERS, "[{class_name:Lambda,config:{function:x}},{class_name:Dense}]",
-        ("model.layers.0.class_name", "Lambda", "code", "allowed")),
+        ("model.layers.0.class_name", "Lambda", "code", "allowed: other layers of Keras")),
     Bad("model.layers", GOOD_LAYERS, "[{class_name:Bidirectional,config:{layer:{class_name:Lambda}}}]",
         ("model.layers.0.config.layer.0.class_name", "Lambda", "code", "allowed")),
     Bad("model.layers", GOOD_LAYERS, "[]", ("model.layers", "[] given", "a list of layers")),

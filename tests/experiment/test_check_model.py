@@ -6,10 +6,8 @@ import pytest
 from factories import compose_config
 
 from pipeline.data.sources import load_dataset
-from pipeline.data.splits import split_rows
 from pipeline.errors import ConfigError
 from pipeline.experiment.check_model import check_input, check_output_layer
-from pipeline.experiment.check_rows import check_rows
 from pipeline.experiment.plan import plan_job
 from pipeline.models.build import build_model
 from pipeline.models.source import model_layers
@@ -74,44 +72,6 @@ def test_an_output_layer_that_does_not_fit_the_task_is_refused(saved, data, laye
     model = build_model(complete_layers(plan.config), dataset.x.shape[1:], dataset.task, dataset.n_targets, 0)
     with pytest.raises(ConfigError, match=words):
         check_output_layer(plan, model, dataset)
-
-
-STEPS = {"class_name": "Reshape", "config": {"target_shape": [16, 4]}}
-LOOKED_UP = {"class_name": "Embedding", "config": {"input_dim": 17, "output_dim": 2}}
-
-
-def masking(value=0.0):
-    return {"class_name": "Masking", "config": {"mask_value": value}}
-
-
-FLATTEN = {"class_name": "Flatten", "config": {}}
-NESTED = {"class_name": "Sequential", "config": {"layers": [masking()]}}
-
-
-@pytest.mark.filterwarnings("ignore:Layer .* does not support masking", "ignore:.*destroy the mask information")
-@pytest.mark.parametrize(
-    ("layers", "standardize", "words"),
-    [
-        ([STEPS, masking()], "true", "masking skips steps of 0, which data.standardize moves, so that padding is .*"),
-        ([STEPS, NESTED], "true", "masking skips steps of 0, .*"),
-        ([FLATTEN, LOOKED_UP], "true", "embedding looks up whole numbers, which data.standardize moves"),
-        ([STEPS, masking()], "false", None),
-        ([STEPS, masking(-1.0)], "true", None),  # no row has such a step, standardized or not
-        ([FLATTEN, dense(64), STEPS, masking()], "true", None),  # of what a layer has computed
-    ],
-)
-def test_what_standardizing_would_hide_from_a_layer_is_refused(saved, layers, standardize, words):
-    """Steps that a Masking skips and numbers that are looked up; the rows as they are, or no such value, are fine."""
-    setting, last = f"data.standardize={standardize}", [FLATTEN, dense(10, activation="softmax")]
-    plan = plan_job(compose_config("data=digits", setting, *saved(*layers, *last)))
-    dataset = load_dataset(plan.config.data)
-    model = build_model(complete_layers(plan.config), dataset.x.shape[1:], dataset.task, dataset.n_targets, 0)
-    request = model, dataset, split_rows(dataset, plan.config.data, 0), plan.config.data
-    if words is None:
-        check_rows(*request)
-    else:
-        with pytest.raises(ConfigError, match=f"^model: {words}; allowed: data.standardize=false$"):
-            check_rows(*request)
 
 
 def test_layers_that_keep_their_own_bias_are_named(saved):

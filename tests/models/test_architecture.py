@@ -98,6 +98,24 @@ def test_a_live_model_made_twice_has_one_architecture():
     assert list(names.values()) == [layer["config"]["name"] for layer in layers] and "dense" not in names
 
 
+def test_a_nested_model_that_is_no_chain_has_stable_names():
+    """As one that holds a recurrent layer, whose call has arguments; in a Sequential, and in a model that is nested."""
+    import keras
+
+    def model(depth):
+        inputs = keras.Input((6, 3))
+        inner = keras.Model(inputs, keras.layers.SimpleRNN(3)(inputs) if not depth else model(0)(inputs) + 1.0)
+        return keras.Sequential([inner, keras.layers.Dense(2)]) if depth else inner
+
+    first, second = (architecture_of_model(model(1))[0] for _ in range(2))
+    assert first == second
+    (graph,) = [layer["config"] for layer in first if layer["class_name"] == "Functional"]
+    assert [layer["config"]["name"] for layer in graph["layers"]] == ["input_layer", "functional", "add"]
+    assert graph["output_layers"] == ["add", 0, 0]
+    (inner,) = [layer["config"] for layer in graph["layers"] if layer["class_name"] == "Functional"]
+    assert inner["output_layers"] == ["simple_rnn", 0, 0]
+
+
 def test_a_file_keeps_its_names(tmp_path):
     """They are what its user reads elsewhere, also where they look like automatic ones."""
     import keras

@@ -18,7 +18,7 @@ from pipeline.tracking.background import (
     sync_command,
     uploads_go_on,
 )
-from pipeline.tracking.client import EMBEDDED
+from pipeline.tracking.client import EMBEDDED, password_hint
 from pipeline.tracking.runs import up_to_date
 
 Uploaders = Callable[[], list[psutil.Process]]
@@ -81,6 +81,7 @@ def test_the_command_that_sends_the_rest(tmp_path: Path, monkeypatch: pytest.Mon
     assert sync_command(EMBEDDED, PROJECT / "a b") == f"{command} 'results=a b'"
     expected = f"{command} results={tmp_path} 'uri=http://ada:***@host'"
     assert sync_command("http://ada:pw@host", tmp_path) == expected
+    assert password_hint(expected) == ", with the password in the place of ***" and not password_hint(command)
     (kills, beside), named = (tmp_path / "kills", tmp_path / "kills-reports"), "uri=http://ada:***@host"
     assert sync_command("http://ada:pw@host", kills, beside) == f"{command} results={kills} '{named}'"
     other = f"{command} results={kills} reports={PROJECT / 'reports'} '{named}'".replace(f"{PROJECT}/", "")
