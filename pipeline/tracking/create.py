@@ -23,6 +23,7 @@ from pipeline.tracking.records import Point, arm_points, arm_tags, parameters, s
 from pipeline.tracking.waiting import explain, no_answer, watched
 
 METRICS_PER_CALL = 1000  # MLflow's limit
+NAMINGS = 4  # tries to name a dataset that other runs name at the same time
 LONGEST_TAG = 5000  # characters, MLflow's limit
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C takes a tenth of the time
 UNLOGGED = "model_not_logged"  # tag of an arm's run: why MLflow lacks the model that its best seed keeps
@@ -108,12 +109,13 @@ def _fill(
     source = run.meta["config"]["data"]
     dataset = Dataset(source["name"], run.meta["data_digest"], "local", f'{{"source": "{source["source"]}"}}')
     inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "train, validation, test")])]
-    try:
-        client.log_inputs(run_id, inputs)
-    except Exception as error:
-        if no_answer(error):
-            raise
-        client.log_inputs(run_id, inputs)  # another run of the dataset was first to name it to the server
+    for left in reversed(range(NAMINGS)):
+        try:
+            client.log_inputs(run_id, inputs)
+            break
+        except Exception as error:  # another run of the dataset is just naming it to the server
+            if no_answer(error) or not left:
+                raise
     _log_files(client, run_id, artifact_uri, folder)
     client.set_terminated(run_id)
 
