@@ -1,7 +1,7 @@
 """How fast stored runs are sent to an MLflow server over PostgreSQL: `uv run python -m tests.benchmarks.sending`.
 
 Trains arms of the default study, 20 epochs, sends them with `python -m pipeline.sync`, and prints runs per second and
-where the processors' time goes: the sender, the server's processes, the database. A second `sync` has nothing to send.
+the processor seconds of the sender and of server and database together. A second `sync` has nothing to send.
 `seeds=50 arms=4 workers=2` are the defaults.
 """
 
