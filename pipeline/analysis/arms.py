@@ -179,7 +179,7 @@ def load_arms(store: RunStore, keep: Callable[[Run], bool] | None = None) -> tup
 
     Raises ConfigError when the study has no complete run.
     """
-    runs, damaged = store.read()
+    runs, damaged = store.read(anew=True)  # an answer rests on what is on the disk now
     runs = [run for run in runs if keep is None or keep(run)]
     by_arm = {arm: list(of_arm) for arm, of_arm in groupby(runs, key=lambda run: run.arm)}
     whole = told_apart({arm: whole_name(of[0].meta, (run.machine for run in of)) for arm, of in by_arm.items()})

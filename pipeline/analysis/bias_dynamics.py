@@ -4,6 +4,7 @@ Everything is read from the stored runs that did not diverge. A `layer` here is 
 Distances are Euclidean, over the units of one bias, in the unit of the bias.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -150,21 +151,31 @@ def arm_distances(trajectories: Trajectories, arms: Sequence[Arm]) -> pd.DataFra
 
     Columns arm, other, layer, seeds, before, after: mean distances over the seeds that both have.
     """
-    rows = []
+    rows, ends = [], {arm: _ends(by_seed) for arm, by_seed in trajectories.items()}
     for _, block in groupby(sorted(arms, key=lambda arm: arm.block), key=lambda arm: arm.block):
         for one, two in combinations([arm.name for arm in block], 2):
             apart: dict[str, list[tuple[float, float]]] = {}
-            for seed in trajectories[one].keys() & trajectories[two].keys():
-                for layer, a in trajectories[one][seed].items():
-                    b = trajectories[two][seed].get(layer)
-                    if b is not None and a.before.shape == b.before.shape:
-                        ends = (float(np.linalg.norm(a.before - b.before)), float(np.linalg.norm(a.after - b.after)))
-                        apart.setdefault(layer, []).append(ends)
+            for seed in ends[one].keys() & ends[two].keys():
+                others = ends[two][seed]
+                for layer, (before, after) in ends[one][seed].items():
+                    if layer in others and before.shape == others[layer][0].shape:
+                        distances = (_length(before - others[layer][0]), _length(after - others[layer][1]))
+                        apart.setdefault(layer, []).append(distances)
             for layer, distances in apart.items():
                 before, after = np.mean(distances, axis=0)
                 row = {"arm": one, "other": two, "layer": layer, "seeds": len(distances)}
                 rows.append(row | {"before": before, "after": after})
     return pd.DataFrame(rows, columns=["arm", "other", "layer", "seeds", "before", "after"])
+
+
+def _ends(by_seed: dict[int, dict[str, Trajectory]]) -> dict[int, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """The biases before and after training by seed and layer: of 1,000 seeds, 40 arms ask for them a million times."""
+    return {seed: {name: (one.before, one.after) for name, one in layers.items()} for seed, layers in by_seed.items()}
+
+
+def _length(vector: np.ndarray) -> float:
+    """The Euclidean length of a vector, as `np.linalg.norm` computes it, in a fraction of the time for a short one."""
+    return math.sqrt(vector @ vector)
 
 
 def bias_quantiles(trajectories: Trajectories) -> pd.DataFrame:

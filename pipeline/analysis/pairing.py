@@ -1,13 +1,16 @@
 """Pair the runs of two arms by seed, where both started from the same kernels, data and settings."""
 
 from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from pipeline.analysis.arms import STARTING_CONDITIONS, ComparedArm
-from pipeline.store.runs import HISTORY, Run
+from pipeline.store.runs import BIASES, HISTORY, Run
 
 START, SHIFTS = "start", "shifts"  # why arms are the same by construction
+SMALL = 2**14  # bytes of a file of biases up to which those of 4,096 runs are remembered, in 64 MB at most
 AT_ANY_VALUE = ("kernels", "data", "device")  # `STARTING_CONDITIONS` that runs at different tuned values share
 
 
@@ -64,9 +67,25 @@ def irrelevant_in_both(run: Run, other: Run, kind: str) -> list[str]:
     return [path for path in entries[0] if all(e.get(path, {}).get("kind") == kind for e in entries)]
 
 
+def start_biases(run: Run) -> dict[str, np.ndarray]:
+    """The initial biases of a run; small ones are remembered, since those of a baseline are held against every arm's.
+
+    Nothing may be written into them.
+    """
+    file = run.path / BIASES
+    return _small_biases(run.path, run.meta["digests"][BIASES]) if file.stat().st_size <= SMALL else _before(run.path)
+
+
+def _before(path: Path, digest: str = "") -> dict[str, np.ndarray]:
+    return Run(path, {}).biases("before")
+
+
+_small_biases = lru_cache(maxsize=2**12)(_before)
+
+
 def start_offsets(run: Run, other: Run) -> dict[str, float] | None:
     """By how much the initial biases of two runs differ at most, by path, where they do; None if not of one shape."""
-    ours, theirs = run.biases("before"), other.biases("before")
+    ours, theirs = start_biases(run), start_biases(other)
     if {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
         return None
     offsets = {k.partition("/")[2]: np.abs(v - theirs[k]).max(initial=0.0) for k, v in ours.items()}

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from functools import lru_cache
 
 from pipeline.config.schema import Config
 
@@ -43,6 +44,7 @@ def shared_overrides(names: Iterable[str]) -> frozenset[str]:
     return frozenset.intersection(*overrides) if overrides else frozenset()
 
 
+@lru_cache(maxsize=2**14)  # asked anew for each run of an arm
 def without(name: str, shared: frozenset[str]) -> str:
     """The name of an arm or a block without the overrides that all arms share, cut if the others are too long."""
     setting, overrides = _split(name)

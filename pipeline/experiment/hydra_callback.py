@@ -26,6 +26,7 @@ from pipeline.config.user_classes import forget_user_classes
 from pipeline.errors import ConfigError, require
 from pipeline.experiment.check import check_plans
 from pipeline.experiment.code import check_code
+from pipeline.experiment.compositions import remember_compositions
 from pipeline.experiment.dry_run import show_plan
 from pipeline.experiment.hydra_settings import LOG, JobChecker
 from pipeline.experiment.outcome import plans_by_arm
@@ -230,6 +231,7 @@ def _compose_jobs(config: DictConfig, is_sweep: bool) -> Iterator[tuple[DictConf
         yield config, overrides
         return
     loader = GlobalHydra.instance().config_loader()
+    remember_compositions(loader)
     for job in _expand(config, overrides):
         yield loader.load_sweep_config(config, job), job
 

@@ -69,6 +69,10 @@ class SeedKeys(Mapping[int, tuple[str, ...]]):
             raise KeyError(seed)
         return self._recipe.keys(seed)
 
+    def fits(self, seed: int, key: str) -> bool:
+        """Whether a run with this key is one of this seed; computes no more keys than that takes."""
+        return seed in self._seeds and any(digest([recipe, seed]) == key for recipe in self._recipe.digests)
+
     def __contains__(self, seed: object) -> bool:
         return seed in self._seeds
 

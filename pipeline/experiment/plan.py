@@ -131,8 +131,9 @@ def _without_null(initializer: dict[str, Any]) -> dict[str, Any]:
 def stored_seeds(plan: Plan, runs: Sequence[Run] | None = None) -> dict[int, Run]:
     """The runs in the arm's folder that are what the plan asks for, by seed. runs: those there, if they are read."""
     there = plan.store.runs(plan.arm) if runs is None else runs
-    usable = [run for run in there if run.seed in plan.keys and run.has(*plan.required_files)]
-    return {run.seed: run for run in usable if run.key in plan.keys[run.seed]}
+    needed = set(plan.required_files)
+    usable = [run for run in there if run.seed in plan.keys and needed <= run.meta["digests"].keys()]
+    return {run.seed: run for run in usable if plan.keys.fits(run.seed, run.key)}
 
 
 def seeds_to_train(plan: Plan) -> tuple[int, ...]:

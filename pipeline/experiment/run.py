@@ -59,7 +59,8 @@ def run_arm(
     sweep_aside(store.results)
     with store.lock(arm, f"seeds {part[0]} to {part[-1]}" if part else ""):
         plan = plan_job(config)  # again: another process may have trained the arm while this one waited for the lock
-        missing = plan.missing if part is None else tuple(seed for seed in plan.missing if seed in set(part))
+        asked = None if part is None else set(part)
+        missing = tuple(seed for seed in plan.missing if asked is None or seed in asked)
         with store.lock(arm) if part else nullcontext():
             adopted = adopt_runs(
                 store,
@@ -72,14 +73,14 @@ def run_arm(
         if seeds:
             (train or train_and_store)(plan, seeds, progress)
         with store.lock(arm) if part else nullcontext():
-            runs, others = store.runs(arm), []
+            runs, fitting = store.runs(arm), []
             for run in runs:
-                if run.meta["recipe"] not in plan.recipe.digests:  # trained under other settings, whatever its seed
-                    others.append(run)
+                if run.meta["recipe"] in plan.recipe.digests:
+                    fitting.append(run)
+                else:  # trained under other settings, whatever its seed
                     retire_run(store.results, run)
-        runs = [run for run in runs if run not in others]
-        problem = upload(config.tracking, store, arm, runs)
-        return Outcome(plan, list(stored_seeds(plan, runs).values()), seeds, upload_problem=problem)
+        problem = upload(config.tracking, store, arm, fitting)
+        return Outcome(plan, list(stored_seeds(plan, fitting).values()), seeds, upload_problem=problem)
 
 
 def train_and_store(plan: Plan, seeds: Sequence[int], progress: Progress, program: str = "") -> None:

@@ -47,7 +47,7 @@ def read_state(plan: Plan) -> ArmState:
     needed = set(plan.required_files)
     runs = peek_runs(plan.store, plan.arm)
     done = sum(
-        seed in runs and runs[seed].key in keys and needed <= runs[seed].files for seed, keys in plan.keys.items()
+        seed in runs and needed <= runs[seed].files and plan.keys.fits(seed, runs[seed].key) for seed in plan.keys
     )
     return ArmState(plan, done, holder(plan.store, plan.arm), read_failure(plan.store, plan.arm))
 

@@ -16,6 +16,7 @@ from pipeline.store.files import describe_file
 
 RUN, BIASES, HISTORY, WEIGHTS, ROWS = "run.json", "biases.npz", "history.csv", "weights.npz", "rows.npz"
 MODEL = "after.keras"  # kept with keep_model=true
+FILES = (BIASES, HISTORY, WEIGHTS, ROWS, MODEL, RUN)  # of a run; only machine.json is free
 MACHINE = "machine.json"  # not part of the run: it may be missing or differ where the run is the same
 SEAL = "seal"
 DAMAGED = "damaged"  # the folder of damaged runs among those that were replaced, which are called by their keys

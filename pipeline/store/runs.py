@@ -22,6 +22,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,10 +31,12 @@ import numpy as np
 from pipeline.errors import ModelFileError, printable
 from pipeline.runtime.hashing import digest
 from pipeline.store.aside import aside_folder
+from pipeline.store.known import KnownRuns, known_runs
 from pipeline.store.locks import hold_lock
 from pipeline.store.meta import (
     BIASES,
     COPY,
+    FILES,
     HISTORY,
     MODEL,
     ROWS,
@@ -45,8 +48,6 @@ from pipeline.store.meta import (
     read_machine,
     read_meta,
 )
-
-FILES = (BIASES, HISTORY, WEIGHTS, ROWS, MODEL, RUN)  # of a run; only machine.json is free
 
 # Of machine.json, what differs from run to run on one machine: see `runtime.machine`.
 CIRCUMSTANCES = ("overrides", "seconds", "peak_memory_bytes", "peak_gpu_memory_bytes", "git_commit", "user")
@@ -105,9 +106,9 @@ class Run:
         """Versions, device and machine of the run; earlier versions kept all of them in run.json."""
         return self.meta["environment"] | {k: v for k, v in self.machine.items() if k not in CIRCUMSTANCES}
 
-    @property
+    @cached_property
     def machine(self) -> dict[str, Any]:
-        """Where and how it was trained, its `CIRCUMSTANCES` included; {} where that is not kept."""
+        """Where and how it was trained, its `CIRCUMSTANCES` included; {} where that is not kept. Read once."""
         return read_machine(self.path)
 
     def biases(self, *moments: str) -> dict[str, np.ndarray]:
@@ -242,12 +243,23 @@ class RunStore:
         """Find the damaged runs of the study, or of one arm."""
         return self.read(arm)[1]
 
-    def read(self, arm: str | None = None) -> tuple[list[Run], list[DamagedRun]]:
-        """Read the runs of the study, or of one arm: those that count, by arm and seed, and the damaged ones."""
+    def read(self, arm: str | None = None, anew: bool = False) -> tuple[list[Run], list[DamagedRun]]:
+        """Read the runs of the study, or of one arm: those that count, by arm and seed, and the damaged ones.
+
+        anew: hold all files against their digests, also those that have not changed since that was done, see `known`.
+        """
         folders = [self.folder / arm] if arm is not None else _listed(self.folder, "")
-        both = [_run_or_damage(path, self.study) for folder in folders for path in _listed(folder, "seed=")]
+        both = [run for folder in folders for run in self._read_arm(folder, anew)]
         runs = [run for run in both if isinstance(run, Run)]
         return sorted(runs, key=lambda run: (run.arm, run.seed)), [run for run in both if isinstance(run, DamagedRun)]
+
+    def _read_arm(self, folder: Path, anew: bool) -> list[Run | DamagedRun | None]:
+        paths = _listed(folder, "seed=")
+        known = known_runs(self.results, self.study, folder.name, len(paths))
+        both = [_run_or_damage(path, self.study, known, anew) for path in paths]
+        if known is not None:
+            known.save([path.name for path in paths])
+        return both
 
     def lock_file(self, name: str = "", part: str = "") -> Path:
         """The file that `lock` holds."""
@@ -275,15 +287,21 @@ def _listed(folder: Path, prefix: str) -> list[Path]:
         return [folder]
 
 
-def _run_or_damage(path: Path, study: str) -> Run | DamagedRun | None:
+def _run_or_damage(path: Path, study: str, known: KnownRuns | None, anew: bool) -> Run | DamagedRun | None:
     """Read a run of a study; None where there is none any more."""
+    if known is not None and not anew and (meta := known.get(path.name)) is not None:
+        return Run(path, meta)
     while True:
         before = _identity(path)
         if before is None:
             return None
         try:
-            return read_run(path, study)
+            files = known.look(path.name) if known is not None else {}
+            run = read_run(path, study)
+            return run if known is None else Run(path, known.add(path.name, run.meta, files))
         except DamagedRunError as error:
+            if known is not None:
+                known.drop(path.name)
             if _identity(path) == before:  # else another process replaced the run meanwhile
                 number = path.name.removeprefix("seed=")
                 return DamagedRun(path, int(number) if number.isdecimal() else None, str(error), error.scope)

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from pipeline.errors import ConfigError
 from pipeline.runtime.hashing import digest
 from pipeline.store.aside import HELD, SWEEP, temporary_folder
-from pipeline.store.locks import describe_holder
+from pipeline.store.locks import describe_holder, is_held
 from pipeline.store.meta import DAMAGED, RUN
 from pipeline.store.replaced import REPLACED
 
@@ -44,7 +44,7 @@ def find_waste(results: Path) -> list[Waste]:
               _entries(replaced, lambda path: path.name != DAMAGED)),
         Waste("damaged runs", "they can no longer be looked at", _entries(replaced / DAMAGED)),
         Waste("left-overs of processes that were killed", "nothing",
-              _entries(results / ".aside", lambda path: path.name.startswith("tmp") and not _is_held(path / HELD))),
+              _entries(results / ".aside", lambda path: path.name.startswith("tmp") and not is_held(path / HELD))),
         Waste("data of the Python API that no run names", "nothing", _unnamed_data(results)),
     ]  # fmt: skip
     return [kind for kind in kinds if kind.paths]
@@ -91,16 +91,6 @@ def size_of(path: Path) -> int:
 
 def _entries(folder: Path, chosen: Callable[[Path], bool] = lambda path: True) -> tuple[Path, ...]:
     return tuple(sorted(filter(chosen, folder.iterdir()))) if folder.is_dir() else ()
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:
-        return False
 
 
 def _unnamed_data(results: Path) -> tuple[Path, ...]:
