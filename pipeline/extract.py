@@ -28,7 +28,7 @@ from pipeline.installation import help_text
 from pipeline.models.saved import load_model_biases
 from pipeline.runtime.gate import guard
 from pipeline.runtime.signals import run_command
-from pipeline.store.runs import check_run, describe_unsealed
+from pipeline.store.checked import check_run, describe_unsealed
 
 MLFLOW_RUN = "runs:/"
 

@@ -11,7 +11,7 @@ from pipeline.analysis.study import Study
 from pipeline.analysis.tuned_hint import not_asked_for
 from pipeline.analysis.tuning import TunedArm, TunedFamily, spell_point
 from pipeline.analysis.tuning_edges import edges
-from pipeline.store.runs import describe_unsealed
+from pipeline.store.checked import describe_unsealed
 from pipeline.store.studies import group_damaged
 
 NEGLIGIBLE = 1e-4  # difference of the inputs of a normalization that evaluation hardly shows

@@ -1,4 +1,4 @@
-"""Compose the config of each job once: Hydra would do so when it plans, when it checks the batch and when it launches."""
+"""Compose the config of each job once: else it would be done for the plan, for Hydra's check and for the launch."""
 
 import pickle
 from typing import Any

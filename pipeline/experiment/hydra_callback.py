@@ -30,7 +30,7 @@ from pipeline.experiment.compositions import remember_compositions
 from pipeline.experiment.dry_run import show_plan
 from pipeline.experiment.hydra_settings import LOG, JobChecker
 from pipeline.experiment.outcome import plans_by_arm
-from pipeline.experiment.plan import Plan, describe_job, explain_retraining, plan_job, seeds_to_train, shown_names
+from pipeline.experiment.plan import Plan, describe_job, explain_retraining, plan_and_read, seeds_to_train, shown_names
 from pipeline.experiment.progress import SweepView, describe_start, passing_line
 from pipeline.experiment.status import print_status, read_state
 from pipeline.experiment.until import declare_designs
@@ -41,7 +41,7 @@ from pipeline.runtime.signals import raise_swallowed
 from pipeline.runtime.wrapping import print_sentences
 from pipeline.store.failures import Failure, read_failure
 from pipeline.store.locks import forget_dead_holder
-from pipeline.store.runs import RunStore
+from pipeline.store.runs import DamagedRun, Run, RunStore
 from pipeline.tracking.address import check_address
 from pipeline.tracking.background import expect_study, start_upload, stop_uploads
 from pipeline.tracking.client import lock_file, store_uri
@@ -50,6 +50,7 @@ from pipeline.tracking.places import check_tracking_places
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 MOST_NAMED = 5  # arms in a line
 UNCHECKED = ConfigError("hydra.callbacks: the request was not checked; allowed: those of conf/commandline.yaml")
+Stored = dict[tuple[RunStore, str], tuple[list[Run], list[DamagedRun]]]  # of each arm the runs that count, the damaged
 VALIDATED = "validated"  # key of Hydra's JobRuntime: the identity of the request that was validated
 
 
@@ -176,16 +177,18 @@ class ValidateJobs(Callback):
     def _plan_request(self, config: DictConfig, is_sweep: bool) -> Request:
         """Plan and check every job. Raises ConfigError, and what Hydra and OmegaConf raise for an invalid config."""
         checker = JobChecker(config, is_sweep, is_written=not self.plan_only)
-        plans = []
+        plans, stored = [], Stored()
         with passing_line("reading the settings of each job and what is stored ..."):
             for number, (composed, job) in enumerate(_compose_jobs(config, is_sweep)):
                 checker.check(composed, number)
-                plans.append(plan_job(load_config(composed, job)))
+                plan, read = plan_and_read(load_config(composed, job))
+                plans.append(plan)
+                stored.setdefault((plan.store, plan.arm), read)
         refuse_conflicting(plans)
         check_code([(plan.config, plan.settings) for plan in plans])
         declare_designs(plans_by_arm(plans), is_written=False)  # refuses a design before anything is said
         if not self.is_next_look:
-            _report_redundant(plans)
+            _report_redundant(plans, stored)
             print_sentences(describe_other_names([text for plan in plans for text in plan.config.overrides]))
         arms = plans_by_arm(plans)
         for plan in {(plan.store, plan.config.tracking.uri): plan for plan in arms}.values():
@@ -252,8 +255,8 @@ def _expand(config: DictConfig, overrides: list[str]) -> list[list[str]]:
     return expand_sweep([*(f"{key}={value}" for key, value in default.items()), *overrides])
 
 
-def _report_redundant(plans: list[Plan]) -> None:
-    """Name jobs that ask for the same arm, and stored runs that do not count."""
+def _report_redundant(plans: list[Plan], stored: Stored) -> None:
+    """Name jobs that ask for the same arm, and stored runs that do not count. stored: of each arm."""
     first: dict[tuple[Path, str], Plan] = {}
     several, twins = set[str](), list[tuple[str, str]]()
     for plan, name in zip(plans, shown_names(plans), strict=True):
@@ -270,7 +273,7 @@ def _report_redundant(plans: list[Plan]) -> None:
         print_sentences([told])
     plans = list(first.values())
     for plan, name in zip(plans, shown_names(plans), strict=True):
-        print_sentences(explain_retraining(plan, name))
+        print_sentences(explain_retraining(plan, name, stored[plan.store, plan.arm]))
 
 
 def _describe_twins(twins: list[tuple[str, str]]) -> str:

@@ -15,11 +15,12 @@ from pipeline.models.source import in_layer_names
 from pipeline.models.spec import bias_initializers, complete_layers
 from pipeline.runtime.environment import package_versions
 from pipeline.runtime.portable import is_portable
+from pipeline.store.checked import describe_unsealed
 from pipeline.store.designs import seeds_now
 from pipeline.store.meta import MODEL
 from pipeline.store.places import check_places
 from pipeline.store.replaced import adoptable_runs
-from pipeline.store.runs import WEIGHTS, DamagedRun, Run, RunStore, describe_unsealed
+from pipeline.store.runs import WEIGHTS, DamagedRun, Run, RunStore
 from pipeline.store.studies import folders_of_arm, group_damaged
 from pipeline.store.whole_names import whole_names
 from pipeline.training.optimizers import check_optimizer
@@ -75,11 +76,17 @@ def shown_names(plans: Sequence[Plan]) -> list[str]:
 
 def plan_job(config: Config) -> Plan:
     """Check a config and compare it with the stored runs. Raises ConfigError; imports TensorFlow only for `code`."""
+    return plan_and_read(config)[0]
+
+
+def plan_and_read(config: Config) -> tuple[Plan, tuple[list[Run], list[DamagedRun]]]:
+    """What `plan_job` returns, and what it read for that: the runs of the arm that count, and the damaged ones."""
     plan = describe_job(config)
-    covered = stored_seeds(plan)
+    runs, damaged = plan.store.read(plan.arm)
+    covered = stored_seeds(plan, runs)
     plan = replace(plan, missing=tuple(seed for seed in plan.config.seeds if seed not in covered))
     check_places(plan.store, plan.arm, plan.missing)
-    return plan
+    return plan, (runs, damaged)
 
 
 def describe_job(config: Config) -> Plan:
@@ -142,13 +149,15 @@ def seeds_to_train(plan: Plan) -> tuple[int, ...]:
     return tuple(seed for seed in plan.missing if seed not in adoptable)
 
 
-def explain_retraining(plan: Plan, name: str) -> list[str]:
+def explain_retraining(
+    plan: Plan, name: str, read: tuple[Sequence[Run], Sequence[DamagedRun]] | None = None
+) -> list[str]:
     """Say why stored runs of the arm do not count, or are not to be relied on: a line for each damaged one, one for all
     that are stale, and one for all without a seal.
 
-    name: what is shown of the arm.
+    name: what is shown of the arm. read: its runs and the damaged ones, if they are read.
     """
-    runs, damaged = plan.store.read(plan.arm)
+    runs, damaged = read or plan.store.read(plan.arm)
     lines = list[str]()
     for group in group_damaged(damaged):
         for follows in dict.fromkeys(_what_follows(plan, run) for run in group.runs):

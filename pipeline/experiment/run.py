@@ -17,7 +17,7 @@ from pipeline.experiment.check import MAX_KEPT_WEIGHTS, build_seed_model
 from pipeline.experiment.code import check_unchanged
 from pipeline.experiment.identity import SeedKeys
 from pipeline.experiment.outcome import Outcome
-from pipeline.experiment.plan import Plan, describe_job, plan_job, stored_seeds
+from pipeline.experiment.plan import Plan, describe_job, plan_and_read, stored_seeds
 from pipeline.models.initializers.audit import audit_biases
 from pipeline.models.irrelevant import irrelevant_biases
 from pipeline.models.saved import model_bytes
@@ -58,7 +58,7 @@ def run_arm(
     store = RunStore(config.results_dir, config.study)
     sweep_aside(store.results)
     with store.lock(arm, f"seeds {part[0]} to {part[-1]}" if part else ""):
-        plan = plan_job(config)  # again: another process may have trained the arm while this one waited for the lock
+        plan, (runs, _) = plan_and_read(config)  # again: another process may have trained it while this one waited
         asked = None if part is None else set(part)
         missing = tuple(seed for seed in plan.missing if asked is None or seed in asked)
         with store.lock(arm) if part else nullcontext():
@@ -73,8 +73,8 @@ def run_arm(
         if seeds:
             (train or train_and_store)(plan, seeds, progress)
         with store.lock(arm) if part else nullcontext():
-            runs, fitting = store.runs(arm), []
-            for run in runs:
+            fitting = []
+            for run in store.runs(arm) if missing or part else runs:
                 if run.meta["recipe"] in plan.recipe.digests:
                     fitting.append(run)
                 else:  # trained under other settings, whatever its seed

@@ -57,7 +57,7 @@ def _twice_won(
     """
     m, resamples = len(worse_counts), better_counts.shape[1]
     twice = 2 * len(better_counts) * m
-    kind = np.int16 if twice <= np.iinfo(np.int16).max else np.int64
+    kind = next(kind for kind in (np.int16, np.int32, np.int64) if twice <= np.iinfo(kind).max)
     wins = np.zeros(resamples, kind)
     for start in range(0, resamples, BLOCK):
         block = slice(start, start + BLOCK)

@@ -41,9 +41,9 @@ def sign_flip(differences: np.ndarray, resolution: float = 0.0) -> float:
     threshold = abs(differences.sum()) - max(n * resolution, 1e-12 * np.abs(differences).sum())
     if n > MAX_EXACT:
         words = np.pad(differences, (0, -n % 16)).reshape(-1, 16)
-        sums = np.zeros(FLIPS)
+        sums, added = np.zeros(FLIPS), np.empty(FLIPS)
         for word, choices in zip(words, _random_signs(len(words), FLIPS), strict=True):
-            sums += _signed_sums(word)[choices]
+            sums += np.take(_signed_sums(word), choices, out=added, mode="clip")  # which no choice needs, but is faster
         return float((1 + np.sum(np.abs(sums) >= threshold)) / (1 + FLIPS))
     halves = [_signed_sums(half) for half in np.array_split(differences, 2)]
     return float(np.mean(np.abs(np.add.outer(*halves)) >= threshold))
@@ -102,9 +102,11 @@ def _random_signs(words: int, flips: int) -> np.ndarray:
 
 def _signed_sums(values: np.ndarray) -> np.ndarray:
     """Return the sums of values [n] under all sign choices: [2^n]."""
-    sums = np.zeros(1)
-    for value in values:
-        sums = np.concatenate([sums + value, sums - value])
+    sums = np.zeros(2 ** len(values))
+    for i, value in enumerate(values):
+        half, other = sums[: 2**i], sums[2**i : 2 ** (i + 1)]
+        np.subtract(half, value, out=other)
+        half += value
     return sums
 
 

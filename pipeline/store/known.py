@@ -96,7 +96,7 @@ class KnownRuns:
             descriptor, aside = tempfile.mkstemp(dir=self._file.parent)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
-            os.replace(aside, self._file)
+            Path(aside).replace(self._file)
 
     def _share(self, entry: str, value: Any) -> Any:
         if entry in UNSHARED or not isinstance(value, (dict, list)):
@@ -126,7 +126,7 @@ def known_runs(results: Path, study: str, arm: str, n: int) -> KnownRuns | None:
 def _stat(path: str) -> tuple[int, ...] | None:
     """What tells a plain file from any other, and from itself after a change; None where there is none."""
     try:
-        status = os.stat(path)
+        status = os.stat(path)  # noqa: PTH116, which takes twice as long, a million times
     except (OSError, ValueError):
         return None
     is_file = S_ISREG(status.st_mode)

@@ -19,7 +19,7 @@ live in `<results>/.aside`, replaced runs in `<results>/.replaced`.
 
 import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.errors import ModelFileError, printable
+from pipeline.errors import printable
 from pipeline.runtime.hashing import digest
 from pipeline.store.aside import aside_folder
 from pipeline.store.known import KnownRuns, known_runs
@@ -36,9 +36,7 @@ from pipeline.store.locks import hold_lock
 from pipeline.store.meta import (
     BIASES,
     COPY,
-    FILES,
     HISTORY,
-    MODEL,
     ROWS,
     RUN,
     SEAL,
@@ -182,35 +180,6 @@ def read_run(path: Path, study: str = "") -> Run:
     return run
 
 
-def check_run(path: Path) -> list[Run]:
-    """Read the run whose folder, or a file of which, `path` is. Raises ModelFileError for a damaged one.
-
-    Without a run.json there is no run to check: a model, or biases that MLflow kept. Nor is a model that someone has
-    put beside a run's files one of them.
-    """
-    files = [file for file in (path, Path(os.path.realpath(path))) if file.name in FILES]  # or a link to one
-    places = [*((file.parent, file.name) for file in files), (path, RUN)]
-    found = next((place for place in places if os.path.lexists(place[0] / RUN)), None)
-    if found is None:
-        return []
-    folder, name = found
-    try:
-        run = read_run(folder)
-        if name not in (RUN, MODEL) and not run.has(name):
-            raise DamagedRunError(f"{RUN} has no digest of {name}")
-    except DamagedRunError as error:
-        raise ModelFileError(f"{path}: a damaged run: {error}") from error
-    return [run]
-
-
-def describe_unsealed(runs: Iterable[Run]) -> str:
-    """Say in a sentence how many of the runs have no seal; "" where all have one."""
-    unsealed = sum(not run.sealed for run in runs)
-    some = "1 run has" if unsealed == 1 else f"{unsealed} runs have"
-    why = "so nothing shows whether run.json was changed by hand; earlier versions wrote none"
-    return f"{some} no seal, {why}." if unsealed else ""
-
-
 @dataclass(frozen=True)
 class RunStore:
     """The stored runs of one study in a results folder."""
@@ -280,7 +249,9 @@ def _listed(folder: Path, prefix: str) -> list[Path]:
     cannot be listed.
     """
     try:
-        return sorted(path for path in folder.iterdir() if path.name.startswith(prefix))
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.name.startswith(prefix))
+        return [folder / name for name in names]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pipeline.config.schema import Tracking
 from pipeline.runtime.wrapping import print_sentences
-from pipeline.store.runs import Run, RunStore, describe_unsealed
+from pipeline.store.checked import describe_unsealed
+from pipeline.store.runs import Run, RunStore
 from pipeline.store.studies import group_damaged
 from pipeline.tracking.background import count_unsent, describe_unlogged, sync_command
 from pipeline.tracking.client import hide_passwords, password_hint, store_uri

@@ -1,8 +1,8 @@
 """What commands cost where many runs are stored: `uv run python -m tests.benchmarks.many_runs arms=40 seeds=1000`.
 
-Makes a results folder of copies of one trained run, each with a key, metrics and a seal of its own (`folder=` keeps it, or
-measures one that is there), and prints the CPU seconds, of all processes, and the peak memory of each command. The
-first reading has no digests to remember; the later ones have.
+Makes a results folder of copies of one trained run, each with a key, metrics and a seal of its own (`folder=` keeps it,
+or measures one that is there), and prints the CPU seconds, of all processes, and the peak memory of each command. The
+first reading hashes every file; later ones remember that, but for `compare`.
 """
 
 import os
