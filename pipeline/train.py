@@ -80,7 +80,7 @@ def _run_request(arguments: Arguments) -> int:
         while goes_on:  # of `until=decided` one look after the other, of any other request once
             begin_request(arguments.plan_only, is_next_look=looks > 0, status_only=arguments.status_only)
             looks += 1
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(train_job)()
+            _launch_jobs()
             request = current_request()
             goes_on = request is not None and finish_look(request)
     except SystemExit as stop:
@@ -98,6 +98,16 @@ def _run_request(arguments: Arguments) -> int:
     if error is not None:
         return report_error(as_named_refusal(error, overrides), code=2)
     return 0  # --help, --cfg and the like start no job
+
+
+def _launch_jobs() -> None:
+    """Have Hydra check the request and launch its jobs, unless none has anything to do."""
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(train_job)()
+    except SystemExit:
+        request = current_request()
+        if request is None or request.stored is None:
+            raise
 
 
 if __name__ == "__main__":

@@ -22,13 +22,11 @@ DISTRIBUTION = ["arm", "bias", "gate", "shape", "draws", "mean", "std", "from", 
 
 
 def show_plan(arms: Sequence[Plan], to_train: Sequence[Sequence[int]]) -> None:
-    """Print what a request would do. Builds the first model of every arm; trains and stores nothing.
+    """Print what a request would do. Builds the first model of every arm, if any is to train; stores nothing.
 
     arms: one plan per arm. to_train: for each, the seeds to train.
     """
     console = Console(width=columns_or(WIDTH), highlight=False, markup=False)
-    first_models = [first_model(plan) for plan in arms]
-    models = [model for model, _, _ in first_models]
     several = len({plan.store for plan in arms}) > 1
     shown = zip(shown_names(arms), arms, strict=True)
     names = [f"{plan.config.study}/{name}" if several else name for name, plan in shown]
@@ -37,6 +35,11 @@ def show_plan(arms: Sequence[Plan], to_train: Sequence[Sequence[int]]) -> None:
     rows = [[name, str(len(plan.keys)), str(len(plan.keys) - count), str(count)]
             for name, plan, count in zip(names, arms, missing, strict=True)]  # fmt: skip
     print_table("", ["arm", "seeds", "done", "missing"], rows, width=WIDTH)
+    if not any(most_to_train(arms, missing)):
+        console.print(estimate_time(arms, [], missing))  # nothing starts, so that nothing is built, without TensorFlow
+        return
+    first_models = [first_model(plan) for plan in arms]
+    models = [model for model, _, _ in first_models]
     console.print(estimate_time(arms, first_models, missing))
     if (most := most_to_train(arms, missing)) != missing:
         in_all = estimate_time(arms, first_models, most)

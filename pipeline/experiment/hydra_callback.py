@@ -8,7 +8,6 @@ invalid job aborts the whole sweep with exit code 2. Of the project, only this m
 import secrets
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +29,9 @@ from pipeline.experiment.compositions import remember_compositions
 from pipeline.experiment.dry_run import show_plan
 from pipeline.experiment.hydra_settings import LOG, JobChecker
 from pipeline.experiment.outcome import plans_by_arm
-from pipeline.experiment.plan import Plan, describe_job, explain_retraining, plan_and_read, seeds_to_train, shown_names
+from pipeline.experiment.plan import Plan, describe_job, plan_and_read, seeds_to_train, shown_names
 from pipeline.experiment.progress import SweepView, describe_start, passing_line
+from pipeline.experiment.retraining import describe_twins, explain_retraining
 from pipeline.experiment.status import print_status, read_state
 from pipeline.experiment.until import declare_designs
 from pipeline.experiment.validate import refuse_conflicting
@@ -48,7 +48,6 @@ from pipeline.tracking.client import lock_file, store_uri
 from pipeline.tracking.places import check_tracking_places
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-MOST_NAMED = 5  # arms in a line
 UNCHECKED = ConfigError("hydra.callbacks: the request was not checked; allowed: those of conf/commandline.yaml")
 Stored = dict[tuple[RunStore, str], tuple[list[Run], list[DamagedRun]]]  # of each arm the runs that count, the damaged
 VALIDATED = "validated"  # key of Hydra's JobRuntime: the identity of the request that was validated
@@ -62,7 +61,8 @@ class Request:
     isolate: whether each job should train in a process of its own (`runtime.isolate=auto`). failed_before: for each
     plan, the failure that another command had recorded already. unrecorded: the failures of jobs in this process that
     could not be recorded, by store and arm. earlier: the seeds of each store and arm that earlier looks of this command
-    trained. view: shows how far it is.
+    trained. view: shows how far it is. stored: where no job has anything to do, so that none is launched, the runs that
+    are there; else None.
     """
 
     plans: list[Plan]
@@ -73,6 +73,7 @@ class Request:
     unrecorded: dict[tuple[RunStore, str], Failure] = field(default_factory=dict)
     earlier: dict[tuple[RunStore, str], tuple[int, ...]] = field(default_factory=dict)
     view: SweepView = field(default_factory=SweepView)
+    stored: Stored | None = None
     identity: str = field(default_factory=lambda: secrets.token_hex(6))
 
     @property
@@ -163,6 +164,9 @@ class ValidateJobs(Callback):
             sys.exit(0)
         JobRuntime.instance().set(VALIDATED, request.identity)
         _requests.append(request)
+        if is_sweep and request.stored is not None:
+            request.log.parent.mkdir(parents=True, exist_ok=True)  # as Hydra does when it launches
+            sys.exit(0)
         if is_sweep and OmegaConf.select(config.hydra.launcher, "_target_") != BASIC_LAUNCHER:
             request.view.watch()  # the jobs run in other processes
 
@@ -210,8 +214,9 @@ class ValidateJobs(Callback):
                     show_plan(arms, to_train)
                     print(*checker.describe_launcher(), sep="\n", end="")
             messages = noise.read_text(encoding="utf-8", errors="replace")
+        is_done = not any(failures) and all(_is_done(plan, stored[plan.store, plan.arm][0]) for plan in plans)
         request = Request(arms, to_train, checker.folder / LOG, isolate, failures, earlier=self.earlier,
-                          view=SweepView(arms, to_train))  # fmt: skip
+                          view=SweepView(arms, to_train), stored=stored if is_done else None)  # fmt: skip
         if not self.plan_only:
             _append_log(request.log, "while the request was checked", messages)
         return request
@@ -225,6 +230,11 @@ class ValidateJobs(Callback):
         for plan in {plan.store: plan for plan in training}.values():
             expect_study(plan.config.tracking, plan.store)
         return isolate
+
+
+def _is_done(plan: Plan, runs: list[Run]) -> bool:
+    """Whether a job has nothing to do: every run is there, and none of another recipe, which it would retire."""
+    return not plan.missing and all(run.meta["recipe"] in plan.recipe.digests for run in runs)
 
 
 def _compose_jobs(config: DictConfig, is_sweep: bool) -> Iterator[tuple[DictConfig, list[str]]]:
@@ -267,23 +277,13 @@ def _report_redundant(plans: list[Plan], stored: Stored) -> None:
         elif twin.config.seeds != plan.config.seeds:
             several.add(plan.arm)
     if twins:
-        print_sentences([_describe_twins(twins)])
+        print_sentences([describe_twins(twins)])
     if several:
         told = "seeds: each arm gets those of all its jobs; 5 stands for the seeds 0 to 4, a list is seeds=[3,7]"
         print_sentences([told])
     plans = list(first.values())
     for plan, name in zip(plans, shown_names(plans), strict=True):
         print_sentences(explain_retraining(plan, name, stored[plan.store, plan.arm]))
-
-
-def _describe_twins(twins: list[tuple[str, str]]) -> str:
-    """Say which jobs ask for an arm that another one asks for. twins: the bias setting of each, and the arm's name."""
-    if len(twins) == 1:
-        return f"{twins[0][0]}: the same as arm {twins[0][1]}, trained once"
-    counts = Counter(name for _, name in twins)
-    arms = [f"{name} ({n + 1} jobs)" for name, n in counts.most_common(MOST_NAMED)]
-    more = f" and {len(counts) - MOST_NAMED} more" if len(counts) > MOST_NAMED else ""
-    return f"the same arm of several jobs is trained once: {', '.join(arms)}{more}"
 
 
 def _append_log(path: Path, title: str, text: str) -> None:

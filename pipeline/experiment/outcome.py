@@ -60,13 +60,16 @@ def plans_by_arm(plans: Sequence[Plan]) -> list[Plan]:
     return list(merged.values())
 
 
-def read_outcome(plan: Plan, to_train: Sequence[int], request: str, failed_before: Failure | None) -> Outcome:
+def read_outcome(
+    plan: Plan, to_train: Sequence[int], request: str, failed_before: Failure | None, there: Sequence[Run] | None = None
+) -> Outcome:
     """Read the outcome of an arm. to_train: the seeds to train as planned. request: the identity of this command.
+    there: the runs of the arm, if they are read.
 
     failed_before: the failure that was recorded when it began. What another command recorded since then is the reason
     where seeds are missing: it may have taken the place of this one's record.
     """
-    runs, failure = stored_seeds(plan), read_failure(plan.store, plan.arm)
+    runs, failure = stored_seeds(plan, there), read_failure(plan.store, plan.arm)
     outcome = Outcome(plan, list(runs.values()), tuple(seed for seed in to_train if seed in runs))
     if failure is None or (failure.request != request and (failure == failed_before or not outcome.missing)):
         return outcome

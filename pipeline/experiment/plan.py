@@ -15,13 +15,11 @@ from pipeline.models.source import in_layer_names
 from pipeline.models.spec import bias_initializers, complete_layers
 from pipeline.runtime.environment import package_versions
 from pipeline.runtime.portable import is_portable
-from pipeline.store.checked import describe_unsealed
 from pipeline.store.designs import seeds_now
 from pipeline.store.meta import MODEL
 from pipeline.store.places import check_places
 from pipeline.store.replaced import adoptable_runs
 from pipeline.store.runs import WEIGHTS, DamagedRun, Run, RunStore
-from pipeline.store.studies import folders_of_arm, group_damaged
 from pipeline.store.whole_names import whole_names
 from pipeline.training.optimizers import check_optimizer
 
@@ -147,41 +145,3 @@ def seeds_to_train(plan: Plan) -> tuple[int, ...]:
     """The missing seeds that neither another arm nor the replaced runs can supply."""
     adoptable = adoptable_runs(plan.store, SeedKeys(plan.recipe, plan.missing), plan.required_files)
     return tuple(seed for seed in plan.missing if seed not in adoptable)
-
-
-def explain_retraining(
-    plan: Plan, name: str, read: tuple[Sequence[Run], Sequence[DamagedRun]] | None = None
-) -> list[str]:
-    """Say why stored runs of the arm do not count, or are not to be relied on: a line for each damaged one, one for all
-    that are stale, and one for all without a seal.
-
-    name: what is shown of the arm. read: its runs and the damaged ones, if they are read.
-    """
-    runs, damaged = read or plan.store.read(plan.arm)
-    lines = list[str]()
-    for group in group_damaged(damaged):
-        for follows in dict.fromkeys(_what_follows(plan, run) for run in group.runs):
-            lines.append(f"{group.sentence} ({group.reason}): {follows}")
-    for folder, n in folders_of_arm(plan.store, plan.arm) if plan.missing else ():
-        lines.append(f"{name}: the folder {folder} holds {n} runs of this arm, which count only in {plan.arm}")
-    stale = [
-        run for run in runs
-        if run.meta["config"] == plan.settings and run.meta["recipe"] not in plan.recipe.digests
-    ]  # fmt: skip
-    if stale:
-        now, then = package_versions(), stale[0].meta["environment"]["packages"]
-        changed = [f"{name} {then[name]}, now {now[name]}" for name in now if name in then and then[name] != now[name]]
-        why = f"with {', '.join(changed)}" if changed else "by a version of this project that gave other numbers"
-        lines.append(f"{name}: {len(stale)} stored runs were trained {why}; training again keeps them in .replaced")
-    if unsealed := describe_unsealed(runs):
-        lines.append(f"{name}: {unsealed}")
-    return lines
-
-
-def _what_follows(plan: Plan, run: DamagedRun) -> str:
-    follows = "it does not count"
-    if run.path == plan.store.run_folder(plan.arm, run.seed or 0):
-        follows += ", and a mean in MLflow that includes it stays"
-        if run.seed in plan.missing:
-            follows = "it is trained again, and kept in .replaced/damaged"
-    return follows

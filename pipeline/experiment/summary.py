@@ -53,8 +53,12 @@ def finish_request(request: Request, error: Exception | None) -> int:
     request.view.stop()
     arms = zip(request.plans, request.failed_before, strict=True)
     trained = request.trained
-    outcomes = [_with_unrecorded(read_outcome(plan, trained[plan.store, plan.arm], request.identity, failure), request)
-                for plan, failure in arms]  # fmt: skip
+    there = {key: runs for key, (runs, _) in (request.stored or {}).items()}
+    outcomes = [
+        read_outcome(plan, trained[plan.store, plan.arm], request.identity, failed, there.get((plan.store, plan.arm)))
+        for plan, failed in arms
+    ]
+    outcomes = [_with_unrecorded(outcome, request) for outcome in outcomes]
     if any(outcome.runs for outcome in outcomes):
         print_outcomes(outcomes)
         plans = [outcome.plan for outcome in outcomes]
@@ -65,7 +69,8 @@ def finish_request(request: Request, error: Exception | None) -> int:
         for outcome in outcomes:  # those that a launcher's workers have trained
             plan = outcome.plan
             if plan.config.tracking.enabled:
-                queue_arm(plan.config.tracking, plan.store, plan.arm, plan.store.runs(plan.arm))
+                runs = there.get((plan.store, plan.arm)) or plan.store.runs(plan.arm)
+                queue_arm(plan.config.tracking, plan.store, plan.arm, runs)
     upload_problems = finish_uploads(request.log)
     print_sentences(upload_problems, sys.stderr)
     if any(outcome.runs for outcome in outcomes):

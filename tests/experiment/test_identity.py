@@ -12,7 +12,8 @@ from factories import compose_config
 
 from pipeline.config.schema import PROJECT, Config, Optimizer, Training
 from pipeline.experiment.identity import identify
-from pipeline.experiment.plan import describe_job, explain_retraining, plan_job
+from pipeline.experiment.plan import describe_job, plan_job
+from pipeline.experiment.retraining import explain_retraining
 from pipeline.experiment.run import run_arm
 from pipeline.runtime.hashing import digest
 from pipeline.store.replaced import adopt_runs, write_run

@@ -10,7 +10,8 @@ from factories import DROPOUT_GRU, TrainedStudy, compose_config
 
 from pipeline.config.schema import BiasInitializer, Data, Optimizer
 from pipeline.errors import ConfigError
-from pipeline.experiment.plan import Plan, explain_retraining, plan_job
+from pipeline.experiment.plan import Plan, plan_job
+from pipeline.experiment.retraining import explain_retraining
 from pipeline.models.initializers.registry import initializer_names
 
 GLOROT, ORTHOGONAL = BiasInitializer("GlorotUniform"), BiasInitializer("Orthogonal")

@@ -14,7 +14,8 @@ from factories import CommandResult, TrainedStudy, compose_config
 
 from pipeline import compare, extract
 from pipeline.errors import ConfigError
-from pipeline.experiment.plan import explain_retraining, plan_job
+from pipeline.experiment.plan import plan_job
+from pipeline.experiment.retraining import explain_retraining
 from pipeline.runtime.hashing import digest
 from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.records import arm_points, arm_tags, parameters, seed_tags
