@@ -9,8 +9,9 @@ figures (false: draw none, for a quick look), uncorrected (true: print p without
 it), pdf (true: draw them as PDF too, as wide as a column of print), results (results), reports (reports, beside the
 results: of results=mine it is mine-reports), mlflow (false: do not upload the comparison to MLflow), uri (of the
 MLflow store that has the study; default: MLFLOW_TRACKING_URI where it is set, else the embedded store), wait (most
-seconds that the upload may take; 30). With -q, only what went wrong is printed. Exit code 1: a file cannot be read or
-written; 2: nothing to compare.
+seconds that the upload may take; 30), detail (arms: the command that is printed for sending sends no seed's run, as
+with tracking.detail=arms). With -q, only what went wrong is printed. Exit code 1: a file cannot be read or written; 2:
+nothing to compare.
 
 Writes into `<reports>/<study>/`: report.html (one file, works offline), answer.md, comparison.json (for programs),
 answer.tex, methods.md and references.bib (for a paper), figures/*.png and *.svg, summary.csv, differences.csv,
@@ -30,7 +31,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from pipeline.config.options import QUIET, check_wait, command_line, parse_options
+from pipeline.config.options import QUIET, check_detail, check_wait, command_line, parse_options
 from pipeline.config.schema import PROJECT, Tracking, expand_home
 from pipeline.config.tuning import read_tune
 from pipeline.errors import require
@@ -62,6 +63,7 @@ class CompareOptions:
     mlflow: bool = True
     uri: str = ""
     wait: float = 30
+    detail: str = "runs"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,18 +85,21 @@ def _compare(arguments: Sequence[str]) -> int:
         return 0
     require(options.margin is None or 0 < options.margin < math.inf, "margin", options.margin, "a positive number")
     check_wait("wait", options.wait)
+    check_detail("detail", options.detail)
     tune = read_tune(options.tune) if options.tune else None
     results = PROJECT / expand_home(options.results)
     reports = PROJECT / expand_home(options.reports) if options.reports else reports_beside(results)
     stores = choose_studies(results, options.study)
-    tracking = Tracking(options.mlflow, options.uri or None, wait=options.wait)
+    tracking = Tracking(options.mlflow, options.uri or None, wait=options.wait, detail=options.detail)
     check_address(tracking, "uri", is_made=False)
     with rendering(options.figures):
         from pipeline.report.write import report_studies
 
         question = {key: getattr(options, key) for key in ("baseline", "metric", "margin", "threshold")}
         question["tune"] = tune
-        asked = replace(options, uncorrected=False, mlflow=True, uri="", wait=30)  # these change no report
+        asked = replace(
+            options, uncorrected=False, mlflow=True, uri="", wait=30, detail="runs"
+        )  # these change no report
         command = partial(command_line, "compare", asked)
         written = list(
             report_studies(stores, reports, command, options.figures, options.pdf, options.uncorrected, **question)

@@ -178,4 +178,6 @@ def print_next_steps(outcomes: Sequence[Outcome], all_uploaded: bool) -> None:
         options.append(f"tune={','.join(tuned)}")
     if tracking.enabled and (uri := store_uri(tracking)) != store_uri(Tracking()):
         options.append(f"uri={hide_passwords(uri)}")
+    if tracking.enabled and tracking.detail != Tracking().detail:
+        options.append(f"detail={tracking.detail}")
     print(f"The answer: {command_text('compare', uv=True)} {shlex.join(options)}")

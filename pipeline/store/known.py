@@ -23,6 +23,7 @@ from stat import S_ISREG
 from typing import Any
 
 from pipeline.runtime.hashing import digest
+from pipeline.store.files import replace_file
 from pipeline.store.meta import FILES, RUN, Meta
 
 MANY = 100  # runs of an arm from which on they are remembered: fewer are read in no time
@@ -90,18 +91,17 @@ class KnownRuns:
             return
         self._is_new = False
         self._runs = {name: self._runs[name] for name in names if name in self._runs}
-        with suppress(OSError):  # such as a folder that may only be read: it is nothing but a memory
+        with suppress(OSError, RecursionError):  # such as a folder that may only be read: it is nothing but a memory
             self._file.parent.mkdir(exist_ok=True)
-            content = _encode(self._runs)
-            descriptor, aside = tempfile.mkstemp(dir=self._file.parent)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            Path(aside).replace(self._file)
+            replace_file(self._file.parent.parent.parent, self._file, _encode(self._runs))
 
     def _share(self, entry: str, value: Any) -> Any:
         if entry in UNSHARED or not isinstance(value, (dict, list)):
             return value
-        return self._shared.setdefault(json.dumps(value), value)
+        try:
+            return self._shared.setdefault(json.dumps(value), value)
+        except RecursionError:  # nested almost too deep to be read
+            return value
 
     def _load(self) -> dict[str, tuple[Stats, Meta]]:
         try:

@@ -8,6 +8,7 @@ from pipeline.tracking.client import read_sqlite
 from pipeline.tracking.steps import SENDER
 
 DIGEST = "published"  # tag: digest of the report that the run has
+PAGE = 1000  # runs that MLflow is asked for at once
 
 
 class ArmRun(NamedTuple):
@@ -38,11 +39,14 @@ def read_arm_runs(uri: str, store: RunStore, metric: str) -> list[ArmRun] | None
 def find_arm_runs(client: Any, experiment: Any, store: RunStore, metric: str) -> list[ArmRun]:
     """The same from any store."""
     condition, sender = "tags.role = 'arm' AND attributes.status = 'FINISHED'", _sender(store)
-    return [
-        ArmRun(run.info.run_id, tags["arm"], run.data.metrics.get(metric), tags.get(DIGEST), sender in tags)
-        for run in client.search_runs([experiment.experiment_id], condition, max_results=1000)
-        for tags in [run.data.tags]
-    ]
+    found, token, is_first = list[ArmRun](), None, True
+    while token or is_first:
+        page = client.search_runs([experiment.experiment_id], condition, max_results=PAGE, page_token=token)
+        for run in page:
+            tags, mean = run.data.tags, run.data.metrics.get(metric)
+            found.append(ArmRun(run.info.run_id, tags["arm"], mean, tags.get(DIGEST), sender in tags))
+        token, is_first = page.token, False
+    return found
 
 
 def _sender(store: RunStore) -> str:

@@ -96,7 +96,7 @@ def publish_reports(written: Sequence[tuple[RunStore, Path]], results: Path, rep
     thread.
     """
     uri = store_uri(tracking)
-    command = sync_command(uri, results, reports)
+    command = sync_command(uri, results, reports, tracking.detail)
     retry = f"To send it{password_hint(command)}: {command}"
     unsent, pages, unknown = [store.study for store, _ in written], list[str](), list[str]()
 

@@ -92,6 +92,7 @@ def test_the_table_has_the_metric_that_the_study_is_about(
     [
         ("tracking.uri=http://me:secret@host", ["uri=http://me:***@host"]),
         ("seeds=1", []),
+        ("tracking.detail=arms", ["detail=arms"]),
         ("tracking=none", []),
     ],
 )

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pipeline.errors import ConfigError
 from pipeline.experiment.plan import plan_job
 from pipeline.experiment.retraining import explain_retraining
 from pipeline.runtime.hashing import digest
+from pipeline.store import known
 from pipeline.store.runs import Run, RunStore
 from pipeline.tracking.records import arm_points, arm_tags, parameters, seed_tags
 
@@ -108,8 +110,13 @@ def _change(run: Path, path: tuple, value: Any, how: str) -> None:
 
 
 @pytest.fixture
-def damaged_run(trained_study: TrainedStudy) -> Iterator[Callable[[Damage], Path]]:
-    """`damaged_run(damage)` damages the run NAME of a trained study, which is whole again before the next damage."""
+def damaged_run(trained_study: TrainedStudy, monkeypatch: pytest.MonkeyPatch) -> Callable[[Damage], Path]:
+    """`damaged_run(damage)` damages the run NAME of a trained study, which is whole again before the next damage.
+
+    All its runs are remembered as whole ones then, as those of arms with many runs are.
+    """
+    monkeypatch.setattr(known, "MANY", 1)
+    monkeypatch.setattr(known, "SETTLED", 0)
     folder = RunStore(trained_study.results, trained_study.name).run_folder(ARM, SEED)
     whole = trained_study.results.parent / "whole"
     shutil.copytree(folder, whole)
@@ -118,6 +125,9 @@ def damaged_run(trained_study: TrainedStudy) -> Iterator[Callable[[Damage], Path
         if os.path.lexists(folder):
             replace(folder, lambda path: None)
         shutil.copytree(whole, folder)
+        time.sleep(0.01)  # the clock of the file system ticks every few milliseconds
+        assert not RunStore(trained_study.results, trained_study.name).damaged()
+        assert known._known[trained_study.results.absolute(), trained_study.name, ARM].get(f"seed={SEED}")
         damage(folder)
         return folder
 

@@ -23,6 +23,8 @@ from pipeline.report.figures.theme import COLOURS
 from pipeline.report.markdown import listed_sentences
 from pipeline.store.folder_id import folder_id
 from pipeline.store.runs import RunStore
+from pipeline.tracking import arm_runs
+from pipeline.tracking.arm_runs import find_arm_runs, read_arm_runs
 from pipeline.tracking.client import client_class
 from pipeline.tracking.comparison import prepare_upload, publish_comparison
 from pipeline.tracking.runs import up_to_date
@@ -233,6 +235,15 @@ def test_a_run_that_two_folders_share_keeps_both_senders(study: Study) -> None:
         assert all(up_to_date(study.target, store, arm, store.runs(arm)) for arm in ACCURACIES)
 
 
+def test_arms_are_found_however_many_there_are(sent: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow gives at most a thousand at once; all of them are asked for."""
+    monkeypatch.setattr(arm_runs, "PAGE", 2)
+    store, client = RunStore(sent.folder / "results", "s"), sent.client()
+    found = find_arm_runs(client, client.get_experiment_by_name("s"), store, "test_accuracy")
+    assert sorted(found) == sorted(read_arm_runs(sent.target.uri or "", store, "test_accuracy") or [])
+    assert {run.arm for run in found} == set(ACCURACIES)
+
+
 def test_compare_names_the_arms_of_which_mlflow_has_another_mean(
     study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,12 +251,12 @@ def test_compare_names_the_arms_of_which_mlflow_has_another_mean(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", study.target.uri)
     study.put("ones", 3, 0.2)
     places = [f"results={study.folder / 'results'}", f"reports={study.folder / 'reports'}"]
-    for _ in range(2):
+    for options in ([], ["detail=arms"]):
         capsys.readouterr()
-        assert compare.main([*places, "figures=false"]) == 0
+        assert compare.main([*places, "figures=false", *options]) == 0
         assert capsys.readouterr().err == (
             "The report of s is not at ones: MLflow has the mean of other runs. "
-            f"To send it: uv run python -m pipeline.sync {places[0]}\n"
+            f"To send it: {' '.join(['uv run python -m pipeline.sync', places[0], *options])}\n"
         )
     assert sync.main(places) == 0
     assert compare.main([*places, "figures=false"]) == 0
