@@ -15,6 +15,7 @@ if __name__ == "__main__":
     end_on_signal(KEPT)  # before the imports, which take a second
 
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -156,7 +157,9 @@ def _report(plans: Sequence[StudyMerge], is_done: bool) -> int:
         print(line, file=sys.stderr)
     if is_done:
         print(f"Results: {', '.join(short_path(plan.store.folder) for plan in plans)}")
-        print(f"To MLflow: {command_text('sync', uv=True)}")
+        results = plans[0].store.results
+        words = [f"results={shlex.quote(str(results))}"] if results != PROJECT / "results" else []
+        print("To MLflow:", command_text("sync", uv=True), *words)
     return 1 if problems else 0
 
 

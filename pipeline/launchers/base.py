@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -11,7 +12,7 @@ from omegaconf import DictConfig
 
 from pipeline.experiment.hydra_callback import UNCHECKED, current_request
 from pipeline.launchers.jobs import WorkerJob, make_jobs, shared_token
-from pipeline.store.failures import Failure
+from pipeline.store.failures import Failure, record_failure
 
 
 class EngineLauncher(Launcher):
@@ -43,11 +44,27 @@ class EngineLauncher(Launcher):
         jobs = make_jobs(self.context.config_loader, self.config, job_overrides, initial_job_idx, self.at_once())
         with shared_token([job.job.config for job in jobs], request.identity) as token:
             for job, reason in self.run([replace(job, token=token) for job in jobs]):
-                words = " ".join(job.job.config.overrides) or "the default arm"
-                failure = Failure(words, reason, str(job.job.log), request.identity)
-                request.unrecorded[job.store, job.arm] = failure
+                if failure := record_lost(job, reason, request.identity):
+                    request.unrecorded[job.store, job.arm] = failure
         return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
 
     def at_once(self) -> int:
         """How many jobs can run at once, as far as it is known; 1 where it is not."""
         return 1
+
+
+def record_lost(job: WorkerJob, reason: str, request: str) -> Failure | None:
+    """Have `--status` know why a job was lost, and its log, which a job that was not begun has not written.
+
+    None where its runs are stored: another command has trained them, or the job itself before it died.
+    """
+    missing = job.missing
+    if not missing:
+        return None
+    words = " ".join(job.job.config.overrides) or "the default arm"
+    failure = Failure(words, reason, str(job.job.log), request, missing)
+    with suppress(OSError):  # the command names it anyway
+        record_failure(job.store, job.arm, failure)
+        if not job.job.log.exists():
+            job.job.log.write_text(f"{reason}\n")
+    return failure

@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError, describe_error
@@ -35,6 +36,8 @@ class DaskLauncher(EngineLauncher):
             is_number = isinstance(number, (int, float)) and not isinstance(number, bool) and number >= fewest
             if not is_number and (name, number) != ("workers", "auto"):
                 raise ConfigError(f"hydra.launcher.{name}", number, f"a number from {fewest} up")
+        if options and cluster is None:
+            raise ConfigError("hydra.launcher.options", options, "with hydra.launcher.cluster, whose options they are")
         self.address, self.scheduler_file, self.cluster, self.options = address, scheduler_file, cluster, options
         self.workers, self.wait, self.tries = workers, wait, tries
 
@@ -46,6 +49,11 @@ class DaskLauncher(EngineLauncher):
             raise ConfigError("hydra/launcher", "dask", f"it after {install_text('dask', 'distributed')}") from error
         if self.cluster:
             _cluster_class(self.cluster)
+        if self.scheduler_file and not Path(self.scheduler_file).is_file():  # for which a client would wait
+            raise ConfigError(
+                "hydra.launcher.scheduler_file", self.scheduler_file, "what dask scheduler --scheduler-file wrote",
+                reason="where there is no file",
+            )  # fmt: skip
         if self.address or self.scheduler_file:
             try:
                 with distributed.Client(self.address, scheduler_file=self.scheduler_file, timeout=10):
@@ -78,7 +86,7 @@ class DaskLauncher(EngineLauncher):
             futures = {client.submit(work, job, pure=False, retries=self.tries - 1): job for job in jobs}
             for future in as_completed(futures):
                 reason = future.result() if future.status == "finished" else _describe(future.exception())
-                if reason and not futures[future].is_done:
+                if reason:
                     yield futures[future], reason
 
     @property

@@ -51,7 +51,7 @@ class JoblibLauncher(EngineLauncher):
                     if reason:
                         yield job, reason
             except TerminatedWorkerError:
-                left = {key: job for key, job in left.items() if not job.is_done}
+                left = {key: job for key, job in left.items() if job.missing}
             if not left:
                 return
         yield from ((job, f"a process of hydra/launcher=joblib was killed {TRIES} times") for job in left.values())

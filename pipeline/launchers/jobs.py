@@ -56,10 +56,10 @@ class WorkerJob:
     tries: int = 1
 
     @property
-    def is_done(self) -> bool:
-        """Whether the store has every run that the job is to train."""
+    def missing(self) -> tuple[int, ...]:
+        """The seeds that the job is to train and the store does not have."""
         missing = plan_job(self.job.config).missing
-        return not (set(missing) & set(self.job.part) if self.job.part else missing)
+        return tuple(seed for seed in missing if seed in self.job.part) if self.job.part else missing
 
 
 def make_jobs(

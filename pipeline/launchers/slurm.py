@@ -7,11 +7,11 @@ accounting: without it, submitit waits for ever for a job that died.
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, is_number
 from pipeline.installation import install_text
 from pipeline.launchers.base import EngineLauncher
 from pipeline.launchers.jobs import WorkerJob, work
@@ -38,6 +38,13 @@ class SlurmLauncher(EngineLauncher):
         for name, number, fewest in (("time", time, 1), ("cpus", cpus, 1), ("gpus", gpus, 0), ("at_once", at_once, 1)):
             if not isinstance(number, int) or isinstance(number, bool) or number < fewest:
                 raise ConfigError(f"hydra.launcher.{name}", number, f"a whole number from {fewest} up")
+        if memory is not None and not (is_number(memory) and memory > 0):
+            raise ConfigError("hydra.launcher.memory", memory, "a number of GB above 0, or null")
+        lines = [setup] if isinstance(setup, str) else list(setup or ())
+        if not all(isinstance(line, str) for line in lines):
+            raise ConfigError("hydra.launcher.setup", setup, "shell lines, [module load python], or null")
+        if not isinstance(sbatch, Mapping | None):
+            raise ConfigError("hydra.launcher.sbatch", sbatch, "options of sbatch by name, {qos: long}, or null")
         self.cpus, self.most_at_once = cpus, at_once
         given = {
             "time": time, "cpus_per_task": cpus, "mem": None if memory is None else f"{round(memory * 1024)}M",
@@ -45,7 +52,7 @@ class SlurmLauncher(EngineLauncher):
             "constraint": constraint,
         }  # fmt: skip
         self.options = {name: value for name, value in given.items() if value is not None}
-        self.setup_lines, self.more = list(setup or ()), dict(sbatch or {})
+        self.setup_lines, self.more = lines, dict(sbatch or {})
 
     def check(self) -> None:
         """Have Slurm look at the options, which submits nothing."""
@@ -61,7 +68,8 @@ class SlurmLauncher(EngineLauncher):
             ["sbatch", "--test-only", *words, "--wrap=true"], capture_output=True, text=True, timeout=60
         )
         if done.returncode:
-            line = (done.stderr.strip().splitlines() or ["no answer"])[-1].removeprefix("sbatch: error: ")
+            said = [line for line in done.stderr.strip().splitlines() if not line.startswith("Try ")]
+            line = (said or ["no answer"])[-1].removeprefix("sbatch: ").removeprefix("error: ")
             given = " ".join(words)
             raise ConfigError("hydra.launcher", given, "what the cluster has, see sinfo", reason=f"but Slurm: {line}")
 

@@ -14,11 +14,15 @@ from pipeline.config.schema import PROJECT, Config
 from pipeline.errors import ConfigError
 from pipeline.experiment.job import Job
 from pipeline.experiment.seed_blocks import seed_blocks
+from pipeline.launchers.base import record_lost
+from pipeline.launchers.dask import DaskLauncher
 from pipeline.launchers.jobs import WorkerJob, check_worker, shared_token, token_file, work
 from pipeline.launchers.shares import keep_to_gpu
+from pipeline.launchers.slurm import SlurmLauncher
 from pipeline.launchers.slurm_queue import describe_end, waiting_jobs
 from pipeline.runtime.device import visible_gpus
 from pipeline.runtime.environment import package_versions
+from pipeline.store.failures import clear_failure, read_failure
 from pipeline.store.runs import RunStore
 
 
@@ -50,6 +54,44 @@ def test_a_worker_with_other_packages_is_refused(tmp_path: Path) -> None:
     told = r"^the worker on .* has keras .*, not 2\.0; allowed: the same packages "
     with shared_token([job.job.config], "a request") as token, pytest.raises(ConfigError, match=told):
         check_worker(replace(job, token=token))
+
+
+@pytest.mark.parametrize(("launcher", "options", "line"), [
+    (SlurmLauncher, {"memory": "4GB"}, "hydra.launcher.memory: 4GB given; allowed: a number of GB above 0, or null"),
+    (SlurmLauncher, {"memory": 0}, "hydra.launcher.memory: 0 given; "),
+    (SlurmLauncher, {"setup": [1]}, r"hydra.launcher.setup: \[1\] given; allowed: shell lines"),
+    (SlurmLauncher, {"sbatch": "qos"}, "hydra.launcher.sbatch: qos given; allowed: options of sbatch by name"),
+    (DaskLauncher, {"options": {"a": 1}}, "hydra.launcher.options: .* given; allowed: with hydra.launcher.cluster"),
+])  # fmt: skip
+def test_odd_options_are_refused(launcher: type, options: dict[str, object], line: str) -> None:
+    """In one line, before anything is planned."""
+    with pytest.raises(ConfigError, match=f"^{line}"):
+        launcher(**options)
+
+
+def test_setup_may_be_one_line() -> None:
+    """And not one line per letter."""
+    assert SlurmLauncher(setup="module load python").setup_lines == ["module load python"]
+    assert SlurmLauncher(setup=["a", "b"]).setup_lines == ["a", "b"] and SlurmLauncher().setup_lines == []
+
+
+def test_a_scheduler_file_that_is_not_there_is_not_waited_for(tmp_path: Path) -> None:
+    """A client of Dask's would wait for it, without a limit."""
+    pytest.importorskip("distributed")
+    with pytest.raises(ConfigError, match=r"^hydra.launcher.scheduler_file: .*nope.json given, where there is no file"):
+        DaskLauncher(scheduler_file=str(tmp_path / "nope.json")).check()
+
+
+def test_what_the_engine_lost_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For `--status`, with a log that is there; but not where the runs are stored all the same."""
+    job = worker_job(tmp_path, "")
+    record_lost(job, "its node died", "a request")
+    failure = read_failure(job.store, job.arm)
+    assert failure is not None and (failure.error, failure.missing) == ("its node died", (0,))
+    assert Path(failure.log).read_text() == "its node died\n"
+    clear_failure(job.store, job.arm)
+    monkeypatch.setattr(WorkerJob, "missing", ())
+    assert record_lost(job, "cancelled", "a request") is None and read_failure(job.store, job.arm) is None
 
 
 def test_seeds_are_split_in_order() -> None:
