@@ -4,9 +4,12 @@ import csv
 import errno
 import io
 import json
+import math
 import os
 import tempfile
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,32 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **dict(arrays))
     return buffer.getvalue()
+
+
+def read_npz(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
+    """The arrays of an npz file whose names are wanted, as `np.load` gives them.
+
+    That parses the head of each array as Python code: of 40,000 runs, which all have the same ones, for six seconds.
+    """
+    with zipfile.ZipFile(path) as archive:
+        names = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        return {key: _read_npy(archive.read(name)) for key, name in names.items() if is_wanted(key)}
+
+
+def _read_npy(content: bytes) -> np.ndarray:
+    begin = 10 + int.from_bytes(content[8:10], "little")
+    if content[:8] == b"\x93NUMPY\x01\x00":
+        shape, is_fortran, dtype = _npy_head(content[8:begin])
+        size = math.prod(shape)
+        if size and not dtype.hasobject:
+            flat = np.frombuffer(content, dtype, size, begin)
+            return flat.reshape(shape, order="F" if is_fortran else "C").copy("K")  # one that can be written to
+    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+
+
+@lru_cache(maxsize=1024)
+def _npy_head(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    return np.lib.format.read_array_header_1_0(io.BytesIO(head))
 
 
 def csv_bytes(history: Mapping[str, np.ndarray]) -> bytes:

@@ -69,8 +69,10 @@ class KnownRuns:
 
     def add(self, name: str, meta: Meta, before: Mapping[str, tuple[int, ...]]) -> Meta:
         """Remember a run that was found whole, if its files have settled before they were read; its run.json."""
-        meta = {entry: self._share(entry, value) for entry, value in meta.items()}
         stats = [before.get(file) for file in (RUN, *meta["digests"])]
+        if name in self._runs and self._runs[name][0] == stats:
+            return self._runs[name][1]
+        meta = {entry: self._share(entry, value) for entry, value in meta.items()}
         settled = [stat for stat in stats if stat is not None and max(stat[2:]) < (self._begun or 0) - SETTLED]
         if len(settled) == len(stats):
             self._runs[name] = (settled, meta)

@@ -31,6 +31,7 @@ import numpy as np
 from pipeline.errors import printable
 from pipeline.runtime.hashing import digest
 from pipeline.store.aside import aside_folder
+from pipeline.store.files import read_npz
 from pipeline.store.known import KnownRuns, known_runs
 from pipeline.store.locks import hold_lock
 from pipeline.store.meta import (
@@ -135,8 +136,7 @@ class Run:
         return set(files) <= set(self.meta["digests"])
 
     def _arrays(self, file: str, *moments: str) -> dict[str, np.ndarray]:
-        with np.load(self.path / file, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files if not moments or key.partition("/")[0] in moments}
+        return read_npz(self.path / file, lambda name: not moments or name.partition("/")[0] in moments)
 
 
 class DamagedRun(NamedTuple):
