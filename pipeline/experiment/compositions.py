@@ -1,10 +1,32 @@
-"""Compose the config of each job once: else it would be done for the plan, for Hydra's check and for the launch."""
+"""Compose the config of each job once: else it would be done for the plan, for Hydra's check and for the launch.
 
+And read each file of settings once for all jobs. `ConfigLoaderImpl.repository` and what it is made of are Hydra's own;
+where they are others, files are read as often as Hydra reads them.
+"""
+
+import copy
 import pickle
 from typing import Any
 
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
+
+
+class _RememberedFiles(ConfigRepository):
+    """A repository that parses each file of settings once, also in the copies that Hydra makes for each composition."""
+
+    def __init__(self, sources: list[Any], known: dict[tuple[str, ...], bytes]) -> None:
+        self.sources, self._known = sources, known
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_RememberedFiles":
+        return _RememberedFiles(copy.deepcopy(self.sources, memo), self._known)
+
+    def load_config(self, config_path: str) -> Any:
+        key = (*(source.full_path() for source in self.sources), config_path)
+        if key not in self._known:
+            self._known[key] = pickle.dumps(super().load_config(config_path))
+        return pickle.loads(self._known[key])
 
 
 def remember_compositions(loader: ConfigLoader) -> None:
@@ -16,6 +38,8 @@ def remember_compositions(loader: ConfigLoader) -> None:
     if "load_sweep_config" in vars(loader):
         return
     compose, known = loader.load_sweep_config, dict[tuple[Any, ...], bytes]()
+    if type(getattr(loader, "repository", None)) is ConfigRepository:
+        loader.repository = _RememberedFiles(loader.repository.sources, {})  # type: ignore[attr-defined]
 
     def load_sweep_config(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         job = master_config.hydra.job.config_name
