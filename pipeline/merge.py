@@ -60,6 +60,7 @@ def _merge(arguments: Sequence[str]) -> int:
     names = {field.name for field in fields(MergeOptions)}
     given = [word for word in arguments if word != DRY_RUN]
     places = [word for word in given if not word.startswith("-") and word.partition("=")[0] not in names]
+    places = [word for word in places if "=" not in word or (PROJECT / expand_home(word)).exists()]
     options = parse_options([word for word in given if word not in places], MergeOptions)
     if options is None:
         print(help_text(__doc__ or ""))

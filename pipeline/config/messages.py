@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
-from yaml import YAMLError
+from yaml import YAMLError, safe_load
 
 from pipeline.config.familiar import FAMILIAR
 from pipeline.config.schema import CONF, describe_type, is_open, key_types
@@ -40,7 +40,8 @@ def as_refusal(error: Exception) -> Exception:
             if group == "hydra/launcher" and option in LAUNCHERS:
                 install, reason = LAUNCHERS[option], "whose plugin is not installed"
                 return ConfigError(group, option, f"it after {install}; or the command without it", reason=reason)
-            return ConfigError(group, option, cause.options or sorted(p.stem for p in (CONF / group).glob("*.yaml")))
+            options = cause.options or sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+            return ConfigError(group, option, [name for name in options if name not in LAUNCHERS])
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             return ConfigError(
                 "--config-name", cause.missing_cfg_file, "config, or a file in the folder of --config-dir"
@@ -74,7 +75,7 @@ def unknown_key(key: str, groups: Sequence[str] = ()) -> ConfigError:
     """The error for a key that does not exist, with the nearest keys and groups that do."""
     types = key_types()
     if key.startswith("hydra.launcher."):
-        return ConfigError(f"{key}: no such key; allowed: with a launcher that has it, as hydra/launcher=joblib")
+        return ConfigError(f"{key}: no such key; {_nearest_of_launchers(key.split('.')[2])}")
     if key.startswith("hydra."):
         return ConfigError(f"{key}: no such key; allowed: the keys that --cfg hydra shows")
     if any(is_open(hint) for known, hint in types.items() if key.startswith(f"{known}.")):
@@ -89,6 +90,19 @@ def unknown_key(key: str, groups: Sequence[str] = ()) -> ConfigError:
     alike = [known for known in types if get_close_matches(name, [known.rpartition(".")[2]], cutoff=0.8)]
     top = [known for known in types if "." not in known]
     return ConfigError(f"{key}: no such key; {closest(key, siblings or list(dict.fromkeys([*top, *groups, *alike])))}")
+
+
+def _nearest_of_launchers(name: str) -> str:
+    """Which launcher has the key of this name, or one like it."""
+    launchers: dict[str, list[str]] = {}
+    for path in sorted((CONF / "hydra" / "launcher").glob("*.yaml")):
+        for key in safe_load(path.read_text()).keys() - {"_target_"}:
+            launchers.setdefault(key, []).append(f"hydra/launcher={path.stem}")
+    if name in launchers:
+        return f"allowed: with {' or '.join(launchers[name])}"
+    for near in get_close_matches(name, launchers, n=1):
+        return f"nearest: hydra.launcher.{near}, of {' and '.join(launchers[near])}"
+    return "allowed: with a launcher that has it; conf/hydra/launcher has their keys"
 
 
 def without_sweep(key: str, value: str, command: str = "") -> ConfigError:

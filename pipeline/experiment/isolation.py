@@ -33,6 +33,7 @@ from pipeline.runtime.signals import run_command
 
 log = logging.getLogger(__name__)
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 SECONDS_TO_STOP = 10  # for storing a stack that has just ended
 SECONDS_BETWEEN_REPLIES = 0.1
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"  # Hydra's
@@ -44,6 +45,10 @@ _trainers: list[subprocess.Popen[bytes]] = []  # at most one
 
 class JobError(Exception):
     """A job that failed in its process, or died with it. The text is the whole error, its type's name included."""
+
+
+class JobStoppedError(JobError):
+    """The process of a job was asked to end, as by a cluster that cancels the job."""
 
 
 def _no_progress(arm: str, done: int, total: int) -> None:
@@ -93,7 +98,9 @@ def _call_in(
                 continue
             progress(*reply)
     except (BrokenPipeError, json.JSONDecodeError):  # half a line, or none
-        raise JobError(describe_death(trainer.wait())) from None
+        code = trainer.wait()
+        stopped = -code in STOPPING or code - 128 in STOPPING
+        raise (JobStoppedError if stopped else JobError)(describe_death(code)) from None
 
 
 def stop_trainer() -> None:

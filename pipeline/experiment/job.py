@@ -23,7 +23,7 @@ from pipeline.experiment.hydra_callback import (
     task_overrides,
     validated_request,
 )
-from pipeline.experiment.isolation import JobError, train_isolated
+from pipeline.experiment.isolation import JobError, JobStoppedError, train_isolated
 from pipeline.experiment.plan import Plan, describe_job
 from pipeline.experiment.progress import SweepView
 from pipeline.experiment.run import Progress, Train, run_arm, train_and_store
@@ -88,6 +88,8 @@ def run_job(job: Job, request: Request | None, tries: int = 1) -> None:
         _forget_mended_failure(plan, job.request)
     except Exception as error:
         raise_swallowed()
+        if isinstance(error, JobStoppedError) and request is None:
+            raise  # whoever launched it says so, if it is not itself what was ended, and has cancelled its jobs
         died = isinstance(error, JobError)
         log.info("the job failed", exc_info=not died)  # to the job's log; the terminal gets one line at the end
         line = str(error) if died else describe_error(error)

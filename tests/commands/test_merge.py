@@ -211,6 +211,7 @@ def test_unusual_places_are_refused(here: Path, there: Path, command: Merge, tmp
     assert command(there / "results", "study=t").code == 2
     assert merge.main([f"results={here}"]) == 2
     assert command("--yes").code == 2
+    assert "foo=1: no such option; allowed: results=..., study=..." in command(there / "results", "foo=1").err
     assert files(tmp_path, hidden=True) == before
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config.arguments import read_arguments
 from pipeline.config.hints import no_such_option
-from pipeline.config.messages import as_refusal
+from pipeline.config.messages import as_refusal, unknown_key
 from pipeline.config.overrides import validate_overrides
 from pipeline.errors import ConfigError
 
@@ -103,6 +103,25 @@ def test_a_launcher_says_how_it_is_installed(launcher: str, command: str) -> Non
 
     error = MissingConfigException("", f"hydra/launcher/{launcher}", ["basic"])
     assert command in str(as_refusal(error)) and "whose plugin is not installed" in str(as_refusal(error))
+
+
+def test_a_launcher_that_is_none_of_ours_is_refused_with_ours() -> None:
+    """Launchers that Hydra finds beside them, as submitit's own, are not advised."""
+    from hydra.errors import MissingConfigException
+
+    error = MissingConfigException("", "hydra/launcher/foo", ["basic", "slurm", "submitit_slurm"])
+    assert str(as_refusal(error)) == "hydra/launcher: foo given; allowed: basic, slurm"
+
+
+@pytest.mark.parametrize(
+    ("key", "advice"),
+    [("cpu", "nearest: hydra.launcher.cpus, of hydra/launcher=slurm"),
+     ("cpus", "allowed: with hydra/launcher=slurm"),
+     ("zzz", "allowed: with a launcher that has it; conf/hydra/launcher has their keys")],
+)  # fmt: skip
+def test_a_launchers_key_is_named_with_its_launcher(key: str, advice: str) -> None:
+    """Also where it is one of another launcher than the one that was chosen."""
+    assert str(unknown_key(f"hydra.launcher.{key}")) == f"hydra.launcher.{key}: no such key; {advice}"
 
 
 def test_a_bracket_that_is_missing_is_closed_in_the_advice() -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -31,6 +32,17 @@ def queue(environment: dict[str, str], *words: str) -> list[str]:
     """The tasks that wait or run."""
     command = ["squeue", "-h", "-r", "-o", "%i", *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True).stdout.split()
+
+
+def trains(folder: Path) -> bool:
+    """Whether a job of the sweep in this folder has a process that trains."""
+    for process in psutil.process_iter(["cmdline"]):
+        if "pipeline.experiment.isolation" in (process.info["cmdline"] or ()):
+            with suppress(psutil.NoSuchProcess):
+                above = process.parent()
+                if above is not None and str(folder) in above.cmdline()[-1]:
+                    return True
+    return False
 
 
 def test_the_bytes_are_those_of_a_local_sweep(serial, cluster, tmp_path: Path) -> None:
@@ -84,9 +96,10 @@ def test_a_command_that_was_killed_is_typed_again(serial, cluster, tmp_path: Pat
 
 
 def test_a_signal_cancels_the_jobs(cluster, tmp_path: Path) -> None:
-    """Nothing goes on in the cluster that nobody waits for."""
-    process = start(tmp_path, LAUNCHER, "training.epochs=200000", environment=cluster)
-    while not queue(cluster) and process.poll() is None:
+    """Nothing goes on in the cluster that nobody waits for, and no arm has failed: it was cancelled."""
+    words = (LAUNCHER, "training.epochs=200000")
+    process = start(tmp_path, *words, environment=cluster)
+    while not trains(tmp_path) and process.poll() is None:
         time.sleep(0.1)
     process.terminate()
     process.communicate(timeout=60)
@@ -95,6 +108,10 @@ def test_a_signal_cancels_the_jobs(cluster, tmp_path: Path) -> None:
     while queue(cluster) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert queue(cluster) == []
+    while trains(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    status = train(tmp_path, *words, "--status", environment=cluster)
+    assert "3 arms: 3 missing; 0 of 12 runs" in status.stdout, status.stdout
 
 
 @pytest.mark.parametrize(("option", "reason"), [
