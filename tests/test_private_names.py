@@ -7,9 +7,10 @@ from pathlib import Path
 from pipeline.config.schema import PROJECT
 
 PACKAGE = PROJECT / "pipeline"
-# The one module for each library. No private name of Hydra or OmegaConf is needed.
+# The one module for each library. No private name of OmegaConf is needed.
 ADAPTERS = {
     "biases/introspection.py": "Keras",
+    "experiment/compositions.py": "Hydra",
     "training/pfor.py": "TensorFlow",
 }
 DOCUMENTED = {"_replace", "_asdict", "_fields", "_make", "_exit"}  # of named tuples and of os: public by their manuals
