@@ -98,7 +98,9 @@ def _sources(places: Sequence[str], results: Path) -> list[Path]:
             raise ConfigError(f"{SOURCE}: {source} cannot be read: {error.strerror}") from error
         if not is_folder:
             beside = Path(place).absolute()  # of the working directory, where other commands than ours would look
-            raise ConfigError(SOURCE, place, str(beside) if beside.is_dir() else "a results folder that exists")
+            reason = f"which is not in {PROJECT}" if beside.is_dir() else ""
+            allowed = str(beside) if beside.is_dir() else "a results folder that exists"
+            raise ConfigError(SOURCE, place, allowed, reason=reason)
         true, ours = source.resolve(), results.resolve()
         if true.is_relative_to(ours) or ours.is_relative_to(true):
             reason = "which is where the runs go" if true == ours else f"and one of it and {results} holds the other"

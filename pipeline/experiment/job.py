@@ -95,7 +95,7 @@ def run_job(job: Job, request: Request | None, tries: int = 1) -> None:
         line = str(error) if died else describe_error(error)
         words = " ".join(job.config.overrides) or "the default arm"
         failure = Failure(words, line, str(job.log), job.request, _left_out(plan, job.part or tuple(plan.keys)))
-        _hand_over(plan, failure, request, job.sweep)
+        _hand_over(plan, failure, request, job)
 
 
 def _train_arm(job: Job, request: Request | None) -> None:
@@ -117,19 +117,19 @@ def _train_in_view(view: SweepView, train: Train, plan: Plan, seeds: Sequence[in
         view.end()
 
 
-def _hand_over(plan: Plan, failure: Failure, request: Request | None, sweep: Path) -> None:
+def _hand_over(plan: Plan, failure: Failure, request: Request | None, job: Job) -> None:
     """Record a failure beside the results; where that fails, as on a full disk, hand it over another way.
 
     The launching process remembers it; a launcher's worker writes it beside the logs of the sweep. What that raises
     leaves the job, and Hydra tells it.
     """
     try:
-        record_failure(plan.store, plan.arm, failure)
+        record_failure(plan.store, plan.arm, failure, job.part)
     except OSError:
         if request is not None:
             request.unrecorded[plan.store, plan.arm] = failure
         else:
-            record_beside_logs(sweep, plan.store, plan.arm, failure)
+            record_beside_logs(job.sweep, plan.store, plan.arm, failure, job.part)
 
 
 def _forget_mended_failure(plan: Plan, request: str) -> None:

@@ -64,7 +64,7 @@ def record_lost(job: WorkerJob, reason: str, request: str) -> Failure | None:
     words = " ".join(job.job.config.overrides) or "the default arm"
     failure = Failure(words, reason, str(job.job.log), request, missing)
     with suppress(OSError):  # the command names it anyway
-        record_failure(job.store, job.arm, failure)
+        record_failure(job.store, job.arm, failure, job.job.part)
         if not job.job.log.exists():
             job.job.log.write_text(f"{reason}\n")
     return failure

@@ -1,8 +1,8 @@
 """`hydra/launcher=dask`: jobs on any cluster that Dask reaches: a scheduler that runs, or a cluster to start."""
 
 import importlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,12 @@ class DaskLauncher(EngineLauncher):
         if len(given) > 1:
             raise ConfigError(f"{' and '.join(given)} given; allowed: one of them")
         for name, number, fewest in (("workers", workers, 1), ("tries", tries, 1), ("wait", wait, 0)):
-            is_number = isinstance(number, (int, float)) and not isinstance(number, bool) and number >= fewest
+            kinds, words = ((int, float), "a number") if name == "wait" else (int, "a whole number")
+            is_number = isinstance(number, kinds) and not isinstance(number, bool) and number >= fewest
             if not is_number and (name, number) != ("workers", "auto"):
-                raise ConfigError(f"hydra.launcher.{name}", number, f"a number from {fewest} up")
+                raise ConfigError(f"hydra.launcher.{name}", number, f"{words} from {fewest} up")
+        if not isinstance(options, Mapping | None):
+            raise ConfigError("hydra.launcher.options", options, "arguments by name, {queue: long}, or null")
         if options and cluster is None:
             raise ConfigError("hydra.launcher.options", options, "with hydra.launcher.cluster, whose options they are")
         self.address, self.scheduler_file, self.cluster, self.options = address, scheduler_file, cluster, options
@@ -58,7 +61,7 @@ class DaskLauncher(EngineLauncher):
             try:
                 with distributed.Client(self.address, scheduler_file=self.scheduler_file, timeout=10):
                     pass
-            except (OSError, ValueError) as error:
+            except Exception as error:  # of a file that is none of Dask's, whatever reading it raises
                 key = "hydra.launcher." + ("address" if self.address else "scheduler_file")
                 reason = "where no scheduler answers"
                 allowed = "that of a running one: dask scheduler"
@@ -82,10 +85,15 @@ class DaskLauncher(EngineLauncher):
 
         share = max(1, n_cores() // self.at_once()) if self._is_local else 0
         jobs = [replace(job, cores=share, tries=self.tries) for job in jobs]
-        with self._client() as client:
+        with ExitStack() as stack:
+            try:
+                client = stack.enter_context(self._client())
+            except Exception as error:
+                yield from ((job, describe_error(error)) for job in jobs)
+                return
             futures = {client.submit(work, job, pure=False, retries=self.tries - 1): job for job in jobs}
             for future in as_completed(futures):
-                reason = future.result() if future.status == "finished" else _describe(future.exception())
+                reason = future.result() if future.status == "finished" else _describe(future)
                 if reason:
                     yield futures[future], reason
 
@@ -136,8 +144,11 @@ def _cluster_class(name: str) -> Any:
     return found
 
 
-def _describe(error: Any) -> str:
+def _describe(future: Any) -> str:
     """Why a job was given up, in one line."""
+    if future.status != "error":
+        return "Dask's scheduler no longer answers; a worker may still train it"
+    error = future.exception()
     if type(error).__name__ == "KilledWorker":
         return "its worker was killed each time it was tried"
     return describe_error(error)

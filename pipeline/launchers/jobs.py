@@ -1,7 +1,7 @@
 """A job as a launcher hands it to an engine: plain data that pickle holds, and `work`, which does it anywhere.
 
 A worker may be on another machine. Before it trains it looks whether it has the same results folder, by a token that
-the launching process has put there, and the same package versions, by which runs are told apart.
+the launching process has put there, and the same versions, code and data, by which runs are told apart.
 """
 
 import logging
@@ -27,10 +27,11 @@ from pipeline.experiment.hydra_callback import validated_request
 from pipeline.experiment.hydra_settings import as_job
 from pipeline.experiment.isolation import LOG_FORMAT
 from pipeline.experiment.job import Job, run_job
-from pipeline.experiment.plan import plan_job
+from pipeline.experiment.plan import describe_job, plan_job
 from pipeline.experiment.seed_blocks import seed_blocks
 from pipeline.launchers.shares import keep_to_cores, keep_to_gpu
 from pipeline.runtime.environment import package_versions
+from pipeline.runtime.hashing import NUMERICS_VERSION
 from pipeline.store.aside import aside_folder
 from pipeline.store.runs import RunStore
 
@@ -41,8 +42,9 @@ _one_at_a_time = Lock()  # an engine's worker may have several threads; what a j
 class WorkerJob:
     """A job and what its worker must have in common with the launching process.
 
-    number: of the job in its sweep. folder: the working directory. versions: of packages, by name. cores: how many the
-    job shall use, 0 for those that the worker has. tries: how often to train where the process that trains dies.
+    number: of the job in its sweep. folder: the working directory. versions: see `worker_versions`. recipe: the digest
+    of all that decides the numbers. cores: how many the job shall use, 0 for those that the worker has. tries: how
+    often to train where the process that trains dies.
     """
 
     number: int
@@ -51,6 +53,7 @@ class WorkerJob:
     arm: str
     folder: Path
     versions: dict[str, str]
+    recipe: str
     token: str = ""
     cores: int = 0
     tries: int = 1
@@ -89,8 +92,13 @@ def make_jobs(
             log = output / (name if len(blocks) == 1 else f"{Path(name).stem}-seeds={part[0]}-{part[-1]}.log")
             job = Job(settings, log, sweep, request, part if len(blocks) > 1 else None)
             store = RunStore(settings.results_dir, settings.study)
-            jobs.append(WorkerJob(number, job, store, plan.arm, Path.cwd(), package_versions()))
+            jobs.append(WorkerJob(number, job, store, plan.arm, Path.cwd(), worker_versions(), plan.recipe.current))
     return jobs
+
+
+def worker_versions() -> dict[str, str]:
+    """What decides numbers in every run of this process: versions of packages, and that of the project's numerics."""
+    return package_versions() | {"NUMERICS_VERSION": str(NUMERICS_VERSION)}
 
 
 @contextmanager
@@ -119,7 +127,6 @@ def work(job: WorkerJob) -> str:
     with _one_at_a_time:
         try:
             check_worker(job)
-            os.chdir(job.folder)
             _take_share(job.cores, job.job.config.runtime.device != "cpu")
             logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)  # which goes to the job's log
             run_job(job.job, None, job.tries)
@@ -137,7 +144,7 @@ def _take_share(cores: int, is_on_gpu: bool) -> None:
 
 
 def check_worker(job: WorkerJob) -> None:
-    """Raise ConfigError where this process has another results folder, or other packages, than the launching one."""
+    """Go to the job's folder. Raises ConfigError where this process would store other runs than the launching one."""
     host, results = socket.gethostname(), Path(job.job.config.results)
     try:
         found = token_file(results, job.job.request).read_text()
@@ -146,8 +153,12 @@ def check_worker(job: WorkerJob) -> None:
     if found != job.token:
         allowed = "a folder on a disk that all workers share; others are put together by pipeline.merge"
         raise ConfigError("results", results, allowed, reason=f"which on {host} is not that of the launching process")
-    here = package_versions()
+    here = worker_versions()
     if here != job.versions:
         names = [name for name in job.versions if here.get(name) != job.versions[name]]
         other = ", ".join(f"{name} {here.get(name, 'missing')}, not {job.versions[name]}" for name in names)
         raise ConfigError(f"the worker on {host} has {other}; allowed: the same packages everywhere")
+    os.chdir(job.folder)
+    if describe_job(job.job.config).recipe.current != job.recipe:
+        allowed = "the same project, files and kind of processor everywhere"
+        raise ConfigError(f"the worker on {host} has other code, data or processors; allowed: {allowed}")

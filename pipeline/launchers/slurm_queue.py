@@ -4,22 +4,26 @@ import re
 import subprocess
 from collections.abc import Iterable
 
+USUAL = {"", "None", "Priority", "Resources", "JobArrayTaskLimit"}  # why a job waits where nothing is wrong
 SECONDS = 60  # that Slurm's controller may take to answer
 NO_JOB = "Invalid job id"  # the controller has forgotten it: the job ended some minutes ago
 
 
-def waiting_jobs(arrays: Iterable[str]) -> set[str] | None:
-    """The ids of those jobs that wait, run or end, `12` or `12_3` of an array; None where the controller is silent.
+def waiting_jobs(arrays: Iterable[str]) -> dict[str, str] | None:
+    """The ids of those jobs that wait, run or end, `12` or `12_3` of an array, and why one of them waits, "" if it does
+    not; None where the controller is silent.
 
     arrays: their ids without the task's number.
     """
-    found = set[str]()
+    found = dict[str, str]()
     for array in arrays:
         # -r: a line per task of an array. Ended jobs are not shown.
-        done = _run("squeue", "--noheader", "-r", "--format=%i", f"--jobs={array}")
+        done = _run("squeue", "--noheader", "-r", "--format=%i|%t|%r", f"--jobs={array}")
         if done is None:
             return None
-        found |= set(done.split())
+        for line in done.splitlines():
+            job, state, reason = line.strip().split("|", 2)
+            found[job] = reason if state == "PD" else ""
     return found
 
 
@@ -30,6 +34,12 @@ def describe_end(job: str) -> str:
     if state is None:
         return "left the queue without a result"
     return f"ended without a result: {state[1]}{f' (exit code:signal {code[1]})' if code else ''}"
+
+
+def last_line(error: str) -> str:
+    """The reason in what submitit says of a job: the last line of its traceback, which stands between dashes."""
+    parts = re.split(r"^-{5,}$", error, flags=re.MULTILINE)
+    return (parts[1] if len(parts) > 2 else error).strip().splitlines()[-1]
 
 
 def _run(*words: str) -> str | None:

@@ -152,7 +152,7 @@ def plan_merge(store: RunStore, sources: Sequence[Path]) -> StudyMerge:
     for source in sources:
         there = RunStore(source, store.study)
         for arm in there.arm_names():
-            runs, damaged = there.read(arm, anew=True)
+            runs, damaged = there.read(arm, remember=False)
             plan.damaged += [(source, run) for run in damaged]
             found = [describe_run(source, run.path, run.meta) for run in runs]
             here = arms[arm] = arms.get(arm) or ArmHere(store, arm)

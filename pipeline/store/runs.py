@@ -212,19 +212,22 @@ class RunStore:
         """Find the damaged runs of the study, or of one arm."""
         return self.read(arm)[1]
 
-    def read(self, arm: str | None = None, anew: bool = False) -> tuple[list[Run], list[DamagedRun]]:
+    def read(
+        self, arm: str | None = None, anew: bool = False, remember: bool = True
+    ) -> tuple[list[Run], list[DamagedRun]]:
         """Read the runs of the study, or of one arm: those that count, by arm and seed, and the damaged ones.
 
         anew: hold all files against their digests, also those that have not changed since that was done, see `known`.
+        remember: keep for the next reader what was found whole; without it nothing is written, and all is read anew.
         """
         folders = [self.folder / arm] if arm is not None else _listed(self.folder, "")
-        both = [run for folder in folders for run in self._read_arm(folder, anew)]
+        both = [run for folder in folders for run in self._read_arm(folder, anew, remember)]
         runs = [run for run in both if isinstance(run, Run)]
         return sorted(runs, key=lambda run: (run.arm, run.seed)), [run for run in both if isinstance(run, DamagedRun)]
 
-    def _read_arm(self, folder: Path, anew: bool) -> list[Run | DamagedRun | None]:
+    def _read_arm(self, folder: Path, anew: bool, remember: bool) -> list[Run | DamagedRun | None]:
         paths = _listed(folder, "seed=")
-        known = known_runs(self.results, self.study, folder.name, len(paths))
+        known = known_runs(self.results, self.study, folder.name, len(paths)) if remember else None
         both = [_run_or_damage(path, self.study, known, anew) for path in paths]
         if known is not None:
             known.save([path.name for path in paths])

@@ -31,14 +31,15 @@ def dask(folder: Path, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 @contextmanager
-def scheduler(folder: Path) -> Iterator[Path]:
-    """A scheduler on loopback; the file by which others find it."""
+def scheduler(folder: Path) -> Iterator[tuple[Path, "subprocess.Popen[bytes]"]]:
+    """A scheduler on loopback: the file by which others find it, and its process."""
     file = folder / "scheduler.json"
-    with dask(folder, "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file)):
+    words = ("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
+    with dask(folder, *words) as process:
         deadline = time.monotonic() + 60
         while not file.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
-        yield file
+        yield file, process
 
 
 def worker(folder: Path, file: Path) -> "contextmanager[subprocess.Popen[bytes]]":
@@ -49,7 +50,7 @@ def worker(folder: Path, file: Path) -> "contextmanager[subprocess.Popen[bytes]]
 def test_a_killed_worker_and_a_late_one(serial: dict[str, bytes], tmp_path: Path) -> None:
     """The jobs of a worker that is killed while it trains are given to others; all runs are there."""
     more = ["hydra/launcher=dask", f"hydra.launcher.scheduler_file={tmp_path / 'scheduler.json'}", "seeds_per_job=2"]
-    with scheduler(tmp_path) as file, worker(tmp_path, file) as first, worker(tmp_path, file):
+    with scheduler(tmp_path) as (file, _), worker(tmp_path, file) as first, worker(tmp_path, file):
         process = start(tmp_path, *more)
         trainer = None
         while trainer is None and process.poll() is None:
@@ -67,6 +68,23 @@ def test_a_killed_worker_and_a_late_one(serial: dict[str, bytes], tmp_path: Path
         written = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").glob("*/*/seed=*/run.json")}
         assert train(tmp_path, *more).returncode == 0
         assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_a_scheduler_that_dies_is_said(tmp_path: Path) -> None:
+    """In a line per arm, without a traceback; its worker stops too."""
+    more = ["hydra/launcher=dask", f"hydra.launcher.scheduler_file={tmp_path / 'scheduler.json'}"]
+    with scheduler(tmp_path) as (file, process), worker(tmp_path, file) as first:
+        sweep = start(tmp_path, *more, "training.epochs=200000")
+        while not psutil.Process(first.pid).children() and sweep.poll() is None:
+            time.sleep(0.1)
+        time.sleep(2)
+        process.kill()
+        _, err = sweep.communicate(timeout=120)
+    assert sweep.returncode == 1 and "Traceback" not in err, err
+    failed = [line for line in err.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 3 and all(
+        "Dask's scheduler no longer answers; a worker may still train it" in x for x in failed
+    )
 
 
 CRASHING = """
@@ -104,7 +122,7 @@ def test_no_scheduler_or_no_worker_is_said(tmp_path: Path) -> None:
         "hydra.launcher.address: tcp://127.0.0.1:1 given, where no scheduler answers; "
         "allowed: that of a running one: dask scheduler\n"
     )
-    with scheduler(tmp_path) as file:
+    with scheduler(tmp_path) as (file, _):
         done = train(tmp_path, "hydra/launcher=dask", f"hydra.launcher.scheduler_file={file}", "hydra.launcher.wait=1")
     assert done.returncode == 1
     assert "hydra.launcher.wait: 1 given, but no worker came; allowed: a longer time, or workers" in done.stderr

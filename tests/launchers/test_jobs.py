@@ -13,24 +13,24 @@ from filelock import FileLock
 from pipeline.config.schema import PROJECT, Config
 from pipeline.errors import ConfigError
 from pipeline.experiment.job import Job
+from pipeline.experiment.plan import describe_job
 from pipeline.experiment.seed_blocks import seed_blocks
 from pipeline.launchers.base import record_lost
 from pipeline.launchers.dask import DaskLauncher
-from pipeline.launchers.jobs import WorkerJob, check_worker, shared_token, token_file, work
+from pipeline.launchers.jobs import WorkerJob, check_worker, shared_token, token_file, work, worker_versions
 from pipeline.launchers.shares import keep_to_gpu
 from pipeline.launchers.slurm import SlurmLauncher
-from pipeline.launchers.slurm_queue import describe_end, waiting_jobs
+from pipeline.launchers.slurm_queue import describe_end, last_line, waiting_jobs
 from pipeline.runtime.device import visible_gpus
-from pipeline.runtime.environment import package_versions
 from pipeline.store.failures import clear_failure, read_failure
 from pipeline.store.runs import RunStore
 
 
 def worker_job(tmp_path: Path, token: str, **changes: object) -> WorkerJob:
     config: Config = compose_config("data=iris", "model=linear", "seeds=1", f"results={tmp_path / 'results'}")
-    job = Job(config, tmp_path / "train.log", tmp_path, "a request")
-    made = WorkerJob(0, job, RunStore(config.results_dir, config.study), "zeros", tmp_path, package_versions(), token)
-    return replace(made, **changes)
+    job, recipe = Job(config, tmp_path / "train.log", tmp_path, "a request"), describe_job(config).recipe.current
+    store = RunStore(config.results_dir, config.study)
+    return replace(WorkerJob(0, job, store, "zeros", tmp_path, worker_versions(), recipe, token), **changes)
 
 
 def test_a_worker_with_another_results_folder_is_refused(tmp_path: Path) -> None:
@@ -50,17 +50,32 @@ def test_a_worker_with_another_results_folder_is_refused(tmp_path: Path) -> None
 
 def test_a_worker_with_other_packages_is_refused(tmp_path: Path) -> None:
     """Its runs would be of another recipe."""
-    job = worker_job(tmp_path, "", versions=package_versions() | {"keras": "2.0"})
-    told = r"^the worker on .* has keras .*, not 2\.0; allowed: the same packages "
-    with shared_token([job.job.config], "a request") as token, pytest.raises(ConfigError, match=told):
-        check_worker(replace(job, token=token))
+    for changed, told in (
+        ({"versions": worker_versions() | {"keras": "2.0"}}, r"has keras .*, not 2\.0; allowed: the same packages "),
+        ({"versions": worker_versions() | {"NUMERICS_VERSION": "0"}}, "has NUMERICS_VERSION .*, not 0; "),
+        ({"recipe": "another"}, "has other code, data or processors; allowed: the same project"),
+    ):
+        job = worker_job(tmp_path, "", **changed)
+        with shared_token([job.job.config], "a request") as token:
+            with pytest.raises(ConfigError, match=f"^the worker on .* {told}"):
+                check_worker(replace(job, token=token))
+            assert (
+                told.split()[1] in work(replace(job, token=token)) and not (tmp_path / "results/iris-linear").exists()
+            )
 
 
 @pytest.mark.parametrize(("launcher", "options", "line"), [
     (SlurmLauncher, {"memory": "4GB"}, "hydra.launcher.memory: 4GB given; allowed: a number of GB above 0, or null"),
     (SlurmLauncher, {"memory": 0}, "hydra.launcher.memory: 0 given; "),
     (SlurmLauncher, {"setup": [1]}, r"hydra.launcher.setup: \[1\] given; allowed: shell lines"),
+    (SlurmLauncher, {"setup": 5}, "hydra.launcher.setup: 5 given; allowed: shell lines"),
+    (SlurmLauncher, {"setup": {"a": 1}}, "hydra.launcher.setup: {'a': 1} given; allowed: shell lines"),
     (SlurmLauncher, {"sbatch": "qos"}, "hydra.launcher.sbatch: qos given; allowed: options of sbatch by name"),
+    (SlurmLauncher, {"sbatch": {"array": "1-3"}}, "hydra.launcher.sbatch: array given; allowed: options that the laun"),
+    (SlurmLauncher, {"sbatch": {"job-name": "x"}}, "hydra.launcher.sbatch: job-name given; allowed: options that the"),
+    (DaskLauncher, {"tries": 1.5}, "hydra.launcher.tries: 1.5 given; allowed: a whole number from 1 up"),
+    (DaskLauncher, {"workers": 1.5}, "hydra.launcher.workers: 1.5 given; allowed: a whole number from 1 up"),
+    (DaskLauncher, {"cluster": "a.B", "options": 5}, "hydra.launcher.options: 5 given; allowed: arguments by name"),
     (DaskLauncher, {"options": {"a": 1}}, "hydra.launcher.options: .* given; allowed: with hydra.launcher.cluster"),
 ])  # fmt: skip
 def test_odd_options_are_refused(launcher: type, options: dict[str, object], line: str) -> None:
@@ -73,6 +88,30 @@ def test_setup_may_be_one_line() -> None:
     """And not one line per letter."""
     assert SlurmLauncher(setup="module load python").setup_lines == ["module load python"]
     assert SlurmLauncher(setup=["a", "b"]).setup_lines == ["a", "b"] and SlurmLauncher().setup_lines == []
+
+
+def test_flags_of_sbatch_have_no_value() -> None:
+    """What is false is left out; memory is never rounded to 0, which Slurm takes for all of a node."""
+    launcher = SlurmLauncher(sbatch={"requeue": True, "exclusive": False, "qos": "long"}, memory=0.0001)
+    assert launcher.more == {"requeue": True, "qos": "long"} and launcher.options["mem"] == "1M"
+
+
+def test_the_reason_is_found_in_what_submitit_says() -> None:
+    """Not the paths below it."""
+    trace, dashes = "Traceback:\n  File x\nModuleNotFoundError: No module named 'pipeline'", "-" * 22
+    said = f"Job (task=0) failed with trace:\n{dashes}\n{trace}\n\n{dashes}\nYou can check\n  - /a.out"
+    assert last_line(said) == "ModuleNotFoundError: No module named 'pipeline'"
+    assert last_line("a\nb\n") == "b"
+
+
+@pytest.mark.parametrize("content", ["x", "{}"])
+def test_a_file_of_no_scheduler_is_refused(content: str, tmp_path: Path) -> None:
+    """By its name, whatever Dask raises when it reads it."""
+    pytest.importorskip("distributed")
+    file = tmp_path / "scheduler.json"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=r"^hydra.launcher.scheduler_file: .* given, where no scheduler answers"):
+        DaskLauncher(scheduler_file=str(file)).check()
 
 
 def test_a_scheduler_file_that_is_not_there_is_not_waited_for(tmp_path: Path) -> None:
@@ -107,8 +146,8 @@ def test_a_silent_controller_is_no_answer(monkeypatch: pytest.MonkeyPatch, tmp_p
     squeue = tmp_path / "squeue"
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     for script, expected in (
-        ("echo 12_0; echo 12_3", {"12_0", "12_3"}),
-        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", set()),
+        ("echo '12_0|R|None'; echo '12_3|PD|Nodes are DOWN'", {"12_0": "", "12_3": "Nodes are DOWN"}),
+        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", {}),
         ("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1", None),
     ):
         squeue.write_text(f"#!/bin/sh\n{script}\n")

@@ -83,6 +83,31 @@ def test_lost_jobs_are_named_and_trained_again(serial, cluster, tmp_path: Path) 
     assert run_files(tmp_path).keys() == serial.keys()
 
 
+def test_what_kept_a_job_from_beginning_is_named(cluster, tmp_path: Path) -> None:
+    """With submitit's log, which has what the shell said: the job itself wrote none."""
+    one = ["bias_initializer=zeros", "use_bias=true", "hydra.launcher.setup=[echo no such module,exit 3]"]
+    done = train(tmp_path, LAUNCHER, *one, environment=cluster)
+    assert done.returncode == 1 and done.stderr.count("failed: ") == 1, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    log = Path(line.rpartition("(log: ")[2].rstrip(")"))
+    assert "ended without a result: FAILED (exit code:signal 3:0)" in line and "no such module" in log.read_text()
+
+
+def test_why_jobs_wait_is_told(cluster, tmp_path: Path) -> None:
+    """A drained node may come back: its jobs are waited for, and the reason is told once."""
+    process = start(tmp_path, LAUNCHER, "hydra.launcher.cpus=2", environment=cluster)
+    while not queue(cluster, "-t", "R") and process.poll() is None:
+        time.sleep(0.1)
+    subprocess.run(["scontrol", "update", "nodename=n1", "state=drain", "reason=test"], env=cluster, check=True)
+    while queue(cluster, "-t", "R") and process.poll() is None:
+        time.sleep(0.1)
+    time.sleep(10)
+    subprocess.run(["scontrol", "update", "nodename=n1", "state=resume"], env=cluster, check=True)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert err.count("jobs wait in Slurm's queue: ") == 1, err
+
+
 def test_a_command_that_was_killed_is_typed_again(serial, cluster, tmp_path: Path) -> None:
     """Its jobs go on; the second command waits for those that train, and makes the end of the sweep."""
     process = start(tmp_path, LAUNCHER, environment=cluster)

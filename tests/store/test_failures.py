@@ -36,3 +36,19 @@ def test_a_half_written_record_is_none(tmp_path: Path) -> None:
     for content in (path.read_text()[:20], "[]", '{"error": "no"}'):
         path.write_text(content)
         assert read_failure(store, "ones") is None
+
+
+def test_the_jobs_of_an_arm_have_a_record_each(tmp_path: Path) -> None:
+    """Two parts that failed are told together; a later command's record takes the place of both."""
+    store = RunStore(tmp_path, "s")
+    for part, reason in (((0, 1), "MemoryError"), ((2, 3), "killed"), ((4, 5), "killed")):
+        failure = Failure("ones", reason, f"/logs/seeds={part[0]}.log", "a request", part)
+        record_failure(store, "ones", failure, part)
+    read = read_failure(store, "ones")
+    assert read is not None and (read.error, read.missing) == ("MemoryError; killed", (0, 1, 2, 3, 4, 5))
+    assert read.log == "/logs/seeds=0.log; /logs/seeds=2.log; /logs/seeds=4.log"
+    again = Failure("ones", "of today", "/logs/train.log", "another", (2,))
+    record_failure(store, "ones", again)
+    assert read_failure(store, "ones") == again
+    clear_failure(store, "ones")
+    assert not list(tmp_path.rglob("failed/*.json"))

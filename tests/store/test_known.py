@@ -164,6 +164,13 @@ def test_a_damage_that_only_reading_finds_is_not_forgotten(store: RunStore) -> N
     assert [run.seed for run in store.damaged()] == [1]
 
 
+def test_nothing_is_remembered_where_that_is_not_wanted(store: RunStore) -> None:
+    """The folders that `merge` takes runs from are only read."""
+    _memory(store).unlink()
+    assert len(store.read(remember=False)[0]) == 3
+    assert not list((store.results / ".aside" / "known").iterdir())
+
+
 def test_a_folder_that_may_not_be_written_is_read(store: RunStore) -> None:
     """Where the memory cannot be written, runs are read all the same."""
     _memory(store).unlink()
