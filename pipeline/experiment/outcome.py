@@ -6,7 +6,6 @@ Nothing is handed over by the jobs themselves, so the outcome is right under any
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.analysis.arms import seed_spans
 from pipeline.experiment.identity import SeedKeys
 from pipeline.experiment.plan import Plan, stored_seeds
 from pipeline.store.failures import Failure, read_failure
@@ -37,6 +36,8 @@ class Outcome:
     def problem(self) -> str:
         """The recorded failure, or else the missing runs, in one line; "" where all is well."""
         if self.failure:
+            from pipeline.analysis.arms import seed_spans  # which imports pandas
+
             seeds = list(self.failure.missing)
             some = f"seeds {seed_spans(seeds)}; " if seeds and len(seeds) < len(self.plan.keys) else ""
             return f"{self.failure.overrides}: {self.failure.error} ({some}log: {self.failure.log})"
