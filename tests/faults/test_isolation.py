@@ -55,14 +55,14 @@ def test_jobs_that_die_end_alone(forks: Forks, tmp_path: Path, figure: Callable[
     assert command.wait() == 1
     failed = [line for line in command.lines if line.startswith("failed: ")]
     assert len(failed) == 2, command.lines
-    assert "bias_initializer=zeros" in failed[0] and "killed by SIGKILL, perhaps for memory (log: " in failed[0]
+    assert "bias_initializer=zeros" in failed[0] and "killed by SIGKILL, perhaps for memory (" in failed[0]
     assert "bias_initializer=ones" in failed[1], failed
     for arm in ("zeros", "ones"):  # what they had stored
         assert 0 < len(runs(tmp_path, arm)) < 300 and len(runs(tmp_path, arm)) % 5 == 0
     assert beside.wait() == 0
     assert runs(tmp_path, "glorot_uniform") == runs(tmp_path / "beside", "glorot_uniform")
     assert len(runs(tmp_path, "glorot_uniform")) == 300
-    figure(f"a job killed, one out of memory ({failed[1].partition(': ')[2].partition(' (log')[0][-60:]}), one done; "
+    figure(f"a job killed, one out of memory ({failed[1].partition(': ')[2].partition(' (')[0][-60:]}), one done; "
            f"the next one's process after {seconds:.1f} s")  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def test_a_job_that_dies_does_not_break_joblib(forks: Forks, tmp_path: Path) -> 
     trainers(command)[0].kill()
     assert command.wait() == 1
     failed = [line for line in command.lines if line.startswith("failed: ")]
-    assert len(failed) == 1 and "killed by SIGKILL, perhaps for memory (log: " in failed[0], command.lines
+    assert len(failed) == 1 and "killed by SIGKILL, perhaps for memory (" in failed[0], command.lines
     complete = [arm for arm in ("zeros", "ones", "glorot_uniform") if len(runs(tmp_path, arm)) == 300]
     assert len(complete) == 2
 
