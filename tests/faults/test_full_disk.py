@@ -55,5 +55,5 @@ def test_each_failed_job_is_named(more: list[str], small_disk: Path, tmp_path: P
     assert (done.returncode, len(failed)) == (1, len(ARMS)), done.stderr
     for number, (arm, line) in enumerate(zip(ARMS, failed, strict=True)):
         assert f"bias_initializer={arm} " in line and "OSError: [Errno 28] No space left on device" in line
-        assert line.endswith(f"(log: {logs}/{number}/train.log)")
+        assert line.endswith(f"log: {logs}/{number}/train.log)")
     assert "Error executing job" not in done.stderr
