@@ -1,6 +1,7 @@
 """`hydra/launcher=dask`: jobs on any cluster that Dask reaches: a scheduler that runs, or a cluster to start."""
 
 import importlib
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -89,7 +90,9 @@ class DaskLauncher(EngineLauncher):
             try:
                 client = stack.enter_context(self._client())
             except Exception as error:
-                yield from ((job, describe_error(error)) for job in jobs)
+                for job in jobs:
+                    job.job.log.write_text(traceback.format_exc())
+                    yield job, describe_error(error)
                 return
             futures = {client.submit(work, job, pure=False, retries=self.tries - 1): job for job in jobs}
             for future in as_completed(futures):

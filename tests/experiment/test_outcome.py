@@ -169,16 +169,18 @@ def test_what_failed_before_is_no_reason_for_what_is_missing_now(
 
 @pytest.mark.slow
 def test_what_a_launcher_raises_is_named_with_a_log(tmp_path: Path) -> None:
-    """One line, with the path of the file that has the traceback; here of a cluster that cannot start."""
+    """One line an arm, with the path of a file that has the traceback; here of a cluster that cannot start."""
     command = [sys.executable, "-m", "pipeline.train", *SWEEP, "tracking=none", f"results={tmp_path / 'results'}",
                f"hydra.sweep.dir={tmp_path / 'multirun'}", "hydra/launcher=dask",
                "hydra.launcher.cluster=distributed.LocalCluster", "hydra.launcher.options={nope: 1}"]  # fmt: skip
     done = subprocess.run(command, cwd=PROJECT, env=os.environ, capture_output=True, text=True)
-    log = tmp_path / "multirun" / "sweep.log"
     assert done.returncode == 1
-    (line,) = [line for line in done.stderr.splitlines() if "RuntimeError: " in line]
-    assert line.startswith("failed: RuntimeError: Nanny failed to start") and line.endswith(f"(log: {log})")
-    assert "Traceback" in log.read_text() and "nope" in log.read_text()
+    lines = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    assert len(lines) == len(list((tmp_path / "multirun").glob("*/train.log"))) > 0
+    for line in lines:
+        log = Path(line.rpartition("(log: ")[2].rstrip(")"))
+        assert "RuntimeError: Nanny failed to start" in line
+        assert "Traceback" in log.read_text() and "nope" in log.read_text()
 
 
 def test_an_error_before_a_job_could_record_it_is_reported(
