@@ -21,24 +21,11 @@ from pipeline.runtime.logs import tell_once
 
 POLL = 2.0  # seconds between looks, and a twentieth of the time that the jobs take, up to LONGEST_POLL
 LONGEST_POLL = 30.0
+# Options of sbatch that have a key here, or that submitit sets.
 OWN = {
-    "array",
-    "chdir",
-    "cpus_per_task",
-    "dependency",
-    "error",
-    "job_name",
-    "mem",
-    "nodes",
-    "ntasks",
-    "ntasks_per_node",
-    "open_mode",
-    "output",
-    "partition",
-    "signal",
-    "time",
-    "wrap",
-}  # options of sbatch with a key or a use of their own
+    "array", "chdir", "cpus_per_task", "dependency", "error", "job_name", "mem", "nodes", "ntasks", "ntasks_per_node",
+    "open_mode", "output", "partition", "signal", "time", "wrap",
+}  # fmt: skip
 GRACE = 30.0  # seconds that a job's result may need to appear on a shared disk after the job has left the queue
 
 
