@@ -21,6 +21,7 @@ from pipeline.stats.friedman import fewest_studies, friedman
 from pipeline.stats.intervals import ALPHA, RESOLUTION
 
 MOST_NAMED = 4  # arms of a study that an error message names
+OF_DATA_AND_MODEL = ("data.", "model.", "data=", "model=")  # overrides in which studies differ anyway
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _refuse_other_settings(comparisons: list[Comparison]) -> None:
     names = [{without(arm.whole.text, frozenset(c.study.shared)) for arm in c.study.arms} for c in comparisons]
     if not set.intersection(*names):
         return
-    by_study = [{text for text in c.study.shared if not text.startswith(("data.", "model."))} for c in comparisons]
+    by_study = [{text for text in c.study.shared if not text.startswith(OF_DATA_AND_MODEL)} for c in comparisons]
     differing = sorted(set.union(*by_study) - set.intersection(*by_study))
     keys = dict.fromkeys(text.partition("=")[0] for text in differing)
     listed = ", ".join(f"{_few([_setting(c, key) for key in keys])} in {c.study.name}" for c in comparisons)
@@ -86,7 +87,7 @@ def names_across(comparisons: list[Comparison]) -> list[dict[str, str]]:
     shared = shared_overrides(arm.whole.text for c in comparisons for arm in c.study.arms)
     names = []
     for c in comparisons:
-        left_out = shared | {text for text in c.study.shared if text.startswith(("data.", "model."))}
+        left_out = shared | {text for text in c.study.shared if text.startswith(OF_DATA_AND_MODEL)}
         names.append({arm.name: without(arm.whole.text, left_out) for arm in c.study.arms})
     return names
 

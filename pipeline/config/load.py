@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.config.designs import complete_design
 from pipeline.config.interpolation import resolve_settings
 from pipeline.config.messages import explain_omegaconf
-from pipeline.config.schema import CONF, DETAILS, DEVICES, LONGEST_WAIT, TASKS, Config, Settings
+from pipeline.config.schema import CLAIMS, CONF, DETAILS, DEVICES, LONGEST_WAIT, TASKS, Config, Settings
 from pipeline.config.stopping import complete_stop
 from pipeline.config.tuning import check_tune
 from pipeline.errors import ConfigError, require
@@ -53,9 +53,10 @@ def list_options() -> str:
     groups = {str(folder.relative_to(CONF)): sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
     groups["hydra/launcher"].insert(0, "basic")  # Hydra's own
     return "\n".join(
-        textwrap.fill(", ".join(options), 80, initial_indent=f"  {group}: ", subsequent_indent=" " * 6)
+        textwrap.fill(", ".join(options), 80, initial_indent=f"  {group}: ", subsequent_indent=" " * 6,
+                      break_on_hyphens=False)  # a name stays whole
         for group, options in groups.items()
-    )
+    )  # fmt: skip
 
 
 def structured_schema(cls: type[Settings]) -> DictConfig:
@@ -150,6 +151,7 @@ def _check_values(config: Config) -> None:
     """Check what types cannot: ranges, choices, and keys that take values of several types. Raises ConfigError."""
     is_folder = re.fullmatch(r"[\w.,=+-][\w .,=+-]*", config.study) and not config.study.startswith(".")
     require(is_folder, "study", config.study, "a folder name: letters, digits, space and . , = + - _")
+    require(config.claim in (None, *CLAIMS), "claim", config.claim, f"null or one of {', '.join(CLAIMS)}")
     require(config.results.strip() != "", "results", repr(config.results), "a folder")
     paths = config.code_paths if isinstance(config.code, (str, list, type(None))) else (None,)
     are_paths = config.code != [] and all(isinstance(path, str) and path.strip() for path in paths)

@@ -19,6 +19,7 @@ MISSING_VALUES = ("refuse", "drop", "impute")
 SPLITS = ("random", "groups", "time", "column")
 DEVICES = ("auto", "cpu", "gpu")
 LONGEST_WAIT = 86_400  # seconds
+CLAIMS = ("mean-target", "prior-bias", "need-a-bias", "null-controls")  # published ones, see `analysis.known`
 DETAILS = ("runs", "arms")  # of a study in MLflow
 DATA_PATHS = ("data.path", "data.validation_path", "data.test_path")
 FILE_PATHS = (*DATA_PATHS, "model.path")  # keys that name a file, over which a sweep can go
@@ -220,6 +221,8 @@ class Settings:
     code: Any | None = None
     """Python files of yours to run, `[mine.py]`, which register Keras initializers or layers, or have a function for
     `model.function`."""
+    claim: str | None = None
+    """A published claim that the study tests, which `compare` then prints beside ours: see `experiment`."""
     results: str = "results"
     """Folder of the results; a relative one is in the clone; of an installed package, in the working directory."""
     bias_initializer: BiasInitializer = field(default_factory=BiasInitializer)

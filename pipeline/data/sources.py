@@ -24,6 +24,7 @@ from pipeline.config.schema import Data
 from pipeline.data.assignment import check_parts
 from pipeline.data.dataset import REST, TEST, Dataset, classification, regression
 from pipeline.data.files import PATHS, file_digests, load_file
+from pipeline.data.generated import circles, parabola, rare
 from pipeline.data.images import load_images
 from pipeline.data.settings import check_settings
 from pipeline.data.suspicions import suspicions
@@ -150,3 +151,20 @@ def _trial(data: Data) -> Dataset:
     age = np.where(older, rng.integers(65, 101, 2100), rng.integers(13, 65, 2100))
     effects = np.where(rng.random(2100) < 0.95, older, 1 - older)
     return classification(age[:, None], effects, ("none", "side effects"))
+
+
+@source("circles")
+def _circles(data: Data) -> Dataset:
+    x, codes = circles()
+    return classification(x, codes, ("outer", "inner"))
+
+
+@source("parabola")
+def _parabola(data: Data) -> Dataset:
+    return regression(*parabola())
+
+
+@source("rare")
+def _rare(data: Data) -> Dataset:
+    x, codes = rare()
+    return classification(x, codes, ("common", "rare"))

@@ -111,6 +111,7 @@ def describe_job(config: Config) -> Plan:
     }
     code = used_code(config, layers, files)
     settings |= {"code": code} if code else {}
+    settings |= {"claim": config.claim} if config.claim else {}
     portable = is_portable(config.runtime.portable, config.runtime.device)
     recipe = identify(layers, data, config.optimizer, config.training, package_versions(), portable,
                       [entry["digest"] for entry in code])  # fmt: skip

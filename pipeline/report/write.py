@@ -12,6 +12,7 @@ from altair.typing import ChartType
 from pipeline.analysis.across_studies import rank_arms
 from pipeline.analysis.bias_dynamics import write_bias_values
 from pipeline.analysis.comparison import Comparison, compare_study
+from pipeline.analysis.known import claim_of, test_claims
 from pipeline.analysis.study import Study
 from pipeline.report.console import print_comparison, print_ranking, short_path
 from pipeline.report.document import FILE, render_document
@@ -20,6 +21,7 @@ from pipeline.report.figures.performance import difference_curves, forest, learn
 from pipeline.report.figures.theme import for_print
 from pipeline.report.figures.tuning import tuned_values
 from pipeline.report.html import render_page
+from pipeline.report.known import check_claim_files, print_claim, write_claim
 from pipeline.report.latex import render_latex
 from pipeline.report.markdown import render_markdown
 from pipeline.report.methods import render_methods, render_references
@@ -55,6 +57,8 @@ def report_studies(
     if len(stores) > 1:
         check_ranking_files(reports, "reports")
     comparisons = [compare_study(store, **question) for store in stores]
+    check_claim_files(reports, [name for name in map(claim_of, comparisons) if name], "reports")
+    tested = test_claims(comparisons)
     ranking = rank_arms(comparisons) if len(comparisons) > 1 else None
     for comparison, store in zip(comparisons, stores, strict=True):
         name = comparison.study.name
@@ -69,6 +73,8 @@ def report_studies(
             print_ranking(ranking, comparisons)
             print(f"Report: {short_path(reports / 'studies.md')}")
         print_sentences(ranking.sentences)
+    for one in tested:
+        print_claim(one, write_claim(one, reports))
     return [(store, reports / store.study) for store in stores]
 
 

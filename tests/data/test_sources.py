@@ -51,6 +51,9 @@ DATASETS = {  # that need no download: shape of x, task, number of classes
     "breast_cancer": ((569, 30), "binary", 2),
     "diabetes": ((442, 10), "regression", 0),
     "trial": ((2100, 1), "binary", 2),
+    "circles": ((400, 2), "binary", 2),
+    "parabola": ((200, 1), "regression", 0),
+    "rare": ((10_000, 8), "binary", 2),
 }
 DOWNLOADED = ("mnist", "fashion_mnist", "cifar10")
 

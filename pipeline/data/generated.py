@@ -1,0 +1,35 @@
+"""Datasets that are computed, so that what a model can learn of them is known exactly."""
+
+import numpy as np
+
+from pipeline.runtime.hashing import derive_seed
+
+ANGLES, INNER = 200, 0.5  # rows per circle; the inner radius, a power of two: scaling by it rounds nothing
+STEPS = 100  # points of the parabola on each side of 0
+RARE_ROWS, RARE_SHARE, RARE_FEATURES, RARE_SHIFT = 10_000, 0.01, 8, 0.8
+
+
+def circles() -> tuple[np.ndarray, np.ndarray]:
+    """Two circles around the origin, (x [400, 2], codes [400]): each inner point is half the outer one at its angle.
+
+    So a model whose outputs only grow by the factor by which its inputs do, as those of a ReLU network without biases,
+    has outputs of one sign on both, and is right on one point of each pair.
+    """
+    angles = 2 * np.pi * (np.arange(ANGLES) + 0.5) / ANGLES
+    outer = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    return np.concatenate([outer, np.float32(INNER) * outer]), np.repeat([0, 1], ANGLES)
+
+
+def parabola() -> tuple[np.ndarray, np.ndarray]:
+    """The square of x at i/100 for i = -100 to 100 without 0, (x [200, 1], y [200])."""
+    positive = np.arange(1, STEPS + 1) / STEPS
+    x = np.concatenate([-positive[::-1], positive])
+    return x[:, None], x**2
+
+
+def rare() -> tuple[np.ndarray, np.ndarray]:
+    """10,000 rows of eight normal features, (x, codes): 1 % belong to class 1, whose means are 0.8 higher."""
+    rng = np.random.default_rng(derive_seed("rare"))
+    codes = (np.arange(RARE_ROWS) < RARE_SHARE * RARE_ROWS).astype(np.int32)
+    x = rng.standard_normal((RARE_ROWS, RARE_FEATURES)) + RARE_SHIFT * codes[:, None]
+    return x, codes

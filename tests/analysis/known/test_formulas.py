@@ -1,0 +1,60 @@
+"""The closed forms of published claims, each against a computation by brute force."""
+
+import numpy as np
+import pytest
+
+from pipeline.analysis.known import KNOWN
+from pipeline.analysis.known.mean_target import expected_bias
+from pipeline.analysis.known.need_a_bias import circles_loss_floor, parabola_floor
+from pipeline.analysis.known.prior_bias import entropy, expected_loss
+from pipeline.config.schema import CLAIMS, CONF
+from pipeline.data.generated import circles, parabola
+
+
+def test_every_claim_has_an_experiment_and_sources() -> None:
+    """The setting's values, the claims and the files that name one are the same; each says what would falsify it."""
+    files = {path.stem for path in CONF.glob("experiment/*.yaml") if "\nclaim: " in path.read_text()}
+    assert set(CLAIMS) == set(KNOWN) == files
+    for name, claim in KNOWN.items():
+        text = (CONF / "experiment" / f"{name}.yaml").read_text()
+        assert f"\nclaim: {name}\n" in text and claim.name == name
+        assert all(
+            word in text for word in (f"experiment={name}", "pipeline.compare study=", "Source", "Takes", "Expect")
+        )
+        assert claim.sources and claim.falsified_by and claim.derivation
+
+
+def test_mean_target_is_gradient_descent() -> None:
+    """Twenty steps of gradient descent on random rows whose features have a mean of 0."""
+    rng = np.random.default_rng(0)
+    x, y, w, b, rate = rng.standard_normal((30, 4)), rng.standard_normal(30) + 5, rng.standard_normal(4), 3.0, 0.05
+    x -= x.mean(0)
+    biases = [b]
+    for _ in range(20):
+        error = x @ w + b - y
+        w, b = w - rate * 2 * x.T @ error / 30, b - rate * 2 * error.mean()
+        biases.append(b)
+    np.testing.assert_allclose(biases, expected_bias(3.0, y.mean(), rate, np.arange(21)), rtol=1e-12)
+
+
+def test_first_loss_is_lowest_at_the_log_odds() -> None:
+    """It is log 2 at 0, the entropy at the log odds, and higher everywhere else."""
+    share = 0.013
+    biases = np.linspace(-9, 3, 2001)
+    losses = [expected_loss(bias, share) for bias in biases]
+    odds = np.log(share / (1 - share))
+    assert expected_loss(0.0, share) == pytest.approx(np.log(2))
+    assert min(losses) >= entropy(share) == pytest.approx(expected_loss(odds, share))
+    assert biases[int(np.argmin(losses))] == pytest.approx(odds, abs=0.006)
+
+
+def test_floors_are_those_of_the_best_homogeneous_function() -> None:
+    """The parabola's by integration, the circles' over a grid of logits; the circles' pairs are exact in float32."""
+    dense = (np.arange(200_000) + 0.5) / 100_000 - 1
+    assert parabola_floor(dense, dense**2) == pytest.approx(1 / 80, abs=1e-9)
+    x, y = parabola()
+    assert parabola_floor(x[:, 0], y) >= 1 / 80
+    z = np.linspace(-5, 5, 200_001)
+    assert circles_loss_floor() == pytest.approx((np.logaddexp(0, z) + np.logaddexp(0, -z / 2)).min() / 2, abs=1e-9)
+    points, codes = circles()
+    np.testing.assert_array_equal(points[codes == 1] * 2, points[codes == 0])

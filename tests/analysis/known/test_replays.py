@@ -1,0 +1,118 @@
+"""`experiment=NAME` replays each published claim: run shortened, and held to formulas that are written down here."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import compare
+from pipeline.store.runs import Run, RunStore
+
+SHORT = ("seeds=2", "ablation=false", "training.xla=false")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def replay(cli, tmp_path: Path, capfd):
+    """Train an experiment and compare its studies; returns the page of the claim and the runs by arm."""
+
+    def run(name: str, *words: str, studies: str = "") -> tuple[str, dict[str, list[Run]]]:
+        trained = cli(f"experiment={name}", *SHORT, *words)
+        assert trained.code == 0, trained.err
+        capfd.readouterr()
+        results, reports = tmp_path / "results", tmp_path / "out"
+        places = [f"results={results}", f"reports={reports}", "mlflow=false", "figures=false"]
+        assert compare.main([f"study={studies or name}", *places]) == 0
+        out = capfd.readouterr().out
+        assert all(word in out for word in ("published", "expected", "ours", "holds?", f"known/{name}.md"))
+        runs: dict[str, list[Run]] = {}
+        for study in (studies or name).split(","):
+            for stored in RunStore(results, study).runs():
+                setting = stored.meta["config"]["bias_setting"]
+                runs.setdefault(f"{study}/{setting}" if studies else setting, []).append(stored)
+        return (reports / "known" / f"{name}.md").read_text(), runs
+
+    return run
+
+
+def verdicts(page: str) -> list[str]:
+    """The last column of the page's table of findings."""
+    rows = page.split("holds? |\n|---|---|---|---|---|\n")[1].split("\n\n")[0].splitlines()
+    return [row.split("|")[-2].strip() for row in rows]
+
+
+def test_mean_target(replay) -> None:
+    """Each bias follows b <- b - 2 lr (b - ybar), stepped in float64 from the targets of scikit-learn's file."""
+    from sklearn.datasets import load_diabetes
+
+    page, runs = replay("mean-target", "training.epochs=20")
+    assert set(verdicts(page)) == {"yes"} and len(runs) == 4
+    targets = load_diabetes().target
+    for run in (run for of_arm in runs.values() for run in of_arm):
+        mean = targets[run.rows()["train"]].mean()
+        bias = run.biases()["trajectory/output/bias"].ravel()
+        expected = [float(bias[0])]
+        for _ in range(20):
+            expected.append(expected[-1] - 2 * 0.05 * (expected[-1] - mean))
+        np.testing.assert_allclose(bias, expected, rtol=1e-4, atol=1e-4)
+    assert {round(float(of_arm[0].biases()["before/output/bias"][0])) for of_arm in runs.values()} >= {0, 1, 300}
+
+
+def test_mean_target_is_not_tested_in_mini_batches(replay) -> None:
+    """Where an epoch is several steps the formula does not apply, which is said, not called false."""
+    page, _ = replay("mean-target", "training.epochs=2", "training.batch_size=32")
+    assert set(verdicts(page)) == {"not tested"} and "an epoch is more than one step" in page
+
+
+def test_prior_bias(replay) -> None:
+    """The first losses are log 2 and the entropy of 1 %, which every seed's stratified training rows have."""
+    page, runs = replay("prior-bias", "until=null", "training.epochs=2")
+    assert verdicts(page) == ["yes", "yes", "yes", "yes", "undecided", "yes", "undecided"]
+    share = 64 / 6400
+    entropy = -share * math.log(share) - (1 - share) * math.log(1 - share)
+    for setting, loss in {"zeros": math.log(2), "class_prior": entropy}.items():
+        assert len(runs[setting]) == 2
+        for run in runs[setting]:
+            assert run.history()["loss"][0] == pytest.approx(loss, abs=1e-6)
+            assert len(run.rows()["train"]) == 6400
+
+
+def test_prior_bias_needs_a_kernel_of_zeros(replay) -> None:
+    """With another kernel the first loss is none of the formula's."""
+    layers = "model.layers=[{class_name:Dense,config:{name:output}}]"
+    page, _ = replay("prior-bias", "until=null", "training.epochs=1", layers)
+    assert verdicts(page).count("not tested") == 3 and "does not start at zeros" in page
+
+
+def test_need_a_bias(replay) -> None:
+    """Half of the circles' points are wrong on every seed; the parabola's floor is that of a least-squares fit."""
+    studies = "need-a-bias-circles,need-a-bias-parabola"
+    page, runs = replay("need-a-bias", studies=studies)
+    assert set(verdicts(page)) == {"yes"} and len(verdicts(page)) == 5
+    assert page.count("rows are trained on, and the same rows are tested on") == 2
+    for run in runs["need-a-bias-circles/no_bias"]:
+        assert run.meta["metrics"]["test_accuracy"] == 0.5
+    x = np.concatenate([np.arange(-100, 0), np.arange(1, 101)]) / 100
+    basis = np.stack([np.maximum(x, 0), np.maximum(-x, 0)], axis=1)
+    fit = basis @ np.linalg.lstsq(basis, x**2, rcond=None)[0]
+    floor = float(((x**2 - fit) ** 2).mean())
+    assert floor >= 1 / 80
+    for run in runs["need-a-bias-parabola/no_bias"]:
+        assert 1.1 * floor > run.meta["metrics"]["test_loss"] >= floor - 1e-7
+    assert all(run.meta["metrics"]["test_loss"] < floor / 10 for run in runs["need-a-bias-parabola/zeros"])
+
+
+def test_null_controls(replay) -> None:
+    """All arms predict the same; the shifted ones keep their constant, and the page says identical by construction."""
+    page, runs = replay("null-controls", "training.epochs=3")
+    assert set(verdicts(page)) == {"yes"} and len(verdicts(page)) == 3
+    assert page.count("identical by construction") >= 3
+    for setting, of_arm in runs.items():
+        for run, base in zip(of_arm, runs["zeros"], strict=True):
+            np.testing.assert_allclose(run.history()["val_loss"], base.history()["val_loss"], atol=1e-5)
+            shift = run.biases()["after/output/bias"] - base.biases()["after/output/bias"]
+            np.testing.assert_allclose(
+                shift, {"output=constant(1)": 1, "output=constant(-5)": -5}.get(setting, 0), atol=1e-4
+            )
+    assert {"output=constant(1)", "output=constant(-5)"} < set(runs)
