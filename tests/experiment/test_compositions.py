@@ -14,7 +14,31 @@ from pipeline.config.schema import CONF
 from pipeline.experiment import compositions
 from pipeline.experiment.compositions import remember_compositions
 
-JOBS = (["data=iris", "model=linear"], ["bias_initializer=zeros", "seeds=3"], ["data=iris", "bias_initializer=glorot"])
+JOBS = (
+    ["data=iris", "model=linear"],
+    ["bias_initializer=zeros", "seeds=3"],
+    ["data=iris", "bias_initializer=glorot"],
+    ["seeds=3", "bias_initializer=zeros", "optimizer.learning_rate=0.1", "++training.xla=false"],
+    ["bias_initializer=zeros", "optimizer.learning_rate=0.1"],
+    ["bias_initializer={class_name:Zeros}", "seeds=[3,7]"],
+    ["bias_initializer=random_normal", "bias_initializer.config.stddev=0.1", "+bias_initializer.config.new=x"],
+    [
+        "bias_initializer=random_normal",
+        "~bias_initializer.config.stddev",
+        "study=of_${data.name}",
+        "++optimizer.learning_rate=3",
+        "optimizer=sgd",
+    ],
+    ["hydra.job.name=other", "seeds=4"],
+)
+REFUSED = (
+    ["nothing=1"],
+    ["optimizer.nothing=1"],
+    ["training.epochs=x"],
+    ["optimizer=nothing"],
+    ["+seeds=3"],
+    ["model@x=mlp"],
+)
 
 
 @pytest.fixture
@@ -37,7 +61,39 @@ def test_jobs_are_composed_as_by_hydra_alone(loader) -> None:
             assert OmegaConf.to_container(composed) == OmegaConf.to_container(expected)
             assert OmegaConf.get_type(composed) == OmegaConf.get_type(expected)
             assert OmegaConf.is_struct(composed) == OmegaConf.is_struct(expected)
+            assert OmegaConf.to_container(composed.optimizer, resolve=True) == OmegaConf.to_container(
+                expected.optimizer, resolve=True
+            )
             composed.seeds = 7
+
+
+@pytest.mark.parametrize("job", REFUSED)
+def test_jobs_are_refused_as_by_hydra_alone(loader, job: list[str]) -> None:
+    """The words are Hydra's own, which the refusal of the command is made from."""
+    master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+    with pytest.raises(Exception) as alone:  # noqa: PT011  any type, and then the same one
+        loader.load_sweep_config(master, list(job))
+    remember_compositions(loader)
+    with pytest.raises(type(alone.value)) as raised:
+        loader.load_sweep_config(master, list(job))
+    assert str(raised.value) == str(alone.value)
+
+
+def test_jobs_with_the_same_options_are_composed_once(loader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra composes once for 30 jobs of three initializers that differ in values; so its loader is the one known."""
+    composed = list[object]()
+    compose = loader._compose_config_from_defaults_list
+    monkeypatch.setattr(
+        loader, "_compose_config_from_defaults_list", lambda **given: [composed.append(given), compose(**given)][1]
+    )
+    master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+    remember_compositions(loader)
+    composed.clear()
+    for name in ("zeros", "ones", "glorot"):
+        for i in range(10):
+            job = ["seeds=3", f"bias_initializer={name}", f"optimizer.learning_rate={0.1 * (i + 1)}"]
+            assert loader.load_sweep_config(master, job).hydra.overrides.task == job
+    assert len(composed) == 3
 
 
 def test_files_of_settings_are_read_once(loader, monkeypatch: pytest.MonkeyPatch) -> None:
