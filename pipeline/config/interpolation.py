@@ -4,7 +4,7 @@ A config may come from elsewhere, and settings end up in folder names, run.json 
 settings, above all the environment with its passwords, is read only for keys that name a place and are stored nowhere.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NoReturn
@@ -36,6 +36,7 @@ def resolve_settings(raw: Mapping[str, Any], groups: Sequence[str]) -> dict[str,
         if given.get(key) == name:
             values[key] = _resolve(tree, key, name)
             OmegaConf.update(tree, key, values[key])
+    values |= {key: value for key, value in given.items() if key not in values and not _has_interpolation(value)}
     others = [key for key in given if key not in values]
     others.sort(key=lambda key: not any(f"{r}:" in str(given[key]) for r in OUTSIDE))
     with _closed(OUTSIDE):  # those first that hold the reference themselves, to be the ones that are named
@@ -44,14 +45,14 @@ def resolve_settings(raw: Mapping[str, Any], groups: Sequence[str]) -> dict[str,
     return values | nested
 
 
-def refuse_environment(config: DictConfig) -> None:
+def refuse_environment(config: DictConfig, but: Collection[str] = ()) -> None:
     """Raise ConfigError where a key of Hydra's own, `hydra.*`, reads the environment, itself or by another key.
 
     config: as composed, Hydra's own included. What else cannot be resolved yet, such as the number of a job, is none of
-    this check's business.
+    this check's business. but: keys that are not looked at.
     """
     with _closed(("oc.env",)):
-        for key, node, name in _interpolations(config.hydra, "hydra"):
+        for key, node, name in _interpolations(config.hydra, "hydra", {*COMPUTED, *but}):
             try:
                 node[name]
             except (OmegaConfBaseException, _OutsideError) as error:
@@ -59,16 +60,23 @@ def refuse_environment(config: DictConfig) -> None:
                     raise outside_refused(key, OmegaConf.to_container(node)[name], resolver) from error  # type: ignore[index]
 
 
-def _interpolations(node: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
+def _has_interpolation(value: Any) -> bool:
+    """Whether a plain value has an interpolation at any depth, or a text that may be one."""
+    if isinstance(value, dict):
+        return any(map(_has_interpolation, value.values()))
+    return any(map(_has_interpolation, value)) if isinstance(value, list) else "${" in str(value)
+
+
+def _interpolations(node: Any, key: str, but: Collection[str]) -> Iterator[tuple[str, Any, Any]]:
     """(dotted key, the node it is in, its name there) of each value with an interpolation, at any depth."""
     for name in range(len(node)) if OmegaConf.is_list(node) else list(node):
         path = f"{key}.{name}"
-        if path in COMPUTED or OmegaConf.is_missing(node, name):
+        if path in but or OmegaConf.is_missing(node, name):
             continue
         if OmegaConf.is_interpolation(node, name):
             yield path, node, name
         elif OmegaConf.is_config(node[name]) and node[name] is not None:
-            yield from _interpolations(node[name], path)
+            yield from _interpolations(node[name], path, but)
 
 
 def outside_refused(key: str, given: Any, resolver: str) -> ConfigError:

@@ -1,10 +1,13 @@
 """Turn a composed Hydra config into a frozen, checked `Config`."""
 
+import copy
 import hashlib
 import math
+import pickle
 import re
 import textwrap
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -80,6 +83,45 @@ def _config_schema() -> DictConfig:
     return structured_schema(Config)
 
 
+_last: list[tuple[dict[str, Any], bytes]] = []  # at most one: settings, and the finished config's node with them
+
+
+def _merged(tree: dict[str, Any]) -> DictConfig:
+    """The node of a finished config with these settings. Raises what OmegaConf raises for wrong ones.
+
+    OmegaConf takes a hundredth of a second for them all. The jobs of a sweep differ in a few, so those alone are set in
+    a copy of what it made of the job before.
+    """
+    for before, made in _last:
+        if (changes := _changed_values(before, tree)) is not None:
+            merged = pickle.loads(made)
+            merged.merge_with(changes)
+            return merged
+    merged = cast(DictConfig, OmegaConf.merge(_config_schema(), tree))
+    _last[:] = [(copy.deepcopy(tree), pickle.dumps(merged))]
+    return merged
+
+
+def _changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The numbers, texts and the like that differ between two trees of settings; None where other things do.
+
+    A merge adds to the keys that are there, so where keys differ, as in free arguments, it has to begin anew.
+    """
+    if list(before) != list(now):
+        return None
+    changes = dict[str, Any]()
+    for key, value in now.items():
+        if isinstance(value, dict) and isinstance(before[key], dict):
+            if (within := _changed_values(before[key], value)) is None:
+                return None
+            changes |= {key: within} if within else {}
+        elif repr(value) != repr(before[key]):  # also True and 1, or 1 and 1.0
+            if isinstance(value, (dict, list)) or isinstance(before[key], (dict, list)):
+                return None
+            changes[key] = value
+    return changes
+
+
 def load_config(composed: DictConfig, overrides: list[str]) -> Config:
     """Check the composed config of one Hydra job and freeze it, with the overrides that made it. Raises ConfigError."""
     tree = _resolve(composed)
@@ -88,7 +130,7 @@ def load_config(composed: DictConfig, overrides: list[str]) -> Config:
     for group in GROUPS:
         require(isinstance(tree.get(group), dict), group, tree.get(group), f"a name from conf/{group}")
     try:
-        config = OmegaConf.to_object(OmegaConf.merge(_config_schema(), _escape(tree)))
+        config = OmegaConf.to_object(_merged(_escape(tree)))
     except OmegaConfBaseException as error:
         raise explain_omegaconf(error) from error
     assert isinstance(config, Config)

@@ -40,6 +40,7 @@ def check_plans(plans: Sequence[Plan]) -> bool:
     """
     checked, sizes, short = [], [], False
     shown: set[str] = set()
+    models = FirstModels()
     total = 0
     for plan in plans:  # what is too much for any model is refused without waiting for TensorFlow
         _check_room(plan, len(plan.missing) * SEED_BYTES, free_memory(), "of memory or more")
@@ -52,7 +53,7 @@ def check_plans(plans: Sequence[Plan]) -> bool:
         if subject not in checked:
             checked.append(subject)
             _show_remarks(plan, shown)
-            is_short, bytes_per_run = _check_plan(plan)
+            is_short, bytes_per_run = _check_plan(plan, models)
             short |= is_short
             sizes.append(bytes_per_run)
         total += len(plan.missing) * sizes[checked.index(subject)]
@@ -69,8 +70,8 @@ def _show_remarks(plan: Plan, shown: set[str]) -> None:
             shown.add(line)
 
 
-def _check_plan(plan: Plan) -> tuple[bool, int]:
-    """Whether memory is short, and the bytes on disk of a run."""
+def _check_plan(plan: Plan, models: "FirstModels") -> tuple[bool, int]:
+    """Whether memory is short, and the bytes on disk of a run. models: of the plans that are checked."""
     config = plan.config
     dataset = load_dataset(config.data)
     own_test = config.data.path is None and dataset.parts is not None and bool((dataset.parts == TEST).any())
@@ -81,8 +82,9 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
     check_objective(replace(config.training, class_weight=weights), dataset.task, len(dataset.classes))
     start_tensorflow(config.runtime.device, plan.portable)
     check_optimizer_values(config.optimizer)
-    model, dataset, split = first_model(plan)
-    if "code" in plan.settings:
+    is_new = not models.has(plan)
+    model, dataset, split = models.of(plan)
+    if is_new and "code" in plan.settings:
         from pipeline.models.initializers.own import check_repeatable
 
         check_repeatable(model, build_seed_model(plan, dataset, split))
@@ -96,7 +98,8 @@ def _check_plan(plan: Plan) -> tuple[bool, int]:
         training = fit_batch_size(config.training, split)
         check_portable(model, config.optimizer, training, config.runtime.portable)
     check_output_layer(plan, model, dataset)
-    check_rows(model, dataset, split, config.data)
+    if is_new:
+        check_rows(model, dataset, split, config.data)
     check_outputs(config.training, dataset.task, model.output_shape[-1])
     weights = 4 * model.count_params()
     biases = sum(4 * math.prod(variable.shape) for variable in bias_variables(model).values())
@@ -115,6 +118,36 @@ def _check_room(plan: Plan, needed: int, free: int, where: str) -> None:
     if needed > free:
         reason = f"which take about {describe_size(needed)} {where}, but {describe_size(free)} are free"
         raise ConfigError("seeds", len(plan.config.seeds), "fewer; later seeds can follow", reason=reason)
+
+
+class FirstModels:
+    """Builds the initial model of each plan's first seed, once for plans that differ in other settings alone."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Any, Dataset, Split]] = {}
+        self._kept = 0  # parameters of these models
+
+    def has(self, plan: Plan) -> bool:
+        """Whether the model of the plan was built, and kept: those beyond a size are not."""
+        return _model_key(plan) in self._known
+
+    def of(self, plan: Plan) -> tuple[Any, Dataset, Split]:
+        """What `first_model` returns. Raises ConfigError."""
+        key = _model_key(plan)
+        if key in self._known:
+            return self._known[key]
+        made = first_model(plan)
+        self._kept += made[0].count_params()
+        if self._kept <= MAX_KEPT_WEIGHTS:
+            self._known[key] = made
+        return made
+
+
+def _model_key(plan: Plan) -> str:
+    """A text that is equal for plans whose first seeds have the same initial model, data and rows."""
+    config, settings = plan.config, plan.settings
+    decisive = (settings["data"], settings["model"], settings.get("code"), config.data, config.model, config.runtime)
+    return repr((*decisive, config.code, config.seeds[0]))
 
 
 def first_model(plan: Plan) -> tuple[Any, Dataset, Split]:

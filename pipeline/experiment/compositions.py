@@ -1,8 +1,9 @@
-"""Compose the jobs of a sweep quickly: jobs that choose the same options differ in a few values, which are set in a copy.
+"""Compose once what the jobs of a sweep have in common.
 
-Hydra composes each job from all its files, which takes a tenth of a second, and does it for the plan and for the launch.
-Here it does so once for all jobs with the same options, and parses each file of settings once. `ConfigLoaderImpl`, its
-repository and what it is made of are Hydra's own; where they are others, Hydra composes alone.
+Hydra composes each job from all its files, which takes a tenth of a second, both for the plan and to launch.
+Jobs that choose the same options differ in values alone: these are set in a copy of what Hydra made of the options, and
+each file of settings is parsed once. `ConfigLoaderImpl`, its repository and what that is made of are Hydra's own; where
+they are others, Hydra composes as it does.
 """
 
 import copy

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.experiment.check import first_model
+from pipeline.experiment.check import FirstModels
 from pipeline.experiment.cost import estimate_time
 from pipeline.experiment.declared import most_to_train
 from pipeline.experiment.plan import Plan, shown_names
@@ -38,7 +38,8 @@ def show_plan(arms: Sequence[Plan], to_train: Sequence[Sequence[int]]) -> None:
     if not any(most_to_train(arms, missing)):
         console.print(estimate_time(arms, [], missing))  # nothing starts, so that nothing is built, without TensorFlow
         return
-    first_models = [first_model(plan) for plan in arms]
+    built = FirstModels()
+    first_models = [built.of(plan) for plan in arms]
     models = [model for model, _, _ in first_models]
     console.print(estimate_time(arms, first_models, missing))
     if (most := most_to_train(arms, missing)) != missing:

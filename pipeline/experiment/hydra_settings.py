@@ -31,6 +31,7 @@ from pipeline.store.places import check_file
 CALLBACK = {"_target_": "pipeline.experiment.hydra_callback.ValidateJobs"}  # as in conf/commandline.yaml
 LOG = "sweep.log"  # in the folder of the request
 LOGGING = "what logging.config.dictConfig of Python takes"
+HELP = ("hydra.help", "hydra.hydra_help")  # which no job shows; long texts, looked at once for the request
 LONGEST_NAME = 255  # bytes of a file's name
 
 
@@ -91,7 +92,7 @@ class JobChecker:
     def check(self, config: DictConfig, number: int) -> None:
         """Check the job of this number, of which `config` is the composed config."""
         with as_job(config, number) as job:
-            refuse_environment(job)
+            refuse_environment(job, but=HELP)
             key, output = self._key, self.folder
             if self._is_sweep:
                 key = "hydra.sweep.subdir"

@@ -10,6 +10,7 @@ from factories import compose_config
 
 from pipeline.config.schema import PROJECT
 from pipeline.errors import ConfigError
+from pipeline.experiment import check
 from pipeline.experiment.identity import Recipe, SeedKeys
 from pipeline.experiment.run import run_arm
 from pipeline.experiment.validate import validate
@@ -26,6 +27,21 @@ def test_more_seeds_than_there_is_room_for(place: str, where: str, monkeypatch: 
     ):
         validate([*REQUEST, f"results={tmp_path}", "seeds=200"])
     assert validate([*REQUEST, f"results={tmp_path}", "seeds=5"])
+
+
+@pytest.mark.slow
+def test_models_are_built_once_for_jobs_that_differ_in_other_settings(monkeypatch, tmp_path) -> None:
+    """Four jobs of two initializers and two learning rates have two initial models; the rates are checked each."""
+    built, build = [], check.first_model
+    monkeypatch.setattr(check, "first_model", lambda plan: [built.append(plan.arm), build(plan)][1])
+    sweep = [*REQUEST, f"results={tmp_path}", "seeds=2", "bias_initializer=zeros,ones"]
+    validate([*sweep, "optimizer.learning_rate=0.1,0.2"])
+    assert len(built) == 2
+    built.clear()
+    validate([*sweep, "data.test_fraction=0.1,0.3"])  # other rows
+    assert len(built) == 4
+    with pytest.raises(ConfigError, match=r"^optimizer\.config\.beta_1"):
+        validate([*sweep, "optimizer.config.beta_1=0.9,x"])
 
 
 @pytest.mark.slow

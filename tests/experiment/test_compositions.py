@@ -1,6 +1,6 @@
 """Each job of a sweep is composed once, to what Hydra alone makes of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hydra import initialize_config_dir
@@ -18,6 +18,8 @@ JOBS = (
     ["data=iris", "model=linear"],
     ["bias_initializer=zeros", "seeds=3"],
     ["data=iris", "bias_initializer=glorot"],
+)
+MORE_JOBS = (
     ["seeds=3", "bias_initializer=zeros", "optimizer.learning_rate=0.1", "++training.xla=false"],
     ["bias_initializer=zeros", "optimizer.learning_rate=0.1"],
     ["bias_initializer={class_name:Zeros}", "seeds=[3,7]"],
@@ -50,13 +52,14 @@ def loader() -> Iterator:
         yield GlobalHydra.instance().config_loader()
 
 
-def test_jobs_are_composed_as_by_hydra_alone(loader) -> None:
+@pytest.mark.parametrize("jobs", [JOBS, pytest.param(MORE_JOBS, marks=pytest.mark.slow)], ids=["some", "more"])
+def test_jobs_are_composed_as_by_hydra_alone(loader, jobs: Sequence[list[str]]) -> None:
     """Also the second time, and though a job is changed afterwards, as launchers do."""
     master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
-    alone = [loader.load_sweep_config(master, list(job)) for job in JOBS]
+    alone = [loader.load_sweep_config(master, list(job)) for job in jobs]
     remember_compositions(loader)
     for _ in range(2):
-        for job, expected in zip(JOBS, alone, strict=True):
+        for job, expected in zip(jobs, alone, strict=True):
             composed = loader.load_sweep_config(master, list(job))
             assert OmegaConf.to_container(composed) == OmegaConf.to_container(expected)
             assert OmegaConf.get_type(composed) == OmegaConf.get_type(expected)
@@ -67,11 +70,12 @@ def test_jobs_are_composed_as_by_hydra_alone(loader) -> None:
             composed.seeds = 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", REFUSED)
 def test_jobs_are_refused_as_by_hydra_alone(loader, job: list[str]) -> None:
     """The words are Hydra's own, which the refusal of the command is made from."""
     master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
-    with pytest.raises(Exception) as alone:  # noqa: PT011  any type, and then the same one
+    with pytest.raises(Exception) as alone:
         loader.load_sweep_config(master, list(job))
     remember_compositions(loader)
     with pytest.raises(type(alone.value)) as raised:
