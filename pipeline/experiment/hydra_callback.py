@@ -50,6 +50,7 @@ from pipeline.tracking.places import check_tracking_places
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 UNCHECKED = ConfigError("hydra.callbacks: the request was not checked; allowed: those of conf/commandline.yaml")
 Stored = dict[tuple[RunStore, str], tuple[list[Run], list[DamagedRun]]]  # of each arm the runs that count, the damaged
+BIAS_KEYS = ("use_bias", "bias_initializer")  # a command line that sweeps one of them decides on both
 VALIDATED = "validated"  # key of Hydra's JobRuntime: the identity of the request that was validated
 
 
@@ -250,15 +251,17 @@ def _compose_jobs(config: DictConfig, is_sweep: bool) -> Iterator[tuple[DictConf
 
 
 def _expand(config: DictConfig, overrides: list[str]) -> list[list[str]]:
-    """The overrides of each job of a sweep; takes the default sweep out of the config where it is replaced."""
+    """The overrides of each job of a sweep; takes out of the default sweep what the command line sweeps itself."""
     params = config.hydra.sweeper.params or {}
     default: Any = OmegaConf.to_container(params) if OmegaConf.is_config(params) else params
     require(isinstance(default, dict), "hydra.sweeper.params", default, "named values, {key:values}")
     size = config.hydra.sweeper.get("max_batch_size")
     require(size is None or size >= 1, "hydra.sweeper.max_batch_size", size, "a whole number from 1 up, or null")
-    if any(o.is_sweep_override() and o.get_key_element() in default for o in parse_overrides(overrides)):
+    swept = {o.get_key_element() for o in parse_overrides(overrides) if o.is_sweep_override()}
+    replaced = swept | set(BIAS_KEYS if swept & set(BIAS_KEYS) else ())
+    if replaced & default.keys():
         with open_dict(config):
-            config.hydra.sweeper.params = default = {}
+            config.hydra.sweeper.params = default = {key: v for key, v in default.items() if key not in replaced}
     if (spelled := spell_sweep(default)) != default:
         with open_dict(config):
             config.hydra.sweeper.params = default = spelled

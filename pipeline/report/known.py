@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.analysis.known import TestedClaim
+from pipeline.analysis.known import HeldClaim
 from pipeline.analysis.known.claim import Finding, Table
 from pipeline.report.console import print_table, short_path
 from pipeline.store.places import check_file
@@ -12,7 +12,7 @@ FOLDER = "known"
 HEADINGS = ("", "published", "expected", "ours [interval]", "holds?")
 
 
-def print_claim(tested: TestedClaim, path: Path) -> None:
+def print_claim(tested: HeldClaim, path: Path) -> None:
     """Print a claim, its table, and where its page is."""
     print()
     print_table(tested.claim.statement, HEADINGS, [_cells(finding) for finding in tested.evidence.findings], width=160)
@@ -30,7 +30,7 @@ def check_claim_files(reports: Path, names: Sequence[str], key: str) -> None:
         check_file(claim_file(reports, name), key)
 
 
-def write_claim(tested: TestedClaim, reports: Path) -> Path:
+def write_claim(tested: HeldClaim, reports: Path) -> Path:
     """Write a claim's page; returns its path."""
     path = claim_file(reports, tested.claim.name)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def write_claim(tested: TestedClaim, reports: Path) -> Path:
     return path
 
 
-def render_claim(tested: TestedClaim) -> str:
+def render_claim(tested: HeldClaim) -> str:
     """The page of a claim, in Markdown."""
     claim, studies = tested.claim, ",".join(tested.studies)
     seeds = {len(arm.complete) for comparison in tested.comparisons for arm in comparison.study.arms}

@@ -12,7 +12,7 @@ from altair.typing import ChartType
 from pipeline.analysis.across_studies import rank_arms
 from pipeline.analysis.bias_dynamics import write_bias_values
 from pipeline.analysis.comparison import Comparison, compare_study
-from pipeline.analysis.known import claim_of, test_claims
+from pipeline.analysis.known import claim_of, hold_against_claims
 from pipeline.analysis.study import Study
 from pipeline.report.console import print_comparison, print_ranking, short_path
 from pipeline.report.document import FILE, render_document
@@ -58,7 +58,7 @@ def report_studies(
         check_ranking_files(reports, "reports")
     comparisons = [compare_study(store, **question) for store in stores]
     check_claim_files(reports, [name for name in map(claim_of, comparisons) if name], "reports")
-    tested = test_claims(comparisons)
+    tested = hold_against_claims(comparisons)
     ranking = rank_arms(comparisons) if len(comparisons) > 1 else None
     for comparison, store in zip(comparisons, stores, strict=True):
         name = comparison.study.name

@@ -87,7 +87,7 @@ def test_experiment_files_open_with_a_command() -> None:
         head = [line for line in path.read_text().splitlines() if line.startswith("#")]
         swept = "" if "mode: MULTIRUN" in path.read_text() else "-m "
         assert f"# python -m pipeline.train {swept}experiment={path.stem}" in head, path.name
-        assert "minute" in " ".join(head) and " Expect " in " ".join(head), path.name
+        assert "minute" in " ".join(head) and "Expect" in " ".join(head), path.name
 
 
 def test_every_keras_initializer_has_a_file() -> None:

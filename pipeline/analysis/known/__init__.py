@@ -8,16 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.known import mean_target, need_a_bias, null_controls, prior_bias
+from pipeline.analysis.known import (
+    before_batchnorm,
+    framework_defaults,
+    mean_target,
+    need_a_bias,
+    null_controls,
+    prior_bias,
+    zero_kernels,
+)  # fmt: skip
 from pipeline.analysis.known.claim import Claim, Evidence
 
-KNOWN: dict[str, Claim] = {
-    claim.name: claim for claim in (mean_target.CLAIM, prior_bias.CLAIM, need_a_bias.CLAIM, null_controls.CLAIM)
-}
+MODULES = (mean_target, prior_bias, need_a_bias, null_controls, before_batchnorm, framework_defaults, zero_kernels)
+KNOWN: dict[str, Claim] = {module.CLAIM.name: module.CLAIM for module in MODULES}
 
 
 @dataclass(frozen=True)
-class TestedClaim:
+class HeldClaim:
     """A claim, the studies whose runs test it, and what they show."""
 
     claim: Claim
@@ -36,11 +43,11 @@ def claim_of(comparison: Comparison) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
-def test_claims(comparisons: Sequence[Comparison]) -> list[TestedClaim]:
+def hold_against_claims(comparisons: Sequence[Comparison]) -> list[HeldClaim]:
     """Hold the studies against the claims that they are about: one result per claim, of all its studies together."""
     by_claim: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
         name = claim_of(comparison)
         if name in KNOWN:
             by_claim.setdefault(name, []).append(comparison)
-    return [TestedClaim(KNOWN[name], of_claim, KNOWN[name].evaluate(of_claim)) for name, of_claim in by_claim.items()]
+    return [HeldClaim(KNOWN[name], of_claim, KNOWN[name].evaluate(of_claim)) for name, of_claim in by_claim.items()]

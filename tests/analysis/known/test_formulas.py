@@ -18,9 +18,7 @@ def test_every_claim_has_an_experiment_and_sources() -> None:
     for name, claim in KNOWN.items():
         text = (CONF / "experiment" / f"{name}.yaml").read_text()
         assert f"\nclaim: {name}\n" in text and claim.name == name
-        assert all(
-            word in text for word in (f"experiment={name}", "pipeline.compare study=", "Source", "Takes", "Expect")
-        )
+        assert all(word in text for word in (f"experiment={name}", "pipeline.compare", "Source", "Takes", "Expect"))
         assert claim.sources and claim.falsified_by and claim.derivation
 
 

@@ -116,3 +116,55 @@ def test_null_controls(replay) -> None:
                 shift, {"output=constant(1)": 1, "output=constant(-5)": -5}.get(setting, 0), atol=1e-4
             )
     assert {"output=constant(1)", "output=constant(-5)"} < set(runs)
+
+
+def test_before_batchnorm(replay) -> None:
+    """The moving mean of the arm is ahead by 1 - 0.99^T of the bias, and the layer itself, in Keras, loses as much."""
+    import keras
+
+    page, runs = replay("before-batchnorm", "training.epochs=2,40")
+    assert set(verdicts(page)) == {"yes"} and len(verdicts(page)) == 12
+    layer = keras.layers.BatchNormalization()
+    x = np.random.default_rng(0).standard_normal((64, 1)).astype("float32")
+    layer(x + 3, training=True)
+    for _ in range(17):
+        layer(x + 3, training=True)
+    assert float(layer.moving_mean[0]) == pytest.approx((x.mean() + 3) * (1 - 0.99**18), rel=1e-5)
+    by_epochs = {
+        (setting, run.seed, run.meta["config"]["training"]["epochs"]): run for setting in runs for run in runs[setting]
+    }
+    for (setting, seed, epochs), run in by_epochs.items():
+        base = by_epochs["zeros", seed, epochs]
+        np.testing.assert_allclose(run.history()["loss"][1:], base.history()["loss"][1:], atol=1e-6)
+        ahead = [next(v for k, v in one.weights().items() if k.startswith("after/") and "moving_mean" in k)
+                 for one in (run, base)]  # fmt: skip
+        bias = {"zeros": 0, "constant(1)": 1, "constant(3)": 3}[setting]
+        np.testing.assert_allclose(ahead[0] - ahead[1], bias * (1 - 0.99 ** (9 * epochs)), atol=1e-4)
+
+
+def test_framework_defaults(replay) -> None:
+    """Every arm but zeros has a line per dataset, and the biases are those of each library's formula."""
+    studies = "framework-defaults-wine,framework-defaults-diabetes"
+    page, runs = replay("framework-defaults", "data=wine,diabetes", "training.epochs=1", studies=studies)
+    assert set(verdicts(page)) == {"undecided"} and len(verdicts(page)) == 12
+    for data, features in {"wine": 13, "diabetes": 10}.items():
+        limits = {"fan_in_uniform": features**-0.5, "sklearn_uniform": (6 / (features + 64)) ** 0.5}
+        for setting, limit in limits.items():
+            for run in runs[f"framework-defaults-{data}/{setting}"]:
+                bias = np.abs(run.biases()["before/dense/bias"])
+                assert 0.8 * limit < bias.max() <= limit
+
+
+def test_zero_kernels(replay) -> None:
+    """With zeros no kernel ever moves; with a constant all units stay one; with random biases they differ."""
+    page, runs = replay("zero-kernels", "training.epochs=10")
+    assert set(verdicts(page)) == {"yes"} and len(verdicts(page)) == 12
+    for setting, of_arm in runs.items():
+        for run in of_arm:
+            weights = run.weights()
+            if np.any(weights["before/dense/kernel"]):
+                continue
+            after = weights["after/dense/kernel"]
+            is_same = bool((after == after[:, :1]).all())
+            assert is_same == (not setting.startswith("random_normal"))
+            assert bool(np.any(after)) == (setting != "zeros")
