@@ -36,9 +36,15 @@ def register_schema() -> None:
     """Register the schema with Hydra, so that Hydra knows every key and its type, and the resolvers of conf/."""
     ConfigStore.instance().store(name="schema", node=structured_schema(Settings))
     OmegaConf.register_new_resolver("file_stem", file_stem, replace=True)
+    OmegaConf.register_new_resolver("example", example_file, replace=True)
     OmegaConf.register_new_resolver("list_options", list_options, replace=True)
     OmegaConf.register_new_resolver("command", command_text, replace=True)
     OmegaConf.register_new_resolver("guide", guide_text, replace=True)
+
+
+def example_file(name: object) -> str:
+    """The path of a file of pipeline/examples, for `code`."""
+    return str(Path(__file__).parents[1] / "examples" / f"{file_stem(name)}.py")
 
 
 def file_stem(path: object) -> str:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.known import (
     before_batchnorm,
+    born_dead,
     framework_defaults,
+    highway,
     mean_target,
     need_a_bias,
     null_controls,
@@ -19,7 +21,10 @@ from pipeline.analysis.known import (
 )  # fmt: skip
 from pipeline.analysis.known.claim import Claim, Evidence
 
-MODULES = (mean_target, prior_bias, need_a_bias, null_controls, before_batchnorm, framework_defaults, zero_kernels)
+MODULES = (
+    mean_target, prior_bias, need_a_bias, null_controls, before_batchnorm, framework_defaults, zero_kernels, highway,
+    born_dead,
+)  # fmt: skip
 KNOWN: dict[str, Claim] = {module.CLAIM.name: module.CLAIM for module in MODULES}
 
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from pipeline.analysis.known import KNOWN
+from pipeline.analysis.known.born_dead import binomial_interval, dead_share
 from pipeline.analysis.known.mean_target import expected_bias
 from pipeline.analysis.known.need_a_bias import circles_loss_floor, parabola_floor
 from pipeline.analysis.known.prior_bias import entropy, expected_loss
@@ -56,3 +58,15 @@ def test_floors_are_those_of_the_best_homogeneous_function() -> None:
     assert circles_loss_floor() == pytest.approx((np.logaddexp(0, z) + np.logaddexp(0, -z / 2)).min() / 2, abs=1e-9)
     points, codes = circles()
     np.testing.assert_array_equal(points[codes == 1] * 2, points[codes == 0])
+
+
+def test_dead_share_is_that_of_random_networks() -> None:
+    """4,000 random networks of width 2 and depth 5, and the exact interval against its definition."""
+    rng = np.random.default_rng(0)
+    h = np.ones((4000, 1))
+    for fan_in in (1, 2, 2, 2, 2):
+        h = np.maximum(np.einsum("ni,nij->nj", h, rng.standard_normal((4000, fan_in, 2))), 0)
+    assert (~h.any(1)).mean() == pytest.approx(dead_share(2, 5), abs=0.02)
+    low, high = binomial_interval(7, 30)
+    assert binom.sf(6, 30, low) == pytest.approx(0.025) and binom.cdf(7, 30, high) == pytest.approx(0.025)
+    assert binomial_interval(0, 30)[0] == 0 and binomial_interval(30, 30)[1] == 1

@@ -168,3 +168,50 @@ def test_zero_kernels(replay) -> None:
             is_same = bool((after == after[:, :1]).all())
             assert is_same == (not setting.startswith("random_normal"))
             assert bool(np.any(after)) == (setting != "zeros")
+
+
+def test_highway(replay) -> None:
+    """The page's shares are those of the stored biases, and the layer computes H(x) T(x) + x (1 - T(x))."""
+    import keras
+
+    from pipeline.examples.highway import Highway
+
+    page, runs = replay("highway", "training.epochs=3")
+    assert len(verdicts(page)) == 5 and verdicts(page)[0] == "no claim"
+    layer = Highway(bias_initializer=keras.initializers.Constant(-2.0))
+    x = np.random.default_rng(0).standard_normal((5, 4)).astype("float32")
+    y = np.array(layer(x))
+    plain, gate = np.split(x @ np.array(layer.kernel), 2, axis=1)
+    gate = 1 / (1 + np.exp(2 - gate))
+    np.testing.assert_allclose(y, np.tanh(plain) * gate + x * (1 - gate), rtol=1e-4, atol=1e-6)
+    for setting in ("constant(-2)", "constant(-4)"):
+        shares = []
+        for run in runs[setting]:
+            arrays = run.biases()
+            names = [
+                k.removeprefix("before/") for k in arrays if k.startswith("before/highway") and k.endswith("/bias")
+            ]
+            assert len(names) == 10
+            assert all((arrays[f"before/{name}"] == float(setting[9:-1])).all() for name in names)
+            lower = [arrays[f"after/{name}"] < arrays[f"before/{name}"] for name in names]
+            shares.append(np.mean(lower))
+        assert f"gates of {setting}: share that is lower" in page and f"| {np.mean(shares):.4g} [" in page
+
+
+def test_born_dead(replay) -> None:
+    """Dead networks are those whose Keras model gives one output for all inputs; their share is the theory's."""
+    page, runs = replay("born-dead", "seeds=30", studies="born-dead-narrow_2,born-dead-narrow_3")
+    assert [word for word in verdicts(page) if word == "no"] == [] and len(verdicts(page)) == 6
+    for width in (2, 3):
+        of_arm = runs[f"born-dead-narrow_{width}/zeros"]
+        dead = 0
+        for run in of_arm:
+            weights = {k.removeprefix("before/"): v for k, v in run.weights().items() if k.startswith("before/")}
+            outputs = np.linspace(0.01, 1, 50)[:, None]
+            for i in range(10):
+                name = "dense" if i == 0 else f"dense_{i}"
+                outputs = np.maximum(outputs @ weights[f"{name}/kernel"], 0)
+            dead += not outputs.any()
+        assert f"{dead} of 30" in page
+        alive = (1 - 0.5**width) ** 10
+        assert abs(dead / 30 - (1 - alive)) < 4 * (alive * (1 - alive) / 30) ** 0.5
