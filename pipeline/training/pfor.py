@@ -12,14 +12,11 @@ add a conversion, so `install_converters` puts these into TensorFlow's table:
   TensorFlow's own it sends the gradient to the first of equal values.
 """
 
-import contextlib
 import functools
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-
-from pipeline.biases.introspection import recurrent_layers
 
 # Repeated once per seed. The random ones are stateless: what they return follows from their inputs alone, so one call
 # per seed means the same as a map over the seeds.
@@ -54,19 +51,6 @@ def with_variables(function: Any, replaced: Sequence[tuple[Any, Any]]) -> Callab
         if handle is traced and handle.dtype == tf.resource:
             raise RuntimeError("a variable of this model has no value per seed, so seeds would share it")
     return lambda *arguments: function._call_flat([tf.convert_to_tensor(a) for a in arguments], captured)
-
-
-@contextlib.contextmanager
-def unrolled_recurrence(model: Any, xla: bool) -> Iterator[None]:
-    """Within the context, recurrent layers write out their steps if XLA compiles: it does not take their loop."""
-    before = {layer: layer.unroll for layer in recurrent_layers(model)} if xla else {}
-    for layer in before:
-        layer.unroll = True
-    try:
-        yield
-    finally:
-        for layer, unroll in before.items():
-            layer.unroll = unroll
 
 
 def _one_by_one(pfor_input: Any, standard: Any = None) -> Any:

@@ -15,7 +15,8 @@ from pipeline.training.class_weights import class_weights
 from pipeline.training.memory import FEWEST_ROWS, evaluation_rows, stack_width
 from pipeline.training.objectives import Objective, target_center, without_output_activation
 from pipeline.training.optimizers import make_optimizer, norm_clipping
-from pipeline.training.pfor import install_converters, unrolled_recurrence
+from pipeline.training.pfor import install_converters
+from pipeline.training.recurrence import unrolled_recurrence
 
 log = logging.getLogger(__name__)
 

@@ -51,11 +51,25 @@ def against_fit(seeds: int, overrides: tuple[str, ...], cached: bool = False) ->
     return lambda: (time_seeds_together(seeds, *overrides), time_model_fit(cached, *overrides))
 
 
+def against_jax(name: str, seeds: int, overrides: tuple[str, ...]) -> Callable[[], tuple[float, float]]:
+    """Compare training these seeds together with the same in JAX, which is imported for these rows alone."""
+
+    def measure() -> tuple[float, float]:
+        from tests.benchmarks.jax_peer import time_beside_jax
+
+        return time_beside_jax(name, seeds, *overrides)
+
+    return measure
+
+
 ROWS = {
     "mlp": Row(against_fit(40, MLP), 100),
     "mlp, tf.data": Row(against_fit(40, MLP, cached=True), 15),
     "cnn": Row(against_fit(10, CNN), 20),
     "lstm": Row(against_fit(10, LSTM), 20),
+    "mlp, jax": Row(against_jax("mlp", 40, MLP), 1.5),
+    "cnn, jax": Row(against_jax("cnn", 10, CNN), 1),
+    "lstm, jax": Row(against_jax("lstm", 10, LSTM), 1.3),
     "matmul": Row(lambda: (time_seeds_together(40, *MLP), time_matrix_products()), 0.25),
     "sweep": Row(time_sweeps, 12, "s"),
     "memory": Row(lambda: (peak_memory(40), peak_memory(1)), 300, "MB", at_most=True),

@@ -21,7 +21,7 @@ from tests.factories import compose_config
 EPOCHS = 10
 
 
-def _prepare(seeds: int, *overrides: str) -> tuple[Any, Any, list[Any], list[Any]]:
+def prepare(seeds: int, *overrides: str) -> tuple[Any, Any, list[Any], list[Any]]:
     """A config, its dataset, and one model and one split per seed."""
     config = compose_config("bias_initializer=glorot", f"seeds={seeds}", f"training.epochs={EPOCHS}", *overrides)
     dataset = load_dataset(config.data)
@@ -32,13 +32,15 @@ def _prepare(seeds: int, *overrides: str) -> tuple[Any, Any, list[Any], list[Any
 
 def time_seeds_together(seeds: int, *overrides: str) -> float:
     """Milliseconds per run and epoch of training all seeds at once: the fastest of five trainings, once compiled."""
-    times = []
-    for _ in range(6):
-        config, dataset, models, splits = _prepare(seeds, *overrides)
-        start = time.perf_counter()
-        train_seeds(models, splits, dataset, config.optimizer, config.training, bias_variables)
-        times.append(time.perf_counter() - start)
-    return min(times[1:]) / seeds / EPOCHS * 1000
+    return min([time_training(seeds, *overrides) for _ in range(6)][1:])
+
+
+def time_training(seeds: int, *overrides: str) -> float:
+    """Milliseconds per run and epoch of one training of all seeds at once."""
+    config, dataset, models, splits = prepare(seeds, *overrides)
+    start = time.perf_counter()
+    train_seeds(models, splits, dataset, config.optimizer, config.training, bias_variables)
+    return (time.perf_counter() - start) / seeds / EPOCHS * 1000
 
 
 def time_model_fit(cached: bool, *overrides: str) -> float:
@@ -49,7 +51,7 @@ def time_model_fit(cached: bool, *overrides: str) -> float:
     import keras
     import tensorflow as tf
 
-    config, dataset, (model,), (split,) = _prepare(1, *overrides)
+    config, dataset, (model,), (split,) = prepare(1, *overrides)
     x, batch_size = (dataset.x - split.mean) / split.scale, config.training.batch_size
     steps = -(-len(split.train) // batch_size)
     model.compile(
@@ -83,7 +85,7 @@ def time_matrix_products(seeds: int = 40) -> float:
     """Milliseconds per run and epoch of nothing but the matrix products of the MLP's epoch, stacked, under XLA."""
     import tensorflow as tf
 
-    config, _, _, (split, *_) = _prepare(1, "model=mlp")
+    config, _, _, (split, *_) = prepare(1, "model=mlp")
     batch_size, widths = config.training.batch_size, [64, 64, 32, 10]
     x = tf.random.normal([seeds, batch_size, widths[0]])
     kernels = [tf.random.normal([seeds, inputs, units]) for inputs, units in itertools.pairwise(widths)]

@@ -44,6 +44,12 @@ MODELS = {
         STEPS, layer("TimeDistributed", layer=layer("Dense", units=3)), layer("GRU", units=3, return_sequences="true"),
         layer("SimpleRNN", units=3, return_sequences="true"), layer("Bidirectional", layer=layer("LSTM", units=2)),
     ],
+    "forms of recurrence": [  # so few steps that XLA writes them out
+        layer("Reshape", target_shape="[2, 32]"),
+        layer("LSTM", units=3, return_sequences="true", activation="relu", use_bias="false"),
+        layer("GRU", units=3, return_sequences="true", reset_after="false", go_backwards="true"),
+        layer("GRU", units=3, return_sequences="true"), layer("SimpleRNN", units=3, use_bias="false"),
+    ],
     "bidirectional": [
         STEPS, layer("TimeDistributed", layer=layer("Dense", units=3)),
         layer("Bidirectional", layer=layer("GRU", units=2)),
