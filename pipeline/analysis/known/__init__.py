@@ -11,6 +11,7 @@ from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.known import (
     before_batchnorm,
     born_dead,
+    edge_of_chaos,
     framework_defaults,
     highway,
     mean_target,
@@ -23,7 +24,7 @@ from pipeline.analysis.known.claim import Claim, Evidence
 
 MODULES = (
     mean_target, prior_bias, need_a_bias, null_controls, before_batchnorm, framework_defaults, zero_kernels, highway,
-    born_dead,
+    born_dead, edge_of_chaos,
 )  # fmt: skip
 KNOWN: dict[str, Claim] = {module.CLAIM.name: module.CLAIM for module in MODULES}
 

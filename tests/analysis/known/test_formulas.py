@@ -1,11 +1,16 @@
 """The closed forms of published claims, each against a computation by brute force."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.optimize import brentq
 from scipy.stats import binom
 
 from pipeline.analysis.known import KNOWN
 from pipeline.analysis.known.born_dead import binomial_interval, dead_share
+from pipeline.analysis.known.edge_of_chaos import correlation_length, fixed_variance
 from pipeline.analysis.known.mean_target import expected_bias
 from pipeline.analysis.known.need_a_bias import circles_loss_floor, parabola_floor
 from pipeline.analysis.known.prior_bias import entropy, expected_loss
@@ -70,3 +75,19 @@ def test_dead_share_is_that_of_random_networks() -> None:
     low, high = binomial_interval(7, 30)
     assert binom.sf(6, 30, low) == pytest.approx(0.025) and binom.cdf(7, 30, high) == pytest.approx(0.025)
     assert binomial_interval(0, 30)[0] == 0 and binomial_interval(30, 30)[1] == 1
+
+
+@pytest.mark.parametrize(("kernels", "biases"), [(1.5, 0.0), (1.5, 0.5), (2.5, 0.3)])
+def test_fixed_points_are_those_of_adaptive_integration(kernels: float, biases: float) -> None:
+    """q* by bisection over scipy's quad; the length, in the ordered phase, from chi_1 = kernels E[tanh'^2]."""
+
+    def mean(f: Callable[[float], float]) -> float:
+        return quad(lambda z: f(z) * np.exp(-z * z / 2) / np.sqrt(2 * np.pi), -9, 9)[0]
+
+    q = brentq(lambda q: kernels * mean(lambda z: np.tanh(np.sqrt(q) * z) ** 2) + biases - q, 1e-3, 20)
+    assert fixed_variance(kernels, biases) == pytest.approx(q, rel=1e-6)
+    chi = kernels * mean(lambda z: np.cosh(np.sqrt(q) * z) ** -4)
+    if chi < 1:
+        assert correlation_length(kernels, biases) == pytest.approx(-1 / np.log(chi), rel=1e-4)
+    else:
+        assert 0 < correlation_length(kernels, biases) < np.inf  # c* < 1 is stable there

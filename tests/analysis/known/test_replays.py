@@ -215,3 +215,22 @@ def test_born_dead(replay) -> None:
         assert f"{dead} of 30" in page
         alive = (1 - 0.5**width) ** 10
         assert abs(dead / 30 - (1 - alive)) < 4 * (alive * (1 - alive) / 30) ** 0.5
+
+
+def test_edge_of_chaos(replay) -> None:
+    """Before training, the layers from the tenth on have the variance of a network simulated here, ten times wider."""
+    sweep = "bias_initializer=zeros,mean_field(variance=0.5)"
+    page, runs = replay("edge-of-chaos", "training.epochs=1", sweep, "seeds=3")
+    assert verdicts(page)[::2] == ["yes", "yes"] and len(runs) == 2
+    rng = np.random.default_rng(0)
+    for setting, of_arm in runs.items():
+        variance = 0.5 if setting.startswith("mean_field") else 0.0
+        h = rng.standard_normal((20, 1280))
+        for _ in range(15):
+            z = h @ rng.normal(0, (1.5 / h.shape[1]) ** 0.5, (h.shape[1], 1280)) + rng.normal(0, variance**0.5, 1280)
+            h = np.tanh(z)
+        wide = float((z**2).mean())
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| {setting}: variance before")]
+        assert float(row.split("q* = ")[1].split(",")[0]) == pytest.approx(wide, rel=0.05)
+        bias = np.concatenate([run.biases("before")["before/dense_3/bias"] for run in of_arm])
+        assert bias.var() == pytest.approx(variance, rel=0.3)
