@@ -28,19 +28,21 @@ from pipeline.training.portability import check_portable
 from pipeline.training.stopping import stops_by_training_rows
 
 MAX_KEPT_WEIGHTS = 1_000_000  # parameters up to which a run keeps its weights unasked: 8 MB, before and after
+MAX_SHARED_WEIGHTS = 4_000_000  # parameters of initial models that are kept for other plans: 16 MB
 SEED_BYTES = 80 * 2**10  # of memory that a seed takes besides its weights and rows, as the models of conf/ do
 RUN_BYTES = 16 * 2**10  # of disk that a run takes besides its arrays: four files, each of one block or more
 
 
-def check_plans(plans: Sequence[Plan]) -> bool:
+def check_plans(plans: Sequence[Plan], models: "FirstModels | None" = None) -> bool:
     """Load the data and build the model of every plan that has seeds to train. Raises ConfigError.
 
     Plans that differ only in their bias setting by name share one check. How each dataset was read is printed once.
-    Returns whether some job may well be killed for memory, see `memory_is_short`.
+    models: keeps those that were built for who needs them next. Returns whether some job may well be killed for memory,
+    see `memory_is_short`.
     """
     checked, sizes, short = [], [], False
     shown: set[str] = set()
-    models = FirstModels()
+    models = models or FirstModels()
     total = 0
     for plan in plans:  # what is too much for any model is refused without waiting for TensorFlow
         _check_room(plan, len(plan.missing) * SEED_BYTES, free_memory(), "of memory or more")
@@ -82,7 +84,7 @@ def _check_plan(plan: Plan, models: "FirstModels") -> tuple[bool, int]:
     check_objective(replace(config.training, class_weight=weights), dataset.task, len(dataset.classes))
     start_tensorflow(config.runtime.device, plan.portable)
     check_optimizer_values(config.optimizer)
-    is_new = not models.has(plan)
+    is_new = models.is_new(plan)
     model, dataset, split = models.of(plan)
     if is_new and "code" in plan.settings:
         from pipeline.models.initializers.own import check_repeatable
@@ -98,8 +100,8 @@ def _check_plan(plan: Plan, models: "FirstModels") -> tuple[bool, int]:
         training = fit_batch_size(config.training, split)
         check_portable(model, config.optimizer, training, config.runtime.portable)
     check_output_layer(plan, model, dataset)
-    if is_new:
-        check_rows(model, dataset, split, config.data)
+    if is_new and check_rows(model, dataset, split, config.data):
+        models.forget(plan)  # it has run, which may have changed its state
     check_outputs(config.training, dataset.task, model.output_shape[-1])
     weights = 4 * model.count_params()
     biases = sum(4 * math.prod(variable.shape) for variable in bias_variables(model).values())
@@ -121,15 +123,26 @@ def _check_room(plan: Plan, needed: int, free: int, where: str) -> None:
 
 
 class FirstModels:
-    """Builds the initial model of each plan's first seed, once for plans that differ in other settings alone."""
+    """Builds the initial model of each plan's first seed, once for plans that differ in other settings alone.
+
+    Models are kept until they have `MAX_SHARED_WEIGHTS` parameters in all.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Any, Dataset, Split]] = {}
-        self._kept = 0  # parameters of these models
+        self._seen = set[str]()
+        self._n_weights = 0
 
-    def has(self, plan: Plan) -> bool:
-        """Whether the model of the plan was built, and kept: those beyond a size are not."""
-        return _model_key(plan) in self._known
+    def is_new(self, plan: Plan) -> bool:
+        """Whether this is the first plan with its model that is asked for."""
+        key = _model_key(plan)
+        is_new = key not in self._seen
+        self._seen.add(key)
+        return is_new
+
+    def forget(self, plan: Plan) -> None:
+        """Build the plan's model anew where it is needed again."""
+        self._known.pop(_model_key(plan), None)
 
     def of(self, plan: Plan) -> tuple[Any, Dataset, Split]:
         """What `first_model` returns. Raises ConfigError."""
@@ -137,8 +150,8 @@ class FirstModels:
         if key in self._known:
             return self._known[key]
         made = first_model(plan)
-        self._kept += made[0].count_params()
-        if self._kept <= MAX_KEPT_WEIGHTS:
+        self._n_weights += made[0].count_params()
+        if self._n_weights <= MAX_SHARED_WEIGHTS:
             self._known[key] = made
         return made
 

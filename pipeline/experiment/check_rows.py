@@ -46,15 +46,16 @@ class Enough(Exception):
     _keras_call_info_injected = True  # keeps Keras from putting an exception of its own in its place
 
 
-def check_rows(model: Any, dataset: Dataset, split: Split, data: Data) -> None:
+def check_rows(model: Any, dataset: Dataset, split: Split, data: Data) -> bool:
     """Raise ConfigError where standardizing moves the value that a Masking skips, or what an Embedding looks up, and
     where that has no such entry.
 
-    With `model.fit` on the rows as they are, padding is skipped; standardized, it would be trained on.
+    With `model.fit` on the rows as they are, padding is skipped; standardized, it would be trained on. Returns whether
+    the model was run, which it is only if it has such a layer.
     """
     layers = {id(layer): layer for layer in flatten_layers(model) if _kind(layer)}
     if not layers:
-        return
+        return False
     for key, reached in _reached(model, layers, dataset, split, data).items():
         layer, kind, what = layers[key], _kind(layers[key]), ""
         if reached.is_moved and kind == "Masking":
@@ -65,6 +66,7 @@ def check_rows(model: Any, dataset: Dataset, split: Split, data: Data) -> None:
         if what:
             raise ConfigError(f"model: {layer.name} {what}; allowed: data.standardize=false")
         _check_entries(layer, reached)
+    return True
 
 
 def _check_entries(layer: Any, reached: Reached) -> None:

@@ -21,10 +21,10 @@ WIDTH = 120  # columns of a table, where the output is not a terminal
 DISTRIBUTION = ["arm", "bias", "gate", "shape", "draws", "mean", "std", "from", "to"]
 
 
-def show_plan(arms: Sequence[Plan], to_train: Sequence[Sequence[int]]) -> None:
+def show_plan(arms: Sequence[Plan], to_train: Sequence[Sequence[int]], models: FirstModels | None = None) -> None:
     """Print what a request would do. Builds the first model of every arm, if any is to train; stores nothing.
 
-    arms: one plan per arm. to_train: for each, the seeds to train.
+    arms: one plan per arm. to_train: for each, the seeds to train. models: of the check of these plans.
     """
     console = Console(width=columns_or(WIDTH), highlight=False, markup=False)
     several = len({plan.store for plan in arms}) > 1
@@ -38,15 +38,15 @@ def show_plan(arms: Sequence[Plan], to_train: Sequence[Sequence[int]]) -> None:
     if not any(most_to_train(arms, missing)):
         console.print(estimate_time(arms, [], missing))  # nothing starts, so that nothing is built, without TensorFlow
         return
-    built = FirstModels()
+    built = models or FirstModels()
     first_models = [built.of(plan) for plan in arms]
-    models = [model for model, _, _ in first_models]
+    initial = [model for model, _, _ in first_models]
     console.print(estimate_time(arms, first_models, missing))
     if (most := most_to_train(arms, missing)) != missing:
         in_all = estimate_time(arms, first_models, most)
         console.print(f"All looks together, if no arm is decided before the last one: {in_all}")
-    print_table("", DISTRIBUTION, _distributions(names, models), width=WIDTH)
-    for line in _remarks(names, arms, models):
+    print_table("", DISTRIBUTION, _distributions(names, initial), width=WIDTH)
+    for line in _remarks(names, arms, initial):
         console.print(line)
 
 

@@ -23,7 +23,7 @@ from pipeline.config.made_options import describe_other_names
 from pipeline.config.overrides import as_named_refusal, expand_sweep, parse_overrides, spell_sweep
 from pipeline.config.user_classes import forget_user_classes
 from pipeline.errors import ConfigError, require
-from pipeline.experiment.check import check_plans
+from pipeline.experiment.check import FirstModels, check_plans
 from pipeline.experiment.code import check_code
 from pipeline.experiment.compositions import remember_compositions
 from pipeline.experiment.dry_run import show_plan
@@ -208,11 +208,12 @@ class ValidateJobs(Callback):
         with tempfile.TemporaryDirectory() as aside:
             noise = Path(aside) / "noise"
             with redirect_stderr(noise):
-                isolate = self._check(plans)
+                models = FirstModels()
+                isolate = self._check(plans, models)
                 declared = declare_designs(arms, is_written=not self.plan_only)
                 print_sentences(declared)
                 if self.plan_only:
-                    show_plan(arms, to_train)
+                    show_plan(arms, to_train, models)
                     print(*checker.describe_launcher(), sep="\n", end="")
             messages = noise.read_text(encoding="utf-8", errors="replace")
         is_done = not any(failures) and all(_is_done(plan, stored[plan.store, plan.arm][0]) for plan in plans)
@@ -222,12 +223,12 @@ class ValidateJobs(Callback):
             _append_log(request.log, "while the request was checked", messages)
         return request
 
-    def _check(self, plans: list[Plan]) -> bool:
+    def _check(self, plans: list[Plan], models: FirstModels) -> bool:
         """Do `check_plans` and return what it does, while MLflow is imported in a process beside."""
         training = [] if self.plan_only else [plan for plan in plans if plan.missing]
         for plan in training:
             start_upload(plan.config.tracking, plan.store.results)
-        isolate = check_plans(plans)
+        isolate = check_plans(plans, models)
         for plan in {plan.store: plan for plan in training}.values():
             expect_study(plan.config.tracking, plan.store)
         return isolate

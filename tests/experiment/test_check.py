@@ -11,9 +11,11 @@ from factories import compose_config
 from pipeline.config.schema import PROJECT
 from pipeline.errors import ConfigError
 from pipeline.experiment import check
+from pipeline.experiment.dry_run import show_plan
 from pipeline.experiment.identity import Recipe, SeedKeys
+from pipeline.experiment.plan import plan_job
 from pipeline.experiment.run import run_arm
-from pipeline.experiment.validate import validate
+from pipeline.experiment.validate import compose_jobs, validate
 
 REQUEST = ("data=iris", "model=linear", "training.epochs=1", "tracking=none")
 
@@ -40,6 +42,12 @@ def test_models_are_built_once_for_jobs_that_differ_in_other_settings(monkeypatc
     built.clear()
     validate([*sweep, "data.test_fraction=0.1,0.3"])  # other rows
     assert len(built) == 4
+    built.clear()
+    plans = [plan_job(config) for config in compose_jobs([*sweep, "optimizer.learning_rate=0.1,0.2"])]
+    models = check.FirstModels()
+    check.check_plans(plans, models)
+    show_plan(plans, [plan.missing for plan in plans], models)
+    assert len(built) == 2
     with pytest.raises(ConfigError, match=r"^optimizer\.config\.beta_1"):
         validate([*sweep, "optimizer.config.beta_1=0.9,x"])
 
