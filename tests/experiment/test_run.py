@@ -155,6 +155,17 @@ def test_a_sweep_of_ones_own_replaces_the_default_sweep(cli: Callable[..., Comma
     assert table(planned.partition("runs to train")[0]) == {arm: ["10", "0", "10"] for arm in arms}
 
 
+@pytest.mark.slow
+def test_a_swept_key_of_an_experiment_replaces_that_key_alone(cli: Callable[..., CommandResult]) -> None:
+    """`experiment=before-batchnorm training.epochs=2,3` keeps the experiment's biases, a sweep of biases its epochs."""
+    planned = cli("--plan", "experiment=before-batchnorm", "training.epochs=2,3").out
+    arms = {f"{bias},training.epochs={n}" for bias in ("zeros", "constant(1)", "constant(3)") for n in (2, 3)}
+    assert set(table(planned.partition("runs to train")[0])) == arms
+    planned = cli("--plan", "experiment=before-batchnorm", "bias_initializer=ones,zeros").out
+    arms = {f"{bias},training.epochs={n}" for bias in ("zeros", "ones") for n in (1, 5, 20, 120)}
+    assert set(table(planned.partition("runs to train")[0])) == arms
+
+
 def command(tmp_path: Path, *overrides: str) -> list[str]:
     return ["-m", "pipeline.train", "tracking=none", f"results={tmp_path / 'results'}",
             f"hydra.run.dir={tmp_path}/outputs/{time.time_ns()}", *overrides]  # fmt: skip
