@@ -43,9 +43,9 @@ def start_tensorflow(device: str, portable: bool | None = None) -> str:
 @cache
 def _start(device: str) -> str:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _hidden(
-        "matplotlib.pyplot"
-    ):  # Keras would import it for plots that are not used here, which takes two seconds
+    # Keras would import the one for plots that are not used here, which takes two seconds, and TensorFlow the other for
+    # conversions, which takes more than half a second of the processor.
+    with _hidden("matplotlib.pyplot", "jax"):
         import keras
         import tensorflow as tf
     gc.collect()
@@ -81,15 +81,14 @@ def visible_gpus() -> list[str]:
 
 
 @contextmanager
-def _hidden(module: str) -> Iterator[None]:
-    """Within the context, an optional module that is not imported yet seems not to be installed."""
-    hide = module not in sys.modules
-    if hide:
-        sys.modules[module] = None  # type: ignore[assignment]
+def _hidden(*modules: str) -> Iterator[None]:
+    """Within the context, optional modules that are not imported yet seem not to be installed."""
+    hidden = [module for module in modules if module not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
         yield
     finally:
-        if hide:
+        for module in hidden:
             del sys.modules[module]
 
 
