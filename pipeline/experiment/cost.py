@@ -51,7 +51,8 @@ def estimate_time(
             compiled.add(structure)
             layers = [layer for layer in flatten_layers(model) if direct_trainable_variables(layer)]
             seconds += COMPILE + COMPILE_LAYER * len(layers) + COMPILE_STEP * min(steps, MOST_STEPS)
-        width = stack_width(model, fit_batch_size(plan.config.training, split).batch_size)
+        training = fit_batch_size(plan.config.training, split)
+        width = stack_width(model, training.batch_size, training.xla)
         seeds = math.ceil(count / width) * width  # a stack computes all its slots, filled or not
         operations = 6 * _products(model) * len(split.train) * plan.config.training.epochs * seeds
         seconds += BUILD_AND_STORE * count

@@ -113,17 +113,31 @@ def identify(
         decisive["loss_of"] = "logits"
     if zeroes_backwards := _zeroes_backwards(layers):
         decisive["zeroed_steps"] = "of the mask"
+    if computed := _computed_otherwise(layers, training.xla):
+        decisive["computed"] = computed
     if digests := sorted(code):
         decisive["code"] = digests
     if portable:
         return Recipe(digest(decisive | PORTABLE), ())
     others = []
-    if NUMERICS_VERSION == 1 and not (digests or on_logits or zeroes_backwards):
+    if NUMERICS_VERSION == 1 and not (digests or on_logits or zeroes_backwards or computed):
         known = [
             {k: groups[name][k] for k in names if k in groups[name]} for name, names in SOURCE_DIGEST_FIELDS.items()
         ]
         others = [digest([layers, *known, dict(packages), source]) for source in SOURCE_DIGESTS]
     return Recipe(digest(decisive), (*others, digest(decisive | PORTABLE)))
+
+
+def _computed_otherwise(layers: list[dict[str, Any]], xla: bool | str) -> list[str]:
+    """What gives other last bits than in earlier versions: products of the inputs of recurrent layers, under XLA, taken
+    once for all steps, and convolutions that may train outside of a stack (`training.memory.trains_alone`).
+    """
+    names = {layer["class_name"] for layer, _ in walk_layers(layers)}
+    ways = {
+        "recurrence": xla is not False and bool(names & {"LSTM", "GRU", "SimpleRNN", "RNN"}),
+        "convolutions": xla is not True and any(name.startswith("Conv") for name in names),
+    }
+    return [way for way, applies in ways.items() if applies]
 
 
 def _zeroes_backwards(layers: list[dict[str, Any]]) -> bool:

@@ -13,6 +13,7 @@ from pipeline.data.splits import Split
 from pipeline.errors import ConfigError
 from pipeline.runtime.hashing import digest
 from pipeline.runtime.logs import tell_once
+from pipeline.training.memory import trains_alone
 from pipeline.training.program import Program
 
 PARTS = ("train", "validation", "test")  # of a split
@@ -41,7 +42,8 @@ def cached_program(
     key = digest([model_structure(model.get_config()), shapes, row_counts, id(dataset), update_rule, recipe])
     if without_xla or key not in programs:
         xla = use_xla(model, training) and not without_xla
-        if training.xla == "auto" and not xla and not without_xla:
+        is_alone = trains_alone(model, training.batch_size)
+        if training.xla == "auto" and not xla and not without_xla and not is_alone:
             tell_once(BACKWARDS if _zeroes_backwards(model) else WITHOUT_XLA)
         programs[key] = Program(model, split, dataset, optimizer, training, xla)
     return programs[key]
@@ -59,6 +61,8 @@ def use_xla(model: Any, training: Training) -> bool:
         return False
     if training.xla != "auto":
         return training.xla
+    if trains_alone(model, training.batch_size):
+        return False
     steps = [sequence_shape(layer)[1] for layer in recurrent_layers(model)]
     return all(n is not None for n in steps) and sum(steps) <= MOST_STEPS
 

@@ -16,13 +16,41 @@ WIDTHS = (20, 10, 5, 2)  # of a stack: TensorFlow makes no stack of one, and the
 COPIES = 10  # of all weights: values, two moments, the same three in the program's trace, gradients, new values
 BEST_COPIES = 2  # more under early stopping: the best weights so far, and those of the epoch that may be better
 COMPILER_BYTES = 200 * 2**20  # that TensorFlow takes to trace and compile any model
+ALONE_PRODUCTS = 2e6  # multiplications of the convolutions of a seed's step from which on it trains alone
 STACK_BYTES = 3 * 2**20  # that a step of a stack may touch before the stack is made narrower
 
 
-def stack_width(model: Any, batch_size: int) -> int:
-    """How many seeds share a stack. It depends on model and batch size alone, so it is the same on every machine."""
+def stack_width(model: Any, batch_size: int, xla: bool | str = "auto") -> int:
+    """How many seeds share a stack: by model, batch size and `training.xla`, so it is the same on every machine that
+    has no GPU, and on every one that has.
+    """
+    if xla is not True and trains_alone(model, batch_size):
+        return 1
     fitting = [width for width in WIDTHS if width * step_bytes(model, batch_size) <= STACK_BYTES]
     return max(fitting, default=WIDTHS[-1])
+
+
+def trains_alone(model: Any, batch_size: int) -> bool:
+    """Whether each seed of this model trains in a stack of its own, without XLA: by its arithmetic, on a CPU.
+
+    A stack computes convolutions as one batched product of copied patches. Where a seed's step has much to compute, the
+    copies cost more than the stack saves, and TensorFlow's own convolutions are faster; XLA has none that are.
+    """
+    import tensorflow as tf
+
+    if tf.config.get_visible_devices("GPU"):
+        return False
+    return batch_size * sum(_products_per_row(layer) for layer in flatten_layers(model)) >= ALONE_PRODUCTS
+
+
+def _products_per_row(layer: Any) -> int:
+    """Multiplications that a convolution takes for a row; 0 for other layers."""
+    kernel = getattr(layer, "kernel", None) if type(layer).__name__.startswith("Conv") and layer.built else None
+    if kernel is None:
+        return 0
+    sizes = [shape[1:-1] for shape in inbound_output_shapes(layer)]
+    positions = max((int(np.prod([n or 1 for n in size])) for size in sizes), default=0)
+    return positions * int(np.prod(kernel.shape))
 
 
 def stacks_at_once(model: Any, training: Training) -> int:
@@ -33,7 +61,7 @@ def stacks_at_once(model: Any, training: Training) -> int:
     """
     import tensorflow as tf
 
-    width, asked = stack_width(model, training.batch_size), training.seeds_at_once
+    width, asked = stack_width(model, training.batch_size, training.xla), training.seeds_at_once
     stacks = f"seeds train in stacks of {width}, which changes no number"
     if tf.config.get_visible_devices("GPU"):
         _tell_difference(asked, width, "a GPU takes one stack" if asked != "auto" and asked > width else stacks)
@@ -65,7 +93,7 @@ def memory_is_short(model: Any, training: Training) -> bool:
 
     if tf.config.get_visible_devices("GPU"):
         return True
-    width = stack_width(model, training.batch_size)
+    width = stack_width(model, training.batch_size, training.xla)
     return (
         stacks_at_once(model, training) * stack_bytes(model, width, training.batch_size, bool(training.stop))
         > free_memory() / 2

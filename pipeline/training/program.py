@@ -41,7 +41,7 @@ class Program:
 
         install_converters()
         self.template, self.xla = template, xla
-        self.width = width = stack_width(template, training.batch_size)
+        self.width = width = stack_width(template, training.batch_size, training.xla)
         self._dataset, self._class_weight = dataset, training.class_weight
         self._data = _on_device(dataset)[1:]
         self._weights = _stacked_weights(template, width)
@@ -64,7 +64,7 @@ class Program:
             center = target_center(dataset, bool(np.any(split.target_mean) or np.any(split.target_scale != 1)))
             self.objective = Objective(training, dataset.task, activation, template.output_shape[-1], center)
             row_counts = len(split.train), len(split.validation), training.batch_size
-            self._one_copy_per_seed = False
+            self._one_copy_per_seed = width == 1
             try:
                 self._trace(*row_counts)
             except ValueError as error:

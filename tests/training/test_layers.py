@@ -109,6 +109,12 @@ CASES = [
 TOLERANCE = {"embedding": 1e-4}
 
 
+@pytest.fixture(autouse=True)
+def _in_stacks(monkeypatch):
+    """These tests are about stacks, also of convolutions that would train alone."""
+    monkeypatch.setattr("pipeline.training.memory.ALONE_PRODUCTS", float("inf"))
+
+
 def config_of(layers, *overrides):
     model = ("model.name=layers", f"model.layers=[{', '.join([*layers, OUTPUT])}]")
     common = ("bias_initializer=glorot", "seeds=[0,3]", f"training.epochs={EPOCHS}", "training.batch_size=383")
@@ -131,6 +137,16 @@ def test_a_layer_that_cannot_be_stacked_is_trained_seed_by_seed(caplog):
     with caplog.at_level(logging.INFO, logger="pipeline.training"):
         assert_equal(config_of(layers, "training.batch_size=1000", "training.xla=false"))
     assert caplog.text.count("These layers cannot be stacked: ") == 1
+
+
+@pytest.mark.slow
+def test_large_convolutions_train_alone(monkeypatch, caplog):
+    """Each seed in a stack of its own, with TensorFlow's convolutions, to the numbers of `model.fit`."""
+    monkeypatch.setattr("pipeline.training.memory.ALONE_PRODUCTS", 0)
+    config = compose_config("model=cnn", "bias_initializer=glorot", "seeds=[0,3]", f"training.epochs={EPOCHS}")
+    with caplog.at_level(logging.INFO, logger="pipeline.training"):
+        assert_equal(config)
+    assert not caplog.text
 
 
 def test_noise_and_dropout_act_only_in_training():

@@ -10,6 +10,7 @@ from reference import train
 from pipeline.config.schema import PROJECT
 from pipeline.errors import ConfigError
 from pipeline.training.memory import (
+    ALONE_PRODUCTS,
     COMPILER_BYTES,
     COPIES,
     EVALUATION_ROWS,
@@ -17,6 +18,7 @@ from pipeline.training.memory import (
     stack_bytes,
     stack_width,
     step_bytes,
+    trains_alone,
 )
 
 
@@ -50,6 +52,18 @@ def test_larger_models_and_batches_make_narrower_stacks(keras):
     assert stack_width(dense_net(keras, 64, 128, 10), 32) == 10
     assert stack_width(dense_net(keras, 64, 32, 10), 1000) == 5
     assert stack_width(dense_net(keras, 1000, 1000, 10), 32) == 2
+
+
+@pytest.mark.parametrize(("side", "batch_size", "width"), [(8, 8, 10), (28, 128, 1)])
+def test_large_convolutions_share_no_stack(keras, side, batch_size, width):
+    """Eight images of 8 x 8 take a million multiplications at each step, 128 of 28 x 28 many more."""
+    shapes = ((16, "valid"), (32, "same"))
+    convolutions = [keras.layers.Conv2D(filters, 3, padding=padding) for filters, padding in shapes]
+    model = keras.Sequential([keras.Input((side, side, 1)), *convolutions, keras.layers.Flatten()])
+    per_row = (side - 2) ** 2 * 9 * 16 * (1 + 32)
+    assert trains_alone(model, batch_size) == (width == 1) == (batch_size * per_row >= ALONE_PRODUCTS)
+    assert stack_width(model, batch_size) == width
+    assert stack_width(model, batch_size, xla=True) > 1  # XLA has no convolutions that are as fast
 
 
 def test_a_stack_that_does_not_fit_is_refused(monkeypatch):
