@@ -16,6 +16,7 @@ WIDTHS = (20, 10, 5, 2)  # of a stack: TensorFlow makes no stack of one, and the
 COPIES = 10  # of all weights: values, two moments, the same three in the program's trace, gradients, new values
 BEST_COPIES = 2  # more under early stopping: the best weights so far, and those of the epoch that may be better
 COMPILER_BYTES = 200 * 2**20  # that TensorFlow takes to trace and compile any model
+TRACE_BYTES = 60 * 2**20  # that it takes for a seed that trains alone, which is not compiled
 ALONE_PRODUCTS = 2e6  # multiplications of the convolutions of a seed's step from which on it trains alone
 STACK_BYTES = 3 * 2**20  # that a step of a stack may touch before the stack is made narrower
 
@@ -107,7 +108,9 @@ def stack_bytes(model: Any, width: int, batch_size: int, stops_early: bool = Fal
     """
     copies = COPIES + (BEST_COPIES if stops_early else 0)
     rows = max(2 * batch_size, evaluation_rows(model, width))
-    return COMPILER_BYTES + width * (4 * copies * _n_weights(model) + rows * _row_bytes(model))
+    return (COMPILER_BYTES if width > 1 else TRACE_BYTES) + width * (
+        4 * copies * _n_weights(model) + rows * _row_bytes(model, width > 1)
+    )
 
 
 def step_bytes(model: Any, batch_size: int) -> int:
@@ -119,7 +122,7 @@ def step_bytes(model: Any, batch_size: int) -> int:
 
 def evaluation_rows(model: Any, width: int) -> int:
     """How many rows of each seed one step of an evaluation takes."""
-    return int(np.clip(EVALUATION_BYTES // (width * _row_bytes(model)), FEWEST_ROWS, EVALUATION_ROWS))
+    return int(np.clip(EVALUATION_BYTES // (width * _row_bytes(model, width > 1)), FEWEST_ROWS, EVALUATION_ROWS))
 
 
 def _n_weights(model: Any) -> int:
@@ -135,13 +138,14 @@ def _gate_floats(model: Any) -> int:
     return floats
 
 
-def _row_bytes(model: Any) -> int:
-    """Bytes of one row of one seed on its way through the layers, with the patches that convolutions make of it."""
+def _row_bytes(model: Any, is_stacked: bool) -> int:
+    """Bytes of one row of one seed on its way through the layers, with the patches that a stack's convolutions copy."""
     floats = int(np.prod(model.input_shape[1:])) + 2 * _gate_floats(model)
     for layer in flatten_layers(model):
         shapes = [shape[1:] for shape in inbound_output_shapes(layer)]
         size = max((int(np.prod([n or 1 for n in shape])) for shape in shapes), default=0)
         kernel = getattr(layer, "kernel", None) if "Conv" in type(layer).__name__ and layer.built else None
-        patch = 2 * int(np.prod(kernel.shape[:-1])) / kernel.shape[-1] if kernel is not None else 0
+        is_copied = kernel is not None and is_stacked
+        patch = 2 * int(np.prod(kernel.shape[:-1])) / kernel.shape[-1] if is_copied else 0
         floats += int(size * (2 + patch))
     return 4 * floats
