@@ -6,12 +6,10 @@ it `sweep`; `rows="mlp;cnn"` measures only these and keeps the others in the fil
 """
 
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -21,6 +19,7 @@ from pipeline.config.options import parse_options
 from pipeline.config.schema import PROJECT
 from pipeline.runtime.device import start_tensorflow
 from pipeline.runtime.environment import describe_environment
+from pipeline.runtime.machine import describe_machine
 from tests.benchmarks.commands import time_compare, time_sweeps
 from tests.benchmarks.training import peak_memory, time_matrix_products, time_model_fit, time_seeds_together
 from tests.peak import peak_bytes
@@ -97,7 +96,7 @@ def main(arguments: list[str]) -> None:
         time_seeds_together(options.peak, *MLP)
         print(peak_bytes() / 2**20)
         return
-    machine = describe_environment(device) | {"processor": processor_name()}
+    machine = describe_environment(device) | describe_machine()
     table = Table(
         "work", "ours", "compared with", "ratio", "target",
         title=f"{machine['processor']}, {device}, {machine['threads']} threads",
@@ -131,14 +130,6 @@ def cells(row: Row, ours: float, other: float | None, result: float) -> list[str
     result_cell = f"{result:.3g} {row.unit}" if row.at_most else f"{result:.3g}x"
     target = f"at most {row.target} {row.unit}" if row.at_most else f"{row.target}x"
     return [f"{ours:.3g} {row.unit}", other_cell, result_cell, target + (" (missed)" if missed else "")]
-
-
-def processor_name() -> str:
-    """The processor's name from /proc/cpuinfo, else what Python knows of it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":
