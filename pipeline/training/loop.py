@@ -165,6 +165,7 @@ def _train_stacks(
     for _ in range(min(n_parallel, len(assignments))):
         free_stacks.put(Stack(program))
     done, counting, stop = 0, threading.Lock(), threading.Event()
+    loading = threading.Lock()  # two threads in thousands of small calls of Python take four times as long together
 
     def after_epochs(n: int) -> None:
         nonlocal done
@@ -180,7 +181,8 @@ def _train_stacks(
         stack = free_stacks.get()
         begun = time.monotonic()
         try:
-            stack.load([models[i] for i in seeds], [splits[i] for i in seeds], optimizer.learning_rate)
+            with loading:
+                stack.load([models[i] for i in seeds], [splits[i] for i in seeds], optimizer.learning_rate)
             trained = _train_stack(stack, [splits[i] for i in seeds], training, watch, after_epochs)
             values = stack.all_values()
         finally:

@@ -12,7 +12,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.splits import Split
 from pipeline.runtime.logs import tell_once
 from pipeline.training.class_weights import class_weights
-from pipeline.training.memory import FEWEST_ROWS, evaluation_rows, stack_width
+from pipeline.training.memory import FEWEST_ROWS, evaluation_rows, smallest_form, stack_width
 from pipeline.training.objectives import Objective, target_center, without_output_activation
 from pipeline.training.optimizers import make_optimizer, norm_clipping
 from pipeline.training.pfor import install_converters
@@ -174,6 +174,7 @@ class Program:
 
         mean, scale, target_mean, target_scale, *fill, weights = self._seed_constants
         x, y = (tf.gather(values, rows) for values in self._data)
+        x = tf.cast(x, self._dataset.x.dtype)
         x = tf.where(tf.math.is_nan(x), fill[0], x) if fill else x
         x = tf.cast((x - mean) / scale, tf.float32)
         unit = None
@@ -238,4 +239,4 @@ def _on_device(dataset: Dataset) -> tuple[Dataset, Any, Any]:
     """The dataset with x and y as tensors, which all programs share. Holding the dataset keeps its id taken."""
     import tensorflow as tf
 
-    return dataset, tf.constant(dataset.x), tf.constant(dataset.y)
+    return dataset, tf.constant(smallest_form(dataset.x)), tf.constant(dataset.y)

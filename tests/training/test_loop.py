@@ -22,7 +22,8 @@ WHOLE = ("training.batch_size=383",)  # three whole batches of digits: a smaller
 COMPANY = {
     "small": ("data=iris", "model=mlp", "training.xla=false"),
     "mlp": ("model=mlp",),
-    "cnn": ("model=cnn", *WHOLE),
+    "cnn": ("model=cnn",),
+    "large cnn": ("model=cnn", *WHOLE),  # each seed in a stack of its own
     "lstm": ("model=lstm", *WHOLE),
 }
 

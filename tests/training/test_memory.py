@@ -3,20 +3,25 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from factories import compose_config
 from reference import train
 
 from pipeline.config.schema import PROJECT
 from pipeline.errors import ConfigError
+from pipeline.training.cache import use_xla
 from pipeline.training.memory import (
     ALONE_PRODUCTS,
     COMPILER_BYTES,
     COPIES,
     EVALUATION_ROWS,
     evaluation_rows,
+    memory_is_short,
+    smallest_form,
     stack_bytes,
     stack_width,
+    stacks_at_once,
     step_bytes,
     trains_alone,
 )
@@ -56,7 +61,7 @@ def test_larger_models_and_batches_make_narrower_stacks(keras):
 
 @pytest.mark.parametrize(("side", "batch_size", "width"), [(8, 8, 10), (28, 128, 1)])
 def test_large_convolutions_share_no_stack(keras, side, batch_size, width):
-    """Eight images of 8 x 8 take a million multiplications at each step, 128 of 28 x 28 many more."""
+    """Eight images of 8 x 8 take 1.4 million multiplications at each step, 128 of 28 x 28 many more."""
     shapes = ((16, "valid"), (32, "same"))
     convolutions = [keras.layers.Conv2D(filters, 3, padding=padding) for filters, padding in shapes]
     model = keras.Sequential([keras.Input((side, side, 1)), *convolutions, keras.layers.Flatten()])
@@ -64,6 +69,40 @@ def test_large_convolutions_share_no_stack(keras, side, batch_size, width):
     assert trains_alone(model, batch_size) == (width == 1) == (batch_size * per_row >= ALONE_PRODUCTS)
     assert stack_width(model, batch_size) == width
     assert stack_width(model, batch_size, xla=True) > 1  # XLA has no convolutions that are as fast
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """TensorFlow lists a GPU."""
+    import tensorflow as tf
+
+    devices = [tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")]
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: devices if kind in ("GPU", None) else [])
+
+
+def test_a_gpu_takes_one_stack_of_all_convolutions(keras, gpu, capsys):
+    """It computes a stack's products in parallel, so no seed trains alone; its free memory is not known beforehand."""
+    layers = [keras.layers.Conv2D(32, 3), keras.layers.Flatten(), keras.layers.Dense(10)]
+    model = keras.Sequential([keras.Input((28, 28, 1)), *layers])
+    config = compose_config("training.batch_size=128", "training.seeds_at_once=40")
+    assert not trains_alone(model, 128)
+    assert stack_width(model, 128) == 2
+    assert use_xla(model, config.training)
+    assert stacks_at_once(model, config.training) == 1
+    assert memory_is_short(model, config.training)
+    told = "training.seeds_at_once: 40 given, but 2 train at once: a GPU takes one stack\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize("largest", [255, 256])
+@pytest.mark.parametrize("added", [0, 0.5, -1, np.nan])
+def test_pixels_are_held_as_bytes_where_that_loses_nothing(largest, added):
+    """Whole numbers from 0 to 255 take a byte each; others, and a missing value, stay as they are."""
+    x = np.arange(largest + 1, dtype=np.float32)
+    x[0] += added
+    held = smallest_form(x)
+    assert (held.dtype == np.uint8) == (largest == 255 and added == 0)
+    np.testing.assert_array_equal(held.astype(np.float32), x)
 
 
 def test_a_stack_that_does_not_fit_is_refused(monkeypatch):
