@@ -21,7 +21,7 @@ from pipeline.runtime.device import start_tensorflow
 from pipeline.runtime.environment import describe_environment
 from pipeline.runtime.machine import describe_machine
 from tests.benchmarks.commands import time_compare, time_sweeps
-from tests.benchmarks.training import peak_memory, time_matrix_products, time_model_fit, time_seeds_together
+from tests.benchmarks.training import peak_memory, pictures, time_matrix_products, time_model_fit, time_seeds_together
 from tests.peak import peak_bytes
 
 CNN = ("model.name=cnn", (
@@ -50,13 +50,13 @@ def against_fit(seeds: int, overrides: tuple[str, ...], cached: bool = False) ->
     return lambda: (time_seeds_together(seeds, *overrides), time_model_fit(cached, *overrides))
 
 
-def against_jax(name: str, seeds: int, overrides: tuple[str, ...]) -> Callable[[], tuple[float, float]]:
+def against_jax(name: str, seeds: int, overrides: tuple[str, ...], threads: int) -> Callable[[], tuple[float, float]]:
     """Compare training these seeds together with the same in JAX, which is imported for these rows alone."""
 
     def measure() -> tuple[float, float]:
         from tests.benchmarks.jax_peer import time_beside_jax
 
-        return time_beside_jax(name, seeds, *overrides)
+        return time_beside_jax(name, seeds, threads, *overrides)
 
     return measure
 
@@ -66,9 +66,13 @@ ROWS = {
     "mlp, tf.data": Row(against_fit(40, MLP, cached=True), 15),
     "cnn": Row(against_fit(10, CNN), 20),
     "lstm": Row(against_fit(10, LSTM), 20),
-    "mlp, jax": Row(against_jax("mlp", 40, MLP), 1.5),
-    "cnn, jax": Row(against_jax("cnn", 10, CNN), 1),
-    "lstm, jax": Row(against_jax("lstm", 10, LSTM), 1.3),
+    "mlp, jax": Row(against_jax("mlp", 40, MLP, threads=1), 1.5),
+    "mlp, jax in threads": Row(against_jax("mlp", 40, MLP, threads=2), 1.5),
+    "cnn, jax": Row(against_jax("cnn", 10, CNN, threads=1), 1),
+    "lstm, jax": Row(against_jax("lstm", 10, LSTM, threads=1), 1.3),
+    "lstm, jax in threads": Row(against_jax("lstm", 10, LSTM, threads=2), 1.3),
+    "mlp, 60000 pictures": Row(lambda: against_fit(10, pictures("mlp", 60_000))(), 10),
+    "cnn, 12000 pictures": Row(lambda: against_fit(2, pictures("cnn", 12_000))(), 4),
     "matmul": Row(lambda: (time_seeds_together(40, *MLP), time_matrix_products()), 0.25),
     "sweep": Row(time_sweeps, 12, "s"),
     "memory": Row(lambda: (peak_memory(40), peak_memory(1)), 300, "MB", at_most=True),

@@ -1,10 +1,14 @@
 """Timings and peak memory of training: all seeds together, one seed with `model.fit`, the bare matrix products."""
 
+import atexit
 import itertools
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +32,18 @@ def prepare(seeds: int, *overrides: str) -> tuple[Any, Any, list[Any], list[Any]
     layers, shape = complete_layers(config), dataset.x.shape[1:]
     models = [build_model(layers, shape, dataset.task, dataset.n_targets, seed) for seed in config.seeds]
     return config, dataset, models, [split_rows(dataset, config.data, seed) for seed in config.seeds]
+
+
+def pictures(model: str, rows: int) -> tuple[str, ...]:
+    """The overrides that train a model on made-up pictures of 28 x 28 bytes, ten classes, in batches of 128."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    random = np.random.default_rng(0)
+    y = random.integers(0, 10, rows)
+    x = random.integers(0, 120, (rows, 28, 28), np.uint8)
+    x[np.arange(rows), :, y * 2] += 100  # a bright column says the class
+    np.savez(folder / "pictures.npz", x=x[..., None] if model == "cnn" else x, y=y)
+    return "data=file", f"data.path={folder / 'pictures.npz'}", f"model={model}", "training.batch_size=128"
 
 
 def time_seeds_together(seeds: int, *overrides: str) -> float:
