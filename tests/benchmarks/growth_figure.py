@@ -34,7 +34,7 @@ def memory_per_seed(points: Points) -> float:
 
 
 def _panel(axis: str, points: Points, fits: Sequence[Any]) -> Any:
-    """Draw the fastest try of each size, a rule to the slowest, the fitted curve, and a line of slope 1 from the last."""
+    """Draw the fastest try of each size, a rule to the slowest, the fitted curve, and slope 1 through the last."""
     sizes = [point["size"] for point in points]
     marks = pd.DataFrame([
         {"size": point["size"], "line": name, "seconds": min(point[kind]), "slowest": max(point[kind])}
@@ -61,7 +61,7 @@ def _panel(axis: str, points: Points, fits: Sequence[Any]) -> Any:
 def _memory(points: Points) -> Any:
     frame = pd.DataFrame({"size": [p["size"] for p in points], "memory": [p["peak"] / 2**30 for p in points]})
     x = _log_x("seeds", frame["size"].tolist())
-    y = alt.Y("memory:Q", title="GB", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4))
+    y = alt.Y("memory:Q", title="GB", scale=alt.Scale(domain=[0, 1.15 * frame["memory"].max()], nice=False))
     base = alt.Chart(data_rows(frame)).encode(x, y)
     line = base.mark_line(strokeWidth=1.5, color=COLOURS[2])
     point = base.mark_point(filled=True, size=40, opacity=1, color=COLOURS[2])
@@ -85,7 +85,8 @@ def _seconds(lowest: float, highest: float) -> alt.Y:
     steps = (1, 2, 5) if highest < 40 * lowest else (1,)
     decades = range(int(np.floor(np.log10(domain[0]))), int(np.ceil(np.log10(domain[1]))) + 1)
     ticks = [step * 10.0**decade for decade in decades for step in steps]
-    axis = alt.Axis(values=[tick for tick in ticks if domain[0] <= tick <= domain[1]], format="~g")
+    # A label at the upper end would reach above the panel and push its title up.
+    axis = alt.Axis(values=[tick for tick in ticks if domain[0] <= tick <= 0.9 * domain[1]], format="~g")
     return alt.Y("seconds:Q", title="seconds", scale=alt.Scale(type="log", nice=False, domain=domain), axis=axis)
 
 
