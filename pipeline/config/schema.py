@@ -20,7 +20,7 @@ SPLITS = ("random", "groups", "time", "column")
 DEVICES = ("auto", "cpu", "gpu")
 LONGEST_WAIT = 86_400  # seconds
 CLAIMS = ("mean-target", "prior-bias", "need-a-bias", "null-controls", "before-batchnorm", "framework-defaults",
-          "zero-kernels", "highway", "born-dead", "edge-of-chaos")  # published ones, see `analysis.known`  # fmt: skip
+          "zero-kernels", "highway", "born-dead", "edge-of-chaos", "gates")  # see `analysis.known`  # fmt: skip
 DETAILS = ("runs", "arms")  # of a study in MLflow
 DATA_PATHS = ("data.path", "data.validation_path", "data.test_path")
 FILE_PATHS = (*DATA_PATHS, "model.path")  # keys that name a file, over which a sweep can go

@@ -24,7 +24,7 @@ from pipeline.config.schema import Data
 from pipeline.data.assignment import check_parts
 from pipeline.data.dataset import REST, TEST, Dataset, classification, regression
 from pipeline.data.files import PATHS, file_digests, load_file
-from pipeline.data.generated import circles, parabola, rare
+from pipeline.data.generated import SYMBOLS, adding, circles, copying, parabola, rare
 from pipeline.data.images import load_images
 from pipeline.data.settings import check_settings
 from pipeline.data.suspicions import suspicions
@@ -168,3 +168,14 @@ def _parabola(data: Data) -> Dataset:
 def _rare(data: Data) -> Dataset:
     x, codes = rare()
     return classification(x, codes, ("common", "rare"))
+
+
+@source("adding")
+def _adding(data: Data) -> Dataset:
+    return regression(*adding())
+
+
+@source("copying")
+def _copying(data: Data) -> Dataset:
+    x, codes = copying()
+    return classification(x, codes, [f"symbol {i}" for i in range(SYMBOLS)])

@@ -54,6 +54,8 @@ DATASETS = {  # that need no download: shape of x, task, number of classes
     "circles": ((400, 2), "binary", 2),
     "parabola": ((200, 1), "regression", 0),
     "rare": ((10_000, 8), "binary", 2),
+    "adding": ((5_000, 40, 2), "regression", 0),
+    "copying": ((5_000, 31, 10), "multiclass", 8),
 }
 DOWNLOADED = ("mnist", "fashion_mnist", "cifar10")
 

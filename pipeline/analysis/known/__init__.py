@@ -13,6 +13,7 @@ from pipeline.analysis.known import (
     born_dead,
     edge_of_chaos,
     framework_defaults,
+    gates,
     highway,
     mean_target,
     need_a_bias,
@@ -24,7 +25,7 @@ from pipeline.analysis.known.claim import Claim, Evidence
 
 MODULES = (
     mean_target, prior_bias, need_a_bias, null_controls, before_batchnorm, framework_defaults, zero_kernels, highway,
-    born_dead, edge_of_chaos,
+    born_dead, edge_of_chaos, gates,
 )  # fmt: skip
 KNOWN: dict[str, Claim] = {module.CLAIM.name: module.CLAIM for module in MODULES}
 

@@ -11,11 +11,12 @@ from scipy.stats import binom
 from pipeline.analysis.known import KNOWN
 from pipeline.analysis.known.born_dead import binomial_interval, dead_share
 from pipeline.analysis.known.edge_of_chaos import correlation_length, fixed_variance
+from pipeline.analysis.known.gates import MEMORYLESS
 from pipeline.analysis.known.mean_target import expected_bias
 from pipeline.analysis.known.need_a_bias import circles_loss_floor, parabola_floor
 from pipeline.analysis.known.prior_bias import entropy, expected_loss
 from pipeline.config.schema import CLAIMS, CONF
-from pipeline.data.generated import circles, parabola
+from pipeline.data.generated import adding, circles, copying, parabola
 
 
 def test_every_claim_has_an_experiment_and_sources() -> None:
@@ -91,3 +92,16 @@ def test_fixed_points_are_those_of_adaptive_integration(kernels: float, biases: 
         assert correlation_length(kernels, biases) == pytest.approx(-1 / np.log(chi), rel=1e-4)
     else:
         assert 0 < correlation_length(kernels, biases) < np.inf  # c* < 1 is stable there
+
+
+def test_what_a_model_without_memory_reaches() -> None:
+    """The least loss of one constant answer on each task's rows; the rows say what they are made of."""
+    x, y = adding()
+    assert (x[:, :, 1].sum(1) == 2).all() and (x[:, :20, 1].sum(1) == 1).all()
+    np.testing.assert_allclose(y, (x[:, :, 0] * x[:, :, 1]).sum(1), rtol=1e-6)
+    assert y.var() == pytest.approx(MEMORYLESS["adding"], rel=0.05) == pytest.approx(1 / 6, rel=0.05)
+    x, codes = copying()
+    np.testing.assert_array_equal(x[:, 0].argmax(1), codes)
+    assert (x[:, 10:30, 8] == 1).all() and (x[:, 30, 9] == 1).all() and (x[:, :10, :8].sum(2) == 1).all()
+    shares = np.bincount(codes) / len(codes)
+    assert -(shares * np.log(shares)).sum() == pytest.approx(MEMORYLESS["copying"], rel=0.002)

@@ -234,3 +234,17 @@ def test_edge_of_chaos(replay) -> None:
         assert float(row.split("q* = ")[1].split(",")[0]) == pytest.approx(wide, rel=0.05)
         bias = np.concatenate([run.biases("before")["before/dense_3/bias"] for run in of_arm])
         assert bias.var() == pytest.approx(variance, rel=0.3)
+
+
+def test_gates(replay) -> None:
+    """Chrono is the first below nine tenths of log 8 on both seeds; biases of 0 never are within five epochs."""
+    page, runs = replay("gates", "data=copying", "training.epochs=5", studies="gates-copying")
+    beaten = {setting.split("/")[1]: [] for setting in runs}
+    for setting, of_arm in runs.items():
+        for run in of_arm:
+            low = np.asarray(run.history()["val_loss"]) < 0.9 * math.log(8)
+            beaten[setting.split("/")[1]].append(int(low.argmax()) if low.any() else None)
+    assert beaten["zeros"] == [None, None] and None not in beaten["chrono"]
+    steps = 64 * sorted(beaten["chrono"])[0]  # 3,200 training rows in batches of 50
+    assert f"| {steps} |" in page and "| gates-copying | zeros | 0 of 2 | never | never | never |" in page
+    assert len(verdicts(page)) == 2
