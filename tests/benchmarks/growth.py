@@ -206,14 +206,13 @@ def fit_growth(sizes: Sequence[float], seconds: Sequence[float]) -> Growth:
     cannot tell a fixed part from a slope: it is taken for 0.
     """
     x, t = np.log(np.asarray(sizes, float)), np.asarray(seconds, float)
-    best, least = Growth(0.0, float(t[0]), 0.0, sizes[0]), np.inf
-    for fixed in np.linspace(0, 0.999 * t.min(), 1000) if len(t) > 3 else [0.0]:
-        slope, factor = np.polyfit(x, np.log(t - fixed), 1, w=(t - fixed) / t)
-        growth = Growth(float(fixed), float(np.exp(factor)), float(slope), sizes[0])
-        error = float(np.sum(np.log(t / growth.at(sizes)) ** 2))
-        if error < least:
-            best, least = growth, error
-    return best
+    fixed = np.linspace(0, 0.999 * t.min(), 1000)[:, None] if len(t) > 3 else np.zeros((1, 1))
+    beyond, weights = np.log(t - fixed), ((t - fixed) / t) ** 2  # a row per fixed part that is tried
+    mean_x, mean_y = (np.average(np.broadcast_to(v, weights.shape), 1, weights)[:, None] for v in (x, beyond))
+    slopes = (weights * (x - mean_x) * (beyond - mean_y)).sum(1) / (weights * (x - mean_x) ** 2).sum(1)
+    fits = np.stack([fixed[:, 0], np.exp(mean_y[:, 0] - slopes * mean_x[:, 0]), slopes], 1)
+    growths = [Growth(*map(float, fit), start=sizes[0]) for fit in fits]
+    return min(growths, key=lambda growth: float(np.sum(np.log(t / growth.at(sizes)) ** 2)))
 
 
 def tables(measured: dict[str, list[dict[str, Any]]], fits: dict[str, list[Growth]]) -> list[str]:
