@@ -153,7 +153,6 @@ def _row_bytes(model: Any, is_stacked: bool) -> int:
         shapes = [shape[1:] for shape in inbound_output_shapes(layer)]
         size = max((int(np.prod([n or 1 for n in shape])) for shape in shapes), default=0)
         kernel = getattr(layer, "kernel", None) if "Conv" in type(layer).__name__ and layer.built else None
-        is_copied = kernel is not None and is_stacked
-        patch = 2 * int(np.prod(kernel.shape[:-1])) / kernel.shape[-1] if is_copied else 0
+        patch = 0 if kernel is None or not is_stacked else 2 * int(np.prod(kernel.shape[:-1])) / kernel.shape[-1]
         floats += int(size * (2 + patch))
     return 4 * floats
