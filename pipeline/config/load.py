@@ -109,7 +109,7 @@ def _merged(tree: dict[str, Any]) -> DictConfig:
 
 
 def _changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The numbers, texts and the like that differ between two trees of settings; None where other things do.
+    """The numbers, texts and the like that differ between two trees of settings; None if their keys or types differ.
 
     A merge adds to the keys that are there, so where keys differ, as in free arguments, it has to begin anew.
     """

@@ -131,11 +131,15 @@ def identify(
 def _computed_otherwise(layers: list[dict[str, Any]], xla: bool | str) -> list[str]:
     """What gives other last bits than in earlier versions: products of the inputs of recurrent layers, under XLA, taken
     once for all steps, and convolutions that may train outside of a stack (`training.memory.trains_alone`).
+
+    A layer of the user's own, `mine>Reader`, may hold either. Layers that turn out to be too small, or to have too many
+    steps, are named too: that is known only of a built model.
     """
     names = {layer["class_name"] for layer, _ in walk_layers(layers)}
+    is_own = any(">" in name for name in names)
     ways = {
-        "recurrence": xla is not False and bool(names & {"LSTM", "GRU", "SimpleRNN", "RNN"}),
-        "convolutions": xla is not True and any(name.startswith("Conv") for name in names),
+        "recurrence": xla is not False and (is_own or bool(names & {"LSTM", "GRU", "SimpleRNN", "RNN"})),
+        "convolutions": xla is not True and (is_own or any("Conv" in name for name in names)),
     }
     return [way for way, applies in ways.items() if applies]
 

@@ -95,6 +95,9 @@ def main(arguments: list[str]) -> None:
     if options is None:
         print(__doc__)
         return
+    names = [name.strip() for name in options.rows.split(";")]
+    if unknown := [name for name in names if name not in ROWS]:
+        raise SystemExit(f"rows: {unknown[0]} given; allowed: {'; '.join(ROWS)}")
     device = start_tensorflow("auto")
     if options.peak:
         time_seeds_together(options.peak, *MLP)
@@ -106,7 +109,7 @@ def main(arguments: list[str]) -> None:
         title=f"{machine['processor']}, {device}, {machine['threads']} threads",
     )  # fmt: skip
     measured: dict[str, Any] = {}
-    for name in options.rows.split(";"):
+    for name in names:
         ours, other = ROWS[name].measure()
         result = ratio(ROWS[name], ours, other)
         measured[name] = {"ours": ours, "other": other, "ratio": result, "machine": machine}

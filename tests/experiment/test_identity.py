@@ -11,7 +11,7 @@ import pytest
 from factories import compose_config
 
 from pipeline.config.schema import PROJECT, Config, Optimizer, Training
-from pipeline.experiment.identity import identify
+from pipeline.experiment.identity import Recipe, identify
 from pipeline.experiment.plan import describe_job, plan_job
 from pipeline.experiment.retraining import explain_retraining
 from pipeline.experiment.run import run_arm
@@ -143,6 +143,19 @@ def test_what_is_computed_otherwise_has_keys_of_its_own(model: str, xla: str, is
     """Of earlier versions' runs those count whose bits are the same."""
     config = compose_config(f"model={model}", "seeds=1", f"training.xla={xla}")
     assert (len(describe_job(config).recipe.others) == 1) == is_other  # the one of portable runs
+
+
+def test_a_layer_of_the_users_own_may_hold_what_is_computed_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a built model shows the LSTM within it, and a key is known before."""
+
+    def recipe() -> Recipe:
+        config = compose_config("seeds=1")
+        layers = [{"class_name": "mine>Reader", "config": {"name": "reader"}}]
+        return identify(layers, {}, config.optimizer, config.training, {}, code=["1"])
+
+    now = recipe()
+    monkeypatch.setattr("pipeline.experiment.identity._computed_otherwise", lambda layers, xla: [])
+    assert recipe() != now
 
 
 def test_outputs_zeroed_backwards_have_keys_of_their_own() -> None:

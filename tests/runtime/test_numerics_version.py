@@ -20,7 +20,7 @@ RUNS = ("config/schema.py", "runtime/device.py", "runtime/hashing.py", "biases/v
         "experiment/run.py", "experiment/code.py")  # fmt: skip
 TABLES = ("analysis/ablation.py", "experiment/ablation.py", "experiment/evaluation.py")
 SUBJECTS = {
-    "NUMERICS_VERSION in pipeline/runtime/hashing.py": (RUNS, NUMERICS_VERSION, (1, "a385bfcf4a94fbc9")),
+    "NUMERICS_VERSION in pipeline/runtime/hashing.py": (RUNS, NUMERICS_VERSION, (1, "3213e689f6cef51f")),
     "VERSION in pipeline/analysis/ablation.py": (TABLES, VERSION, ("1", "5c0329481e540132")),
 }
 

@@ -112,7 +112,8 @@ TOLERANCE = {"embedding": 1e-4}
 @pytest.fixture(autouse=True)
 def _in_stacks(monkeypatch):
     """These tests are about stacks, also of convolutions that would train alone."""
-    monkeypatch.setattr("pipeline.training.memory.ALONE_PRODUCTS", float("inf"))
+    for module in ("memory", "cache"):
+        monkeypatch.setattr(f"pipeline.training.{module}.trains_alone", lambda model, batch_size: False)
 
 
 def config_of(layers, *overrides):
@@ -139,11 +140,17 @@ def test_a_layer_that_cannot_be_stacked_is_trained_seed_by_seed(caplog):
     assert caplog.text.count("These layers cannot be stacked: ") == 1
 
 
+SEPARATE = [layer("SeparableConv2D", filters=4, kernel_size=3), layer("DepthwiseConv2D", kernel_size=3), FLAT, OUTPUT]
+SEPARABLE = ["model.name=separable", f"model.layers=[{','.join(SEPARATE)}]"]
+
+
 @pytest.mark.slow
-def test_large_convolutions_train_alone(monkeypatch, caplog):
+@pytest.mark.parametrize("model", [["model=cnn"], SEPARABLE], ids=["large", "separable"])
+def test_convolutions_train_alone(model, monkeypatch, caplog):
     """Each seed in a stack of its own, with TensorFlow's convolutions, to the numbers of `model.fit`."""
-    monkeypatch.setattr("pipeline.training.memory.ALONE_PRODUCTS", 0)
-    config = compose_config("model=cnn", "bias_initializer=glorot", "seeds=[0,3]", f"training.epochs={EPOCHS}")
+    monkeypatch.undo()  # what keeps them in stacks
+    common = ("bias_initializer=glorot", "seeds=[0,3]", f"training.epochs={EPOCHS}", "training.batch_size=383")
+    config = compose_config(*model, *common)
     with caplog.at_level(logging.INFO, logger="pipeline.training"):
         assert_equal(config)
     assert not caplog.text

@@ -71,6 +71,17 @@ def test_large_convolutions_share_no_stack(keras, side, batch_size, width):
     assert stack_width(model, batch_size, xla=True) > 1  # XLA has no convolutions that are as fast
 
 
+@pytest.mark.parametrize("name", ["DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "grouped Conv2D", "Conv3D"])
+def test_convolutions_that_no_product_computes_share_no_stack(keras, name):
+    """However small: a stack would repeat XLA's, which took 60 times as long as `model.fit`."""
+    own = {"DepthwiseConv2D": {}, "grouped Conv2D": {"filters": 2, "groups": 2}}.get(name, {"filters": 2})
+    layer = getattr(keras.layers, name.split()[-1])(kernel_size=2, **own)
+    shape = (3, 3, 3, 1) if name == "Conv3D" else (3, 3, 2)
+    model = keras.Sequential([keras.Input(shape), layer, keras.layers.Flatten(), keras.layers.Dense(2)])
+    assert trains_alone(model, 2)
+    assert stack_width(model, 2) == 1 < stack_width(model, 2, xla=True)
+
+
 @pytest.fixture
 def gpu(monkeypatch):
     """TensorFlow lists a GPU."""
@@ -144,7 +155,7 @@ LARGE = {
 @pytest.mark.skipif(sys.platform != "linux", reason="a process's own peak is read from /proc")
 @pytest.mark.parametrize("layers", LARGE.values(), ids=LARGE.keys())
 def test_the_measured_peak_is_near_the_estimate(layers):
-    """The peak of what training adds to a fresh process is at most 2.5 times the estimate, and at least half of it."""
+    """The estimate is between 0.4 and 2 times the peak of what training adds to a fresh process."""
     options = (f"model.layers=[{layers}, {{class_name: Dense}}]", "training.batch_size=128")
     command = [sys.executable, "-c", PEAK, *options]
     done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
