@@ -20,20 +20,15 @@ Measurements behind the design (digits, Dense 64-32-10, 2 cores):
 - Recurrent layers do not compile under XLA (tensor lists). With their steps written out they do, in some 10 s more, and
   train twice as fast (LSTM 16 over 8 steps), so short sequences are; long ones run without XLA. Taking the product of
   all inputs at once (`recurrence.py`) halves the time of XLA's kernels again, from 7.7 to 3.8 ms per run and epoch.
-- Beside `jax.vmap` (ms per run and epoch, 10 epochs, two cores that other work used too): Dense, 40 seeds, 0.98 against
-  1.43 elapsed at best, 1.63 against 1.41 of the processor, since stacks side by side use both cores; 0.12 are the
-  evaluations before and after training. LSTM, 10 seeds, 2.9 against 5.0 elapsed, 5.0 against 6.8 of the processor; 0.8
-  are those evaluations, which XLA does not compile.
 - No gain either: weights and the optimizer's state carried through the loop instead of variables; the rows of an epoch
-  gathered and standardized in one go (both within 10 % of the variables, MLP). Of the MLP's step of 20 seeds, 550 us of
-  kernels, products take 256 (70 to 110 GFLOP/s), Adam 134 (bound by its square root and division), losses 55, a step's
-  share of the validation 43, standardization 15.
+  gathered and standardized in one go (both within 10 % of the variables, MLP). Where a step's time goes, and JAX's, is in
+  tests/README.md.
 - Convolutions: a stack copies the patches that they see and takes one product, in XLA, which has no convolution of
   its own that is as fast. With much to compute the copies cost more than a stack saves, so that each seed trains
-  alone then, with TensorFlow's convolutions and without XLA. Conv 16, pooling, Conv 32, seconds of the processor,
-  stacked against alone, by millions of multiplications at a step: 8 x 8 pixels, batches of 32, 1.5: stacked, which is
-  3 times as fast; 12 x 12, 4.2: 0.52 against 0.52; 16 x 16, 8.1: 0.97 against 0.62; 20 x 20, 13: 1.51 against 0.76;
-  28 x 28, 28: 1.63 against 0.60; batches of 128, 112: 1.13 against 0.34.
+  alone then, with TensorFlow's convolutions and without XLA. Stacked against alone, by millions of multiplications at
+  a step: Conv 16 and 32, 8 x 8 pixels, batches of 32, 2.5: 8.6 against 31 ms per run and epoch; with pooling between
+  them, seconds of the processor: 12 x 12 pixels, 4.2: 0.52 against 0.52; 16 x 16, 8.1: 0.97 against 0.62; 20 x 20, 13:
+  1.51 against 0.76; 28 x 28, 28: 1.63 against 0.60; in batches of 128, 112: 1.13 against 0.34.
 - `model.fit` computes cross-entropies from the logits in front of a softmax or sigmoid, so the stack does too.
 """
 
