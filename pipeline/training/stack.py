@@ -21,8 +21,8 @@ Measurements behind the design (digits, Dense 64-32-10, 2 cores):
   train twice as fast (LSTM 16 over 8 steps), so short sequences are; long ones run without XLA. Taking the product of
   all inputs at once (`recurrence.py`) halves the time of XLA's kernels again, from 7.7 to 3.8 ms per run and epoch.
 - No gain either: weights and the optimizer's state carried through the loop instead of variables; the rows of an epoch
-  gathered and standardized in one go (both within 10 % of the variables, MLP). Where a step's time goes, and JAX's, is in
-  tests/README.md.
+  gathered and standardized in one go (both within 10 % of the variables, MLP). Where a step's time goes, and how long
+  JAX takes, is in tests/README.md.
 - Convolutions: a stack copies the patches that they see and takes one product, in XLA, which has no convolution of
   its own that is as fast. With much to compute the copies cost more than a stack saves, so that each seed trains
   alone then, with TensorFlow's convolutions and without XLA. Stacked against alone, by millions of multiplications at
