@@ -75,10 +75,10 @@ def test_valid_overrides_pass(overrides: list[str]) -> None:
         # options
         ("data=irish", "data: irish given; nearest: iris"),
         ("data=iris,irish", "data: irish given; nearest: iris"),
-        ("data=${oc.env:DATASET}", "data: ${oc.env:DATASET} given; allowed: breast_cancer, cifar10,"),
+        ("data=${oc.env:DATASET}", "data: ${oc.env:DATASET} given; allowed: adding, breast_cancer, cifar10,"),
         ("data='irish'", "data: irish given; nearest: iris"),
         ("~data=iris", "~data: a run needs one; allowed: data=..."),
-        ("data=5", "data: 5 given; allowed: breast_cancer, cifar10,"),
+        ("data=5", "data: 5 given; allowed: adding, breast_cancer, cifar10,"),
         ("runtime=null", "runtime: null given; allowed: auto, cpu, gpu"),
         ("experiment=[images,lessn]", "experiment: lessn given; nearest: lesson"),
         ("bias_initializer=zeros,null", "bias_initializer: null given, which Keras reads as glorot_uniform; allowed: "),
