@@ -91,7 +91,7 @@ class _Composer:
     def _composed(self, master_config: DictConfig, overrides: list[str]) -> DictConfig:
         """What Hydra composes, also where it has done so before."""
         job = master_config.hydra.job.config_name
-        key = (job, *map(str, master_config.hydra.overrides.hydra), None, *overrides)
+        key = (job, *_of_hydra(master_config), None, *overrides)
         if key not in self._known:
             self._known[key] = pickle.dumps(self._compose(master_config, overrides))
         composed = pickle.loads(self._known[key])
@@ -141,12 +141,17 @@ class _Composer:
     def _repository(self, master_config: DictConfig) -> Any:
         """Where Hydra looks for options, `hydra.searchpath` included."""
         loader: Any = self._loader
-        hydra_overrides = tuple(map(str, master_config.hydra.overrides.hydra))
+        hydra_overrides = _of_hydra(master_config)
         if hydra_overrides not in self._repositories:
             self._repositories[hydra_overrides] = loader._parse_overrides_and_create_caching_repo(
                 master_config.hydra.job.config_name, list(hydra_overrides)
             )[1]
         return self._repositories[hydra_overrides]
+
+
+def _of_hydra(master_config: DictConfig) -> tuple[str, ...]:
+    """The overrides of Hydra's own settings as they were typed, interpolations included."""
+    return tuple(map(str, OmegaConf.to_container(master_config.hydra.overrides.hydra) or ()))
 
 
 def _is_merged_last(full: DictConfig) -> bool:
