@@ -37,6 +37,7 @@ def test_a_sweep_of_four_arms_compiles_twice(tmp_path):
     assert len(compiled) == 2, compiled
 
 
+@pytest.mark.slow
 def test_arms_of_one_structure_share_a_program():
     """Four arms need two programs, one with biases and one without."""
     for arm in ("bias_initializer=zeros", "bias_initializer=ones", "bias_initializer=glorot", "use_bias=false"):
@@ -53,6 +54,7 @@ def test_nested_models_of_one_structure_are_the_same():
     assert one != other and model_structure(one) == model_structure(other)
 
 
+@pytest.mark.slow
 def test_another_learning_rate_is_the_same_program():
     """Learning rates share a program, and each trains at its own."""
     for rate in ("0.001", "0.1"):
